@@ -1,0 +1,2843 @@
+#!/usr/bin/env python3
+"""hive-pg: a PostgreSQL 16 + pgvector database in Docker for one project, in one file.
+
+A workspace is a directory with three things in it: `.env` (mode 0600; HIVE_DATABASE_URL is the
+source of truth), `docker-compose.yml` (written once, then yours) and `data/postgres/` (the
+cluster). `hive-pg init` makes them and ends with a login by the application's own credentials;
+`start`, `stop`, `restart`, `run`, `status`, `check`, `logs` and `url` keep the container.
+
+The file reads bottom-up in floors: vocabulary, errors and records, decisions (pure), effects,
+Docker, managers, commands, main. It needs Python 3.9 and the docker CLI, nothing else, and may be
+copied into a project: `python hive_pg.py init`, or `from hive_pg import PostgreSQLManager`.
+
+Exit codes: 0 done or healthy, 1 failed, 2 usage, 3 not running or not set up, 4 Docker missing or
+unreachable, 5 unhealthy or timed out, 6 credentials refused, 130 interrupted.
+"""
+# SPDX-FileCopyrightText: The hive-pg authors
+# SPDX-License-Identifier: MIT
+
+from __future__ import annotations
+
+import argparse
+import enum
+import os
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from subprocess import Popen
+    from typing import Any, Callable
+
+__version__ = "0.1.0"
+
+
+# ---------------------------------------------------------------------------------------------
+# Vocabulary
+# ---------------------------------------------------------------------------------------------
+
+DEFAULT_IMAGE = "agnohq/pgvector:16"
+DEFAULT_DATABASE = "hive"
+DEFAULT_HOST_PORT = 5532
+DEFAULT_BIND = "127.0.0.1"
+DEFAULT_CONTAINER = "hive-postgres"
+DEFAULT_PGDATA = "/var/lib/postgresql/data"  # the image's own
+CONTAINER_PORT = 5432
+SERVICE = "postgres"
+DATA_DIR = os.path.join("data", "postgres")
+ENV_FILE, ENV_EXAMPLE = ".env", ".env.example"
+COMPOSE_FILE = "docker-compose.yml"
+COMPOSE_FILES = ("compose.yaml", "compose.yml", COMPOSE_FILE, "docker-compose.yaml")
+FALLBACK_UID = 1000  # of the server, where root acts for nobody: PostgreSQL refuses to be root
+SAFE_PGVECTOR = (0, 8, 2)  # below it: CVE-2026-3172, a buffer overflow in parallel HNSW builds
+
+READY_TIMEOUT_S = 120.0
+QUESTION_TIMEOUT_S = 20.0  # for a call that only asks the daemon something
+COMPOSE_TIMEOUT_S = 180.0  # `up` may first stop the container that it replaces, for a minute
+PULL_TIMEOUT_S = 1800.0
+WAIT_ROUND_S = 5.0  # so long one `docker exec` waits inside the container
+STOP_GRACE_S = 60
+
+# What .env holds of ours.
+URL_KEY = "HIVE_DATABASE_URL"
+USER_KEY, PASSWORD_KEY, DB_KEY = "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"
+UID_KEY, GID_KEY = "POSTGRES_UID", "POSTGRES_GID"
+PORT_KEY, CONTAINER_KEY = "HIVE_POSTGRES_PORT", "HIVE_POSTGRES_CONTAINER"
+IMAGE_KEY, BIND_KEY = "HIVE_POSTGRES_IMAGE", "HIVE_POSTGRES_BIND"
+PROJECT_KEY = "COMPOSE_PROJECT_NAME"
+CREDENTIAL_KEYS = (URL_KEY, USER_KEY, PASSWORD_KEY, DB_KEY)
+NAME_KEYS = (UID_KEY, GID_KEY, PORT_KEY, CONTAINER_KEY, IMAGE_KEY, BIND_KEY, PROJECT_KEY)
+
+# A shell's own values of these would have Compose act on another project or on other files.
+COMPOSE_SELECTORS = frozenset(
+    "COMPOSE_PROJECT_NAME COMPOSE_FILE COMPOSE_PATH_SEPARATOR COMPOSE_PROFILES COMPOSE_ENV_FILES"
+    " COMPOSE_DISABLE_ENV_FILE".split()
+)
+# Values that templates carry in place of a real user or password.
+PLACEHOLDERS = frozenset(
+    "user username your-user your_user your-username hive_user pass password hive_password"
+    " your-password your_password your-secure-password your-secure-password-here changeme"
+    " change-me change_me replace-me placeholder example".split()
+)
+COMMANDS = ("init", "start", "run", "stop", "restart", "status", "check", "logs", "url")
+CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector", "published port")
+
+
+class ExitCode(enum.IntEnum):
+    """What the process says to the shell that called it."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_RUNNING = 3
+    DOCKER_UNAVAILABLE = 4
+    UNHEALTHY = 5
+    CREDENTIALS_REFUSED = 6
+    INTERRUPTED = 130
+
+
+class ContainerState(enum.Enum):
+    """Docker's states of a container, and `missing` for none."""
+
+    MISSING = "missing"
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    EXITED = "exited"
+    DEAD = "dead"
+
+
+class Health(enum.Enum):
+    """The engine's own health of a container; it lags by up to the interval of its checks."""
+
+    NONE = "none"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+class Readiness(enum.Enum):
+    """What `pg_isready` says now (its exit codes 0, 1 and 2), or that nobody could ask it."""
+
+    ACCEPTING = "accepting"
+    REJECTING = "rejecting"
+    NO_RESPONSE = "no response"
+    UNKNOWN = "unknown"
+
+
+class Outcome(enum.Enum):
+    """How a point of `check` ended."""
+
+    PASSED = "passed"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+# ---------------------------------------------------------------------------------------------
+# Errors and records
+# ---------------------------------------------------------------------------------------------
+
+
+class PostgreSQLIntegrationError(Exception):
+    """What failed and why; `hint` is the next step, `detail` the other program's own words."""
+
+    exit_code = ExitCode.FAILED
+
+    def __init__(self, message: str, *, hint: str = "", detail: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.detail = detail
+
+
+class WorkspaceError(PostgreSQLIntegrationError):
+    """A file or directory of the workspace cannot be used as it is."""
+
+
+class EnvFileError(WorkspaceError):
+    """`.env`, or the URL in it, cannot be read or edited without guessing. Carries no value."""
+
+
+class NotSetUpError(PostgreSQLIntegrationError):
+    """The workspace has no database yet, or no container."""
+
+    exit_code = ExitCode.NOT_RUNNING
+
+
+class DockerNotAvailableError(PostgreSQLIntegrationError):
+    """Docker or Compose is missing, or the daemon is out of reach or does not answer in time."""
+
+    exit_code = ExitCode.DOCKER_UNAVAILABLE
+
+
+class DockerCommandError(PostgreSQLIntegrationError):
+    """Docker answered, and refused."""
+
+
+class ContainerStartupError(PostgreSQLIntegrationError):
+    """The container stopped, or keeps restarting, instead of serving."""
+
+    exit_code = ExitCode.UNHEALTHY
+
+
+class ContainerConflictError(PostgreSQLIntegrationError):
+    """Another container has the name, the port or the data directory. Nothing was touched."""
+
+
+class DatabaseConnectionError(PostgreSQLIntegrationError):
+    """The server does not accept connections, or not in time."""
+
+    exit_code = ExitCode.UNHEALTHY
+
+
+class CredentialsRefusedError(DatabaseConnectionError):
+    """The server accepts connections, but not with the credentials in `.env`."""
+
+    exit_code = ExitCode.CREDENTIALS_REFUSED
+
+
+class DatabaseURL(NamedTuple):
+    """The application's way to its database, every part decoded.
+
+    `driver` is what follows the plus sign of the scheme, `query` the raw text after `?`.
+    """
+
+    user: str
+    password: str
+    host: str = "localhost"
+    port: int = DEFAULT_HOST_PORT
+    database: str = DEFAULT_DATABASE
+    driver: str = "psycopg"
+    query: str = ""
+
+    def __repr__(self) -> str:
+        """Write the URL for people to see."""
+        return build_database_url(self._replace(password="x")).replace(":x@", ":****@", 1)
+
+
+class EnvItem(NamedTuple):
+    """One assignment in a `.env` text; `start` and `end` delimit its value with the quotes.
+
+    `value` is None where Compose, python-dotenv and `sh` do not read the same one.
+    """
+
+    key: str
+    value: str | None
+    line: int
+    start: int
+    end: int
+
+
+class Settings(NamedTuple):
+    """What a workspace's `.env` says of its database, complete and free of contradiction."""
+
+    url: DatabaseURL
+    container: str
+    project: str
+    uid: int
+    gid: int
+    image: str = ""
+    bind: str = ""
+
+    @property
+    def env(self) -> dict[str, str]:
+        """All that `.env` holds of ours, in the order of a new file."""
+        optional = {IMAGE_KEY: self.image, BIND_KEY: self.bind}
+        return {
+            URL_KEY: build_database_url(self.url),
+            **url_env(self.url),
+            UID_KEY: str(self.uid),
+            GID_KEY: str(self.gid),
+            CONTAINER_KEY: self.container,
+            PROJECT_KEY: self.project,
+            **{key: value for key, value in optional.items() if value},
+        }
+
+
+class Wishes(NamedTuple):
+    """What a person asks of `init`; None leaves it as it is, or to hive-pg."""
+
+    port: int | None = None
+    database: str | None = None
+    image: str | None = None
+    bind: str | None = None
+
+
+class CommandResult(NamedTuple):
+    """What became of a process that was run to its end with its streams captured."""
+
+    argv: Sequence[str]
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class ContainerInfo(NamedTuple):
+    """What `docker inspect` says of a container.
+
+    `mounts` are (source, target) pairs, `ports` the (host address, host port) pairs that lead to
+    PostgreSQL's.
+    """
+
+    name: str
+    image: str
+    state: ContainerState
+    health: Health
+    exit_code: int
+    oom_killed: bool
+    restart_count: int
+    started_at: str
+    user: str
+    environment: Mapping[str, str]
+    labels: Mapping[str, str]
+    mounts: Sequence[tuple[str, str]]
+    ports: Sequence[tuple[str, int]]
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs now; a restarting container does not."""
+        return self.state is ContainerState.RUNNING
+
+    @property
+    def working_dir(self) -> str:
+        """The directory that Compose was run in, '' for a container that it did not make."""
+        return self.labels.get("com.docker.compose.project.working_dir", "")
+
+    @property
+    def project(self) -> str:
+        """The Compose project, '' for a container that is of none."""
+        return self.labels.get("com.docker.compose.project", "")
+
+    def __repr__(self) -> str:  # its environment holds the password
+        return f"ContainerInfo({self.name}, {self.state.value})"
+
+
+class ComposeService(NamedTuple):
+    """The PostgreSQL service of a compose file, as Compose resolves it.
+
+    `user` is Compose's `UID[:GID]`, '' for the image's own; `data_dir` the directory on the host
+    that holds the cluster, '' for a named volume; `environment` has what it sets of POSTGRES_*.
+    """
+
+    service: str
+    container: str
+    image: str
+    user: str
+    bind: str
+    host_port: int
+    data_dir: str
+    environment: Mapping[str, str]
+    builds: bool = False
+
+    def __repr__(self) -> str:  # its environment holds the password
+        return f"ComposeService({self.service}, {self.container}, {self.image})"
+
+
+class Diagnosis(NamedTuple):
+    """A text of Docker or PostgreSQL, what it means and what helps.
+
+    The first alternative of `pattern` is the text as people meet it.
+    """
+
+    pattern: str
+    cause: str
+    remedy: str
+    error: type[PostgreSQLIntegrationError] = DockerCommandError
+
+
+class Probe(NamedTuple):
+    """What one `docker exec` learnt: readiness, then a login over the container's network.
+
+    `error` is why there was no login, or no pgvector after one; None when all is well. The
+    versions are '' where unknown, `created_version` also where the database has no extension.
+    """
+
+    readiness: Readiness
+    error: PostgreSQLIntegrationError | None = None
+    server_version: str = ""
+    available_version: str = ""
+    created_version: str = ""
+
+
+class ContainerStatus(NamedTuple):
+    """What `status` shows; times in seconds, None where there is nothing to say."""
+
+    container: str
+    state: ContainerState
+    health: Health
+    readiness: Readiness
+    server_version: str | None
+    database_url: str
+    image: str | None
+    bind: str | None
+    host_port: int
+    uptime_s: float | None
+    restart_count: int | None
+    exit_code: int | None
+
+    @property
+    def verdict(self) -> ExitCode:
+        """What `status` says to the shell."""
+        if self.state is not ContainerState.RUNNING:
+            restarting = self.state is ContainerState.RESTARTING
+            return ExitCode.UNHEALTHY if restarting else ExitCode.NOT_RUNNING
+        well = self.readiness is Readiness.ACCEPTING and self.health is not Health.UNHEALTHY
+        return ExitCode.DONE if well else ExitCode.UNHEALTHY
+
+
+class CheckPoint(NamedTuple):
+    """One question of `check`: its finding, or the cause and the remedy."""
+
+    name: str
+    outcome: Outcome
+    finding: str
+    remedy: str = ""
+    exit_code: ExitCode = ExitCode.DONE
+
+
+class ValidationResult(NamedTuple):
+    """All the points of `check`, in their order."""
+
+    points: Sequence[CheckPoint]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The code of the first point that failed."""
+        failed = (point.exit_code for point in self.points if point.outcome is Outcome.FAILED)
+        return next(failed, ExitCode.DONE)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether no point failed (a point is skipped only behind a failed one)."""
+        return self.exit_code is ExitCode.DONE
+
+
+# ---------------------------------------------------------------------------------------------
+# Decisions (pure): the .env text
+# ---------------------------------------------------------------------------------------------
+# The grammar is what Compose, python-dotenv and POSIX sh read alike. Everything else in the file
+# is kept byte for byte, and refused only where it is the last assignment of a key of ours.
+
+_ENV_BLANK = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
+_ENV_HEAD = re.compile(  # of whatever some reader takes for an assignment
+    r"[ \t]*(?:export[ \t]+)?['\"]?(?P<key>[\w.\-\[\]]+)['\"]?[ \t]*(?:[=:][ \t]*|(?=\n|\Z))"
+)
+_ENV_PLAIN_HEAD = re.compile(r"[ \t]*(?P<export>export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*=(?![ \t])")
+_ENV_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+_ENV_AFTER_QUOTED = re.compile(r"(?:[ \t]+#[^\n]*|[ \t]*)(?=\n|\Z)")
+_ENV_WORD = re.compile(r"\S*")
+_ENV_AFTER_BARE = re.compile(r"(?: +#[^\n]*|[ \t]*)(?=\n|\Z)")
+_ENV_BARE_VALUE = re.compile(r"(?![#~=])(?:(?<![:=])~|(?<!:)=|[\w!#%+,\-./:@^*?\[\]{}])*")
+_ENV_SAFE_VALUE = re.compile(r"[A-Za-z0-9_%+,./:@-]*")  # bare, it means itself to every reader
+_ENV_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([A-Za-z0-9_%+,./:@-]*))?\}")
+# python-dotenv expands ${…} inside single quotes too, and before 1.2.3 it loses the lines that
+# follow a value which ends with a backslash.
+_ENV_SINGLE_UNSAFE = re.compile(r"'|\\\\|\\\Z|\$\{[^}:]*(?::-[^}]*)?\}")
+_ENV_DOUBLE_SAFE = re.compile(r"(?:[^\\`]|\\[\\\"])*(?<!\\)")
+_UNLIKE = "Compose, python-dotenv and sh read it differently"
+
+
+def decode_env(data: bytes) -> str:
+    """Decode the bytes of a `.env` file.
+
+    Raises: EnvFileError where the readers would not agree on any line of it.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        advice = f"iconv -f LATIN1 -t UTF-8 {ENV_FILE}"
+        raise EnvFileError(f"{ENV_FILE} is not UTF-8 (byte {error.start})", hint=advice) from None
+    for pattern, name, advice in (
+        ("\\A\ufeff", "a byte order mark", "save it as UTF-8 without one"),
+        ("\0", "a NUL character", "remove it"),
+        ("\r", "a carriage return", f"convert its line ends: sed -i 's/\\r$//' {ENV_FILE}"),
+    ):
+        found = re.search(pattern, text)
+        if found:
+            line = text.count("\n", 0, found.start()) + 1
+            raise EnvFileError(f"{ENV_FILE} line {line}: {name}: {_UNLIKE}", hint=advice)
+    return text
+
+
+def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
+    r"""Find the assignments in a `.env` text, in their order.
+
+    `environ` is what a reader's own environment holds: it decides whether `${NAME}` of an
+    earlier key means the same to all readers.
+
+    Raises: EnvFileError for a quote that is never closed: Compose then reads nothing at all.
+
+    >>> parse_env("# c\nexport A='x y' # d\n", {})
+    [EnvItem(key='A', value='x y', line=2, start=13, end=18)]
+    """
+    items: list[EnvItem] = []
+    known: dict[str, str | None] = {}
+    at, line = 0, 1
+    while at < len(text):
+        blank = _ENV_BLANK.match(text, at)
+        if blank:
+            at, line = blank.end(), line + 1
+            continue
+        head = _ENV_HEAD.match(text, at)
+        if head is None:
+            raise EnvFileError(
+                f"{ENV_FILE} line {line} is no assignment: Compose rejects the whole file",
+                hint="write KEY=value, or make it a comment with #",
+            )
+        key, start = head["key"], head.end()
+        quoted = _ENV_QUOTED.match(text, start)
+        if not quoted and text[start : start + 1] in ("'", '"'):
+            raise EnvFileError(
+                f"{ENV_FILE} line {line}: the quote of {key} is never closed",
+                hint=f"write it on one line: {key}='…'",
+            )
+        word = quoted or _ENV_WORD.match(text, start)
+        end = word.end() if word else start
+        rest = (_ENV_AFTER_QUOTED if quoted else _ENV_AFTER_BARE).match(text, end)
+        plain, value = _ENV_PLAIN_HEAD.match(text, at), None
+        if plain and rest:
+            value = _read_env_value(text[start:end], bool(plain["export"]), known, environ)
+        items.append(EnvItem(key, value, line, start, end))
+        known[key] = value
+        following = text.find("\n", end) + 1 or len(text)
+        at, line = following, line + text.count("\n", at, following)
+    return items
+
+
+def _read_env_value(
+    raw: str, exported: bool, known: Mapping[str, str | None], environ: Mapping[str, str]
+) -> str | None:
+    """Return what every reader makes of a raw value, or None where they differ."""
+    if raw.startswith("'"):
+        return None if _ENV_SINGLE_UNSAFE.search(raw[1:-1]) else raw[1:-1]
+    if raw.startswith('"'):
+        if not _ENV_DOUBLE_SAFE.fullmatch(raw[1:-1]):
+            return None
+        if "$" not in raw:
+            return re.sub(r"\\([\\\"])", r"\1", raw[1:-1])
+        return None if "\\" in raw else _expand_env(raw[1:-1], known, environ)
+    if "$" in raw:
+        expanded = _expand_env(raw, known, environ)
+        return expanded if expanded and _ENV_SAFE_VALUE.fullmatch(expanded) else None
+    if exported and re.search(r"[*?\[\]{}]", raw):
+        return None
+    return raw if _ENV_BARE_VALUE.fullmatch(raw) else None
+
+
+def _expand_env(
+    raw: str, known: Mapping[str, str | None], environ: Mapping[str, str]
+) -> str | None:
+    """Replace `${NAME}` and `${NAME:-default}` of earlier keys; None where readers differ."""
+    if "$" in _ENV_REFERENCE.sub("", raw):
+        return None
+    values: list[str] = []
+    for name, default in _ENV_REFERENCE.findall(raw):
+        value = known.get(name, "")
+        if value is None or environ.get(name, value) != value:
+            return None
+        if not (value or default) or not _ENV_SAFE_VALUE.fullmatch(value):
+            return None
+        values.append(value or default)
+    return _ENV_REFERENCE.sub(lambda _: values.pop(0), raw)
+
+
+def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[str, str]:
+    r"""Return the values that all readers agree on; the last assignment of a key counts.
+
+    Raises: EnvFileError that names the line, where one of the `required` keys is there, but is
+    not read alike.
+
+    >>> env_values(parse_env("A=1\nA=2\nB=$(id)\n", {}))
+    {'A': '2'}
+    """
+    last = {item.key: item for item in items}
+    for key in required:
+        if key in last and last[key].value is None:
+            raise EnvFileError(
+                f"{ENV_FILE} line {last[key].line}: {key}: {_UNLIKE}",
+                hint=f"write it as {key}='…': no blanks around =, and no ' $ ` or \\ in it",
+            )
+    return {key: item.value for key, item in last.items() if item.value is not None}
+
+
+def format_env_value(value: str) -> str:
+    r"""Write a value so that every reader reads it back.
+
+    Raises: EnvFileError for a value that no spelling carries to all of them.
+
+    >>> format_env_value("s3cret"), format_env_value("a b"), format_env_value("it's")
+    ('s3cret', "'a b'", '"it\'s"')
+    """
+    if not re.search(r"[\0\r\n\ud800-\udfff]|\\\Z|\$\{[^}:]*(?::-[^}]*)?\}", value):
+        if _ENV_SAFE_VALUE.fullmatch(value):
+            return value
+        if not _ENV_SINGLE_UNSAFE.search(value):
+            return f"'{value}'"
+        if "`" not in value and "$" not in value:
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+            return f'"{escaped}"'
+    raise EnvFileError(
+        f"no spelling in {ENV_FILE} carries this value to Compose, python-dotenv and sh alike",
+        hint="choose one without line ends, ${…}, a final backslash, or ' together with ` or $",
+    )
+
+
+def edit_env(text: str, changes: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    r"""Return `text` with the last assignment of each key of `changes` set to its value.
+
+    Nothing else changes; a key that is not there is appended, an equal value is left as it is.
+
+    Raises: EnvFileError for a key whose present value cannot be read, or a value not written.
+
+    >>> edit_env("A='1' # one\nB=2", {"A": "3", "C": "x y"}, {})
+    "A=3 # one\nB=2\nC='x y'\n"
+    """
+    items = parse_env(text, environ)
+    present = env_values(items, required=changes)
+    last = {item.key: item for item in items}
+    for key, item in sorted(last.items(), key=lambda pair: -pair[1].start):
+        if key in changes and changes[key] != present[key]:
+            text = text[: item.start] + format_env_value(changes[key]) + text[item.end :]
+    added = [f"{key}={format_env_value(changes[key])}\n" for key in changes if key not in last]
+    separator = "\n" if added and text and not text.endswith("\n") else ""
+    return text + separator + "".join(added)
+
+
+# ---------------------------------------------------------------------------------------------
+# Decisions (pure): URLs, credentials and settings
+# ---------------------------------------------------------------------------------------------
+
+_URL_SHAPE = re.compile(
+    r"(?P<scheme>[^:]*)://(?:(?P<user>[^:@]*)(?::(?P<password>[^@]*))?@)?"
+    r"(?P<host>\[[^\]]*\]|[^:/?#]*)(?::(?P<port>[^/?]*))?(?:/(?P<database>[^?]*))?"
+    r"(?:\?(?P<query>.*))?",
+    re.DOTALL,
+)
+_USERINFO = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%(?!00)[0-9A-Fa-f]{2})+"
+_QUERY_PAIR = (
+    r"(?!(?:user|password|passfile|host|hostaddr|port|dbname|service)=)"
+    r"[a-z_]+=[A-Za-z0-9_.,/:%-]*"
+)
+DATABASE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,63}")
+# What SQLAlchemy, libpq, asyncpg and urlsplit read alike, part by part.
+_URL_PARTS = {
+    "scheme": (r"postgres(?:ql)?(?:\+[a-z0-9_]+)?", "postgresql+psycopg"),
+    "user": (_USERINFO, "percent-encoded, as in p%40ss"),
+    "password": (_USERINFO, "percent-encoded, as in p%40ss"),
+    "host": (r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+", "one name or address"),
+    "port": (r"[1-9][0-9]{0,4}", "a number from 1 to 65535"),
+    "database": (DATABASE_NAME.pattern, "letters, digits and _ . - only"),
+    "query": (f"(?:{_QUERY_PAIR}(?:&{_QUERY_PAIR})*)?", "libpq's name=value, percent-encoded"),
+}
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._")
+
+
+def parse_database_url(text: str) -> DatabaseURL:
+    """Read a URL that SQLAlchemy and libpq take alike.
+
+    Raises: EnvFileError that names the part which they take differently.
+
+    >>> parse_database_url("postgresql+psycopg://u:p%40ss@localhost:5532/hive").password
+    'p@ss'
+    """
+    match = _URL_SHAPE.fullmatch(text)
+    parts: dict[str, str] = dict.fromkeys(_URL_PARTS, "")
+    if match:
+        parts = match.groupdict("")
+        parts["port"] = str(CONTAINER_PORT) if match["port"] is None else match["port"]
+    try:
+        for name, (pattern, _) in _URL_PARTS.items():
+            if not re.fullmatch(pattern, parts[name]):
+                raise ValueError
+            if name == "port" and int(parts[name]) > 65535:
+                raise ValueError
+        for name in ("user", "password"):
+            parts[name] = _decode_percent(parts[name])
+    except ValueError:
+        raise EnvFileError(
+            f"{URL_KEY}: its {name} is missing, or not read alike by SQLAlchemy and libpq",
+            hint=f"{name}: {_URL_PARTS[name][1]}; in all:"
+            " postgresql+psycopg://USER:PASSWORD@localhost:5532/hive",
+        ) from None
+    return DatabaseURL(
+        parts["user"],
+        parts["password"],
+        host=parts["host"].strip("[]"),
+        port=int(parts["port"]),
+        database=parts["database"],
+        driver=parts["scheme"].partition("+")[2],
+        query=parts["query"],
+    )
+
+
+def build_database_url(url: DatabaseURL) -> str:
+    """Write a URL so that every reader takes it apart alike.
+
+    >>> build_database_url(DatabaseURL("u", "p@ss"))
+    'postgresql+psycopg://u:p%40ss@localhost:5532/hive'
+    """
+    scheme = f"postgresql+{url.driver}" if url.driver else "postgresql"
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    query = f"?{url.query}" if url.query else ""
+    login = f"{_encode_percent(url.user)}:{_encode_percent(url.password)}"
+    return f"{scheme}://{login}@{host}:{url.port}/{url.database}{query}"
+
+
+def _decode_percent(text: str) -> str:
+    pattern = rb"%([0-9A-Fa-f]{2})"
+    return re.sub(pattern, lambda m: bytes([int(m[1], 16)]), text.encode()).decode("utf-8")
+
+
+def _encode_percent(text: str) -> str:
+    return "".join(chr(b) if b in _UNRESERVED else f"%{b:02X}" for b in text.encode("utf-8"))
+
+
+def url_env(url: DatabaseURL) -> dict[str, str]:
+    """Return the keys of `.env` that repeat what the URL says."""
+    keys = (USER_KEY, PASSWORD_KEY, DB_KEY, PORT_KEY)
+    return dict(zip(keys, (url.user, url.password, url.database, str(url.port))))
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether a user or a password is missing, or one that templates carry.
+
+    >>> is_placeholder("your-secure-password-here"), is_placeholder("Zk3x")
+    (True, False)
+    """
+    return not value or value.lower() in PLACEHOLDERS
+
+
+def plan_database_url(
+    values: Mapping[str, str], fresh: DatabaseURL, *, has_data: bool
+) -> DatabaseURL:
+    """Return the URL that `.env` stands for, with what it lacks taken from `fresh`.
+
+    HIVE_DATABASE_URL decides; where there is none, POSTGRES_* do. Once there is data, even what
+    looks like a placeholder may be what the server knows, and is kept.
+
+    >>> plan_database_url({"POSTGRES_USER": "ann"}, DatabaseURL("u", "p"), has_data=False)
+    postgresql+psycopg://ann:****@localhost:5532/hive
+    """
+    if values.get(URL_KEY):
+        url = parse_database_url(values[URL_KEY])
+    else:
+        url = fresh._replace(
+            user=values.get(USER_KEY, ""),
+            password=values.get(PASSWORD_KEY, ""),
+            database=values.get(DB_KEY) or fresh.database,
+            port=env_number(values, PORT_KEY, fresh.port, range(1, 65536)),
+        )
+    if is_placeholder(url.user) and not (has_data and url.user):
+        url = url._replace(user=fresh.user)
+    if is_placeholder(url.password) and not (has_data and url.password):
+        url = url._replace(password=fresh.password)
+    return url
+
+
+def env_number(values: Mapping[str, str], key: str, default: int, allowed: range) -> int:
+    """Read a number of `.env`.
+
+    Raises: EnvFileError.
+
+    >>> env_number({"POSTGRES_UID": "501"}, "POSTGRES_UID", 1000, range(2**32))
+    501
+    """
+    text = values.get(key) or str(default)
+    if not re.fullmatch("[0-9]{1,10}", text) or int(text) not in allowed:
+        limits = f"a number from {allowed[0]} to {allowed[-1]}"
+        raise EnvFileError(f"{ENV_FILE}: {key} is {text!r}", hint=f"make it {limits}")
+    return int(text)
+
+
+def read_settings(values: Mapping[str, str]) -> Settings:
+    """Read the `.env` of a workspace that is set up.
+
+    Raises: NotSetUpError where keys are missing, EnvFileError where two of them disagree.
+    """
+    missing = [key for key in (URL_KEY, CONTAINER_KEY, PROJECT_KEY) if not values.get(key)]
+    if missing:
+        what = " and no ".join(missing)
+        raise NotSetUpError(f"not set up: {ENV_FILE} has no {what}", hint="hive-pg init")
+    url = parse_database_url(values[URL_KEY])
+    for key, expected in url_env(url).items():
+        if values.get(key, expected) != expected:
+            raise EnvFileError(
+                f"{ENV_FILE}: {key} and {URL_KEY} disagree",
+                hint=f"hive-pg init makes {key} follow the URL",
+            )
+    return Settings(
+        url,
+        container=values[CONTAINER_KEY],
+        project=values[PROJECT_KEY],
+        uid=env_number(values, UID_KEY, FALLBACK_UID, range(2**32)),
+        gid=env_number(values, GID_KEY, FALLBACK_UID, range(2**32)),
+        image=values.get(IMAGE_KEY, ""),
+        bind=values.get(BIND_KEY, ""),
+    )
+
+
+def choose_project_name(workspace: str) -> str:
+    """Return a Compose project name of this path's own, whatever other folders are called.
+
+    >>> choose_project_name("/home/ann/My App")
+    'my-app-5f058d'
+    """
+    import hashlib
+
+    stem = re.sub(r"[^a-z0-9_-]+", "-", os.path.basename(workspace).lower()).strip("-_")[:40]
+    return f"{stem or 'hive'}-{hashlib.sha256(os.fsencode(workspace)).hexdigest()[:6]}"
+
+
+def choose_host_port(first: int, reserved: Iterable[int], is_free: Callable[[int], bool]) -> int:
+    """Return the first port from `first` on that no container has and nothing listens on.
+
+    Raises: ContainerConflictError where a hundred are taken.
+
+    >>> choose_host_port(5532, [5532], lambda port: port != 5533)
+    5534
+    """
+    for port in range(first, min(first + 100, 65536)):
+        if port not in reserved and is_free(port):
+            return port
+    raise ContainerConflictError(f"no free port from {first} on", hint="hive-pg init --port N")
+
+
+# ---------------------------------------------------------------------------------------------
+# Decisions (pure): the compose file
+# ---------------------------------------------------------------------------------------------
+
+_COMPOSE_TEMPLATE = """\
+# Generated by hive-pg VERSION. It is yours now: hive-pg reads this file and never writes it again.
+# The values come from .env; `docker compose up -d` in this directory gives the same container.
+services:
+  postgres:
+    image: "${HIVE_POSTGRES_IMAGE:-agnohq/pgvector:16}"
+    container_name: "${HIVE_POSTGRES_CONTAINER:-hive-postgres}"
+    restart: "${HIVE_POSTGRES_RESTART:-unless-stopped}"
+    user: "${POSTGRES_UID:-1000}:${POSTGRES_GID:-1000}"
+    environment:
+      POSTGRES_USER: "${POSTGRES_USER:?run hive-pg init}"
+      POSTGRES_PASSWORD: "${POSTGRES_PASSWORD:?run hive-pg init}"
+      POSTGRES_DB: "${POSTGRES_DB:-hive}"
+      PGDATA: /var/lib/postgresql/data/pgdata
+    volumes:
+      # The long form: a missing directory is an error, not one that Docker makes as root.
+      - type: bind
+        source: ./data/postgres
+        target: /var/lib/postgresql/data
+    command:
+      - postgres
+      - -c
+      - "max_connections=${HIVE_POSTGRES_MAX_CONNECTIONS:-200}"
+      - -c
+      - "shared_buffers=${HIVE_POSTGRES_SHARED_BUFFERS:-256MB}"
+      - -c
+      - "effective_cache_size=${HIVE_POSTGRES_EFFECTIVE_CACHE_SIZE:-1GB}"
+    ports:
+      - "${HIVE_POSTGRES_BIND:-127.0.0.1}:${HIVE_POSTGRES_PORT:-5532}:5432"
+    networks:
+      - app_network
+    healthcheck:
+      # Over TCP: during the first start a temporary server answers on the socket alone.
+      test:
+        - CMD-SHELL
+        - pg_isready -q -h 127.0.0.1 -p 5432 -U "$$POSTGRES_USER" -d "$$POSTGRES_DB"
+      interval: 5s
+      timeout: 5s
+      retries: 10
+      start_period: 60s
+    shm_size: "${HIVE_POSTGRES_SHM_SIZE:-1gb}" # Docker's 64 MB breaks parallel HNSW builds
+    stop_grace_period: "${HIVE_POSTGRES_STOP_GRACE_PERIOD:-1m}"
+    security_opt:
+      - no-new-privileges:true
+    cap_drop:
+      - ALL
+    read_only: true
+    tmpfs:
+      - /tmp
+      - /var/run/postgresql
+    logging:
+      driver: json-file
+      options:
+        max-size: "${HIVE_POSTGRES_LOG_MAX_SIZE:-10m}"
+        max-file: "${HIVE_POSTGRES_LOG_MAX_FILE:-3}"
+    labels:
+      hive-pg.generated-by: hive-pg VERSION
+      hive-pg.project: "${COMPOSE_PROJECT_NAME:-}"
+networks:
+  app_network:
+    driver: bridge
+"""
+
+
+def render_compose() -> str:
+    """Return the compose file of a new workspace; valid for Compose v2 and v1.29.
+
+    No `start_interval`, `create_host_path` or top-level `name`: engines before 25 and Compose v1
+    refuse them.
+    """
+    return _COMPOSE_TEMPLATE.replace("VERSION", __version__)
+
+
+def default_service(settings: Settings, workspace: str) -> ComposeService:
+    """Return the service of the compose file that hive-pg writes."""
+    return ComposeService(
+        service=SERVICE,
+        container=settings.container,
+        image=settings.image or DEFAULT_IMAGE,
+        user=f"{settings.uid}:{settings.gid}",
+        bind=settings.bind or DEFAULT_BIND,
+        host_port=settings.url.port,
+        data_dir=os.path.join(workspace, DATA_DIR),
+        environment=url_env(settings.url),
+    )
+
+
+def parse_compose_config(text: str) -> ComposeService:
+    """Read the PostgreSQL service from `docker compose config --format json`.
+
+    Raises: WorkspaceError where there is none, or more than one that could be it.
+    """
+    import json
+
+    # `config` doubles every dollar sign, so that its output is a compose file again.
+    config = json.loads(text.replace("$$", "$"))
+    name = choose_service(config.get("services") or {})
+    service = config["services"][name]
+    environment = {k: v for k, v in (service.get("environment") or {}).items() if v}
+    published = [
+        (port.get("host_ip") or "0.0.0.0", int(port["published"]))
+        for port in service.get("ports") or []
+        if port.get("target") == CONTAINER_PORT and str(port.get("published") or "").isdigit()
+    ]
+    mounts = [
+        (mount.get("source", "") if mount["type"] == "bind" else "", mount["target"])
+        for mount in service.get("volumes") or []
+    ]
+    return ComposeService(
+        service=name,
+        container=service.get("container_name") or f"{config.get('name')}-{name}-1",
+        image=service.get("image") or "",
+        user=service.get("user") or "",
+        bind=require_published(published, name)[0],
+        host_port=published[0][1],
+        data_dir=choose_data_dir(mounts, environment.get("PGDATA", DEFAULT_PGDATA)),
+        environment=environment,
+        builds="build" in service,
+    )
+
+
+def service_of_container(info: ContainerInfo) -> ComposeService:
+    """Read a service from the container that Compose made of it.
+
+    Raises: WorkspaceError where no host port leads to it.
+    """
+    name = info.labels.get("com.docker.compose.service", SERVICE)
+    bind, host_port = require_published(info.ports, name)
+    return ComposeService(
+        service=name,
+        container=info.name,
+        image=info.image,
+        user=info.user,
+        bind=bind,
+        host_port=host_port,
+        data_dir=choose_data_dir(info.mounts, info.environment.get("PGDATA", DEFAULT_PGDATA)),
+        environment=info.environment,
+    )
+
+
+def require_published(ports: Sequence[tuple[str, int]], service: str) -> tuple[str, int]:
+    """Return the first host address and port.
+
+    Raises: WorkspaceError where there is none.
+    """
+    if not ports:
+        raise WorkspaceError(
+            f"service {service!r} of the compose file publishes no fixed port for {CONTAINER_PORT}",
+            hint=f'give it ports: ["{DEFAULT_BIND}:{DEFAULT_HOST_PORT}:{CONTAINER_PORT}"]',
+        )
+    return ports[0]
+
+
+def choose_service(services: Mapping[str, Mapping[str, object]]) -> str:
+    """Return the service called postgres, or the one that runs a PostgreSQL image.
+
+    Raises: WorkspaceError.
+
+    >>> choose_service({"web": {"image": "nginx"}, "db": {"image": "pgvector/pgvector:pg16"}})
+    'db'
+    """
+    if SERVICE in services:
+        return SERVICE
+    pattern = r"(?:^|[/_-])(?:postgres(?:ql)?|pgvector|postgis|timescaledb)(?:[:@_-]|$)"
+    found = [n for n, s in services.items() if re.search(pattern, str(s.get("image") or ""))]
+    if len(found) == 1:
+        return found[0]
+    several = f"several that could be it ({', '.join(found)})" if found else "none"
+    raise WorkspaceError(
+        f"which service is PostgreSQL? the compose file has {several}", hint=f"call it {SERVICE}"
+    )
+
+
+def choose_data_dir(mounts: Iterable[tuple[str, str]], pgdata: str) -> str:
+    """Return the host side of the mount that holds PGDATA, '' where there is none.
+
+    >>> choose_data_dir([("/w", "/app"), ("/w/data", "/var/lib")], "/var/lib/postgresql/data")
+    '/w/data'
+    """
+    holding = [(s, t) for s, t in mounts if f"{pgdata}/".startswith(t.rstrip("/") + "/")]
+    return max(holding, key=lambda mount: len(mount[1]))[0] if holding else ""
+
+
+def adopt_service(
+    settings: Settings, service: ComposeService, wanted: Wishes, *, had_url: bool
+) -> Settings:
+    """Return the settings that an existing compose file leaves us with.
+
+    Raises: WorkspaceError where it fixes what a person asked to be otherwise, or has other
+    credentials than the URL that `.env` already had.
+    """
+    environment = service.environment
+    user = environment.get(USER_KEY, settings.url.user)
+    url = settings.url._replace(
+        user=user,
+        password=environment.get(PASSWORD_KEY, settings.url.password),
+        database=environment.get(DB_KEY, user),
+    )
+    for option, wish, fixed in (
+        ("--port", wanted.port, service.host_port),
+        ("--image", wanted.image, service.image),
+        ("--bind", wanted.bind, service.bind),
+        ("--database", wanted.database, url.database),
+    ):
+        if wish is not None and wish != fixed:
+            raise WorkspaceError(
+                f"{option} {wish} has no effect: the compose file says {fixed}",
+                hint=f"edit service {service.service} in it",
+            )
+    if had_url and url != settings.url:
+        raise WorkspaceError(
+            f"the compose file and {URL_KEY} in {ENV_FILE} disagree on user, password or database",
+            hint=f"let service {service.service} take {USER_KEY}, {PASSWORD_KEY}, {DB_KEY} from"
+            f" {ENV_FILE}",
+        )
+    uid, gid = split_user(service.user) or (settings.uid, settings.gid)
+    return settings._replace(
+        url=url._replace(port=service.host_port), container=service.container, uid=uid, gid=gid
+    )
+
+
+def split_user(user: str) -> tuple[int, int] | None:
+    """Read Compose's `UID[:GID]`; None for root, for a name and for the image's own user.
+
+    >>> split_user("1000:1000"), split_user("501"), split_user("0:0"), split_user("")
+    ((1000, 1000), (501, 0), None, None)
+    """
+    match = re.fullmatch(r"([0-9]+)(?::([0-9]+))?", user)
+    return (int(match[1]), int(match[2] or 0)) if match and int(match[1]) else None
+
+
+# ---------------------------------------------------------------------------------------------
+# Decisions (pure): what Docker and PostgreSQL said
+# ---------------------------------------------------------------------------------------------
+# Each table has the more telling rows first. The texts differ between versions: a pattern holds
+# what is stable in them.
+
+# fmt: off
+DOCKER_DIAGNOSES = (
+    Diagnosis(
+        "permission denied while trying to connect to the docker (?:API|daemon socket)",
+        "your user may not use Docker's socket",
+        "sudo usermod -aG docker $USER, then log in again", DockerNotAvailableError),
+    Diagnosis(
+        "could not be found in this WSL",
+        "`docker` is only Docker Desktop's stand-in in this WSL distribution",
+        "switch it on: Docker Desktop > Settings > Resources > WSL integration",
+        DockerNotAvailableError),
+    Diagnosis(
+        "Cannot connect to the Docker daemon|failed to connect to the docker API|"
+        "error during connect|docker_engine|dockerDesktopLinuxEngine",
+        "the Docker daemon does not run, or DOCKER_HOST or the context points elsewhere",
+        "start Docker: sudo systemctl start docker, or Docker Desktop", DockerNotAvailableError),
+    Diagnosis(
+        "Internal Server Error for API route",
+        "Docker Desktop is still starting, or broken",
+        "wait a moment, or restart Docker Desktop", DockerNotAvailableError),
+    Diagnosis(
+        "client version .* is too (?:old|new)",
+        "the docker CLI and the engine are too far apart",
+        "update the older of the two, and unset DOCKER_API_VERSION", DockerNotAvailableError),
+    Diagnosis(
+        "port is already allocated|address already in use|Ports are not available|"
+        "Only one usage of each socket|forbidden by its access permissions",
+        "another container or process has the port, or Windows has reserved it",
+        "hive-pg init --port N, or stop the other one (docker ps; ss -ltnp)"),
+    Diagnosis(
+        "container name .* is already in use",
+        "a container that is not this workspace's has that name",
+        "hive-pg init chooses another one where the compose file lets it"),
+    Diagnosis(
+        "toomanyrequests",
+        "the registry's pull limit is reached",
+        "docker login, or wait"),
+    Diagnosis(
+        "no matching manifest|no match for platform in manifest",
+        "the image does not exist for this processor",
+        "hive-pg init --image IMAGE"),
+    Diagnosis(
+        "pull access denied|manifest unknown|manifest for .* not found|repository does not exist",
+        "there is no such image, or it is private",
+        "hive-pg init --image IMAGE, or docker login"),
+    Diagnosis(
+        "error getting credentials",
+        "the credential helper that ~/.docker/config.json names is missing or broken",
+        "remove credsStore from ~/.docker/config.json"),
+    Diagnosis(
+        "no such host|i/o timeout|TLS handshake timeout|Client.Timeout exceeded|"
+        "context deadline exceeded|connection reset by peer|x509:|connection refused",
+        "the image registry is out of reach",
+        "check the network and Docker's proxy, then try again"),
+    Diagnosis(
+        "no space left on device",
+        "Docker's disk is full",
+        "free space (docker system df), then try again"),
+    Diagnosis(
+        "Mounts denied|is not shared from the host",
+        "Docker Desktop may not read this directory",
+        "share it in Docker Desktop's settings, or move the project below your home"),
+    Diagnosis(
+        "bind source path does not exist|error while creating mount source path",
+        "the daemon does not see the data directory: it is remote, or confined (snap)",
+        "hive-pg init makes the directory; with snap's Docker, move the project below your home"),
+)
+
+# What a container wrote before it stopped.
+CONTAINER_DIAGNOSES = (
+    Diagnosis(
+        "database files are incompatible with server",
+        "the data was made by another major version of PostgreSQL",
+        "go back to that version's image, dump, and restore into the new one"),
+    Diagnosis(
+        "unrecognized configuration parameter|invalid value for parameter|invalid argument:|"
+        "is outside the valid range",
+        "a server setting (-c …, or HIVE_POSTGRES_… in .env) is not valid",
+        "correct it in .env or in the compose file, then hive-pg restart"),
+    Diagnosis(
+        "cannot create directory .*Permission denied|has wrong ownership|"
+        "could not change permissions of directory|could not access directory|"
+        "database is uninitialized and superuser password is not specified",
+        "the data directory belongs to another user than the server's",
+        "hive-pg init gives it to POSTGRES_UID:POSTGRES_GID"),
+    Diagnosis(
+        "has invalid permissions",
+        "the data directory is open to others, and its file system cannot change that",
+        "chmod 700 data/postgres/pgdata; on a Windows or network drive, move the project"),
+    Diagnosis(
+        "exists but is not empty",
+        "the data directory holds files that are not a cluster",
+        "look at them and move them away, then hive-pg start"),
+    Diagnosis(
+        "No space left on device",
+        "the disk, or the container's /dev/shm, is full",
+        "free space, or raise HIVE_POSTGRES_SHM_SIZE; the server recovers by itself"),
+    Diagnosis(
+        "could not locate a valid checkpoint record|could not find the database system|"
+        "pg_control|pg_filenode.map|could not access the server configuration file",
+        "the cluster is incomplete: a first start or a copy was cut short",
+        "keep data/postgres; restore a backup, or a full copy of it"),
+    Diagnosis(
+        'lock file "postmaster.pid" is empty',
+        "the disk was full, or the machine went down, while the server started",
+        "when no other server uses the data: rm data/postgres/pgdata/postmaster.pid"),
+    Diagnosis(
+        "postmaster.pid. already exists|pre-existing shared memory block",
+        "another server runs on the same data directory",
+        "stop it first (docker ps)"),
+    Diagnosis(
+        "could not map anonymous shared memory|Cannot allocate memory|out of memory",
+        "there is too little memory for the server's settings",
+        "lower HIVE_POSTGRES_SHARED_BUFFERS, or give Docker more memory"),
+    Diagnosis(
+        "exec format error",
+        "the image is for another processor",
+        "hive-pg init --image IMAGE"),
+)
+
+# What psql says of a login that failed.
+LOGIN_DIAGNOSES = (
+    Diagnosis(
+        "password authentication failed",
+        "the server refuses the user and password in .env; it took them from there only when"
+        " the data was made",
+        "put back the HIVE_DATABASE_URL that the data was made with", CredentialsRefusedError),
+    Diagnosis(
+        "server did not complete authentication",
+        "the server asks nobody for a password, so none can be verified",
+        "in its pg_hba.conf, replace trust by scram-sha-256 in the host lines",
+        CredentialsRefusedError),
+    Diagnosis(
+        "no pg_hba.conf entry",
+        "the server lets nobody in over the network",
+        "append to its pg_hba.conf: host all all all scram-sha-256", CredentialsRefusedError),
+    Diagnosis(
+        'database ".*" does not exist',
+        "the server accepts the credentials, but has no such database",
+        "correct HIVE_DATABASE_URL in .env, or create the database", DatabaseConnectionError),
+    Diagnosis(
+        "too many clients already|remaining connection slots",
+        "all of the server's connections are in use",
+        "close some, or raise HIVE_POSTGRES_MAX_CONNECTIONS in .env, then hive-pg restart",
+        DatabaseConnectionError),
+)
+# fmt: on
+
+
+def diagnose(text: str, table: Iterable[Diagnosis]) -> Diagnosis | None:
+    """Return the first row of a table whose pattern occurs in the text.
+
+    >>> diagnose("Bind for 0.0.0.0:5532 failed: port is already allocated", DOCKER_DIAGNOSES).cause
+    'another container or process has the port, or Windows has reserved it'
+    """
+    return next((row for row in table if re.search(row.pattern, text, re.IGNORECASE)), None)
+
+
+def last_line(text: str) -> str:
+    """Return the last line that is not blank, '' for none."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def build_docker_error(result: CommandResult, what: str) -> PostgreSQLIntegrationError:
+    """Turn a docker command that failed into an error with cause and remedy."""
+    found = diagnose(result.stderr, DOCKER_DIAGNOSES)
+    if found:
+        return found.error(f"{what}: {found.cause}", hint=found.remedy, detail=result.stderr)
+    why = last_line(result.stderr) or f"exit code {result.returncode}"
+    return DockerCommandError(f"{what}: {why}", detail=result.stderr)
+
+
+def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> ContainerStartupError:
+    """Say why a container is not up, from its state and its last words."""
+    if info is None:
+        return ContainerStartupError(f"container {name} was removed", hint="hive-pg start")
+    happened = {
+        ContainerState.PAUSED: "is paused",
+        ContainerState.EXITED: f"stopped with exit code {info.exit_code}",
+        ContainerState.RESTARTING: f"keeps restarting (exit code {info.exit_code})",
+        ContainerState.RUNNING: f"restarted {info.restart_count} times",
+    }.get(info.state, f"is {info.state.value}")
+    if info.state is ContainerState.PAUSED:
+        return ContainerStartupError(f"container {name} is paused", hint=f"docker unpause {name}")
+    found = diagnose(logs, CONTAINER_DIAGNOSES)
+    cause, remedy = "its last words are below", "hive-pg logs"
+    if info.oom_killed:
+        cause, remedy = "the kernel ended it for lack of memory", "give Docker more memory"
+    elif found:
+        cause, remedy = found.cause, found.remedy
+    return ContainerStartupError(f"container {name} {happened}: {cause}", hint=remedy, detail=logs)
+
+
+def parse_containers(text: str) -> list[ContainerInfo]:
+    """Read the JSON array that `docker inspect` prints for containers.
+
+    Source: https://docs.docker.com/reference/api/engine/ (ContainerInspect).
+    """
+    import json
+
+    return [_read_container(item) for item in json.loads(text or "[]")]
+
+
+def _read_container(item: dict[str, Any]) -> ContainerInfo:
+    state, config = item["State"], item["Config"]
+    health = (state.get("Health") or {}).get("Status") or "none"
+    bindings = (item["HostConfig"].get("PortBindings") or {}).get(f"{CONTAINER_PORT}/tcp") or []
+    return ContainerInfo(
+        name=item["Name"].lstrip("/"),
+        image=config["Image"],
+        state=ContainerState(state["Status"]),
+        health=Health(health),
+        exit_code=state["ExitCode"],
+        oom_killed=state["OOMKilled"],
+        restart_count=item["RestartCount"],
+        started_at=state["StartedAt"],
+        user=config.get("User") or "",
+        environment=dict(entry.partition("=")[::2] for entry in config.get("Env") or []),
+        labels=config.get("Labels") or {},
+        mounts=[(m.get("Source", ""), m["Destination"]) for m in item.get("Mounts") or []],
+        ports=[(b["HostIp"] or "0.0.0.0", int(b["HostPort"])) for b in bindings if b["HostPort"]],
+    )
+
+
+# Runs in the container: waits for the server on the container's own address, then logs in there.
+# The socket and 127.0.0.1 are `trust` in the image, and answer too early during the first start;
+# `!none` makes psql 16 refuse a server that asks for no password at all.
+_PROBE_SCRIPT = """\
+user=$1 database=$2 tries=$3 sql=$4
+address=$(hostname -i) && address=${address%% *}
+case $address in "" | 127.* | ::1) echo "its own address is '$address'" >&2; exit 64 ;; esac
+until pg_isready -q -h "$address" -p 5432 -U "$user" -d "$database"; do
+  ready=$? tries=$((tries - 1))
+  if [ "$ready" -gt 2 ] || [ "$tries" -le 0 ]; then exit $((70 + ready)); fi
+  sleep 0.05
+done
+PGREQUIREAUTH='!none' PGCONNECT_TIMEOUT=10 psql -XwqAt -v ON_ERROR_STOP=1 \\
+  -h "$address" -p 5432 -U "$user" -d "$database" -c "$sql"
+login=$?
+[ "$login" -eq 0 ] || exit $((80 + login))
+"""
+_PROBE_TRIES_PER_S = 20
+# The script's exit codes: pg_isready's once the tries are used up, psql's when the login failed.
+_PROBE_REJECTING, _PROBE_NO_RESPONSE, _PROBE_SQL_FAILED, _PROBE_LOGIN_FAILED = 71, 72, 81, 82
+
+VERSIONS_SQL = (
+    "select current_setting('server_version'),"
+    " (select default_version from pg_available_extensions where name = 'vector'),"
+    " (select extversion from pg_extension where extname = 'vector')"
+)
+CREATE_EXTENSION_SQL = "set client_min_messages = warning; create extension if not exists vector; "
+
+
+def build_probe_argv(container: str, url: DatabaseURL, wait: float, sql: str) -> list[str]:
+    """Build the `docker exec` that waits and logs in; PGPASSWORD comes from its environment.
+
+    >>> build_probe_argv("c", DatabaseURL("u", "p"), 1.0, "select 1")[:5]
+    ['docker', 'exec', '-e', 'PGPASSWORD', 'c']
+    """
+    tries = max(1, round(wait * _PROBE_TRIES_PER_S))
+    script = ["sh", "-c", _PROBE_SCRIPT, "hive-pg", url.user, url.database, str(tries), sql]
+    return ["docker", "exec", "-e", "PGPASSWORD", container, *script]
+
+
+def read_probe(result: CommandResult) -> Probe:
+    r"""Read the end of a probe.
+
+    >>> read_probe(CommandResult([], 0, "16.14|0.8.5|\n", "")).available_version
+    '0.8.5'
+    """
+    code, words = result.returncode, result.stderr.strip()
+    if code == 0:
+        server, available, created = last_line(result.stdout).split("|")
+        return Probe(Readiness.ACCEPTING, None, server.split(" ")[0], available, created)
+    if code == _PROBE_SQL_FAILED:
+        why = f"pgvector cannot be created in the database: {last_line(words)}"
+        hint = f"use an image that has it: hive-pg init --image {DEFAULT_IMAGE}"
+        return Probe(Readiness.ACCEPTING, PostgreSQLIntegrationError(why, hint=hint))
+    if code == _PROBE_LOGIN_FAILED:
+        found = diagnose(words, LOGIN_DIAGNOSES)
+        if found:
+            return Probe(Readiness.ACCEPTING, found.error(found.cause, hint=found.remedy))
+        error = DatabaseConnectionError(
+            f"the login failed: {last_line(words)}", hint="hive-pg logs"
+        )
+        return Probe(Readiness.ACCEPTING, error)
+    if code in (_PROBE_REJECTING, _PROBE_NO_RESPONSE):
+        rejecting = code == _PROBE_REJECTING
+        why = "it starts, stops or recovers" if rejecting else "nothing answers on its address"
+        error = DatabaseConnectionError(
+            f"PostgreSQL does not accept connections: {why}", hint="hive-pg logs"
+        )
+        return Probe(Readiness.REJECTING if rejecting else Readiness.NO_RESPONSE, error)
+    return Probe(Readiness.UNKNOWN, build_docker_error(result, "cannot ask the container"))
+
+
+# ---------------------------------------------------------------------------------------------
+# Decisions (pure): what people see
+# ---------------------------------------------------------------------------------------------
+
+
+def judge_container(info: ContainerInfo | None, name: str) -> CheckPoint:
+    """Say whether a container runs and is healthy, as far as the engine knows."""
+    if info is None or not info.running:
+        finding = f"{name} is {info.state.value if info else 'missing'}"
+        code = ExitCode.NOT_RUNNING
+        return CheckPoint("container", Outcome.FAILED, finding, "hive-pg start", code)
+    if info.health is Health.UNHEALTHY:
+        finding, code = f"{name} runs, but its health check fails", ExitCode.UNHEALTHY
+        return CheckPoint("container", Outcome.FAILED, finding, "hive-pg logs", code)
+    health = {Health.NONE: "no health check", Health.STARTING: "the engine has yet to look"}
+    finding = f"{name} runs ({health.get(info.health, info.health.value)})"
+    return CheckPoint("container", Outcome.PASSED, finding)
+
+
+def judge_pgvector(probe: Probe, image: str) -> CheckPoint:
+    """Say whether pgvector is there, created, and free of known holes."""
+    available, created = probe.available_version, probe.created_version
+    safe = ".".join(map(str, SAFE_PGVECTOR))
+    if not available:
+        finding, remedy = f"image {image} lacks it", f"hive-pg init --image {DEFAULT_IMAGE}"
+        return CheckPoint("pgvector", Outcome.FAILED, finding, remedy, ExitCode.FAILED)
+    if _version(created or available) < SAFE_PGVECTOR:
+        finding = f"{created or available}; below {safe} it has CVE-2026-3172"
+        remedy = "in the database: ALTER EXTENSION vector UPDATE"
+        if _version(available) < SAFE_PGVECTOR:
+            remedy = f"hive-pg init --image pgvector/pgvector:pg16-bookworm, then {remedy}"
+        return CheckPoint("pgvector", Outcome.WARNING, finding, remedy)
+    if not created:
+        finding = f"{available} is available, but not created in the database"
+        return CheckPoint("pgvector", Outcome.WARNING, finding, "hive-pg init creates it")
+    return CheckPoint("pgvector", Outcome.PASSED, f"{created} is created")
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall("[0-9]+", text))
+
+
+def judge_port(info: ContainerInfo, url: DatabaseURL) -> str:
+    """Say where the container is published instead, '' for the port that the URL names."""
+    published = [port for _, port in info.ports]
+    if not published or url.port in published:
+        return ""
+    return f"the container is published on port {published[0]}"
+
+
+def failed_point(name: str, error: PostgreSQLIntegrationError) -> CheckPoint:
+    """Turn an error into the finding of a point."""
+    return CheckPoint(name, Outcome.FAILED, str(error), error.hint, error.exit_code)
+
+
+def build_status(
+    settings: Settings, info: ContainerInfo | None, probe: Probe, now: float
+) -> ContainerStatus:
+    """Put together what `status` shows; `now` in seconds since the epoch."""
+    bind, host_port = info.ports[0] if info and info.ports else (None, settings.url.port)
+    return ContainerStatus(
+        container=settings.container,
+        state=info.state if info else ContainerState.MISSING,
+        health=info.health if info else Health.NONE,
+        readiness=probe.readiness,
+        server_version=probe.server_version or None,
+        database_url=repr(settings.url),
+        image=info.image if info else None,
+        bind=bind,
+        host_port=host_port,
+        uptime_s=max(0.0, now - parse_time(info.started_at)) if info and info.running else None,
+        restart_count=info.restart_count if info else None,
+        exit_code=info.exit_code if info and not info.running else None,
+    )
+
+
+def parse_time(text: str) -> float:
+    """Read Docker's RFC 3339 time in UTC, to the second; return seconds since the epoch.
+
+    >>> parse_time("1970-01-02T00:00:01.123456789Z")
+    86401.0
+    """
+    import datetime
+
+    moment = datetime.datetime.fromisoformat(text[:19])
+    return moment.replace(tzinfo=datetime.timezone.utc).timestamp()
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration in its two largest units.
+
+    >>> format_duration(42), format_duration(3 * 3600 + 62), format_duration(90000)
+    ('42 s', '3 h 1 min', '1 d 1 h')
+    """
+    rest, parts = int(seconds), []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        parts += [f"{count} {unit}"] if count else []
+    return " ".join(parts[:2]) or "0 s"
+
+
+def format_status(status: ContainerStatus) -> str:
+    """Return what `status` prints, one field a line."""
+    state = status.state.value
+    if status.state is ContainerState.RUNNING:
+        state += "" if status.health is Health.NONE else f" ({status.health.value})"
+    elif status.exit_code is not None:
+        state += f" (exit code {status.exit_code})"
+    fields = {
+        "container": status.container,
+        "state": state,
+        "readiness": status.readiness.value,
+        "version": status.server_version and f"PostgreSQL {status.server_version}",
+        "url": status.database_url,
+        "image": status.image,
+        "port": f"{status.bind}:{status.host_port}" if status.bind else str(status.host_port),
+        "uptime": None if status.uptime_s is None else format_duration(status.uptime_s),
+        "restarts": None if status.restart_count is None else str(status.restart_count),
+    }
+    return "\n".join(f"{name:<10} {value}" for name, value in fields.items() if value)
+
+
+def format_validation(result: ValidationResult, symbols: Mapping[Outcome, str]) -> str:
+    """Return what `check` prints: a line a point, and under it the remedy."""
+    lines = []
+    for point in result.points:
+        lines.append(f"{symbols[point.outcome]} {point.name}: {point.finding}")
+        lines += [f"    {point.remedy}"] if point.remedy else []
+    return "\n".join(lines)
+
+
+def format_next_steps(settings: Settings, *, started: bool) -> str:
+    """Return what `init` ends with."""
+    return f"""
+The database is {"ready" if started else "set up; hive-pg start brings it up"}.
+
+  URL    {settings.url!r}
+         with its password in {ENV_FILE}, as {URL_KEY}
+  psql   psql "$(hive-pg url --format libpq)"
+  next   hive-pg status, hive-pg check, hive-pg logs -f, hive-pg stop"""
+
+
+def to_json(record: object) -> object:
+    """Turn a record into what JSON has, with enums as their values and fields as keys."""
+    if isinstance(record, enum.Enum):
+        return record.value
+    if hasattr(record, "_asdict"):
+        return {name: to_json(value) for name, value in record._asdict().items()}
+    return [to_json(item) for item in record] if isinstance(record, (list, tuple)) else record
+
+
+def format_json(value: object) -> str:
+    """Write one JSON value for people and programs."""
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+# ---------------------------------------------------------------------------------------------
+# Effects
+# ---------------------------------------------------------------------------------------------
+
+
+class Console:
+    """What a person sees: results on stdout, everything else on stderr.
+
+    Commands in a text (`hive-pg start`) are written as this copy of the program is called, with
+    the workspace where it is not the current directory.
+    """
+
+    def __init__(
+        self,
+        quiet: bool = False,
+        verbose: bool = False,
+        program: str = "hive-pg",
+        directory: str = ".",
+    ) -> None:
+        self.quiet = quiet
+        self.verbose = verbose
+        self.program = program
+        self.directory = directory
+
+    def result(self, text: str) -> None:
+        """Print what was asked for."""
+        print(self.localize(text), flush=True)
+
+    def step(self, text: str) -> None:
+        """Say that a step is done."""
+        self.note(f"{self.symbols(sys.stderr)[Outcome.PASSED]} {text}")
+
+    def note(self, text: str) -> None:
+        """Say what is going on."""
+        if not self.quiet:
+            self._print(text)
+
+    def warn(self, text: str) -> None:
+        """Say what is not as it should be; heard also when quiet."""
+        self._print(f"warning: {text}")
+
+    def error(self, error: PostgreSQLIntegrationError) -> None:
+        """Print an error, the other program's last words, and the next step."""
+        words = [line for line in error.detail.splitlines() if line.strip()]
+        hint = [f"hint: {error.hint}"] if error.hint else []
+        self._print("\n".join([f"error: {error}", *(f"    {w}" for w in words[-20:]), *hint]))
+
+    def trace(self, argv: Sequence[str]) -> None:
+        """Show a command before it runs, with -v; of an argument with many lines, the first."""
+        if self.verbose:
+            import shlex
+
+            words = (re.sub(r"\n.*", " …", word, flags=re.DOTALL) for word in argv)
+            self._print("+ " + " ".join(map(shlex.quote, words)))
+
+    def confirm(self, question: str) -> bool:
+        """Ask a person; Enter is yes, the end of the input no."""
+        print(f"{question} [Y/n] ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline()
+        return answer.endswith("\n") and answer.strip().lower() in ("", "y", "yes")
+
+    def localize(self, text: str) -> str:
+        """Write the commands in a text as they work here."""
+        import shlex
+
+        place = "" if self.directory == "." else " " + shlex.quote(self.directory)
+        pattern = rf"\bhive-pg ({'|'.join(COMMANDS)})\b"
+        return re.sub(pattern, lambda match: f"{self.program} {match[1]}{place}", text)
+
+    @staticmethod
+    def symbols(stream: Any) -> Mapping[Outcome, str]:
+        """Return a symbol for each outcome, in letters where the stream's encoding has none."""
+        try:
+            "✓!✗-".encode(stream.encoding or "ascii")
+        except (AttributeError, LookupError, UnicodeEncodeError):
+            return dict(zip(Outcome, ("ok  ", "warn", "FAIL", "skip")))
+        return dict(zip(Outcome, "✓!✗-"))
+
+    def _print(self, text: str) -> None:
+        print(self.localize(text), file=sys.stderr, flush=True)
+
+
+def is_interactive() -> bool:
+    """Whether a person sits at the terminal: both stdin and stderr are one."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+class Runner:
+    """The one place that starts processes."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        progress: bool = False,
+    ) -> CommandResult:
+        """Run a program to its end and return what it said.
+
+        Its stdin is empty, and it has a session of its own, so that Ctrl-C reaches hive-pg
+        first; on a timeout or any exception the whole group is ended, Docker's plugins included.
+        With `progress` its stdout goes to our stderr as it comes.
+
+        Raises: OSError where it cannot be started; DockerNotAvailableError on a timeout.
+        """
+        import subprocess
+
+        self.console.trace(argv)
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr if progress and not self.console.quiet else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            cwd=cwd,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise DockerNotAvailableError(
+                f"`{' '.join(argv[:2])}` did not answer within {timeout:.0f} s",
+                hint="restart Docker, or see what it waits for: docker info",
+            ) from None
+        finally:
+            if process.returncode is None:
+                _end_group(process)
+        return CommandResult(argv, process.returncode, stdout or "", stderr)
+
+    def attach(self, argv: Sequence[str]) -> int:
+        """Run a program on our own streams, in the terminal's group; return its exit code."""
+        import subprocess
+
+        self.console.trace(argv)
+        with subprocess.Popen(argv) as process:  # Ctrl-C reaches it too, and is waited for
+            return process.wait()
+
+    def replace(self, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+        """Become another program: signals and the exit code are its own.
+
+        Raises: OSError where it cannot be started.
+        """
+        self.console.trace(argv)
+        os.execvpe(argv[0], list(argv), env)
+
+
+def _end_group(process: Popen[str]) -> None:
+    """End a process and all that it started, after half a second of grace."""
+    import signal
+    import subprocess
+
+    for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, number)
+        else:
+            process.terminate()
+        try:
+            process.communicate(timeout=0.5)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def read_file(path: str) -> bytes | None:
+    """Return a file's bytes, None where there is no such file.
+
+    Raises: WorkspaceError.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise WorkspaceError(f"cannot read {path}: {error.strerror}") from None
+
+
+def write_file(path: str, text: str, mode: int) -> None:
+    """Replace a file's text at once and for good: a crash leaves the old text or the new one.
+
+    A symbolic link stays one: the file that it points to is replaced. An existing file keeps its
+    owner; under sudo a new one is the caller's. The lock is held: a temporary file that is there
+    already was left over.
+
+    Raises: WorkspaceError.
+    """
+    target = os.path.realpath(path)
+    temporary = f"{target}.hive-pg.tmp"
+    try:
+        try:
+            status = os.stat(target)
+            owner: tuple[int, int] | None = (status.st_uid, status.st_gid)
+        except FileNotFoundError:
+            owner = get_sudo_user()
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with open(
+                descriptor, "w", encoding="utf-8", errors="surrogateescape", newline=""
+            ) as file:
+                if os.name == "posix":
+                    if owner and owner != (os.geteuid(), os.getegid()):
+                        os.fchown(descriptor, *owner)
+                    os.fchmod(descriptor, mode)
+                file.write(text)
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        if os.name == "posix":
+            directory = os.open(os.path.dirname(target), os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+    except OSError as error:
+        raise WorkspaceError(f"cannot write {path}: {error.strerror}") from None
+
+
+def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) -> None:
+    """Make a directory where there is none, and its parents; `owner` is (uid, gid), None for us.
+
+    Raises: WorkspaceError.
+    """
+    if os.path.isdir(path):
+        return
+    if os.path.dirname(path) != path:
+        make_directory(os.path.dirname(path), get_sudo_user())
+    try:
+        os.mkdir(path, mode)
+        if owner and owner != (os.geteuid(), os.getegid()):
+            os.chown(path, *owner)
+    except OSError as error:
+        raise WorkspaceError(f"cannot create {path}: {error.strerror}") from None
+
+
+class WorkspaceLock:
+    """One hive-pg at a time changes a workspace.
+
+    The lock is on the directory itself: it leaves no file and dies with its process.
+    """
+
+    def __init__(self, workspace: str, console: Console, timeout: float) -> None:
+        self.workspace = workspace
+        self.console = console
+        self.timeout = timeout
+        self.descriptor: int | None = None
+
+    def __enter__(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # Windows has no locks on directories
+            return
+        self.descriptor = os.open(self.workspace, os.O_RDONLY)
+        deadline = time.monotonic() + self.timeout
+        waiting = False
+        while True:
+            try:
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(self.descriptor)
+                    raise WorkspaceError(
+                        f"another hive-pg has held {self.workspace} for {self.timeout:.0f} s",
+                        hint="see what it does: ps -ef | grep hive",
+                    ) from None
+            except OSError as error:  # some network file systems have no locks
+                self.console.warn(f"cannot lock {self.workspace}: {error.strerror}")
+                return
+            if not waiting:
+                self.console.note("waiting for another hive-pg in this directory")
+            waiting = True
+            time.sleep(0.05)
+
+    def __exit__(self, *_: object) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+
+
+def get_postgres_uid_gid() -> tuple[int, int]:
+    """Return the uid and gid that the server runs as and that own the data.
+
+    They are the caller's; root acts for the user that called sudo, or else for 1000:1000, because
+    PostgreSQL refuses to run as root. Windows has none: 1000:1000.
+    """
+    if hasattr(os, "geteuid") and os.geteuid() != 0:
+        return os.geteuid(), os.getegid()
+    return get_sudo_user() or (FALLBACK_UID, FALLBACK_UID)
+
+
+def get_sudo_user() -> tuple[int, int] | None:
+    """Return the uid and gid of the user that root acts for by sudo, None where it does not."""
+    uid, gid = (os.environ.get(name, "") for name in ("SUDO_UID", "SUDO_GID"))
+    if not hasattr(os, "geteuid") or os.geteuid() != 0 or not (uid + gid).isdigit():
+        return None
+    return (int(uid), int(gid)) if int(uid or 0) and gid else None
+
+
+def is_port_free(bind: str, port: int) -> bool:
+    """Whether a server could listen there now."""
+    import socket
+
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        if os.name == "posix":  # a port whose last connections have just ended is free
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bind, port))
+        except OSError:
+            return False
+    return True
+
+
+def ask_published_port(url: DatabaseURL) -> str:
+    """Ask whether PostgreSQL answers where the URL leads; return '' or what happened instead.
+
+    Sends SSLRequest, which a server answers with S or N before any login.
+    Source: https://www.postgresql.org/docs/16/protocol-flow.html (SSL Session Encryption).
+    """
+    import socket
+
+    try:
+        with socket.create_connection((url.host, url.port), timeout=10) as connection:
+            connection.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
+            answer = connection.recv(1)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if answer in (b"S", b"N") else "what answers is not PostgreSQL"
+
+
+def login_with_psycopg(url: DatabaseURL) -> str | None:
+    """Log in from the host; return '' or the server's objection, None where psycopg is missing."""
+    try:
+        import psycopg
+    except ImportError:
+        return None
+    try:
+        psycopg.connect(build_database_url(url._replace(driver="")), connect_timeout=10).close()
+    except psycopg.OperationalError as error:
+        return last_line(str(error)) or type(error).__name__
+    return ""
+
+
+# ---------------------------------------------------------------------------------------------
+# Docker
+# ---------------------------------------------------------------------------------------------
+
+
+class Docker:
+    """The docker CLI: one method for each question or action."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float = QUESTION_TIMEOUT_S,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        progress: bool = False,
+    ) -> CommandResult:
+        """Run docker or docker-compose, whatever its exit code.
+
+        Raises: DockerNotAvailableError where it is missing, or does not answer in time.
+        """
+        try:
+            return self.runner.run(argv, timeout=timeout, env=env, cwd=cwd, progress=progress)
+        except OSError as error:
+            if error.filename == cwd:
+                raise WorkspaceError(f"cannot enter {cwd}: {error.strerror}") from None
+            hint = "install Docker: https://docs.docker.com/get-docker/"
+            message = f"cannot run {argv[0]}: {error.strerror}"
+            raise DockerNotAvailableError(message, hint=hint) from None
+
+    def version(self) -> str:
+        """Return the engine's version."""
+        result = self.run(["docker", "version", "--format", "{{.Server.Version}}"])
+        return _expect(result, "cannot reach Docker").stdout.strip()
+
+    def container(self, name: str) -> ContainerInfo | None:
+        """Return a container, None where there is none of that name."""
+        result = self.run(["docker", "inspect", "--type", "container", name])
+        if _is_missing(result):
+            return None
+        return parse_containers(_expect(result, "cannot inspect the container").stdout)[0]
+
+    def containers(self) -> list[ContainerInfo]:
+        """Return all containers of the engine, running or not."""
+        result = self.run(["docker", "ps", "--all", "--quiet", "--no-trunc"])
+        ids = _expect(result, "cannot list the containers").stdout.split()
+        if not ids:
+            return []
+        result = self.run(["docker", "inspect", "--type", "container", *ids])
+        if not _is_missing(result):  # one that was removed in between; the others are told
+            _expect(result, "cannot inspect the containers")
+        return parse_containers(result.stdout)
+
+    def has_image(self, image: str) -> bool:
+        """Whether an image is there, so that nothing need be pulled."""
+        result = self.run(["docker", "image", "inspect", "--format", "{{.Id}}", image])
+        return not _is_missing(result) and bool(_expect(result, f"cannot look for {image}"))
+
+    def pull(self, image: str) -> None:
+        """Pull an image, with Docker's own progress on stderr."""
+        result = self.run(["docker", "pull", image], timeout=PULL_TIMEOUT_S, progress=True)
+        _expect(result, f"cannot pull {image}")
+
+    def chown(self, directory: str, user: tuple[int, int], image: str) -> None:
+        """Give a directory and all in it to (uid, gid), by a short-lived container."""
+        source = directory.replace('"', '""')
+        mount = f'type=bind,"source={source}",target=/target'
+        argv = ["docker", "run", "--rm", "--network", "none", "--user", "0:0", "--mount", mount]
+        argv += ["--entrypoint", "chown", image, "-R", f"{user[0]}:{user[1]}", "/target"]
+        _expect(
+            self.run(argv, timeout=COMPOSE_TIMEOUT_S), f"cannot change the owner of {directory}"
+        )
+
+    def probe(self, container: str, url: DatabaseURL, *, wait: float, sql: str) -> Probe:
+        """Wait for the server, about `wait` seconds at most, and log in to it over its network."""
+        argv = build_probe_argv(container, url, wait, sql)
+        env = {**os.environ, "PGPASSWORD": url.password}
+        return read_probe(self.run(argv, timeout=3 * wait + QUESTION_TIMEOUT_S, env=env))
+
+    def stop(self, container: str) -> None:
+        """Have the server end all sessions and stop (SIGINT, fast shutdown)."""
+        argv = ["docker", "stop", "-t", str(STOP_GRACE_S), container]
+        timeout = STOP_GRACE_S + QUESTION_TIMEOUT_S
+        _expect(self.run(argv, timeout=timeout), "cannot stop the container")
+
+    def logs(self, container: str, tail: int) -> str:
+        """Return a container's last lines, stdout before stderr."""
+        result = self.run(["docker", "logs", "--tail", str(tail), container])
+        return _expect(result, "cannot read the logs").stdout + result.stderr
+
+
+def _expect(result: CommandResult, what: str) -> CommandResult:
+    if result.returncode != 0:
+        raise build_docker_error(result, what)
+    return result
+
+
+def _is_missing(result: CommandResult) -> bool:
+    """Whether docker says that there is no such thing; the exit code alone does not."""
+    pattern = r"no such (?:object|container|image)"
+    return result.returncode != 0 and bool(re.search(pattern, result.stderr, re.IGNORECASE))
+
+
+# ---------------------------------------------------------------------------------------------
+# Managers
+# ---------------------------------------------------------------------------------------------
+
+
+class CredentialService:
+    """The workspace's `.env`: its credentials, and the settings around them."""
+
+    def __init__(self, workspace: str = ".", *, console: Console | None = None) -> None:
+        self.workspace = os.path.realpath(workspace)
+        self.console = console or Console()
+        self.path = os.path.join(self.workspace, ENV_FILE)
+
+    def generate_postgres_credentials(
+        self,
+        host: str = "localhost",
+        port: int = DEFAULT_HOST_PORT,
+        database: str = DEFAULT_DATABASE,
+    ) -> DatabaseURL:
+        """Return a new user (16 characters) and password (32) of letters and digits.
+
+        They need no quoting in `.env`, in a shell or in a URL; the user starts with a letter.
+        """
+        import secrets
+        import string
+
+        alphabet = string.ascii_letters + string.digits
+        user = secrets.choice(string.ascii_letters)
+        user += "".join(secrets.choice(alphabet) for _ in range(15))
+        password = "".join(secrets.choice(alphabet) for _ in range(32))
+        return DatabaseURL(user, password, host, port, database)
+
+    def extract_postgres_credentials_from_env(self) -> DatabaseURL | None:
+        """Return what HIVE_DATABASE_URL says, None where there is none.
+
+        Raises: EnvFileError.
+        """
+        url = self.read_values().get(URL_KEY)
+        return parse_database_url(url) if url else None
+
+    def validate_credentials(self, url: DatabaseURL) -> None:
+        """Make sure that credentials are real, and that `.env` and the URL carry them unchanged.
+
+        Raises: EnvFileError.
+        """
+        for name, value in (("user", url.user), ("password", url.password)):
+            if is_placeholder(value):
+                raise EnvFileError(f"the {name} is missing or a placeholder", hint="hive-pg init")
+            format_env_value(value)
+        if parse_database_url(build_database_url(url)) != url:
+            raise EnvFileError(f"{URL_KEY} cannot carry these credentials", hint="choose others")
+
+    def save_credentials_to_env(self, url: DatabaseURL) -> bool:
+        """Make `.env` say these credentials; return whether it changed.
+
+        Raises: EnvFileError, WorkspaceError.
+        """
+        self.validate_credentials(url)
+        return self.save({URL_KEY: build_database_url(url), **url_env(url)})
+
+    def read_values(self) -> dict[str, str]:
+        """Return the values in `.env`, or in `.env.example` where there is no `.env` yet.
+
+        Raises: EnvFileError where a key of ours is not read alike by all.
+        """
+        items = parse_env(self._read_text()[0], os.environ)
+        return env_values(items, required=(*CREDENTIAL_KEYS, *NAME_KEYS))
+
+    def read_settings(self) -> Settings:
+        """Return what the `.env` of a workspace that is set up says.
+
+        Raises: NotSetUpError, EnvFileError.
+        """
+        if not os.path.lexists(self.path):
+            raise NotSetUpError(f"not set up: there is no {self.path}", hint="hive-pg init")
+        return read_settings(self.read_values())
+
+    def save(self, changes: Mapping[str, str]) -> bool:
+        """Make `.env` say `changes`, readable by its owner alone; return whether it changed.
+
+        Raises: EnvFileError, WorkspaceError.
+        """
+        text, exists = self._read_text()
+        edited = edit_env(text, changes, os.environ)
+        if exists and edited == text:
+            if os.name == "posix" and os.stat(self.path).st_mode & 0o077:
+                write_file(self.path, text, 0o600)
+                self.console.step(f"{ENV_FILE} was open to others; its mode is 0600 now")
+            return False
+        write_file(self.path, edited, 0o600)
+        return True
+
+    def _read_text(self) -> tuple[str, bool]:
+        """Return the text to start from, and whether it is `.env`'s own."""
+        data = read_file(self.path)
+        if data is not None:
+            return decode_env(data), True
+        example = read_file(os.path.join(self.workspace, ENV_EXAMPLE))
+        return decode_env(example or b""), False
+
+
+class DockerComposeManager:
+    """The workspace's compose file, and the container of its PostgreSQL service."""
+
+    def __init__(
+        self,
+        workspace: str = ".",
+        credential_service: CredentialService | None = None,
+        *,
+        console: Console | None = None,
+        docker: Docker | None = None,
+    ) -> None:
+        self.workspace = os.path.realpath(workspace)
+        self.console = console or Console()
+        self.credentials = credential_service or CredentialService(workspace, console=self.console)
+        self.docker = docker or Docker(Runner(self.console))
+        self._compose_argv: list[str] = []
+
+    def start_postgres_service(self) -> None:
+        """Bring the container up as the compose file and `.env` say; does not wait for it.
+
+        Raises: ContainerConflictError, and whatever Docker refuses.
+        """
+        settings = self.credentials.read_settings()
+        service = self.resolve_service(settings)
+        self.refuse_conflicts(service, self.docker.containers())
+        self.bring_up(settings, service)
+
+    def stop_postgres_service(self) -> bool:
+        """Stop the container gracefully; return whether it ran.
+
+        Raises: ContainerStartupError where the server had to be killed.
+        """
+        info = self.find_container()
+        if info is None or info.state in (ContainerState.CREATED, ContainerState.EXITED):
+            return False
+        self.docker.stop(info.name)
+        stopped = self.docker.container(info.name)
+        if stopped is not None and stopped.exit_code == 137:
+            raise ContainerStartupError(
+                f"{info.name} did not stop within {STOP_GRACE_S} s and was killed",
+                hint="hive-pg start: PostgreSQL recovers by itself",
+            )
+        return True
+
+    def restart_postgres_service(self) -> None:
+        """Stop the container, and bring it up as the compose file and `.env` say now."""
+        self.stop_postgres_service()
+        self.start_postgres_service()
+
+    def get_service_logs(self, tail: int = 50) -> str:
+        """Return the container's last lines, stdout before stderr."""
+        return self.docker.logs(self.require_container().name, tail)
+
+    def check_service_health(self) -> Health:
+        """Return the engine's own health of the container; it lags behind by some seconds."""
+        return self.require_container().health
+
+    def find_container(self, settings: Settings | None = None) -> ContainerInfo | None:
+        """Return this workspace's container, None where it is not there.
+
+        Raises: NotSetUpError; ContainerConflictError where another workspace has its name.
+        """
+        settings = settings or self.credentials.read_settings()
+        info = self.docker.container(settings.container)
+        if info is not None and not self.owns(info):
+            raise self._name_conflict(info)
+        return info
+
+    def require_container(self) -> ContainerInfo:
+        """Return this workspace's container.
+
+        Raises: NotSetUpError where there is none.
+        """
+        info = self.find_container()
+        if info is None:
+            raise NotSetUpError("the workspace has no container", hint="hive-pg start")
+        return info
+
+    def owns(self, info: ContainerInfo) -> bool:
+        """Whether Compose made a container here, or where this workspace was before it moved."""
+        if os.path.isdir(info.working_dir):
+            return os.path.realpath(info.working_dir) == self.workspace
+        return bool(info.project) and info.project == self.credentials.read_values().get(
+            PROJECT_KEY
+        )
+
+    def find_compose_file(self) -> str | None:
+        """Return the compose file that Compose itself would take, None where there is none."""
+        paths = (os.path.join(self.workspace, name) for name in COMPOSE_FILES)
+        return next((path for path in paths if os.path.lexists(path)), None)
+
+    def find_compose(self) -> list[str]:
+        """Return the argv that is Compose here: the CLI's plugin, else docker-compose (v1).
+
+        Raises: DockerNotAvailableError.
+        """
+        import shutil
+
+        if not self._compose_argv:
+            plugin = self.docker.run(["docker", "compose", "version", "--short"])
+            if plugin.returncode == 0:
+                self._compose_argv = ["docker", "compose"]
+            elif diagnose(plugin.stderr, DOCKER_DIAGNOSES):
+                raise build_docker_error(plugin, "cannot run docker compose")
+            elif shutil.which("docker-compose"):
+                self._compose_argv = ["docker-compose"]
+            else:
+                hint = "install it: https://docs.docker.com/compose/install/"
+                raise DockerNotAvailableError("Docker Compose is missing", hint=hint)
+        return self._compose_argv
+
+    def resolve_service(self, settings: Settings) -> ComposeService:
+        """Return the PostgreSQL service as Compose resolves it.
+
+        Compose v1 cannot say so as JSON: there a container tells, created but not started.
+
+        Raises: WorkspaceError, DockerCommandError.
+        """
+        if self.find_compose_file() is None:
+            raise NotSetUpError(f"there is no {COMPOSE_FILE}", hint="hive-pg init")
+        if len(self.find_compose()) > 1:
+            return parse_compose_config(self._compose(settings, "config", "--format", "json"))
+        names = self._compose(settings, "config", "--services").split()
+        service = names[0] if len(names) == 1 else choose_service({name: {} for name in names})
+        info = self._service_container(settings.project, service)
+        if info is None:
+            self._compose(settings, "up", "--no-start", service)
+            info = self._service_container(settings.project, service)
+        if info is None:
+            raise WorkspaceError(f"Compose made no container of service {service!r}")
+        return service_of_container(info)
+
+    def bring_up(self, settings: Settings, service: ComposeService) -> None:
+        """Make the container run as the compose file and `.env` say; does not wait for it."""
+        self.make_data_directory(service)
+        if not service.builds and not self.docker.has_image(service.image):
+            self.console.note(f"pulling {service.image}")
+            self.docker.pull(service.image)
+        user = split_user(service.user)
+        if service.data_dir and user:
+            self.fix_owner(service.data_dir, user, service.image)
+        self._compose(settings, "up", "--detach", service.service)
+
+    def make_data_directory(self, service: ComposeService) -> None:
+        """Make the data directory, private to the user that the server runs as.
+
+        Docker would make it as root, and the server could then not write to it.
+        """
+        if service.data_dir and not os.path.isdir(service.data_dir):
+            make_directory(service.data_dir, split_user(service.user), 0o700)
+
+    def fix_owner(self, data_dir: str, user: tuple[int, int], image: str) -> None:
+        """Have the data belong to (uid, gid); a container changes what this process may not."""
+        if os.name != "posix":
+            return
+        try:
+            paths = (data_dir, os.path.join(data_dir, "pgdata"))
+            owners = {os.stat(path).st_uid for path in paths if os.path.lexists(path)}
+        except PermissionError:  # another user's, and closed
+            owners = {-1}
+        if owners != {user[0]}:
+            self.console.note(f"giving {data_dir} to {user[0]}:{user[1]}")
+            self.docker.chown(data_dir, user, image)
+
+    def refuse_conflicts(
+        self, service: ComposeService, containers: Sequence[ContainerInfo]
+    ) -> None:
+        """Make sure that starting takes nothing away from another container of the engine.
+
+        Two servers on one directory both start, and corrupt it, whatever they are called.
+
+        Raises: ContainerConflictError.
+        """
+        own = next((info for info in containers if info.name == service.container), None)
+        if own is not None and not self.owns(own):
+            raise self._name_conflict(own)
+        others = [info for info in containers if info is not own]
+        for info in others:
+            mounted = (os.path.realpath(source) for source, _ in info.mounts if source)
+            if service.data_dir and os.path.realpath(service.data_dir) in mounted:
+                raise ContainerConflictError(
+                    f"container {info.name} ({info.state.value}) has {service.data_dir} mounted,"
+                    " and two servers on one data directory destroy it",
+                    hint=f"docker rm -f {info.name}, if it is not needed",
+                )
+        port = service.host_port
+        if (own is not None and own.running) or is_port_free(service.bind, port):
+            return
+        serving = [i for i in others if i.running and port in (p for _, p in i.ports)]
+        owner = f"container {serving[0].name}" if serving else "a process on this machine"
+        place = f" of {serving[0].working_dir}" if serving and serving[0].working_dir else ""
+        raise ContainerConflictError(
+            f"port {service.bind}:{port} is taken by {owner}{place}",
+            hint="hive-pg init --port N, or stop the other one",
+        )
+
+    def _name_conflict(self, info: ContainerInfo) -> ContainerConflictError:
+        owner = info.working_dir or "somebody else (Compose did not make it)"
+        gone = ", which is gone" if info.working_dir and not os.path.isdir(owner) else ""
+        return ContainerConflictError(
+            f"container {info.name} belongs to {owner}{gone}, not to {self.workspace}",
+            hint="hive-pg init chooses a free name where the compose file lets it; or, if the"
+            f" container is not needed: docker rm -f {info.name}",
+        )
+
+    def _service_container(self, project: str, service: str) -> ContainerInfo | None:
+        label = "com.docker.compose.service"
+        found = (i for i in self.docker.containers() if i.labels.get(label) == service)
+        return next((i for i in found if i.project == project and self.owns(i)), None)
+
+    def _compose(self, settings: Settings, *arguments: str) -> str:
+        """Run Compose in the workspace, with `.env` in place of the shell's own values."""
+        env = {k: v for k, v in os.environ.items() if k not in COMPOSE_SELECTORS}
+        env.update(self.credentials.read_values())
+        env.update(settings.env, PWD=self.workspace)
+        argv = [*self.find_compose(), *arguments]
+        result = self.docker.run(argv, timeout=COMPOSE_TIMEOUT_S, env=env, cwd=self.workspace)
+        return _expect(result, f"`{' '.join(argv)}` failed").stdout
+
+
+def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) -> None:
+    """Have a data directory belong to the user that the server runs as, without sudo."""
+    DockerComposeManager().fix_owner(os.path.realpath(data_dir), get_postgres_uid_gid(), image)
+
+
+class PostgreSQLManager:
+    """A workspace's database, from nothing to verified, and its life.
+
+    A method succeeds or raises a PostgreSQLIntegrationError.
+    """
+
+    def __init__(
+        self,
+        workspace: str = ".",
+        credential_service: CredentialService | None = None,
+        *,
+        console: Console | None = None,
+        docker: Docker | None = None,
+    ) -> None:
+        self.workspace = os.path.realpath(workspace)
+        self.console = console or Console()
+        self.credentials = credential_service or CredentialService(workspace, console=self.console)
+        self.compose = DockerComposeManager(
+            workspace, self.credentials, console=self.console, docker=docker
+        )
+        self.docker = self.compose.docker
+
+    # -- setting up ----------------------------------------------------------------------------
+
+    def setup_postgres_container(
+        self,
+        interactive: bool = True,
+        *,
+        wanted: Wishes | None = None,
+        start: bool = True,
+        timeout: float = READY_TIMEOUT_S,
+    ) -> bool:
+        """Take the workspace from whatever it is to a database that the application logs in to.
+
+        What is there is reused: a second call changes nothing. Returns False where a person at
+        the terminal declined.
+
+        Raises: PostgreSQLIntegrationError.
+        """
+        wanted = wanted or Wishes()
+        question = f"Set up PostgreSQL in Docker for {self.workspace}?"
+        if interactive and is_interactive() and not self.console.confirm(question):
+            return False
+        compose = " ".join(self.compose.find_compose())
+        containers = self.docker.containers()
+        self.console.step(f"Docker answers, and so does {compose}")
+        make_directory(self.workspace, get_sudo_user())
+        with self._lock(timeout):
+            settings = self._plan_settings(containers, wanted)
+            service = default_service(settings, self.workspace)
+            if self.compose.find_compose_file():
+                service = self.compose.resolve_service(settings)
+                had_url = URL_KEY in self.credentials.read_values()
+                settings = adopt_service(settings, service, wanted, had_url=had_url)
+            self.compose.refuse_conflicts(service, containers)
+            self._write_files(settings)
+            if start:
+                self.compose.bring_up(settings, service)
+                self.console.step(f"container {settings.container} is up")
+                self._verify(settings, timeout, CREATE_EXTENSION_SQL + VERSIONS_SQL)
+            else:
+                self.compose.make_data_directory(service)
+        return True
+
+    def _plan_settings(self, containers: Sequence[ContainerInfo], wanted: Wishes) -> Settings:
+        """Decide what `.env` shall say, reusing all that it says already."""
+        values = self.credentials.read_values()
+        others = [info for info in containers if not self.compose.owns(info)]
+        project, container = values.get(PROJECT_KEY), values.get(CONTAINER_KEY)
+        if project and project in (info.project for info in others):
+            self.console.note(f"this {ENV_FILE} is a copy of another workspace's: new names for it")
+            project = container = None
+        named = bool(container)  # by an earlier init
+        project = project or choose_project_name(self.workspace)
+        if not container:
+            taken = DEFAULT_CONTAINER in (info.name for info in others)
+            container = f"{DEFAULT_CONTAINER}-{project}" if taken else DEFAULT_CONTAINER
+        has_data = self._has_data()
+        fresh = self.credentials.generate_postgres_credentials()
+        url = plan_database_url(values, fresh, has_data=has_data)
+        if has_data and url.password == fresh.password:
+            raise WorkspaceError(
+                f"{DATA_DIR} holds data, but {ENV_FILE} has no password for it",
+                hint=f"put the {URL_KEY} of that data into {ENV_FILE}, or move the data away",
+            )
+        bind = wanted.bind or values.get(BIND_KEY, "")
+        port = wanted.port or url.port
+        if not wanted.port and not named:
+            reserved = [port for info in others for _, port in info.ports]
+            address = bind or DEFAULT_BIND
+            port = choose_host_port(url.port, reserved, lambda p: is_port_free(address, p))
+            if port != url.port:
+                self.console.note(f"port {url.port} is taken; it will be {port}")
+        url = url._replace(port=port, database=wanted.database or url.database)
+        self.credentials.validate_credentials(url)
+        uid, gid = get_postgres_uid_gid()
+        return Settings(
+            url,
+            container,
+            project,
+            uid=env_number(values, UID_KEY, uid, range(2**32)),
+            gid=env_number(values, GID_KEY, gid, range(2**32)),
+            image=wanted.image or values.get(IMAGE_KEY, ""),
+            bind=bind,
+        )
+
+    def _has_data(self) -> bool:
+        """Whether the data directory holds anything that could be a cluster."""
+        try:
+            return bool(os.listdir(os.path.join(self.workspace, DATA_DIR)))
+        except FileNotFoundError:
+            return False
+        except OSError:  # another user's, and closed: it may well be one
+            return True
+
+    def _write_files(self, settings: Settings) -> None:
+        changed = self.credentials.save(settings.env)
+        verb = "holds the credentials (mode 0600)" if changed else "is as it should be"
+        self.console.step(f"{ENV_FILE} {verb}")
+        if self.compose.find_compose_file() is None:
+            write_file(os.path.join(self.workspace, COMPOSE_FILE), render_compose(), 0o644)
+            self.console.step(f"{COMPOSE_FILE} is written, and yours to edit")
+        self._ignore_in_git()
+
+    def _ignore_in_git(self) -> None:
+        """In a git work tree, keep the credentials and the data out of it."""
+        lines = {ENV_FILE: "/.env", f"{ENV_FILE}.hive-pg.tmp": "/.env.*.tmp", "data/": "/data/"}
+
+        def git(*arguments: str) -> CommandResult:
+            argv = ["git", "-C", self.workspace, *arguments]
+            return self.docker.runner.run(argv, timeout=QUESTION_TIMEOUT_S)
+
+        try:
+            ignored = git("check-ignore", "--no-index", *lines)
+        except OSError:
+            return  # no git, so nobody commits
+        if ignored.returncode not in (0, 1):
+            return  # not a work tree
+        missing = [line for path, line in lines.items() if path not in ignored.stdout.split("\n")]
+        if missing:
+            path = os.path.join(self.workspace, ".gitignore")
+            text = (read_file(path) or b"").decode("utf-8", "surrogateescape")
+            separator = "\n" if text and not text.endswith("\n") else ""
+            write_file(path, text + separator + "\n".join([*missing, ""]), 0o644)
+            self.console.step(f".gitignore names {' '.join(missing)}")
+        if git("ls-files", "--", ENV_FILE).stdout:
+            self.console.warn(f"git has {ENV_FILE}: git rm --cached {ENV_FILE}, and commit that")
+
+    # -- the container's life ------------------------------------------------------------------
+
+    def start_container(self, *, timeout: float = READY_TIMEOUT_S) -> bool:
+        """Have the database run, and log in to it; return whether it had to be started.
+
+        Raises: PostgreSQLIntegrationError.
+        """
+        settings = self.credentials.read_settings()
+        info = self.compose.find_container(settings)
+        if info is not None and info.state is ContainerState.PAUSED:
+            raise build_startup_error(info, info.name, "")
+        if info is not None and info.running:
+            self._verify(settings, timeout, VERSIONS_SQL, restarts=info.restart_count)
+            return False
+        with self._lock(timeout):
+            self.compose.start_postgres_service()
+            self.console.step(f"container {settings.container} is up")
+        self._verify(settings, timeout, VERSIONS_SQL)
+        return True
+
+    def stop_container(self) -> bool:
+        """Stop the container gracefully; return whether it ran."""
+        self.credentials.read_settings()
+        with self._lock():
+            return self.compose.stop_postgres_service()
+
+    def restart_container(self, *, timeout: float = READY_TIMEOUT_S) -> None:
+        """Stop the container, start it as `.env` and the compose file say now, and log in."""
+        self.stop_container()
+        self.start_container(timeout=timeout)
+
+    def get_container_logs(self, tail: int = 50) -> str:
+        """Return the container's last lines, stdout before stderr."""
+        return self.compose.get_service_logs(tail)
+
+    def check_container_status(self) -> ContainerStatus:
+        """Return state, health, readiness now and the rest of what `status` shows."""
+        settings = self.credentials.read_settings()
+        info = self.compose.find_container(settings)
+        probe = Probe(Readiness.UNKNOWN)
+        if info is not None and info.running:
+            probe = self.docker.probe(info.name, settings.url, wait=0, sql=VERSIONS_SQL)
+        return build_status(settings, info, probe, time.time())
+
+    def validate_container_health(self) -> bool:
+        """Whether the container runs, no health check fails, and the server accepts now."""
+        return self.check_container_status().verdict is ExitCode.DONE
+
+    def validate_postgres_integration(self) -> ValidationResult:
+        """Ask the five points and the published port; those that cannot be asked are skipped."""
+        points = list(self._check_points(self.credentials.read_settings()))
+        left = CHECK_POINTS[len(points) :]
+        skipped = [CheckPoint(name, Outcome.SKIPPED, "cannot be asked") for name in left]
+        return ValidationResult([*points, *skipped])
+
+    def _check_points(self, settings: Settings) -> Iterator[CheckPoint]:
+        """Answer the points in their order, up to the first that bars the way to the next."""
+        docker, container, connections, credentials, _, published = CHECK_POINTS
+        try:
+            version = self.docker.version()
+            yield CheckPoint(docker, Outcome.PASSED, f"engine {version} answers")
+        except PostgreSQLIntegrationError as error:
+            yield failed_point(docker, error)
+            return
+        try:
+            info = self.compose.find_container(settings)
+        except PostgreSQLIntegrationError as error:
+            yield failed_point(container, error)
+            return
+        yield judge_container(info, settings.container)
+        if info is None or not info.running:
+            return
+        url = settings.url
+        probe = self.docker.probe(info.name, url, wait=0, sql=VERSIONS_SQL)
+        if probe.error and probe.readiness is not Readiness.ACCEPTING:
+            yield failed_point(connections, probe.error)
+            return
+        version = f"PostgreSQL {probe.server_version}" if probe.server_version else "PostgreSQL"
+        yield CheckPoint(connections, Outcome.PASSED, f"{version} accepts them")
+        if probe.error:
+            yield failed_point(credentials, probe.error)
+            return
+        finding = f"{url.user} logs in to {url.database} with the password"
+        yield CheckPoint(credentials, Outcome.PASSED, finding)
+        yield judge_pgvector(probe, info.image)
+        where = f"{url.host}:{url.port}"
+        objection = judge_port(info, url) or ask_published_port(url)
+        refusal = "" if objection else login_with_psycopg(url)
+        if objection or refusal:
+            yield failed_point(published, _published_error(url, objection or refusal or ""))
+        else:
+            login = "" if refusal is None else ", and psycopg logs in"
+            yield CheckPoint(published, Outcome.PASSED, f"{where} answers as PostgreSQL{login}")
+
+    # -- waiting -------------------------------------------------------------------------------
+
+    def _verify(self, settings: Settings, timeout: float, sql: str, *, restarts: int = 0) -> None:
+        """Wait until the credentials in `.env` log in and the published port answers.
+
+        Raises: ContainerStartupError at once where the container stops, or restarts more often
+        than `restarts`; CredentialsRefusedError; DatabaseConnectionError when time is up.
+        """
+        began, url = time.monotonic(), settings.url
+        probe = self._wait(settings, began + timeout, sql, restarts)
+        objection = ask_published_port(url)
+        if objection:
+            raise _published_error(url, objection)
+        waited = time.monotonic() - began
+        self.console.step(
+            f"{url.user} logs in to {url.database}: PostgreSQL {probe.server_version},"
+            f" pgvector {probe.created_version or 'not created'} ({waited:.1f} s)"
+        )
+
+    def _wait(self, settings: Settings, deadline: float, sql: str, restarts: int) -> Probe:
+        name, url = settings.container, settings.url
+        while True:
+            left = deadline - time.monotonic()
+            probe = self.docker.probe(name, url, wait=max(0, min(left, WAIT_ROUND_S)), sql=sql)
+            if probe.error is None:
+                return probe
+            if probe.readiness is Readiness.ACCEPTING:
+                raise probe.error
+            info = self.docker.container(name)
+            if info is None or not info.running or info.restart_count > restarts:
+                raise build_startup_error(info, name, self.docker.logs(name, 50) if info else "")
+            if probe.readiness is Readiness.UNKNOWN or left <= 0:
+                raise probe.error
+            self.console.note(f"waiting for PostgreSQL: {probe.readiness.value}, {left:.0f} s left")
+
+    def _lock(self, timeout: float = READY_TIMEOUT_S) -> WorkspaceLock:
+        return WorkspaceLock(self.workspace, self.console, timeout + COMPOSE_TIMEOUT_S)
+
+
+def _published_error(url: DatabaseURL, objection: str) -> DatabaseConnectionError:
+    return DatabaseConnectionError(
+        f"{url.host}:{url.port}, where {URL_KEY} leads, is not this database: {objection}",
+        hint="hive-pg restart applies .env; with a remote Docker, name its host in the URL",
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# Commands: a namespace in, an exit code out
+# ---------------------------------------------------------------------------------------------
+
+
+def command_init(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Set the workspace up, and say what next."""
+    wanted = Wishes(args.port, args.database, args.image, args.bind)
+    start = not args.no_start
+    if not manager.setup_postgres_container(
+        not args.yes, wanted=wanted, start=start, timeout=args.timeout
+    ):
+        manager.console.warn("nothing was done")
+        return ExitCode.FAILED
+    settings = manager.credentials.read_settings()
+    if settings.bind not in ("", "127.0.0.1", "::1", "localhost"):
+        manager.console.warn(f"published on {settings.bind}: other machines can reach it")
+    if not args.quiet:
+        manager.console.result(format_next_steps(settings, started=start))
+    return ExitCode.DONE
+
+
+def command_start(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Have the database run."""
+    if not manager.start_container(timeout=args.timeout):
+        manager.console.note("it was running already")
+    return ExitCode.DONE
+
+
+def command_run(manager: PostgreSQLManager, args: argparse.Namespace) -> NoReturn:
+    """Have the database run, then become CMD."""
+    manager.start_container(timeout=args.timeout)
+    values = manager.credentials.read_values()
+    credentials = {key: values[key] for key in CREDENTIAL_KEYS if key in values}
+    try:
+        manager.docker.runner.replace(args.argv, {**values, **os.environ, **credentials})
+    except OSError as error:
+        raise WorkspaceError(f"cannot run {args.argv[0]}: {error.strerror}") from None
+
+
+def command_stop(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Stop the database."""
+    if manager.stop_container():
+        manager.console.step("stopped; the data stays")
+    else:
+        manager.console.note("it was not running")
+    return ExitCode.DONE
+
+
+def command_restart(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Stop the database, and start it with what `.env` and the compose file say now."""
+    manager.restart_container(timeout=args.timeout)
+    return ExitCode.DONE
+
+
+def command_status(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Show state, health and readiness."""
+    status = manager.check_container_status()
+    text = format_json(to_json(status)) if args.json else format_status(status)
+    manager.console.result(text)
+    if status.verdict is ExitCode.NOT_RUNNING and not args.json:
+        manager.console.note("hint: hive-pg start")
+    return status.verdict
+
+
+def command_check(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Ask every point, and show each with its finding."""
+    result = manager.validate_postgres_integration()
+    if args.json:
+        summary = {"healthy": result.healthy, "exit_code": int(result.exit_code)}
+        manager.console.result(format_json({**summary, "points": to_json(result.points)}))
+    else:
+        symbols = manager.console.symbols(sys.stdout)
+        manager.console.result(format_validation(result, symbols))
+    return result.exit_code
+
+
+def command_logs(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Pass `docker logs` through."""
+    argv = ["docker", "logs", "--tail", args.tail]
+    argv += ["--follow"] if args.follow else []
+    argv += ["--timestamps"] if args.timestamps else []
+    argv += ["--since", args.since] if args.since else []
+    returncode = manager.docker.runner.attach([*argv, manager.compose.require_container().name])
+    return ExitCode.FAILED if returncode else ExitCode.DONE
+
+
+def command_url(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Print the URL and nothing else."""
+    url = manager.credentials.read_settings().url
+    url = url._replace(driver="") if args.format == "libpq" else url
+    print(build_database_url(url), flush=True)
+    return ExitCode.DONE
+
+
+# ---------------------------------------------------------------------------------------------
+# The parser and main
+# ---------------------------------------------------------------------------------------------
+
+_EPILOG = """\
+EXAMPLES
+  hive-pg init                      set up the current directory
+  hive-pg init ~/app --yes          set up another one, without a question
+  hive-pg start && hive-pg check    have it run, and look at it from every side
+  hive-pg run -- pytest             have it run, then run a command with .env in its environment
+  hive-pg logs -f --since 10m       follow what PostgreSQL writes
+  psql "$(hive-pg url --format libpq)"
+
+A directory in place of a command is start, or run with a command after --.
+
+EXIT CODES
+  0 done or healthy    1 failed    2 usage    3 not running or not set up
+  4 Docker missing or unreachable  5 unhealthy or timed out  6 credentials refused
+  130 interrupted; run ends with its command's own
+"""
+_PLANNED_SPELLINGS = {
+    "--init": "init",
+    **{f"--postgres-{name}": name for name in ("start", "stop", "restart", "status", "logs")},
+}
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Brings the width along: argparse would load shutil to find it, for every argument."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            width = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns) or 80
+        except (OSError, ValueError):
+            width = 80
+        super().__init__(prog, max_help_position=26, width=max(width - 2, 20))
+
+
+def build_parser(prog: str = "hive-pg") -> argparse.ArgumentParser:
+    """Build the command line; decides nothing."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="PostgreSQL 16 + pgvector in Docker for one project: set up, verified, kept.",
+        epilog=_EPILOG,
+        formatter_class=_HelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"hive-pg {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(function: Callable[..., ExitCode], text: str) -> argparse.ArgumentParser:
+        name = function.__name__.partition("_")[2]
+        command = commands.add_parser(
+            name, help=text, description=text, formatter_class=_HelpFormatter
+        )
+        command.set_defaults(function=function)
+        command.add_argument(
+            "directory", nargs="?", default=".", metavar="DIR", help="the workspace (default: here)"
+        )
+        for option, what in (
+            ("--quiet", "only results, warnings and errors"),
+            ("--verbose", "show every program that is run"),
+        ):
+            command.add_argument(option[1:3], option, action="store_true", help=what)
+        if function in (command_init, command_start, command_run, command_restart):
+            what = f"how long to wait for the database (default: {READY_TIMEOUT_S:.0f} s)"
+            command.add_argument(
+                "--timeout", type=seconds, default=READY_TIMEOUT_S, metavar="S", help=what
+            )
+        if function in (command_status, command_check):
+            command.add_argument("--json", action="store_true", help="one JSON object")
+        return command
+
+    init = add(command_init, "set up the database, or mend what is missing, and log in to it")
+    init.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    what = f"port on this machine (default: {DEFAULT_HOST_PORT}, or the next that is free)"
+    init.add_argument("--port", type=port, metavar="N", help=what)
+    what = f"default: {DEFAULT_DATABASE}"
+    init.add_argument("--database", type=database_name, metavar="NAME", help=what)
+    init.add_argument("--image", help=f"default: {DEFAULT_IMAGE}")
+    what = f"address to publish on (default: {DEFAULT_BIND}, for this machine only)"
+    init.add_argument("--bind", metavar="ADDRESS", help=what)
+    init.add_argument("--no-start", action="store_true", help="only write the files")
+    add(command_start, "have the database run, and log in to it")
+    add(command_run, "the same, then become a command: run [DIR] -- CMD ...")
+    add(command_stop, "stop the database gracefully; the data stays")
+    add(command_restart, "stop it, and start it with what .env and the compose file say now")
+    add(command_status, "show state, health, readiness now, URL, uptime")
+    add(command_check, "ask Docker, container, connections, credentials, pgvector and port")
+    logs = add(command_logs, "show what PostgreSQL wrote, as docker logs does")
+    logs.add_argument("-n", "--tail", default="50", metavar="N", help="lines (default: 50), or all")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
+    logs.add_argument("--since", metavar="TIME", help="10m, or a date and time")
+    logs.add_argument("-t", "--timestamps", action="store_true", help="with Docker's times")
+    url = add(command_url, "print the database URL with its password, and nothing else")
+    what = "libpq: without the driver, as psql takes it"
+    formats = ("sqlalchemy", "libpq")
+    url.add_argument("--format", choices=formats, default=formats[0], help=what)
+    return parser
+
+
+# argparse names these in its messages: "invalid port value: '0'".
+
+
+def seconds(text: str) -> float:
+    """Read a time limit of a day at most."""
+    if not 0 < float(text) <= 86400:
+        raise ValueError
+    return float(text)
+
+
+def port(text: str) -> int:
+    """Read a TCP port."""
+    return env_number({PORT_KEY: text}, PORT_KEY, 0, range(1, 65536))
+
+
+def database_name(text: str) -> str:
+    """Read a database name that every reader of a URL takes alike."""
+    if not DATABASE_NAME.fullmatch(text):
+        raise ValueError
+    return text
+
+
+def normalize_argv(
+    argv: Sequence[str], is_directory: Callable[[str], bool]
+) -> tuple[list[str], list[str]]:
+    """Return the arguments with a command in front, and what follows `--`.
+
+    >>> normalize_argv(["./app", "--", "make", "test"], lambda path: path == "./app")
+    (['run', './app'], ['make', 'test'])
+    >>> normalize_argv(["-v", "--postgres-logs", "-f"], lambda path: False)
+    (['logs', '-v', '-f'], [])
+    """
+    at = argv.index("--") if "--" in argv else len(argv)
+    arguments, rest = [_PLANNED_SPELLINGS.get(a, a) for a in argv[:at]], list(argv[at + 1 :])
+    first = next((a for a in arguments if not a.startswith("-")), "")
+    if first in COMMANDS:
+        arguments.remove(first)
+        arguments.insert(0, first)
+    elif first and is_directory(first):
+        arguments.insert(0, "run" if rest else "start")
+    return arguments, rest
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code. Errors become messages here and only here."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    copied = os.path.basename(sys.argv[0]) == "hive_pg.py"
+    program = f"python {sys.argv[0]}" if copied else "hive-pg"
+    parser = build_parser(program)
+    arguments, rest = normalize_argv(sys.argv[1:] if argv is None else argv, os.path.isdir)
+    args = parser.parse_args(arguments)
+    if (args.command == "run") != bool(rest):
+        parser.error("a command after -- goes with run: run [DIR] -- CMD ...")
+    args.argv = rest
+    console = Console(args.quiet, args.verbose, program, args.directory)
+    try:
+        return int(args.function(PostgreSQLManager(args.directory, console=console), args))
+    except PostgreSQLIntegrationError as error:
+        console.error(error)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        console.warn("interrupted; the data is safe, and the same command goes on from here")
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:  # whoever read our stdout has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.FAILED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
