@@ -24,12 +24,22 @@ import os
 import re
 import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+TYPE_CHECKING = False  # `typing` would take longer to load than all of this file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from subprocess import Popen
-    from typing import Any, Callable
+    from typing import Any, Callable, NoReturn, TypeVar
+
+    from typing_extensions import dataclass_transform
+
+    RecordType = TypeVar("RecordType", bound="Record")
+else:
+
+    def dataclass_transform(**_):
+        """Tell type checkers, and nobody else, that a class makes its own `__init__`."""
+        return lambda cls: cls
+
 
 __version__ = "0.1.0"
 
@@ -81,7 +91,17 @@ PLACEHOLDERS = frozenset(
     " your-password your_password your-secure-password your-secure-password-here changeme"
     " change-me change_me replace-me placeholder example".split()
 )
-COMMANDS = ("init", "start", "run", "stop", "restart", "status", "check", "logs", "url")
+COMMANDS = {
+    "init": "set up the database, or mend what is missing, and log in to it",
+    "start": "have the database run, and log in to it",
+    "run": "start, then become a command with .env in its environment: run [DIR] -- CMD ...",
+    "stop": "stop the database gracefully; the data stays",
+    "restart": "stop it, and start it with what .env and the compose file say now",
+    "status": "show state, health, readiness now, URL, uptime",
+    "check": "ask Docker, container, connections, credentials, pgvector and the published port",
+    "logs": "show what PostgreSQL wrote, as docker logs does",
+    "url": "print the database URL, with its password, and nothing else",
+}
 CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector", "published port")
 
 
@@ -200,7 +220,41 @@ class CredentialsRefusedError(DatabaseConnectionError):
     exit_code = ExitCode.CREDENTIALS_REFUSED
 
 
-class DatabaseURL(NamedTuple):
+@dataclass_transform(frozen_default=True)
+class Record:
+    """An immutable record of the fields that its class annotates, compared by value.
+
+    A dataclass or a NamedTuple would be that, and take as long to load as Python to start.
+    """
+
+    def __init__(self, *values: object, **named: object) -> None:
+        fields = list(type(self).__annotations__)
+        given = {**dict(zip(fields, values)), **named}
+        missing = [name for name in fields if name not in given and not hasattr(self, name)]
+        if missing or len(values) > len(fields) or not given.keys() <= set(fields):
+            raise TypeError(f"{type(self).__name__} takes {fields}; missing: {missing}")
+        vars(self).update(given)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.fields() == other.fields()
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in self.fields().items())
+        return f"{type(self).__name__}({values})"
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields by name, in their order."""
+        return {name: getattr(self, name) for name in type(self).__annotations__}
+
+    def replace(self: RecordType, **changes: object) -> RecordType:
+        """Return a copy with other values in some fields."""
+        return type(self)(**{**self.fields(), **changes})
+
+
+class DatabaseURL(Record):
     """The application's way to its database, every part decoded.
 
     `driver` is what follows the plus sign of the scheme, `query` the raw text after `?`.
@@ -216,10 +270,10 @@ class DatabaseURL(NamedTuple):
 
     def __repr__(self) -> str:
         """Write the URL for people to see."""
-        return build_database_url(self._replace(password="x")).replace(":x@", ":****@", 1)
+        return build_database_url(self.replace(password="x")).replace(":x@", ":****@", 1)
 
 
-class EnvItem(NamedTuple):
+class EnvItem(Record):
     """One assignment in a `.env` text; `start` and `end` delimit its value with the quotes.
 
     `value` is None where Compose, python-dotenv and `sh` do not read the same one.
@@ -232,7 +286,7 @@ class EnvItem(NamedTuple):
     end: int
 
 
-class Settings(NamedTuple):
+class Settings(Record):
     """What a workspace's `.env` says of its database, complete and free of contradiction."""
 
     url: DatabaseURL
@@ -258,7 +312,7 @@ class Settings(NamedTuple):
         }
 
 
-class Wishes(NamedTuple):
+class Wishes(Record):
     """What a person asks of `init`; None leaves it as it is, or to hive-pg."""
 
     port: int | None = None
@@ -267,7 +321,7 @@ class Wishes(NamedTuple):
     bind: str | None = None
 
 
-class CommandResult(NamedTuple):
+class CommandResult(Record):
     """What became of a process that was run to its end with its streams captured."""
 
     argv: Sequence[str]
@@ -276,11 +330,11 @@ class CommandResult(NamedTuple):
     stderr: str
 
 
-class ContainerInfo(NamedTuple):
+class ContainerInfo(Record):
     """What `docker inspect` says of a container.
 
-    `mounts` are (source, target) pairs, `ports` the (host address, host port) pairs that lead to
-    PostgreSQL's.
+    `mounts` are (directory on the host or '' for a volume, target) pairs, `ports` the (host
+    address, host port) pairs that lead to PostgreSQL's; `started_at` is in seconds since the epoch.
     """
 
     name: str
@@ -290,7 +344,7 @@ class ContainerInfo(NamedTuple):
     exit_code: int
     oom_killed: bool
     restart_count: int
-    started_at: str
+    started_at: float
     user: str
     environment: Mapping[str, str]
     labels: Mapping[str, str]
@@ -316,7 +370,7 @@ class ContainerInfo(NamedTuple):
         return f"ContainerInfo({self.name}, {self.state.value})"
 
 
-class ComposeService(NamedTuple):
+class ComposeService(Record):
     """The PostgreSQL service of a compose file, as Compose resolves it.
 
     `user` is Compose's `UID[:GID]`, '' for the image's own; `data_dir` the directory on the host
@@ -337,7 +391,7 @@ class ComposeService(NamedTuple):
         return f"ComposeService({self.service}, {self.container}, {self.image})"
 
 
-class Diagnosis(NamedTuple):
+class Diagnosis(Record):
     """A text of Docker or PostgreSQL, what it means and what helps.
 
     The first alternative of `pattern` is the text as people meet it.
@@ -349,7 +403,7 @@ class Diagnosis(NamedTuple):
     error: type[PostgreSQLIntegrationError] = DockerCommandError
 
 
-class Probe(NamedTuple):
+class Probe(Record):
     """What one `docker exec` learnt: readiness, then a login over the container's network.
 
     `error` is why there was no login, or no pgvector after one; None when all is well. The
@@ -363,7 +417,18 @@ class Probe(NamedTuple):
     created_version: str = ""
 
 
-class ContainerStatus(NamedTuple):
+class Look(Record):
+    """What was found when container, server and published port were asked side by side.
+
+    `objection` is why the port that the URL names does not serve, '' where it does.
+    """
+
+    info: ContainerInfo | None
+    probe: Probe
+    objection: str = ""
+
+
+class ContainerStatus(Record):
     """What `status` shows; times in seconds, None where there is nothing to say."""
 
     container: str
@@ -389,7 +454,7 @@ class ContainerStatus(NamedTuple):
         return ExitCode.DONE if well else ExitCode.UNHEALTHY
 
 
-class CheckPoint(NamedTuple):
+class CheckPoint(Record):
     """One question of `check`: its finding, or the cause and the remedy."""
 
     name: str
@@ -399,7 +464,7 @@ class CheckPoint(NamedTuple):
     exit_code: ExitCode = ExitCode.DONE
 
 
-class ValidationResult(NamedTuple):
+class ValidationResult(Record):
     """All the points of `check`, in their order."""
 
     points: Sequence[CheckPoint]
@@ -422,22 +487,22 @@ class ValidationResult(NamedTuple):
 # The grammar is what Compose, python-dotenv and POSIX sh read alike. Everything else in the file
 # is kept byte for byte, and refused only where it is the last assignment of a key of ours.
 
-_ENV_BLANK = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
-_ENV_HEAD = re.compile(  # of whatever some reader takes for an assignment
+_ENV_BLANK = r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)"
+_ENV_HEAD = (  # of whatever some reader takes for an assignment
     r"[ \t]*(?:export[ \t]+)?['\"]?(?P<key>[\w.\-\[\]]+)['\"]?[ \t]*(?:[=:][ \t]*|(?=\n|\Z))"
 )
-_ENV_PLAIN_HEAD = re.compile(r"[ \t]*(?P<export>export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*=(?![ \t])")
-_ENV_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
-_ENV_AFTER_QUOTED = re.compile(r"(?:[ \t]+#[^\n]*|[ \t]*)(?=\n|\Z)")
-_ENV_WORD = re.compile(r"\S*")
-_ENV_AFTER_BARE = re.compile(r"(?: +#[^\n]*|[ \t]*)(?=\n|\Z)")
-_ENV_BARE_VALUE = re.compile(r"(?![#~=])(?:(?<![:=])~|(?<!:)=|[\w!#%+,\-./:@^*?\[\]{}])*")
-_ENV_SAFE_VALUE = re.compile(r"[A-Za-z0-9_%+,./:@-]*")  # bare, it means itself to every reader
-_ENV_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([A-Za-z0-9_%+,./:@-]*))?\}")
+_ENV_PLAIN_HEAD = r"[ \t]*(?P<export>export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*=(?![ \t])"
+_ENV_QUOTED = r"(?s:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
+_ENV_AFTER_QUOTED = r"(?:[ \t]+#[^\n]*|[ \t]*)(?=\n|\Z)"
+_ENV_BARE = r"\S*"
+_ENV_AFTER_BARE = r"(?: +#[^\n]*|[ \t]*)(?=\n|\Z)"
+_ENV_BARE_VALUE = r"(?![#~=])(?:(?<![:=])~|(?<!:)=|[\w!#%+,\-./:@^*?\[\]{}])*"
+_ENV_SAFE_VALUE = r"[A-Za-z0-9_%+,./:@-]*"  # bare, it means itself to every reader
+_ENV_REFERENCE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([A-Za-z0-9_%+,./:@-]*))?\}"
 # python-dotenv expands ${…} inside single quotes too, and before 1.2.3 it loses the lines that
 # follow a value which ends with a backslash.
-_ENV_SINGLE_UNSAFE = re.compile(r"'|\\\\|\\\Z|\$\{[^}:]*(?::-[^}]*)?\}")
-_ENV_DOUBLE_SAFE = re.compile(r"(?:[^\\`]|\\[\\\"])*(?<!\\)")
+_ENV_SINGLE_UNSAFE = r"'|\\\\|\\\Z|\$\{[^}:]*(?::-[^}]*)?\}"
+_ENV_DOUBLE_SAFE = r"(?:[^\\`]|\\[\\\"])*(?<!\\)"
 _UNLIKE = "Compose, python-dotenv and sh read it differently"
 
 
@@ -451,14 +516,13 @@ def decode_env(data: bytes) -> str:
     except UnicodeDecodeError as error:
         advice = f"iconv -f LATIN1 -t UTF-8 {ENV_FILE}"
         raise EnvFileError(f"{ENV_FILE} is not UTF-8 (byte {error.start})", hint=advice) from None
-    for pattern, name, advice in (
-        ("\\A\ufeff", "a byte order mark", "save it as UTF-8 without one"),
+    for character, name, advice in (
+        ("\ufeff", "a byte order mark", "save it as UTF-8 without one"),
         ("\0", "a NUL character", "remove it"),
         ("\r", "a carriage return", f"convert its line ends: sed -i 's/\\r$//' {ENV_FILE}"),
     ):
-        found = re.search(pattern, text)
-        if found:
-            line = text.count("\n", 0, found.start()) + 1
+        if character in (text[:1] if character == "\ufeff" else text):
+            line = text.count("\n", 0, text.index(character)) + 1
             raise EnvFileError(f"{ENV_FILE} line {line}: {name}: {_UNLIKE}", hint=advice)
     return text
 
@@ -477,28 +541,32 @@ def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
     items: list[EnvItem] = []
     known: dict[str, str | None] = {}
     at, line = 0, 1
+
+    def match(pattern: str, start: int) -> re.Match[str] | None:
+        return re.compile(pattern).match(text, start)
+
     while at < len(text):
-        blank = _ENV_BLANK.match(text, at)
+        blank = match(_ENV_BLANK, at)
         if blank:
             at, line = blank.end(), line + 1
             continue
-        head = _ENV_HEAD.match(text, at)
+        head = match(_ENV_HEAD, at)
         if head is None:
             raise EnvFileError(
                 f"{ENV_FILE} line {line} is no assignment: Compose rejects the whole file",
                 hint="write KEY=value, or make it a comment with #",
             )
         key, start = head["key"], head.end()
-        quoted = _ENV_QUOTED.match(text, start)
+        quoted = match(_ENV_QUOTED, start)
         if not quoted and text[start : start + 1] in ("'", '"'):
             raise EnvFileError(
                 f"{ENV_FILE} line {line}: the quote of {key} is never closed",
                 hint=f"write it on one line: {key}='…'",
             )
-        word = quoted or _ENV_WORD.match(text, start)
+        word = quoted or match(_ENV_BARE, start)
         end = word.end() if word else start
-        rest = (_ENV_AFTER_QUOTED if quoted else _ENV_AFTER_BARE).match(text, end)
-        plain, value = _ENV_PLAIN_HEAD.match(text, at), None
+        rest = match(_ENV_AFTER_QUOTED if quoted else _ENV_AFTER_BARE, end)
+        plain, value = match(_ENV_PLAIN_HEAD, at), None
         if plain and rest:
             value = _read_env_value(text[start:end], bool(plain["export"]), known, environ)
         items.append(EnvItem(key, value, line, start, end))
@@ -513,36 +581,37 @@ def _read_env_value(
 ) -> str | None:
     """Return what every reader makes of a raw value, or None where they differ."""
     if raw.startswith("'"):
-        return None if _ENV_SINGLE_UNSAFE.search(raw[1:-1]) else raw[1:-1]
+        return None if re.search(_ENV_SINGLE_UNSAFE, raw[1:-1]) else raw[1:-1]
     if raw.startswith('"'):
-        if not _ENV_DOUBLE_SAFE.fullmatch(raw[1:-1]):
+        if not re.fullmatch(_ENV_DOUBLE_SAFE, raw[1:-1]):
             return None
         if "$" not in raw:
             return re.sub(r"\\([\\\"])", r"\1", raw[1:-1])
         return None if "\\" in raw else _expand_env(raw[1:-1], known, environ)
     if "$" in raw:
         expanded = _expand_env(raw, known, environ)
-        return expanded if expanded and _ENV_SAFE_VALUE.fullmatch(expanded) else None
+        return expanded if expanded and re.fullmatch(_ENV_SAFE_VALUE, expanded) else None
     if exported and re.search(r"[*?\[\]{}]", raw):
         return None
-    return raw if _ENV_BARE_VALUE.fullmatch(raw) else None
+    return raw if re.fullmatch(_ENV_BARE_VALUE, raw) else None
 
 
 def _expand_env(
     raw: str, known: Mapping[str, str | None], environ: Mapping[str, str]
 ) -> str | None:
     """Replace `${NAME}` and `${NAME:-default}` of earlier keys; None where readers differ."""
-    if "$" in _ENV_REFERENCE.sub("", raw):
+    if "$" in re.sub(_ENV_REFERENCE, "", raw):
         return None
     values: list[str] = []
-    for name, default in _ENV_REFERENCE.findall(raw):
-        value = known.get(name, "")
-        if value is None or environ.get(name, value) != value:
+    for name, default in re.findall(_ENV_REFERENCE, raw):
+        value = known.get(name, default)
+        outside = environ.get(name)
+        if not value or (outside is not None and (name not in known or outside != value)):
             return None
-        if not (value or default) or not _ENV_SAFE_VALUE.fullmatch(value):
+        if not re.fullmatch(_ENV_SAFE_VALUE, value):
             return None
-        values.append(value or default)
-    return _ENV_REFERENCE.sub(lambda _: values.pop(0), raw)
+        values.append(value)
+    return re.sub(_ENV_REFERENCE, lambda _: values.pop(0), raw)
 
 
 def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[str, str]:
@@ -573,9 +642,9 @@ def format_env_value(value: str) -> str:
     ('s3cret', "'a b'", '"it\'s"')
     """
     if not re.search(r"[\0\r\n\ud800-\udfff]|\\\Z|\$\{[^}:]*(?::-[^}]*)?\}", value):
-        if _ENV_SAFE_VALUE.fullmatch(value):
+        if re.fullmatch(_ENV_SAFE_VALUE, value):
             return value
-        if not _ENV_SINGLE_UNSAFE.search(value):
+        if not re.search(_ENV_SINGLE_UNSAFE, value):
             return f"'{value}'"
         if "`" not in value and "$" not in value:
             escaped = value.replace("\\", "\\\\").replace('"', '\\"')
@@ -599,8 +668,10 @@ def edit_env(text: str, changes: Mapping[str, str], environ: Mapping[str, str]) 
     items = parse_env(text, environ)
     present = env_values(items, required=changes)
     last = {item.key: item for item in items}
+    changed = any(changes[key] != value for key, value in present.items() if key in changes)
     for key, item in sorted(last.items(), key=lambda pair: -pair[1].start):
-        if key in changes and changes[key] != present[key]:
+        refers = changed and "$" in text[item.start : item.end]  # to a value that may change
+        if key in changes and (refers or changes[key] != present[key]):
             text = text[: item.start] + format_env_value(changes[key]) + text[item.end :]
     added = [f"{key}={format_env_value(changes[key])}\n" for key in changes if key not in last]
     separator = "\n" if added and text and not text.endswith("\n") else ""
@@ -611,18 +682,17 @@ def edit_env(text: str, changes: Mapping[str, str], environ: Mapping[str, str]) 
 # Decisions (pure): URLs, credentials and settings
 # ---------------------------------------------------------------------------------------------
 
-_URL_SHAPE = re.compile(
-    r"(?P<scheme>[^:]*)://(?:(?P<user>[^:@]*)(?::(?P<password>[^@]*))?@)?"
+_URL_SHAPE = (
+    r"(?s)(?P<scheme>[^:]*)://(?:(?P<user>[^:@]*)(?::(?P<password>[^@]*))?@)?"
     r"(?P<host>\[[^\]]*\]|[^:/?#]*)(?::(?P<port>[^/?]*))?(?:/(?P<database>[^?]*))?"
-    r"(?:\?(?P<query>.*))?",
-    re.DOTALL,
+    r"(?:\?(?P<query>.*))?"
 )
 _USERINFO = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%(?!00)[0-9A-Fa-f]{2})+"
 _QUERY_PAIR = (
     r"(?!(?:user|password|passfile|host|hostaddr|port|dbname|service)=)"
-    r"[a-z_]+=[A-Za-z0-9_.,/:%-]*"
+    r"[a-z_]+=(?:[A-Za-z0-9_.,/:-]|%(?!00)[0-9A-Fa-f]{2})*"
 )
-DATABASE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,63}")
+DATABASE_NAME = r"[A-Za-z0-9_.-]{1,63}"
 # What SQLAlchemy, libpq, asyncpg and urlsplit read alike, part by part.
 _URL_PARTS = {
     "scheme": (r"postgres(?:ql)?(?:\+[a-z0-9_]+)?", "postgresql+psycopg"),
@@ -630,7 +700,7 @@ _URL_PARTS = {
     "password": (_USERINFO, "percent-encoded, as in p%40ss"),
     "host": (r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+", "one name or address"),
     "port": (r"[1-9][0-9]{0,4}", "a number from 1 to 65535"),
-    "database": (DATABASE_NAME.pattern, "letters, digits and _ . - only"),
+    "database": (DATABASE_NAME, "letters, digits and _ . - only"),
     "query": (f"(?:{_QUERY_PAIR}(?:&{_QUERY_PAIR})*)?", "libpq's name=value, percent-encoded"),
 }
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._")
@@ -644,7 +714,7 @@ def parse_database_url(text: str) -> DatabaseURL:
     >>> parse_database_url("postgresql+psycopg://u:p%40ss@localhost:5532/hive").password
     'p@ss'
     """
-    match = _URL_SHAPE.fullmatch(text)
+    match = re.fullmatch(_URL_SHAPE, text)
     parts: dict[str, str] = dict.fromkeys(_URL_PARTS, "")
     if match:
         parts = match.groupdict("")
@@ -711,6 +781,14 @@ def is_placeholder(value: str) -> bool:
     return not value or value.lower() in PLACEHOLDERS
 
 
+def has_credentials(values: Mapping[str, str]) -> bool:
+    """Whether `.env` has a URL that is more than a template's."""
+    if not values.get(URL_KEY):
+        return False
+    url = parse_database_url(values[URL_KEY])
+    return not is_placeholder(url.user) and not is_placeholder(url.password)
+
+
 def plan_database_url(
     values: Mapping[str, str], fresh: DatabaseURL, *, has_data: bool
 ) -> DatabaseURL:
@@ -725,16 +803,16 @@ def plan_database_url(
     if values.get(URL_KEY):
         url = parse_database_url(values[URL_KEY])
     else:
-        url = fresh._replace(
+        url = fresh.replace(
             user=values.get(USER_KEY, ""),
             password=values.get(PASSWORD_KEY, ""),
             database=values.get(DB_KEY) or fresh.database,
             port=env_number(values, PORT_KEY, fresh.port, range(1, 65536)),
         )
     if is_placeholder(url.user) and not (has_data and url.user):
-        url = url._replace(user=fresh.user)
+        url = url.replace(user=fresh.user)
     if is_placeholder(url.password) and not (has_data and url.password):
-        url = url._replace(password=fresh.password)
+        url = url.replace(password=fresh.password)
     return url
 
 
@@ -790,6 +868,29 @@ def choose_project_name(workspace: str) -> str:
 
     stem = re.sub(r"[^a-z0-9_-]+", "-", os.path.basename(workspace).lower()).strip("-_")[:40]
     return f"{stem or 'hive'}-{hashlib.sha256(os.fsencode(workspace)).hexdigest()[:6]}"
+
+
+def choose_names(
+    values: Mapping[str, str],
+    project: str,
+    own: Sequence[ContainerInfo],
+    others: Sequence[ContainerInfo],
+) -> tuple[str, str, bool]:
+    """Return the Compose project, the container name, and whether `.env` had both already.
+
+    Where other workspaces have what `.env` says, it is a copy of theirs, and gets `project` and a
+    name of its own. A container that plain Compose made here keeps its project.
+    """
+    taken = {info.name for info in others}
+    recorded, container = values.get(PROJECT_KEY, ""), values.get(CONTAINER_KEY, "")
+    if recorded and recorded not in {info.project for info in others}:
+        project = recorded
+    elif not recorded and own:
+        project = own[0].project
+    if container and container not in taken and project == recorded:
+        return project, container, True
+    usable = DEFAULT_CONTAINER not in taken
+    return project, DEFAULT_CONTAINER if usable else f"{DEFAULT_CONTAINER}-{project}", False
 
 
 def choose_host_port(first: int, reserved: Iterable[int], is_free: Callable[[int], bool]) -> int:
@@ -994,16 +1095,16 @@ def choose_data_dir(mounts: Iterable[tuple[str, str]], pgdata: str) -> str:
 
 
 def adopt_service(
-    settings: Settings, service: ComposeService, wanted: Wishes, *, had_url: bool
+    settings: Settings, service: ComposeService, wanted: Wishes, *, known: bool
 ) -> Settings:
     """Return the settings that an existing compose file leaves us with.
 
     Raises: WorkspaceError where it fixes what a person asked to be otherwise, or has other
-    credentials than the URL that `.env` already had.
+    credentials than those in `.env`, if they were `known` before.
     """
     environment = service.environment
     user = environment.get(USER_KEY, settings.url.user)
-    url = settings.url._replace(
+    url = settings.url.replace(
         user=user,
         password=environment.get(PASSWORD_KEY, settings.url.password),
         database=environment.get(DB_KEY, user),
@@ -1019,15 +1120,15 @@ def adopt_service(
                 f"{option} {wish} has no effect: the compose file says {fixed}",
                 hint=f"edit service {service.service} in it",
             )
-    if had_url and url != settings.url:
+    if known and url != settings.url:
         raise WorkspaceError(
             f"the compose file and {URL_KEY} in {ENV_FILE} disagree on user, password or database",
             hint=f"let service {service.service} take {USER_KEY}, {PASSWORD_KEY}, {DB_KEY} from"
             f" {ENV_FILE}",
         )
     uid, gid = split_user(service.user) or (settings.uid, settings.gid)
-    return settings._replace(
-        url=url._replace(port=service.host_port), container=service.container, uid=uid, gid=gid
+    return settings.replace(
+        url=url.replace(port=service.host_port), container=service.container, uid=uid, gid=gid
     )
 
 
@@ -1240,6 +1341,18 @@ def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> Con
     return ContainerStartupError(f"container {name} {happened}: {cause}", hint=remedy, detail=logs)
 
 
+def parse_time(text: str) -> float:
+    """Read Docker's RFC 3339 time in UTC, to the second; return seconds since the epoch.
+
+    >>> parse_time("1970-01-02T00:00:01.123456789Z")
+    86401.0
+    """
+    import datetime
+
+    moment = datetime.datetime.fromisoformat(text[:19])
+    return moment.replace(tzinfo=datetime.timezone.utc).timestamp()
+
+
 def parse_containers(text: str) -> list[ContainerInfo]:
     """Read the JSON array that `docker inspect` prints for containers.
 
@@ -1262,11 +1375,14 @@ def _read_container(item: dict[str, Any]) -> ContainerInfo:
         exit_code=state["ExitCode"],
         oom_killed=state["OOMKilled"],
         restart_count=item["RestartCount"],
-        started_at=state["StartedAt"],
+        started_at=parse_time(state["StartedAt"]),
         user=config.get("User") or "",
         environment=dict(entry.partition("=")[::2] for entry in config.get("Env") or []),
         labels=config.get("Labels") or {},
-        mounts=[(m.get("Source", ""), m["Destination"]) for m in item.get("Mounts") or []],
+        mounts=[
+            (mount["Source"] if mount["Type"] == "bind" else "", mount["Destination"])
+            for mount in item.get("Mounts") or []
+        ],
         ports=[(b["HostIp"] or "0.0.0.0", int(b["HostPort"])) for b in bindings if b["HostPort"]],
     )
 
@@ -1283,8 +1399,9 @@ until pg_isready -q -h "$address" -p 5432 -U "$user" -d "$database"; do
   if [ "$ready" -gt 2 ] || [ "$tries" -le 0 ]; then exit $((70 + ready)); fi
   sleep 0.05
 done
-PGREQUIREAUTH='!none' PGCONNECT_TIMEOUT=10 psql -XwqAt -v ON_ERROR_STOP=1 \\
-  -h "$address" -p 5432 -U "$user" -d "$database" -c "$sql"
+IFS= read -r PGPASSWORD
+export PGPASSWORD PGREQUIREAUTH='!none' PGCONNECT_TIMEOUT=10
+psql -XwqAt -v ON_ERROR_STOP=1 -h "$address" -p 5432 -U "$user" -d "$database" -c "$sql"
 login=$?
 [ "$login" -eq 0 ] || exit $((80 + login))
 """
@@ -1301,14 +1418,14 @@ CREATE_EXTENSION_SQL = "set client_min_messages = warning; create extension if n
 
 
 def build_probe_argv(container: str, url: DatabaseURL, wait: float, sql: str) -> list[str]:
-    """Build the `docker exec` that waits and logs in; PGPASSWORD comes from its environment.
+    """Build the `docker exec` that waits and logs in; the password is the line on its stdin.
 
     >>> build_probe_argv("c", DatabaseURL("u", "p"), 1.0, "select 1")[:5]
-    ['docker', 'exec', '-e', 'PGPASSWORD', 'c']
+    ['docker', 'exec', '--interactive', 'c', 'sh']
     """
     tries = max(1, round(wait * _PROBE_TRIES_PER_S))
     script = ["sh", "-c", _PROBE_SCRIPT, "hive-pg", url.user, url.database, str(tries), sql]
-    return ["docker", "exec", "-e", "PGPASSWORD", container, *script]
+    return ["docker", "exec", "--interactive", container, *script]
 
 
 def read_probe(result: CommandResult) -> Probe:
@@ -1350,6 +1467,9 @@ def read_probe(result: CommandResult) -> Probe:
 
 def judge_container(info: ContainerInfo | None, name: str) -> CheckPoint:
     """Say whether a container runs and is healthy, as far as the engine knows."""
+    if info and info.state is ContainerState.RESTARTING:
+        finding, code = f"{name} keeps restarting", ExitCode.UNHEALTHY
+        return CheckPoint("container", Outcome.FAILED, finding, "hive-pg logs", code)
     if info is None or not info.running:
         finding = f"{name} is {info.state.value if info else 'missing'}"
         code = ExitCode.NOT_RUNNING
@@ -1413,22 +1533,10 @@ def build_status(
         image=info.image if info else None,
         bind=bind,
         host_port=host_port,
-        uptime_s=max(0.0, now - parse_time(info.started_at)) if info and info.running else None,
+        uptime_s=max(0.0, now - info.started_at) if info and info.running else None,
         restart_count=info.restart_count if info else None,
         exit_code=info.exit_code if info and not info.running else None,
     )
-
-
-def parse_time(text: str) -> float:
-    """Read Docker's RFC 3339 time in UTC, to the second; return seconds since the epoch.
-
-    >>> parse_time("1970-01-02T00:00:01.123456789Z")
-    86401.0
-    """
-    import datetime
-
-    moment = datetime.datetime.fromisoformat(text[:19])
-    return moment.replace(tzinfo=datetime.timezone.utc).timestamp()
 
 
 def format_duration(seconds: float) -> str:
@@ -1489,8 +1597,8 @@ def to_json(record: object) -> object:
     """Turn a record into what JSON has, with enums as their values and fields as keys."""
     if isinstance(record, enum.Enum):
         return record.value
-    if hasattr(record, "_asdict"):
-        return {name: to_json(value) for name, value in record._asdict().items()}
+    if isinstance(record, Record):
+        return {name: to_json(value) for name, value in record.fields().items()}
     return [to_json(item) for item in record] if isinstance(record, (list, tuple)) else record
 
 
@@ -1527,7 +1635,7 @@ class Console:
 
     def result(self, text: str) -> None:
         """Print what was asked for."""
-        print(self.localize(text), flush=True)
+        print(text, flush=True)
 
     def step(self, text: str) -> None:
         """Say that a step is done."""
@@ -1588,35 +1696,78 @@ def is_interactive() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
+class Process:
+    """A running program; leaving the context ends it, and all that it started, if it still runs."""
+
+    def __init__(self, argv: Sequence[str], process: Popen[str]) -> None:
+        self.argv = argv
+        self.process = process
+
+    def finish(self, *, timeout: float, stdin: str = "") -> CommandResult:
+        """Wait for its end, and return what it said.
+
+        Raises: DockerNotAvailableError on a timeout, in seconds.
+        """
+        import subprocess
+
+        try:
+            stdout, stderr = self.process.communicate(stdin or None, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise DockerNotAvailableError(
+                f"`{' '.join(self.argv[:2])}` did not answer within {timeout:.0f} s",
+                hint="restart Docker, or see what it waits for: docker info",
+            ) from None
+        return CommandResult(self.argv, self.process.returncode, stdout or "", stderr)
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+        import subprocess
+
+        for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+            if self.process.poll() is not None:
+                return
+            if hasattr(os, "killpg"):
+                os.killpg(self.process.pid, number)
+            else:
+                self.process.terminate()
+            try:
+                self.process.communicate(timeout=0.5)
+            except subprocess.TimeoutExpired:
+                continue
+
+
 class Runner:
     """The one place that starts processes."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
 
-    def run(
+    def start(
         self,
         argv: Sequence[str],
         *,
-        timeout: float,
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
+        stdin: bool = False,
         progress: bool = False,
-    ) -> CommandResult:
-        """Run a program to its end and return what it said.
+    ) -> Process:
+        """Start a program with its streams captured, in a session of its own.
 
-        Its stdin is empty, and it has a session of its own, so that Ctrl-C reaches hive-pg
-        first; on a timeout or any exception the whole group is ended, Docker's plugins included.
-        With `progress` its stdout goes to our stderr as it comes.
+        So Ctrl-C reaches hive-pg first, which then ends the program and all that it started,
+        Docker's plugins included. Its stdin is empty, but for `stdin`, which `finish` then gives;
+        with `progress` its stdout goes to our stderr as it comes.
 
-        Raises: OSError where it cannot be started; DockerNotAvailableError on a timeout.
+        Raises: OSError where it cannot be started.
         """
         import subprocess
 
         self.console.trace(argv)
         process = subprocess.Popen(
             argv,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=sys.stderr if progress and not self.console.quiet else subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=env,
@@ -1625,25 +1776,21 @@ class Runner:
             errors="replace",
             start_new_session=True,
         )
-        try:
-            stdout, stderr = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            raise DockerNotAvailableError(
-                f"`{' '.join(argv[:2])}` did not answer within {timeout:.0f} s",
-                hint="restart Docker, or see what it waits for: docker info",
-            ) from None
-        finally:
-            if process.returncode is None:
-                _end_group(process)
-        return CommandResult(argv, process.returncode, stdout or "", stderr)
+        return Process(argv, process)
 
     def attach(self, argv: Sequence[str]) -> int:
-        """Run a program on our own streams, in the terminal's group; return its exit code."""
+        """Run a program on our own streams, in the terminal's group; return its exit code.
+
+        Ctrl-C reaches the program as well: it ends both, with 130.
+        """
         import subprocess
 
         self.console.trace(argv)
-        with subprocess.Popen(argv) as process:  # Ctrl-C reaches it too, and is waited for
-            return process.wait()
+        try:
+            with subprocess.Popen(argv) as process:
+                return process.wait()
+        except KeyboardInterrupt:
+            return ExitCode.INTERRUPTED
 
     def replace(self, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
         """Become another program: signals and the exit code are its own.
@@ -1652,23 +1799,6 @@ class Runner:
         """
         self.console.trace(argv)
         os.execvpe(argv[0], list(argv), env)
-
-
-def _end_group(process: Popen[str]) -> None:
-    """End a process and all that it started, after half a second of grace."""
-    import signal
-    import subprocess
-
-    for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, number)
-        else:
-            process.terminate()
-        try:
-            process.communicate(timeout=0.5)
-            return
-        except subprocess.TimeoutExpired:
-            continue
 
 
 def read_file(path: str) -> bytes | None:
@@ -1685,11 +1815,11 @@ def read_file(path: str) -> bytes | None:
         raise WorkspaceError(f"cannot read {path}: {error.strerror}") from None
 
 
-def write_file(path: str, text: str, mode: int) -> None:
+def write_file(path: str, text: str, mode: int | None = None) -> None:
     """Replace a file's text at once and for good: a crash leaves the old text or the new one.
 
     A symbolic link stays one: the file that it points to is replaced. An existing file keeps its
-    owner; under sudo a new one is the caller's. The lock is held: a temporary file that is there
+    owner and, without `mode`, its mode; under sudo a new one is the caller's. The lock is held: a temporary file that is there
     already was left over.
 
     Raises: WorkspaceError.
@@ -1700,6 +1830,7 @@ def write_file(path: str, text: str, mode: int) -> None:
         try:
             status = os.stat(target)
             owner: tuple[int, int] | None = (status.st_uid, status.st_gid)
+            mode = status.st_mode & 0o777 if mode is None else mode
         except FileNotFoundError:
             owner = get_sudo_user()
         if os.path.lexists(temporary):
@@ -1712,7 +1843,7 @@ def write_file(path: str, text: str, mode: int) -> None:
                 if os.name == "posix":
                     if owner and owner != (os.geteuid(), os.getegid()):
                         os.fchown(descriptor, *owner)
-                    os.fchmod(descriptor, mode)
+                    os.fchmod(descriptor, 0o644 if mode is None else mode)
                 file.write(text)
                 file.flush()
                 os.fsync(descriptor)
@@ -1731,7 +1862,9 @@ def write_file(path: str, text: str, mode: int) -> None:
 
 
 def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) -> None:
-    """Make a directory where there is none, and its parents; `owner` is (uid, gid), None for us.
+    """Make a directory where there is none, and its parents.
+
+    Root gives it to `owner`, (uid, gid); others cannot.
 
     Raises: WorkspaceError.
     """
@@ -1741,7 +1874,7 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
         make_directory(os.path.dirname(path), get_sudo_user())
     try:
         os.mkdir(path, mode)
-        if owner and owner != (os.geteuid(), os.getegid()):
+        if owner and hasattr(os, "geteuid") and os.geteuid() == 0:
             os.chown(path, *owner)
     except OSError as error:
         raise WorkspaceError(f"cannot create {path}: {error.strerror}") from None
@@ -1849,7 +1982,7 @@ def login_with_psycopg(url: DatabaseURL) -> str | None:
     except ImportError:
         return None
     try:
-        psycopg.connect(build_database_url(url._replace(driver="")), connect_timeout=10).close()
+        psycopg.connect(build_database_url(url.replace(driver="")), connect_timeout=10).close()
     except psycopg.OperationalError as error:
         return last_line(str(error)) or type(error).__name__
     return ""
@@ -1866,32 +1999,29 @@ class Docker:
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float = QUESTION_TIMEOUT_S,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        progress: bool = False,
-    ) -> CommandResult:
-        """Run docker or docker-compose, whatever its exit code.
+    def start(self, argv: Sequence[str], cwd: str | None = None, **options: Any) -> Process:
+        """Start docker or docker-compose, with the options of `Runner.start`.
 
-        Raises: DockerNotAvailableError where it is missing, or does not answer in time.
+        Raises: DockerNotAvailableError where it is missing.
         """
         try:
-            return self.runner.run(argv, timeout=timeout, env=env, cwd=cwd, progress=progress)
+            return self.runner.start(argv, cwd=cwd, **options)
         except OSError as error:
-            if error.filename == cwd:
+            if cwd is not None and error.filename == cwd:
                 raise WorkspaceError(f"cannot enter {cwd}: {error.strerror}") from None
             hint = "install Docker: https://docs.docker.com/get-docker/"
             message = f"cannot run {argv[0]}: {error.strerror}"
             raise DockerNotAvailableError(message, hint=hint) from None
 
-    def version(self) -> str:
-        """Return the engine's version."""
-        result = self.run(["docker", "version", "--format", "{{.Server.Version}}"])
-        return _expect(result, "cannot reach Docker").stdout.strip()
+    def run(
+        self, argv: Sequence[str], timeout: float = QUESTION_TIMEOUT_S, **options: Any
+    ) -> CommandResult:
+        """Run docker or docker-compose to its end, whatever its exit code.
+
+        Raises: DockerNotAvailableError where it is missing, or does not answer in time.
+        """
+        with self.start(argv, **options) as process:
+            return process.finish(timeout=timeout)
 
     def container(self, name: str) -> ContainerInfo | None:
         """Return a container, None where there is none of that name."""
@@ -1931,11 +2061,14 @@ class Docker:
             self.run(argv, timeout=COMPOSE_TIMEOUT_S), f"cannot change the owner of {directory}"
         )
 
-    def probe(self, container: str, url: DatabaseURL, *, wait: float, sql: str) -> Probe:
-        """Wait for the server, about `wait` seconds at most, and log in to it over its network."""
-        argv = build_probe_argv(container, url, wait, sql)
-        env = {**os.environ, "PGPASSWORD": url.password}
-        return read_probe(self.run(argv, timeout=3 * wait + QUESTION_TIMEOUT_S, env=env))
+    def start_probe(self, container: str, url: DatabaseURL, *, wait: float, sql: str) -> Process:
+        """Start to wait for the server, for about `wait` seconds; it has no password yet."""
+        return self.start(build_probe_argv(container, url, wait, sql), stdin=True)
+
+    def finish_probe(self, process: Process, url: DatabaseURL, *, wait: float) -> Probe:
+        """Hand over the password, log in over the container's network, and say what came of it."""
+        timeout = 3 * wait + QUESTION_TIMEOUT_S
+        return read_probe(process.finish(timeout=timeout, stdin=url.password + "\n"))
 
     def stop(self, container: str) -> None:
         """Have the server end all sessions and stop (SIGINT, fast shutdown)."""
@@ -1943,9 +2076,10 @@ class Docker:
         timeout = STOP_GRACE_S + QUESTION_TIMEOUT_S
         _expect(self.run(argv, timeout=timeout), "cannot stop the container")
 
-    def logs(self, container: str, tail: int) -> str:
-        """Return a container's last lines, stdout before stderr."""
-        result = self.run(["docker", "logs", "--tail", str(tail), container])
+    def logs(self, container: str, tail: int, *, since: float = 0) -> str:
+        """Return a container's last lines, stdout before stderr; `since` in epoch seconds."""
+        argv = ["docker", "logs", "--tail", str(tail), "--since", str(int(since)), container]
+        result = self.run(argv)
         return _expect(result, "cannot read the logs").stdout + result.stderr
 
 
@@ -2085,8 +2219,12 @@ class DockerComposeManager:
         Raises: ContainerConflictError, and whatever Docker refuses.
         """
         settings = self.credentials.read_settings()
+        containers = self.docker.containers()
+        for info in containers:
+            if info.project == settings.project and not self.owns(info):
+                raise self._conflict(info, f"has the Compose project {settings.project}")
         service = self.resolve_service(settings)
-        self.refuse_conflicts(service, self.docker.containers())
+        self.refuse_conflicts(service, containers)
         self.bring_up(settings, service)
 
     def stop_postgres_service(self) -> bool:
@@ -2127,8 +2265,21 @@ class DockerComposeManager:
         settings = settings or self.credentials.read_settings()
         info = self.docker.container(settings.container)
         if info is not None and not self.owns(info):
-            raise self._name_conflict(info)
+            raise self._conflict(info, "has the name that .env says")
         return info
+
+    def look(self, settings: Settings) -> Look:
+        """Ask container, server and published port side by side; it all takes one `docker exec`.
+
+        The password is handed over once the container is known to be this workspace's.
+        """
+        name, url = settings.container, settings.url
+        with self.docker.start_probe(name, url, wait=0, sql=VERSIONS_SQL) as process:
+            info = self.find_container(settings)
+            if info is None or not info.running:
+                return Look(info, Probe(Readiness.UNKNOWN))
+            objection = judge_port(info, url) or ask_published_port(url)
+            return Look(info, self.docker.finish_probe(process, url, wait=0), objection)
 
     def require_container(self) -> ContainerInfo:
         """Return this workspace's container.
@@ -2186,13 +2337,12 @@ class DockerComposeManager:
             return parse_compose_config(self._compose(settings, "config", "--format", "json"))
         names = self._compose(settings, "config", "--services").split()
         service = names[0] if len(names) == 1 else choose_service({name: {} for name in names})
-        info = self._service_container(settings.project, service)
-        if info is None:
-            self._compose(settings, "up", "--no-start", service)
-            info = self._service_container(settings.project, service)
-        if info is None:
-            raise WorkspaceError(f"Compose made no container of service {service!r}")
-        return service_of_container(info)
+        self._compose(settings, "up", "--no-start", service)
+        label = "com.docker.compose.service"
+        for info in self.docker.containers():
+            if info.labels.get(label) == service and info.project == settings.project:
+                return service_of_container(info)
+        raise WorkspaceError(f"Compose made no container of service {service!r}")
 
     def bring_up(self, settings: Settings, service: ComposeService) -> None:
         """Make the container run as the compose file and `.env` say; does not wait for it."""
@@ -2202,7 +2352,10 @@ class DockerComposeManager:
             self.docker.pull(service.image)
         user = split_user(service.user)
         if service.data_dir and user:
-            self.fix_owner(service.data_dir, user, service.image)
+            self.fix_owner(service.data_dir, user, service.image or DEFAULT_IMAGE)
+        info = self.docker.container(service.container)
+        if info and info.state is ContainerState.RESTARTING:
+            self.docker.stop(info.name)  # or Compose leaves it to its loop
         self._compose(settings, "up", "--detach", service.service)
 
     def make_data_directory(self, service: ComposeService) -> None:
@@ -2237,7 +2390,7 @@ class DockerComposeManager:
         """
         own = next((info for info in containers if info.name == service.container), None)
         if own is not None and not self.owns(own):
-            raise self._name_conflict(own)
+            raise self._conflict(own, "has the name that this workspace needs")
         others = [info for info in containers if info is not own]
         for info in others:
             mounted = (os.path.realpath(source) for source, _ in info.mounts if source)
@@ -2258,19 +2411,14 @@ class DockerComposeManager:
             hint="hive-pg init --port N, or stop the other one",
         )
 
-    def _name_conflict(self, info: ContainerInfo) -> ContainerConflictError:
+    def _conflict(self, info: ContainerInfo, what: str) -> ContainerConflictError:
         owner = info.working_dir or "somebody else (Compose did not make it)"
         gone = ", which is gone" if info.working_dir and not os.path.isdir(owner) else ""
         return ContainerConflictError(
-            f"container {info.name} belongs to {owner}{gone}, not to {self.workspace}",
-            hint="hive-pg init chooses a free name where the compose file lets it; or, if the"
+            f"container {info.name} {what}, and belongs to {owner}{gone}",
+            hint="hive-pg init chooses what is free, where the compose file lets it; or, if the"
             f" container is not needed: docker rm -f {info.name}",
         )
-
-    def _service_container(self, project: str, service: str) -> ContainerInfo | None:
-        label = "com.docker.compose.service"
-        found = (i for i in self.docker.containers() if i.labels.get(label) == service)
-        return next((i for i in found if i.project == project and self.owns(i)), None)
 
     def _compose(self, settings: Settings, *arguments: str) -> str:
         """Run Compose in the workspace, with `.env` in place of the shell's own values."""
@@ -2331,56 +2479,58 @@ class PostgreSQLManager:
         if interactive and is_interactive() and not self.console.confirm(question):
             return False
         compose = " ".join(self.compose.find_compose())
-        containers = self.docker.containers()
-        self.console.step(f"Docker answers, and so does {compose}")
         make_directory(self.workspace, get_sudo_user())
         with self._lock(timeout):
+            containers = self.docker.containers()
+            self.console.step(f"Docker answers, and so does {compose}")
             settings = self._plan_settings(containers, wanted)
             service = default_service(settings, self.workspace)
             if self.compose.find_compose_file():
                 service = self.compose.resolve_service(settings)
-                had_url = URL_KEY in self.credentials.read_values()
-                settings = adopt_service(settings, service, wanted, had_url=had_url)
+                known = has_credentials(self.credentials.read_values())
+                settings = adopt_service(settings, service, wanted, known=known)
             self.compose.refuse_conflicts(service, containers)
             self._write_files(settings)
-            if start:
-                self.compose.bring_up(settings, service)
-                self.console.step(f"container {settings.container} is up")
-                self._verify(settings, timeout, CREATE_EXTENSION_SQL + VERSIONS_SQL)
-            else:
+            if not start:
                 self.compose.make_data_directory(service)
+                return True
+            began = time.time()
+            self.compose.bring_up(settings, service)
+            self.console.step(f"container {settings.container} is up")
+            self._verify(settings, timeout, CREATE_EXTENSION_SQL + VERSIONS_SQL, since=began)
         return True
 
     def _plan_settings(self, containers: Sequence[ContainerInfo], wanted: Wishes) -> Settings:
         """Decide what `.env` shall say, reusing all that it says already."""
         values = self.credentials.read_values()
-        others = [info for info in containers if not self.compose.owns(info)]
-        project, container = values.get(PROJECT_KEY), values.get(CONTAINER_KEY)
-        if project and project in (info.project for info in others):
-            self.console.note(f"this {ENV_FILE} is a copy of another workspace's: new names for it")
-            project = container = None
-        named = bool(container)  # by an earlier init
-        project = project or choose_project_name(self.workspace)
-        if not container:
-            taken = DEFAULT_CONTAINER in (info.name for info in others)
-            container = f"{DEFAULT_CONTAINER}-{project}" if taken else DEFAULT_CONTAINER
+        own = [info for info in containers if self.compose.owns(info)]
+        others = [info for info in containers if info not in own]
+        ours = choose_project_name(self.workspace)
+        project, container, named = choose_names(values, ours, own, others)
         has_data = self._has_data()
         fresh = self.credentials.generate_postgres_credentials()
         url = plan_database_url(values, fresh, has_data=has_data)
-        if has_data and url.password == fresh.password:
+        if has_data and (url.user == fresh.user or url.password == fresh.password):
             raise WorkspaceError(
-                f"{DATA_DIR} holds data, but {ENV_FILE} has no password for it",
+                f"{DATA_DIR} holds data, but {ENV_FILE} has no user and password for it",
                 hint=f"put the {URL_KEY} of that data into {ENV_FILE}, or move the data away",
             )
+        url = url.replace(database=wanted.database or url.database, port=wanted.port or url.port)
+        if wanted.bind:
+            usual = wanted.bind in (DEFAULT_BIND, "0.0.0.0")
+            url = url.replace(host="localhost" if usual else wanted.bind)
         bind = wanted.bind or values.get(BIND_KEY, "")
-        port = wanted.port or url.port
         if not wanted.port and not named:
-            reserved = [port for info in others for _, port in info.ports]
-            address = bind or DEFAULT_BIND
-            port = choose_host_port(url.port, reserved, lambda p: is_port_free(address, p))
-            if port != url.port:
+            own_ports = {port for info in own for _, port in info.ports}
+            reserved = {port for info in others for _, port in info.ports}
+            port = choose_host_port(
+                url.port,
+                reserved,
+                lambda port: port in own_ports or is_port_free(bind or DEFAULT_BIND, port),
+            )
+            if port != url.port and not self.compose.find_compose_file():
                 self.console.note(f"port {url.port} is taken; it will be {port}")
-        url = url._replace(port=port, database=wanted.database or url.database)
+            url = url.replace(port=port)
         self.credentials.validate_credentials(url)
         uid, gid = get_postgres_uid_gid()
         return Settings(
@@ -2404,10 +2554,12 @@ class PostgreSQLManager:
 
     def _write_files(self, settings: Settings) -> None:
         changed = self.credentials.save(settings.env)
-        verb = "holds the credentials (mode 0600)" if changed else "is as it should be"
-        self.console.step(f"{ENV_FILE} {verb}")
+        says = (
+            "holds the credentials (mode 0600), and port" if changed else "is as it was, with port"
+        )
+        self.console.step(f"{ENV_FILE} {says} {settings.url.port}")
         if self.compose.find_compose_file() is None:
-            write_file(os.path.join(self.workspace, COMPOSE_FILE), render_compose(), 0o644)
+            write_file(os.path.join(self.workspace, COMPOSE_FILE), render_compose())
             self.console.step(f"{COMPOSE_FILE} is written, and yours to edit")
         self._ignore_in_git()
 
@@ -2416,8 +2568,8 @@ class PostgreSQLManager:
         lines = {ENV_FILE: "/.env", f"{ENV_FILE}.hive-pg.tmp": "/.env.*.tmp", "data/": "/data/"}
 
         def git(*arguments: str) -> CommandResult:
-            argv = ["git", "-C", self.workspace, *arguments]
-            return self.docker.runner.run(argv, timeout=QUESTION_TIMEOUT_S)
+            with self.docker.runner.start(["git", "-C", self.workspace, *arguments]) as process:
+                return process.finish(timeout=QUESTION_TIMEOUT_S)
 
         try:
             ignored = git("check-ignore", "--no-index", *lines)
@@ -2430,7 +2582,7 @@ class PostgreSQLManager:
             path = os.path.join(self.workspace, ".gitignore")
             text = (read_file(path) or b"").decode("utf-8", "surrogateescape")
             separator = "\n" if text and not text.endswith("\n") else ""
-            write_file(path, text + separator + "\n".join([*missing, ""]), 0o644)
+            write_file(path, text + separator + "\n".join([*missing, ""]))
             self.console.step(f".gitignore names {' '.join(missing)}")
         if git("ls-files", "--", ENV_FILE).stdout:
             self.console.warn(f"git has {ENV_FILE}: git rm --cached {ENV_FILE}, and commit that")
@@ -2443,16 +2595,17 @@ class PostgreSQLManager:
         Raises: PostgreSQLIntegrationError.
         """
         settings = self.credentials.read_settings()
-        info = self.compose.find_container(settings)
-        if info is not None and info.state is ContainerState.PAUSED:
-            raise build_startup_error(info, info.name, "")
-        if info is not None and info.running:
-            self._verify(settings, timeout, VERSIONS_SQL, restarts=info.restart_count)
+        look = self.compose.look(settings)
+        if look.info and look.info.state is ContainerState.PAUSED:
+            raise build_startup_error(look.info, settings.container, "")
+        if look.info and look.info.running:
+            self._verify(settings, timeout, VERSIONS_SQL, look=look)
             return False
+        began = time.time()
         with self._lock(timeout):
             self.compose.start_postgres_service()
             self.console.step(f"container {settings.container} is up")
-        self._verify(settings, timeout, VERSIONS_SQL)
+        self._verify(settings, timeout, VERSIONS_SQL, since=began)
         return True
 
     def stop_container(self) -> bool:
@@ -2473,11 +2626,8 @@ class PostgreSQLManager:
     def check_container_status(self) -> ContainerStatus:
         """Return state, health, readiness now and the rest of what `status` shows."""
         settings = self.credentials.read_settings()
-        info = self.compose.find_container(settings)
-        probe = Probe(Readiness.UNKNOWN)
-        if info is not None and info.running:
-            probe = self.docker.probe(info.name, settings.url, wait=0, sql=VERSIONS_SQL)
-        return build_status(settings, info, probe, time.time())
+        look = self.compose.look(settings)
+        return build_status(settings, look.info, look.probe, time.time())
 
     def validate_container_health(self) -> bool:
         """Whether the container runs, no health check fails, and the server accepts now."""
@@ -2494,21 +2644,19 @@ class PostgreSQLManager:
         """Answer the points in their order, up to the first that bars the way to the next."""
         docker, container, connections, credentials, _, published = CHECK_POINTS
         try:
-            version = self.docker.version()
-            yield CheckPoint(docker, Outcome.PASSED, f"engine {version} answers")
-        except PostgreSQLIntegrationError as error:
+            look = self.compose.look(settings)
+        except DockerNotAvailableError as error:
             yield failed_point(docker, error)
             return
-        try:
-            info = self.compose.find_container(settings)
-        except PostgreSQLIntegrationError as error:
+        except ContainerConflictError as error:
+            yield CheckPoint(docker, Outcome.PASSED, "the daemon answers")
             yield failed_point(container, error)
             return
+        yield CheckPoint(docker, Outcome.PASSED, "the daemon answers")
+        info, probe, url = look.info, look.probe, settings.url
         yield judge_container(info, settings.container)
         if info is None or not info.running:
             return
-        url = settings.url
-        probe = self.docker.probe(info.name, url, wait=0, sql=VERSIONS_SQL)
         if probe.error and probe.readiness is not Readiness.ACCEPTING:
             yield failed_point(connections, probe.error)
             return
@@ -2521,48 +2669,67 @@ class PostgreSQLManager:
         yield CheckPoint(credentials, Outcome.PASSED, finding)
         yield judge_pgvector(probe, info.image)
         where = f"{url.host}:{url.port}"
-        objection = judge_port(info, url) or ask_published_port(url)
-        refusal = "" if objection else login_with_psycopg(url)
-        if objection or refusal:
-            yield failed_point(published, _published_error(url, objection or refusal or ""))
+        refusal = "" if look.objection else login_with_psycopg(url)
+        if look.objection or refusal:
+            yield failed_point(published, _published_error(url, look.objection or refusal or ""))
         else:
             login = "" if refusal is None else ", and psycopg logs in"
             yield CheckPoint(published, Outcome.PASSED, f"{where} answers as PostgreSQL{login}")
 
     # -- waiting -------------------------------------------------------------------------------
 
-    def _verify(self, settings: Settings, timeout: float, sql: str, *, restarts: int = 0) -> None:
+    def _verify(
+        self,
+        settings: Settings,
+        timeout: float,
+        sql: str,
+        *,
+        since: float = 0,
+        look: Look | None = None,
+    ) -> None:
         """Wait until the credentials in `.env` log in and the published port answers.
 
-        Raises: ContainerStartupError at once where the container stops, or restarts more often
-        than `restarts`; CredentialsRefusedError; DatabaseConnectionError when time is up.
+        `look` is a first one that was taken already, of a container that ran then; `since` is
+        when it was started, in epoch seconds: older words in its log are of no interest.
+
+        Raises: ContainerStartupError at once where the container stops or restarts;
+        CredentialsRefusedError; DatabaseConnectionError when time is up.
         """
         began, url = time.monotonic(), settings.url
-        probe = self._wait(settings, began + timeout, sql, restarts)
-        objection = ask_published_port(url)
+        deadline = began + timeout
+        restarts = look.info.restart_count if look and look.info else 0
+        probe = look.probe if look else self._probe(settings, sql, deadline)
+        objection = None if probe.error or not look else look.objection
+        while probe.error:
+            self._raise_unless_on_its_way(settings.container, probe, restarts, deadline, since)
+            probe = self._probe(settings, sql, deadline)
+        objection = ask_published_port(url) if objection is None else objection
         if objection:
             raise _published_error(url, objection)
-        waited = time.monotonic() - began
         self.console.step(
             f"{url.user} logs in to {url.database}: PostgreSQL {probe.server_version},"
-            f" pgvector {probe.created_version or 'not created'} ({waited:.1f} s)"
+            f" pgvector {probe.created_version or 'not created'} ({time.monotonic() - began:.1f} s)"
         )
 
-    def _wait(self, settings: Settings, deadline: float, sql: str, restarts: int) -> Probe:
-        name, url = settings.container, settings.url
-        while True:
-            left = deadline - time.monotonic()
-            probe = self.docker.probe(name, url, wait=max(0, min(left, WAIT_ROUND_S)), sql=sql)
-            if probe.error is None:
-                return probe
-            if probe.readiness is Readiness.ACCEPTING:
-                raise probe.error
-            info = self.docker.container(name)
-            if info is None or not info.running or info.restart_count > restarts:
-                raise build_startup_error(info, name, self.docker.logs(name, 50) if info else "")
-            if probe.readiness is Readiness.UNKNOWN or left <= 0:
-                raise probe.error
-            self.console.note(f"waiting for PostgreSQL: {probe.readiness.value}, {left:.0f} s left")
+    def _probe(self, settings: Settings, sql: str, deadline: float) -> Probe:
+        wait = max(0.0, min(deadline - time.monotonic(), WAIT_ROUND_S))
+        with self.docker.start_probe(settings.container, settings.url, wait=wait, sql=sql) as probe:
+            return self.docker.finish_probe(probe, settings.url, wait=wait)
+
+    def _raise_unless_on_its_way(
+        self, name: str, probe: Probe, restarts: int, deadline: float, since: float
+    ) -> None:
+        left = deadline - time.monotonic()
+        error = probe.error or DatabaseConnectionError("")
+        if probe.readiness is Readiness.ACCEPTING:
+            raise error
+        info = self.docker.container(name)
+        if info is None or not info.running or info.restart_count > restarts:
+            logs = self.docker.logs(name, 50, since=since) if info else ""
+            raise build_startup_error(info, name, logs)
+        if probe.readiness is Readiness.UNKNOWN or left <= 0:
+            raise error
+        self.console.note(f"waiting for PostgreSQL ({probe.readiness.value}), {left:.0f} s left")
 
     def _lock(self, timeout: float = READY_TIMEOUT_S) -> WorkspaceLock:
         return WorkspaceLock(self.workspace, self.console, timeout + COMPOSE_TIMEOUT_S)
@@ -2593,7 +2760,8 @@ def command_init(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCo
     if settings.bind not in ("", "127.0.0.1", "::1", "localhost"):
         manager.console.warn(f"published on {settings.bind}: other machines can reach it")
     if not args.quiet:
-        manager.console.result(format_next_steps(settings, started=start))
+        text = format_next_steps(settings, started=start)
+        manager.console.result(manager.console.localize(text))
     return ExitCode.DONE
 
 
@@ -2648,7 +2816,8 @@ def command_check(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitC
         manager.console.result(format_json({**summary, "points": to_json(result.points)}))
     else:
         symbols = manager.console.symbols(sys.stdout)
-        manager.console.result(format_validation(result, symbols))
+        text = format_validation(result, symbols)
+        manager.console.result(manager.console.localize(text))
     return result.exit_code
 
 
@@ -2659,14 +2828,16 @@ def command_logs(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCo
     argv += ["--timestamps"] if args.timestamps else []
     argv += ["--since", args.since] if args.since else []
     returncode = manager.docker.runner.attach([*argv, manager.compose.require_container().name])
+    if returncode == ExitCode.INTERRUPTED:
+        return ExitCode.INTERRUPTED
     return ExitCode.FAILED if returncode else ExitCode.DONE
 
 
 def command_url(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
     """Print the URL and nothing else."""
     url = manager.credentials.read_settings().url
-    url = url._replace(driver="") if args.format == "libpq" else url
-    print(build_database_url(url), flush=True)
+    url = url.replace(driver="") if args.format == "libpq" else url
+    manager.console.result(build_database_url(url))
     return ExitCode.DONE
 
 
@@ -2674,6 +2845,7 @@ def command_url(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCod
 # The parser and main
 # ---------------------------------------------------------------------------------------------
 
+_DESCRIPTION = "PostgreSQL 16 + pgvector in Docker for one project: set up, verified, kept."
 _EPILOG = """\
 EXAMPLES
   hive-pg init                      set up the current directory
@@ -2690,83 +2862,78 @@ EXIT CODES
   4 Docker missing or unreachable  5 unhealthy or timed out  6 credentials refused
   130 interrupted; run ends with its command's own
 """
+_HANDLERS: dict[str, Callable[[PostgreSQLManager, argparse.Namespace], ExitCode]] = {
+    "init": command_init,
+    "start": command_start,
+    "run": command_run,
+    "stop": command_stop,
+    "restart": command_restart,
+    "status": command_status,
+    "check": command_check,
+    "logs": command_logs,
+    "url": command_url,
+}
 _PLANNED_SPELLINGS = {
     "--init": "init",
     **{f"--postgres-{name}": name for name in ("start", "stop", "restart", "status", "logs")},
 }
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Brings the width along: argparse would load shutil to find it, for every argument."""
+def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentParser:
+    """Build the parser of one command, or for '' of the command line as a whole.
 
-    def __init__(self, prog: str) -> None:
-        try:
-            width = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns) or 80
-        except (OSError, ValueError):
-            width = 80
-        super().__init__(prog, max_help_position=26, width=max(width - 2, 20))
-
-
-def build_parser(prog: str = "hive-pg") -> argparse.ArgumentParser:
-    """Build the command line; decides nothing."""
+    One at a time: argparse takes longer to build a parser than most commands take for the rest.
+    """
+    width = max(_terminal_width() - 2, 20)
+    listing = "\n".join(f"  {name:<8} {summary}" for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
-        prog=prog,
-        description="PostgreSQL 16 + pgvector in Docker for one project: set up, verified, kept.",
-        epilog=_EPILOG,
-        formatter_class=_HelpFormatter,
+        prog=f"{prog} {command}".rstrip(),
+        description=COMMANDS.get(command, _DESCRIPTION),
+        epilog=None if command else f"COMMANDS\n{listing}\n\n{_EPILOG}",
+        # Without a width argparse loads shutil to find it, for every argument again.
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            prog, max_help_position=26, width=width
+        ),
     )
-    parser.add_argument("--version", action="version", version=f"hive-pg {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-    def add(function: Callable[..., ExitCode], text: str) -> argparse.ArgumentParser:
-        name = function.__name__.partition("_")[2]
-        command = commands.add_parser(
-            name, help=text, description=text, formatter_class=_HelpFormatter
-        )
-        command.set_defaults(function=function)
-        command.add_argument(
-            "directory", nargs="?", default=".", metavar="DIR", help="the workspace (default: here)"
-        )
-        for option, what in (
-            ("--quiet", "only results, warnings and errors"),
-            ("--verbose", "show every program that is run"),
-        ):
-            command.add_argument(option[1:3], option, action="store_true", help=what)
-        if function in (command_init, command_start, command_run, command_restart):
-            what = f"how long to wait for the database (default: {READY_TIMEOUT_S:.0f} s)"
-            command.add_argument(
-                "--timeout", type=seconds, default=READY_TIMEOUT_S, metavar="S", help=what
-            )
-        if function in (command_status, command_check):
-            command.add_argument("--json", action="store_true", help="one JSON object")
-        return command
-
-    init = add(command_init, "set up the database, or mend what is missing, and log in to it")
-    init.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    what = f"port on this machine (default: {DEFAULT_HOST_PORT}, or the next that is free)"
-    init.add_argument("--port", type=port, metavar="N", help=what)
-    what = f"default: {DEFAULT_DATABASE}"
-    init.add_argument("--database", type=database_name, metavar="NAME", help=what)
-    init.add_argument("--image", help=f"default: {DEFAULT_IMAGE}")
-    what = f"address to publish on (default: {DEFAULT_BIND}, for this machine only)"
-    init.add_argument("--bind", metavar="ADDRESS", help=what)
-    init.add_argument("--no-start", action="store_true", help="only write the files")
-    add(command_start, "have the database run, and log in to it")
-    add(command_run, "the same, then become a command: run [DIR] -- CMD ...")
-    add(command_stop, "stop the database gracefully; the data stays")
-    add(command_restart, "stop it, and start it with what .env and the compose file say now")
-    add(command_status, "show state, health, readiness now, URL, uptime")
-    add(command_check, "ask Docker, container, connections, credentials, pgvector and port")
-    logs = add(command_logs, "show what PostgreSQL wrote, as docker logs does")
-    logs.add_argument("-n", "--tail", default="50", metavar="N", help="lines (default: 50), or all")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
-    logs.add_argument("--since", metavar="TIME", help="10m, or a date and time")
-    logs.add_argument("-t", "--timestamps", action="store_true", help="with Docker's times")
-    url = add(command_url, "print the database URL with its password, and nothing else")
-    what = "libpq: without the driver, as psql takes it"
-    formats = ("sqlalchemy", "libpq")
-    url.add_argument("--format", choices=formats, default=formats[0], help=what)
+    option = parser.add_argument
+    if not command:
+        option("--version", action="version", version=f"hive-pg {__version__}")
+        option("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+        return parser
+    option("directory", nargs="?", default=".", metavar="DIR", help="the workspace (default: .)")
+    option("-q", "--quiet", action="store_true", help="only results, warnings and errors")
+    option("-v", "--verbose", action="store_true", help="show every program that is run")
+    if command in ("init", "start", "run", "restart"):
+        what = f"how long to wait for the database (default: {READY_TIMEOUT_S:.0f} s)"
+        option("--timeout", type=seconds, default=READY_TIMEOUT_S, metavar="S", help=what)
+    if command in ("status", "check"):
+        option("--json", action="store_true", help="one JSON object")
+    if command == "init":
+        option("-y", "--yes", action="store_true", help="do not ask")
+        what = f"port on this machine (default: {DEFAULT_HOST_PORT}, or the next that is free)"
+        option("--port", type=port, metavar="N", help=what)
+        what = f"database (default: {DEFAULT_DATABASE})"
+        option("--database", type=database_name, metavar="NAME", help=what)
+        option("--image", help=f"default: {DEFAULT_IMAGE}")
+        what = f"address to publish on (default: {DEFAULT_BIND}, for this machine only)"
+        option("--bind", type=address, metavar="ADDRESS", help=what)
+        option("--no-start", action="store_true", help="only write the files")
+    if command == "logs":
+        option("-n", "--tail", default="50", metavar="N", help="lines (default: 50), or all")
+        option("-f", "--follow", action="store_true", help="go on until Ctrl-C")
+        option("--since", metavar="TIME", help="10m, or a date and time")
+        option("-t", "--timestamps", action="store_true", help="with Docker's times")
+    if command == "url":
+        formats, what = ("sqlalchemy", "libpq"), "libpq: without the driver, as psql takes it"
+        option("--format", choices=formats, default=formats[0], help=what)
     return parser
+
+
+def _terminal_width() -> int:
+    try:
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size().columns) or 80
+    except (OSError, ValueError):
+        return 80
 
 
 # argparse names these in its messages: "invalid port value: '0'".
@@ -2781,35 +2948,48 @@ def seconds(text: str) -> float:
 
 def port(text: str) -> int:
     """Read a TCP port."""
-    return env_number({PORT_KEY: text}, PORT_KEY, 0, range(1, 65536))
+    if int(text) not in range(1, 65536):
+        raise ValueError
+    return int(text)
+
+
+def address(text: str) -> str:
+    """Read an IPv4 address of this machine."""
+    import socket
+
+    try:
+        socket.inet_aton(text)
+    except OSError:
+        raise ValueError from None
+    return text
 
 
 def database_name(text: str) -> str:
     """Read a database name that every reader of a URL takes alike."""
-    if not DATABASE_NAME.fullmatch(text):
+    if not re.fullmatch(DATABASE_NAME, text):
         raise ValueError
     return text
 
 
-def normalize_argv(
+def split_argv(
     argv: Sequence[str], is_directory: Callable[[str], bool]
-) -> tuple[list[str], list[str]]:
-    """Return the arguments with a command in front, and what follows `--`.
+) -> tuple[str, list[str], list[str]]:
+    """Return the command, '' for none, its arguments, and what follows `--`.
 
-    >>> normalize_argv(["./app", "--", "make", "test"], lambda path: path == "./app")
-    (['run', './app'], ['make', 'test'])
-    >>> normalize_argv(["-v", "--postgres-logs", "-f"], lambda path: False)
-    (['logs', '-v', '-f'], [])
+    >>> split_argv(["./app", "--", "make", "test"], lambda path: path == "./app")
+    ('run', ['./app'], ['make', 'test'])
+    >>> split_argv(["-v", "--postgres-logs", "-f"], lambda path: False)
+    ('logs', ['-v', '-f'], [])
     """
     at = argv.index("--") if "--" in argv else len(argv)
     arguments, rest = [_PLANNED_SPELLINGS.get(a, a) for a in argv[:at]], list(argv[at + 1 :])
     first = next((a for a in arguments if not a.startswith("-")), "")
     if first in COMMANDS:
         arguments.remove(first)
-        arguments.insert(0, first)
-    elif first and is_directory(first):
-        arguments.insert(0, "run" if rest else "start")
-    return arguments, rest
+        return first, arguments, rest
+    if first and is_directory(first):
+        return "run" if rest else "start", arguments, rest
+    return "", arguments, rest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -2819,15 +2999,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     copied = os.path.basename(sys.argv[0]) == "hive_pg.py"
     program = f"python {sys.argv[0]}" if copied else "hive-pg"
-    parser = build_parser(program)
-    arguments, rest = normalize_argv(sys.argv[1:] if argv is None else argv, os.path.isdir)
+    given = sys.argv[1:] if argv is None else argv
+    command, arguments, rest = split_argv(given, os.path.isdir)
+    parser = build_parser(program, command)
     args = parser.parse_args(arguments)
-    if (args.command == "run") != bool(rest):
+    if (command == "run") != bool(rest):
         parser.error("a command after -- goes with run: run [DIR] -- CMD ...")
     args.argv = rest
     console = Console(args.quiet, args.verbose, program, args.directory)
     try:
-        return int(args.function(PostgreSQLManager(args.directory, console=console), args))
+        manager = PostgreSQLManager(args.directory, console=console)
+        return int(_HANDLERS[command](manager, args))
     except PostgreSQLIntegrationError as error:
         console.error(error)
         return int(error.exit_code)

@@ -1,0 +1,216 @@
+"""Measure hive-pg against the bare minimum: `python tests/bench.py [--rounds N] [--short]`.
+
+Whole processes of the installed console script, medians, the two sides of a row taken in turn in
+one run. It prints ratios beside the goals and asserts nothing: a machine has bad days. Needs a
+Docker engine, the image of tests/image/build (or --image), and `hive-pg` installed beside this
+interpreter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Iterator
+
+HERE = Path(__file__).parent
+HIVE_PG = str(Path(sys.executable).with_name("hive-pg"))
+SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+
+
+def quietly(*argv: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
+    """Run a program that has to succeed."""
+    subprocess.run(argv, cwd=cwd, env=env, check=True, capture_output=True)
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Time one call."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def paired(rounds: int, ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[float, float]:
+    """Return the medians of both sides, taken in turn."""
+    pairs = [(ours(), theirs()) for _ in range(rounds)]
+    return statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs)
+
+
+def row(what: str, ours: float, theirs: float, goal: float) -> None:
+    """Print one line of the table."""
+    verdict = "met" if ours / theirs <= goal else "MISSED"
+    print(
+        f"{what:<46} {ours * 1000:8.0f} ms {theirs * 1000:8.0f} ms"
+        f" {ours / theirs:6.2f} x  <= {goal:.2f} x  {verdict}",
+        flush=True,
+    )
+
+
+def free_port() -> int:
+    """Return a port that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def directory() -> Iterator[Path]:
+    """Give a workspace's directory, and remove what a server left in it."""
+    path = Path(tempfile.mkdtemp(prefix="hive-pg-bench-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def remove(workspace: Path) -> None:
+    """Remove the container and the network of a workspace."""
+    quietly("docker", "compose", "down", "--timeout", "5", cwd=workspace)
+
+
+def init(workspace: Path, image: str, port: int) -> None:
+    """Run the main job."""
+    env = {**os.environ, "HIVE_POSTGRES_CONTAINER": ""}
+    argv = [HIVE_PG, "init", str(workspace), "--yes", "--image", image, "--port", str(port)]
+    quietly(*argv, env=env)
+
+
+def time_init(image: str) -> float:
+    """Time `init` from an empty directory to a verified database."""
+    with directory() as workspace:
+        try:
+            return seconds(lambda: init(workspace, image, free_port()))
+        finally:
+            remove(workspace)
+
+
+def time_docker_run(image: str) -> float:
+    """Time `docker run` until the published port answers, asked every 2 ms."""
+    port, name = free_port(), f"hive-pg-bench-{os.getpid()}"
+    with directory() as workspace:
+        data = workspace / "data"
+        data.mkdir(mode=0o700)
+        os.chown(data, 1000, 1000)
+
+        def run() -> None:
+            quietly(
+                *("docker", "run", "-d", "--name", name, "-p", f"127.0.0.1:{port}:5432"),
+                *("--user", "1000:1000", "-e", "POSTGRES_PASSWORD=x", "-e", "POSTGRES_DB=hive"),
+                *("-e", "PGDATA=/var/lib/postgresql/data/pgdata"),
+                *("-v", f"{data}:/var/lib/postgresql/data", image),
+            )
+            while not answers(port):
+                time.sleep(0.002)
+
+        try:
+            return seconds(run)
+        finally:
+            quietly("docker", "rm", "-f", "-v", name)
+
+
+def answers(port: int) -> bool:
+    """Whether PostgreSQL answers on a port of this machine."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(SSL_REQUEST)
+            return connection.recv(1) in (b"S", b"N")
+    except OSError:
+        return False
+
+
+def time_compose_wait(image: str) -> float:
+    """Time `docker compose up -d --wait` of the original compose file."""
+    text = (HERE / "data" / "original-docker-compose.yml").read_text()
+    text = text.replace("agnohq/pgvector:16", image).replace("5532:", f"{free_port()}:")
+    text = text.replace("hive-postgres", f"hive-pg-bench-{os.getpid()}")
+    with directory() as workspace:
+        (workspace / "docker-compose.yml").write_text(text)
+        (workspace / ".env").write_text("POSTGRES_USER=hive\nPOSTGRES_PASSWORD=x\n")
+        (workspace / "data" / "postgres").mkdir(parents=True, mode=0o700)
+        os.chown(workspace / "data" / "postgres", 1000, 1000)
+        try:
+            return seconds(
+                lambda: quietly("docker", "compose", "up", "-d", "--wait", cwd=workspace)
+            )
+        finally:
+            remove(workspace)
+
+
+def peak_memory_mb(*argv: str) -> float:
+    """Return the largest resident size of one process, without its children, in MB."""
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(argv)} ended with {process.returncode}")
+    return usage.ru_maxrss / 1024
+
+
+def write_logs(container: str, megabytes: int) -> None:
+    """Have PostgreSQL's container write so much to its log."""
+    script = f"head -c {megabytes}M /dev/zero | tr '\\0' 'x' | fold -w 1000 > /proc/1/fd/2"
+    quietly("docker", "exec", container, "sh", "-c", script)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9, help="of the slow rows (default: 9)")
+    parser.add_argument("--short", action="store_true", help="few rounds, and a log of 50 MB")
+    parser.add_argument("--image", default="hive-pg-test/pgvector:16")
+    args = parser.parse_args()
+    slow, fast = (3, 11) if args.short else (args.rounds, 41)
+    image, python = args.image, sys.executable
+
+    print(f"{'':46} {'hive-pg':>11} {'against':>11} {'ratio':>8}  goal")
+    row("init | docker run, port asked every 2 ms",
+        *paired(slow, lambda: time_init(image), lambda: time_docker_run(image)), 1.35)
+    few = 1 if args.short else 3
+    row("init | docker compose up --wait, original file",
+        *paired(few, lambda: time_init(image), lambda: time_compose_wait(image)), 0.25)
+
+    with directory() as workspace:
+        init(workspace, image, free_port())
+        try:
+            env = dict(line.split("=", 1) for line in (workspace / ".env").read_text().split())
+            name, user = env["HIVE_POSTGRES_CONTAINER"], env["POSTGRES_USER"]
+
+            def floor() -> float:
+                return seconds(lambda: (
+                    quietly("docker", "inspect", name),
+                    quietly("docker", "exec", name, "pg_isready", "-h", "127.0.0.1", "-U", user),
+                    quietly(python, "-c", "pass"),
+                ))
+
+            for command in ("start", "status", "check"):
+                row(f"{command}, up | inspect + pg_isready + python",
+                    *paired(fast, lambda c=command: seconds(
+                        lambda: quietly(HIVE_PG, c, str(workspace))), floor), 1.3)
+            for argv in (["--version"], ["--help"], ["url", str(workspace)]):
+                row(f"{argv[0]} | python -c pass",
+                    *paired(fast, lambda a=argv: seconds(lambda: quietly(HIVE_PG, *a)),
+                            lambda: seconds(lambda: quietly(python, "-c", "pass"))), 2.2)
+
+            size = 50 if args.short else 1024
+            write_logs(name, size)
+            ws = str(workspace)
+            for argv in (["start", ws], ["status", ws], ["check", ws], ["url", ws],
+                         ["logs", ws, "-n", "all"]):
+                memory = peak_memory_mb(HIVE_PG, *argv)
+                what = f"memory of {argv[0]}" + (f", {size} MB" if argv[0] == "logs" else "")
+                print(f"{what:<46} {memory:8.1f} MB {'':20} <= 40 MB"
+                      f"  {'met' if memory <= 40 else 'MISSED'}", flush=True)
+        finally:
+            remove(workspace)
+
+
+if __name__ == "__main__":
+    main()
