@@ -611,7 +611,8 @@ def _expand_env(
         if not re.fullmatch(_ENV_SAFE_VALUE, value):
             return None
         values.append(value)
-    return re.sub(_ENV_REFERENCE, lambda _: values.pop(0), raw)
+    replaced = iter(values)
+    return re.sub(_ENV_REFERENCE, lambda _: next(replaced), raw)
 
 
 def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[str, str]:
@@ -1819,8 +1820,8 @@ def write_file(path: str, text: str, mode: int | None = None) -> None:
     """Replace a file's text at once and for good: a crash leaves the old text or the new one.
 
     A symbolic link stays one: the file that it points to is replaced. An existing file keeps its
-    owner and, without `mode`, its mode; under sudo a new one is the caller's. The lock is held: a temporary file that is there
-    already was left over.
+    owner and, without `mode`, its mode; under sudo a new one is the caller's. The lock is held: a
+    temporary file that is there already was left over.
 
     Raises: WorkspaceError.
     """
@@ -2422,7 +2423,8 @@ class DockerComposeManager:
 
     def _compose(self, settings: Settings, *arguments: str) -> str:
         """Run Compose in the workspace, with `.env` in place of the shell's own values."""
-        env = {k: v for k, v in os.environ.items() if k not in COMPOSE_SELECTORS}
+        ours = {*COMPOSE_SELECTORS, *CREDENTIAL_KEYS, *NAME_KEYS}
+        env = {key: value for key, value in os.environ.items() if key not in ours}
         env.update(self.credentials.read_values())
         env.update(settings.env, PWD=self.workspace)
         argv = [*self.find_compose(), *arguments]
@@ -2539,7 +2541,7 @@ class PostgreSQLManager:
             project,
             uid=env_number(values, UID_KEY, uid, range(2**32)),
             gid=env_number(values, GID_KEY, gid, range(2**32)),
-            image=wanted.image or values.get(IMAGE_KEY, ""),
+            image=wanted.image or values.get(IMAGE_KEY) or os.environ.get(IMAGE_KEY, ""),
             bind=bind,
         )
 
@@ -2757,7 +2759,7 @@ def command_init(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCo
         manager.console.warn("nothing was done")
         return ExitCode.FAILED
     settings = manager.credentials.read_settings()
-    if settings.bind not in ("", "127.0.0.1", "::1", "localhost"):
+    if settings.bind and not settings.bind.startswith("127."):
         manager.console.warn(f"published on {settings.bind}: other machines can reach it")
     if not args.quiet:
         text = format_next_steps(settings, started=start)
@@ -2914,7 +2916,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         option("--port", type=port, metavar="N", help=what)
         what = f"database (default: {DEFAULT_DATABASE})"
         option("--database", type=database_name, metavar="NAME", help=what)
-        option("--image", help=f"default: {DEFAULT_IMAGE}")
+        option("--image", help=f"default: ${IMAGE_KEY}, or {DEFAULT_IMAGE}")
         what = f"address to publish on (default: {DEFAULT_BIND}, for this machine only)"
         option("--bind", type=address, metavar="ADDRESS", help=what)
         option("--no-start", action="store_true", help="only write the files")

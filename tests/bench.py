@@ -17,9 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 
 HERE = Path(__file__).parent
 HIVE_PG = str(Path(sys.executable).with_name("hive-pg"))
@@ -38,7 +39,9 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def paired(rounds: int, ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[float, float]:
+def paired(
+    rounds: int, ours: Callable[[], float], theirs: Callable[[], float]
+) -> tuple[float, float]:
     """Return the medians of both sides, taken in turn."""
     pairs = [(ours(), theirs()) for _ in range(rounds)]
     return statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs)
@@ -171,11 +174,17 @@ def main() -> None:
     image, python = args.image, sys.executable
 
     print(f"{'':46} {'hive-pg':>11} {'against':>11} {'ratio':>8}  goal")
-    row("init | docker run, port asked every 2 ms",
-        *paired(slow, lambda: time_init(image), lambda: time_docker_run(image)), 1.35)
+    row(
+        "init | docker run, port asked every 2 ms",
+        *paired(slow, lambda: time_init(image), lambda: time_docker_run(image)),
+        1.35,
+    )
     few = 1 if args.short else 3
-    row("init | docker compose up --wait, original file",
-        *paired(few, lambda: time_init(image), lambda: time_compose_wait(image)), 0.25)
+    row(
+        "init | docker compose up --wait, original file",
+        *paired(few, lambda: time_init(image), lambda: time_compose_wait(image)),
+        0.25,
+    )
 
     with directory() as workspace:
         init(workspace, image, free_port())
@@ -184,30 +193,54 @@ def main() -> None:
             name, user = env["HIVE_POSTGRES_CONTAINER"], env["POSTGRES_USER"]
 
             def floor() -> float:
-                return seconds(lambda: (
-                    quietly("docker", "inspect", name),
-                    quietly("docker", "exec", name, "pg_isready", "-h", "127.0.0.1", "-U", user),
-                    quietly(python, "-c", "pass"),
-                ))
+                return seconds(
+                    lambda: (
+                        quietly("docker", "inspect", name),
+                        quietly(
+                            "docker", "exec", name, "pg_isready", "-h", "127.0.0.1", "-U", user
+                        ),
+                        quietly(python, "-c", "pass"),
+                    )
+                )
 
             for command in ("start", "status", "check"):
-                row(f"{command}, up | inspect + pg_isready + python",
-                    *paired(fast, lambda c=command: seconds(
-                        lambda: quietly(HIVE_PG, c, str(workspace))), floor), 1.3)
+                row(
+                    f"{command}, up | inspect + pg_isready + python",
+                    *paired(
+                        fast,
+                        lambda c=command: seconds(lambda: quietly(HIVE_PG, c, str(workspace))),
+                        floor,
+                    ),
+                    1.3,
+                )
             for argv in (["--version"], ["--help"], ["url", str(workspace)]):
-                row(f"{argv[0]} | python -c pass",
-                    *paired(fast, lambda a=argv: seconds(lambda: quietly(HIVE_PG, *a)),
-                            lambda: seconds(lambda: quietly(python, "-c", "pass"))), 2.2)
+                row(
+                    f"{argv[0]} | python -c pass",
+                    *paired(
+                        fast,
+                        lambda a=argv: seconds(lambda: quietly(HIVE_PG, *a)),
+                        lambda: seconds(lambda: quietly(python, "-c", "pass")),
+                    ),
+                    2.2,
+                )
 
             size = 50 if args.short else 1024
             write_logs(name, size)
             ws = str(workspace)
-            for argv in (["start", ws], ["status", ws], ["check", ws], ["url", ws],
-                         ["logs", ws, "-n", "all"]):
+            for argv in (
+                ["start", ws],
+                ["status", ws],
+                ["check", ws],
+                ["url", ws],
+                ["logs", ws, "-n", "all"],
+            ):
                 memory = peak_memory_mb(HIVE_PG, *argv)
                 what = f"memory of {argv[0]}" + (f", {size} MB" if argv[0] == "logs" else "")
-                print(f"{what:<46} {memory:8.1f} MB {'':20} <= 40 MB"
-                      f"  {'met' if memory <= 40 else 'MISSED'}", flush=True)
+                print(
+                    f"{what:<46} {memory:8.1f} MB {'':20} <= 40 MB"
+                    f"  {'met' if memory <= 40 else 'MISSED'}",
+                    flush=True,
+                )
         finally:
             remove(workspace)
 

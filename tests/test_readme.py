@@ -1,0 +1,67 @@
+"""The README says what the module does: its tables are those of the module."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import hive_pg
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def table_row(diagnosis: hive_pg.Diagnosis) -> str:
+    """Write a diagnosis as the README shows it: the first text of its pattern, cause, remedy."""
+    text = re.sub(r"\(\?:([^|)]*)\|[^)]*\)", r"\1", diagnosis.pattern).split("|")[0]
+    text = text.replace(".*", "…").replace("\\", "")
+    return f"| `{text}` | {diagnosis.cause} | {diagnosis.remedy} |"
+
+
+def test_troubleshooting_table_is_the_table_of_diagnoses() -> None:
+    """Every diagnosis stands in the README, word for word and in the module's order."""
+    tables = (hive_pg.DOCKER_DIAGNOSES, hive_pg.CONTAINER_DIAGNOSES, hive_pg.LOGIN_DIAGNOSES)
+    expected = [table_row(diagnosis) for table in tables for diagnosis in table]
+    between = README.split("<!-- diagnoses -->")[1].split("<!-- /diagnoses -->")[0]
+    assert between.strip().splitlines()[2:] == expected
+
+
+def test_command_table_lists_every_command() -> None:
+    """Each command of the module has a row, and no other does."""
+    rows = re.findall(r"^\| `([a-z]+) \[DIR\]", README, re.MULTILINE)
+    assert rows == list(hive_pg.COMMANDS)
+
+
+def test_option_of_every_command_is_in_its_row() -> None:
+    """No option of a command is missing from the README."""
+    for command in hive_pg.COMMANDS:
+        (row,) = re.findall(rf"^\| `{command} \[DIR\].*$", README, re.MULTILINE)
+        for action in hive_pg.build_parser("hive-pg", command)._actions:
+            options = {"--help", "--quiet", "--verbose", "--timeout"}
+            names = [name for name in action.option_strings if name not in options]
+            if names and not options & set(action.option_strings):
+                assert any(name in row for name in names), (command, names)
+
+
+def test_exit_code_table_is_the_enum() -> None:
+    """The table of exit codes has each code once."""
+    section = README.split("### Exit codes")[1].split("##")[0]
+    assert re.findall(r"^\| ([0-9]+) \|", section, re.MULTILINE) == [
+        str(code.value) for code in hive_pg.ExitCode
+    ]
+
+
+def test_settings_table_has_the_defaults_of_the_compose_file() -> None:
+    """Each HIVE_POSTGRES_ key of the generated file is listed with its default."""
+    in_file = dict(re.findall(r"\$\{(HIVE_POSTGRES_[A-Z_]+):-([^}]*)\}", hive_pg.render_compose()))
+    chosen = {hive_pg.CONTAINER_KEY, hive_pg.PORT_KEY}  # hive-pg's to choose, told in prose
+    in_readme = dict(re.findall(r"`(HIVE_POSTGRES_[A-Z_]+)` \| `([^`]*)`", README))
+    assert in_readme == {key: value for key, value in in_file.items() if key not in chosen}
+
+
+def test_example_of_the_library_is_valid() -> None:
+    """The names that the example of the README uses exist."""
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    compile(example, "README.md", "exec")
+    (imported,) = re.findall(r"from hive_pg import (.*)", example)
+    assert all(hasattr(hive_pg, name) for name in imported.split(", "))
+    assert hasattr(hive_pg.PostgreSQLManager, "setup_postgres_container")
