@@ -484,8 +484,9 @@ class ValidationResult(Record):
 # ---------------------------------------------------------------------------------------------
 # Decisions (pure): the .env text
 # ---------------------------------------------------------------------------------------------
-# The grammar is what Compose, python-dotenv and POSIX sh read alike. Everything else in the file
-# is kept byte for byte, and refused only where it is the last assignment of a key of ours.
+# The grammar is what Compose, python-dotenv and POSIX sh read alike, assignment by assignment.
+# Everything else in the file is kept byte for byte, and refused only where it is the last
+# assignment of a key of ours. (That `sh` stops at an unbalanced quote further up is not judged.)
 
 _ENV_BLANK = r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)"
 _ENV_HEAD = (  # of whatever some reader takes for an assignment
@@ -643,7 +644,7 @@ def format_env_value(value: str) -> str:
     ('s3cret', "'a b'", '"it\'s"')
     """
     if not re.search(r"[\0\r\n\ud800-\udfff]|\\\Z|\$\{[^}:]*(?::-[^}]*)?\}", value):
-        if re.fullmatch(_ENV_SAFE_VALUE, value):
+        if value and re.fullmatch(_ENV_SAFE_VALUE, value):
             return value
         if not re.search(_ENV_SINGLE_UNSAFE, value):
             return f"'{value}'"
@@ -702,7 +703,7 @@ _URL_PARTS = {
     "host": (r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+", "one name or address"),
     "port": (r"[1-9][0-9]{0,4}", "a number from 1 to 65535"),
     "database": (DATABASE_NAME, "letters, digits and _ . - only"),
-    "query": (f"(?:{_QUERY_PAIR}(?:&{_QUERY_PAIR})*)?", "libpq's name=value, percent-encoded"),
+    "query": (f"{_QUERY_PAIR}(?:&{_QUERY_PAIR})*", "libpq's name=value, percent-encoded"),
 }
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._")
 
@@ -722,6 +723,8 @@ def parse_database_url(text: str) -> DatabaseURL:
         parts["port"] = str(CONTAINER_PORT) if match["port"] is None else match["port"]
     try:
         for name, (pattern, _) in _URL_PARTS.items():
+            if name == "query" and not parts[name]:
+                continue
             if not re.fullmatch(pattern, parts[name]):
                 raise ValueError
             if name == "port" and int(parts[name]) > 65535:
@@ -1398,7 +1401,7 @@ case $address in "" | 127.* | ::1) echo "its own address is '$address'" >&2; exi
 until pg_isready -q -h "$address" -p 5432 -U "$user" -d "$database"; do
   ready=$? tries=$((tries - 1))
   if [ "$ready" -gt 2 ] || [ "$tries" -le 0 ]; then exit $((70 + ready)); fi
-  sleep 0.05
+  sleep 0.02
 done
 IFS= read -r PGPASSWORD
 export PGPASSWORD PGREQUIREAUTH='!none' PGCONNECT_TIMEOUT=10
@@ -1406,7 +1409,7 @@ psql -XwqAt -v ON_ERROR_STOP=1 -h "$address" -p 5432 -U "$user" -d "$database" -
 login=$?
 [ "$login" -eq 0 ] || exit $((80 + login))
 """
-_PROBE_TRIES_PER_S = 20
+_PROBE_TRIES_PER_S = 30  # pg_isready takes some milliseconds, too
 # The script's exit codes: pg_isready's once the tries are used up, psql's when the login failed.
 _PROBE_REJECTING, _PROBE_NO_RESPONSE, _PROBE_SQL_FAILED, _PROBE_LOGIN_FAILED = 71, 72, 81, 82
 
@@ -2024,12 +2027,21 @@ class Docker:
         with self.start(argv, **options) as process:
             return process.finish(timeout=timeout)
 
-    def container(self, name: str) -> ContainerInfo | None:
-        """Return a container, None where there is none of that name."""
-        result = self.run(["docker", "inspect", "--type", "container", name])
+    def start_inspect(self, container: str) -> Process:
+        """Start to ask for a container."""
+        return self.start(["docker", "inspect", "--type", "container", container])
+
+    def finish_inspect(self, process: Process) -> ContainerInfo | None:
+        """Return the container that was asked for, None where there is none of that name."""
+        result = process.finish(timeout=QUESTION_TIMEOUT_S)
         if _is_missing(result):
             return None
         return parse_containers(_expect(result, "cannot inspect the container").stdout)[0]
+
+    def container(self, name: str) -> ContainerInfo | None:
+        """Return a container, None where there is none of that name."""
+        with self.start_inspect(name) as process:
+            return self.finish_inspect(process)
 
     def containers(self) -> list[ContainerInfo]:
         """Return all containers of the engine, running or not."""
@@ -2212,7 +2224,7 @@ class DockerComposeManager:
         self.console = console or Console()
         self.credentials = credential_service or CredentialService(workspace, console=self.console)
         self.docker = docker or Docker(Runner(self.console))
-        self._compose_argv: list[str] = []
+        self.compose_argv = ["docker", "compose"]  # until a survey found another
 
     def start_postgres_service(self) -> None:
         """Bring the container up as the compose file and `.env` say; does not wait for it.
@@ -2220,13 +2232,13 @@ class DockerComposeManager:
         Raises: ContainerConflictError, and whatever Docker refuses.
         """
         settings = self.credentials.read_settings()
-        containers = self.docker.containers()
+        containers = self.survey()
         for info in containers:
             if info.project == settings.project and not self.owns(info):
                 raise self._conflict(info, f"has the Compose project {settings.project}")
         service = self.resolve_service(settings)
         self.refuse_conflicts(service, containers)
-        self.bring_up(settings, service)
+        self.bring_up(settings, service, containers)
 
     def stop_postgres_service(self) -> bool:
         """Stop the container gracefully; return whether it ran.
@@ -2258,25 +2270,25 @@ class DockerComposeManager:
         """Return the engine's own health of the container; it lags behind by some seconds."""
         return self.require_container().health
 
-    def find_container(self, settings: Settings | None = None) -> ContainerInfo | None:
+    def find_container(self) -> ContainerInfo | None:
         """Return this workspace's container, None where it is not there.
 
         Raises: NotSetUpError; ContainerConflictError where another workspace has its name.
         """
-        settings = settings or self.credentials.read_settings()
-        info = self.docker.container(settings.container)
-        if info is not None and not self.owns(info):
-            raise self._conflict(info, "has the name that .env says")
-        return info
+        return self._own(self.docker.container(self.credentials.read_settings().container))
 
     def look(self, settings: Settings) -> Look:
         """Ask container, server and published port side by side; it all takes one `docker exec`.
 
-        The password is handed over once the container is known to be this workspace's.
+        The password is handed over once the container is known to be this workspace's. The
+        container is asked first: the daemon holds a lock while it starts the `exec`.
         """
         name, url = settings.container, settings.url
-        with self.docker.start_probe(name, url, wait=0, sql=VERSIONS_SQL) as process:
-            info = self.find_container(settings)
+        with (
+            self.docker.start_inspect(name) as inspect,
+            self.docker.start_probe(name, url, wait=0, sql=VERSIONS_SQL) as process,
+        ):
+            info = self._own(self.docker.finish_inspect(inspect))
             if info is None or not info.running:
                 return Look(info, Probe(Readiness.UNKNOWN))
             objection = judge_port(info, url) or ask_published_port(url)
@@ -2292,6 +2304,11 @@ class DockerComposeManager:
             raise NotSetUpError("the workspace has no container", hint="hive-pg start")
         return info
 
+    def _own(self, info: ContainerInfo | None) -> ContainerInfo | None:
+        if info is not None and not self.owns(info):
+            raise self._conflict(info, "has the name that .env says")
+        return info
+
     def owns(self, info: ContainerInfo) -> bool:
         """Whether Compose made a container here, or where this workspace was before it moved."""
         if os.path.isdir(info.working_dir):
@@ -2305,25 +2322,28 @@ class DockerComposeManager:
         paths = (os.path.join(self.workspace, name) for name in COMPOSE_FILES)
         return next((path for path in paths if os.path.lexists(path)), None)
 
-    def find_compose(self) -> list[str]:
-        """Return the argv that is Compose here: the CLI's plugin, else docker-compose (v1).
+    def survey(self) -> list[ContainerInfo]:
+        """Return all containers of the engine, and find Compose at the same time.
 
         Raises: DockerNotAvailableError.
         """
+        with self.docker.start(["docker", "compose", "version", "--short"]) as plugin:
+            containers = self.docker.containers()
+            self.compose_argv = self._choose_compose(plugin.finish(timeout=QUESTION_TIMEOUT_S))
+        return containers
+
+    def _choose_compose(self, plugin: CommandResult) -> list[str]:
+        """Return the argv that is Compose here: the CLI's plugin, else docker-compose (v1)."""
         import shutil
 
-        if not self._compose_argv:
-            plugin = self.docker.run(["docker", "compose", "version", "--short"])
-            if plugin.returncode == 0:
-                self._compose_argv = ["docker", "compose"]
-            elif diagnose(plugin.stderr, DOCKER_DIAGNOSES):
-                raise build_docker_error(plugin, "cannot run docker compose")
-            elif shutil.which("docker-compose"):
-                self._compose_argv = ["docker-compose"]
-            else:
-                hint = "install it: https://docs.docker.com/compose/install/"
-                raise DockerNotAvailableError("Docker Compose is missing", hint=hint)
-        return self._compose_argv
+        if plugin.returncode == 0:
+            return ["docker", "compose"]
+        if diagnose(plugin.stderr, DOCKER_DIAGNOSES):
+            raise build_docker_error(plugin, "cannot run docker compose")
+        if shutil.which("docker-compose"):
+            return ["docker-compose"]
+        hint = "install it: https://docs.docker.com/compose/install/"
+        raise DockerNotAvailableError("Docker Compose is missing", hint=hint)
 
     def resolve_service(self, settings: Settings) -> ComposeService:
         """Return the PostgreSQL service as Compose resolves it.
@@ -2334,7 +2354,7 @@ class DockerComposeManager:
         """
         if self.find_compose_file() is None:
             raise NotSetUpError(f"there is no {COMPOSE_FILE}", hint="hive-pg init")
-        if len(self.find_compose()) > 1:
+        if len(self.compose_argv) > 1:
             return parse_compose_config(self._compose(settings, "config", "--format", "json"))
         names = self._compose(settings, "config", "--services").split()
         service = names[0] if len(names) == 1 else choose_service({name: {} for name in names})
@@ -2345,7 +2365,9 @@ class DockerComposeManager:
                 return service_of_container(info)
         raise WorkspaceError(f"Compose made no container of service {service!r}")
 
-    def bring_up(self, settings: Settings, service: ComposeService) -> None:
+    def bring_up(
+        self, settings: Settings, service: ComposeService, containers: Iterable[ContainerInfo]
+    ) -> None:
         """Make the container run as the compose file and `.env` say; does not wait for it."""
         self.make_data_directory(service)
         if not service.builds and not self.docker.has_image(service.image):
@@ -2354,10 +2376,11 @@ class DockerComposeManager:
         user = split_user(service.user)
         if service.data_dir and user:
             self.fix_owner(service.data_dir, user, service.image or DEFAULT_IMAGE)
-        info = self.docker.container(service.container)
-        if info and info.state is ContainerState.RESTARTING:
-            self.docker.stop(info.name)  # or Compose leaves it to its loop
-        self._compose(settings, "up", "--detach", service.service)
+        for info in containers:
+            if info.name == service.container and info.state is ContainerState.RESTARTING:
+                self.docker.stop(info.name)  # Compose would leave it to its loop
+        timeout = PULL_TIMEOUT_S if service.builds else COMPOSE_TIMEOUT_S
+        self._compose(settings, "up", "--detach", service.service, timeout=timeout)
 
     def make_data_directory(self, service: ComposeService) -> None:
         """Make the data directory, private to the user that the server runs as.
@@ -2421,14 +2444,16 @@ class DockerComposeManager:
             f" container is not needed: docker rm -f {info.name}",
         )
 
-    def _compose(self, settings: Settings, *arguments: str) -> str:
+    def _compose(
+        self, settings: Settings, *arguments: str, timeout: float = COMPOSE_TIMEOUT_S
+    ) -> str:
         """Run Compose in the workspace, with `.env` in place of the shell's own values."""
         ours = {*COMPOSE_SELECTORS, *CREDENTIAL_KEYS, *NAME_KEYS}
         env = {key: value for key, value in os.environ.items() if key not in ours}
         env.update(self.credentials.read_values())
         env.update(settings.env, PWD=self.workspace)
-        argv = [*self.find_compose(), *arguments]
-        result = self.docker.run(argv, timeout=COMPOSE_TIMEOUT_S, env=env, cwd=self.workspace)
+        argv = [*self.compose_argv, *arguments]
+        result = self.docker.run(argv, timeout, env=env, cwd=self.workspace)
         return _expect(result, f"`{' '.join(argv)}` failed").stdout
 
 
@@ -2480,11 +2505,10 @@ class PostgreSQLManager:
         question = f"Set up PostgreSQL in Docker for {self.workspace}?"
         if interactive and is_interactive() and not self.console.confirm(question):
             return False
-        compose = " ".join(self.compose.find_compose())
         make_directory(self.workspace, get_sudo_user())
         with self._lock(timeout):
-            containers = self.docker.containers()
-            self.console.step(f"Docker answers, and so does {compose}")
+            containers = self.compose.survey()
+            self.console.step(f"Docker answers, and so does {' '.join(self.compose.compose_argv)}")
             settings = self._plan_settings(containers, wanted)
             service = default_service(settings, self.workspace)
             if self.compose.find_compose_file():
@@ -2497,7 +2521,7 @@ class PostgreSQLManager:
                 self.compose.make_data_directory(service)
                 return True
             began = time.time()
-            self.compose.bring_up(settings, service)
+            self.compose.bring_up(settings, service, containers)
             self.console.step(f"container {settings.container} is up")
             self._verify(settings, timeout, CREATE_EXTENSION_SQL + VERSIONS_SQL, since=began)
         return True
