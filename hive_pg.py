@@ -500,7 +500,7 @@ _ENV_AFTER_BARE = r"(?: +#[^\n]*|[ \t]*)(?=\n|\Z)"
 _ENV_BARE_VALUE = r"(?![#~=])(?:(?<![:=])~|(?<!:)=|[\w!#%+,\-./:@^*?\[\]{}])*"
 _ENV_SAFE_VALUE = r"[A-Za-z0-9_%+,./:@-]*"  # bare, it means itself to every reader
 _ENV_REFERENCE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([A-Za-z0-9_%+,./:@-]*))?\}"
-# python-dotenv expands ${…} inside single quotes too, and before 1.2.3 it loses the lines that
+# python-dotenv expands ${...} inside single quotes too, and before 1.2.3 it loses the lines that
 # follow a value which ends with a backslash.
 _ENV_SINGLE_UNSAFE = r"'|\\\\|\\\Z|\$\{[^}:]*(?::-[^}]*)?\}"
 _ENV_DOUBLE_SAFE = r"(?:[^\\`]|\\[\\\"])*(?<!\\)"
@@ -562,7 +562,7 @@ def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
         if not quoted and text[start : start + 1] in ("'", '"'):
             raise EnvFileError(
                 f"{ENV_FILE} line {line}: the quote of {key} is never closed",
-                hint=f"write it on one line: {key}='…'",
+                hint=f"write it on one line: {key}='...'",
             )
         word = quoted or match(_ENV_BARE, start)
         end = word.end() if word else start
@@ -630,7 +630,7 @@ def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[s
         if key in last and last[key].value is None:
             raise EnvFileError(
                 f"{ENV_FILE} line {last[key].line}: {key}: {_UNLIKE}",
-                hint=f"write it as {key}='…': no blanks around =, and no ' $ ` or \\ in it",
+                hint=f"write it as {key}='...': no blanks around =, and no ' $ ` or \\ in it",
             )
     return {key: item.value for key, item in last.items() if item.value is not None}
 
@@ -653,7 +653,7 @@ def format_env_value(value: str) -> str:
             return f'"{escaped}"'
     raise EnvFileError(
         f"no spelling in {ENV_FILE} carries this value to Compose, python-dotenv and sh alike",
-        hint="choose one without line ends, ${…}, a final backslash, or ' together with ` or $",
+        hint="choose one without line ends, ${...}, a final backslash, or ' together with ` or $",
     )
 
 
@@ -1229,7 +1229,7 @@ CONTAINER_DIAGNOSES = (
     Diagnosis(
         "unrecognized configuration parameter|invalid value for parameter|invalid argument:|"
         "is outside the valid range",
-        "a server setting (-c …, or HIVE_POSTGRES_… in .env) is not valid",
+        "a server setting (-c ..., or HIVE_POSTGRES_... in .env) is not valid",
         "correct it in .env or in the compose file, then hive-pg restart"),
     Diagnosis(
         "cannot create directory .*Permission denied|has wrong ownership|"
@@ -1665,7 +1665,7 @@ class Console:
         if self.verbose:
             import shlex
 
-            words = (re.sub(r"\n.*", " …", word, flags=re.DOTALL) for word in argv)
+            words = (re.sub(r"\n.*", " ...", word, flags=re.DOTALL) for word in argv)
             self._print("+ " + " ".join(map(shlex.quote, words)))
 
     def confirm(self, question: str) -> bool:
