@@ -2083,6 +2083,12 @@ class Docker:
         timeout = 3 * wait + QUESTION_TIMEOUT_S
         return read_probe(process.finish(timeout=timeout, stdin=url.password + "\n"))
 
+    def probe(self, settings: Settings, wait: float, sql: str) -> Probe:
+        """Wait for the server, a round or `wait` seconds if they are fewer, and log in to it."""
+        wait = max(0.0, min(wait, WAIT_ROUND_S))
+        with self.start_probe(settings.container, settings.url, wait=wait, sql=sql) as process:
+            return self.finish_probe(process, settings.url, wait=wait)
+
     def stop(self, container: str) -> None:
         """Have the server end all sessions and stop (SIGINT, fast shutdown)."""
         argv = ["docker", "stop", "-t", str(STOP_GRACE_S), container]
@@ -2248,6 +2254,8 @@ class DockerComposeManager:
         info = self.find_container()
         if info is None or info.state in (ContainerState.CREATED, ContainerState.EXITED):
             return False
+        if info.running and info.health is Health.STARTING:
+            self._await_first_start()
         self.docker.stop(info.name)
         stopped = self.docker.container(info.name)
         if stopped is not None and stopped.exit_code == 137:
@@ -2256,6 +2264,17 @@ class DockerComposeManager:
                 hint="hive-pg start: PostgreSQL recovers by itself",
             )
         return True
+
+    def _await_first_start(self) -> None:
+        """Wait until the server accepts connections: before that, the image ignores the signal."""
+        settings, deadline = self.credentials.read_settings(), time.monotonic() + STOP_GRACE_S
+        left = float(STOP_GRACE_S)
+        while left > 0:
+            probe = self.docker.probe(settings, left, VERSIONS_SQL)
+            if probe.readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN):
+                return
+            left = deadline - time.monotonic()
+            self.console.note(f"its first start cannot be stopped; waiting, {left:.0f} s left")
 
     def restart_postgres_service(self) -> None:
         """Stop the container, and bring it up as the compose file and `.env` say now."""
@@ -2303,6 +2322,16 @@ class DockerComposeManager:
         if info is None:
             raise NotSetUpError("the workspace has no container", hint="hive-pg start")
         return info
+
+    def require_steady(self, name: str, restarts: int, since: float) -> None:
+        """Make sure that a container runs, and has not restarted more than `restarts` times.
+
+        Raises: ContainerStartupError, with what it wrote after `since` (epoch seconds).
+        """
+        info = self.docker.container(name)
+        if info is None or not info.running or info.restart_count > restarts:
+            logs = self.docker.logs(name, 50, since=since) if info else ""
+            raise build_startup_error(info, name, logs)
 
     def _own(self, info: ContainerInfo | None) -> ContainerInfo | None:
         if info is not None and not self.owns(info):
@@ -2722,13 +2751,22 @@ class PostgreSQLManager:
         CredentialsRefusedError; DatabaseConnectionError when time is up.
         """
         began, url = time.monotonic(), settings.url
-        deadline = began + timeout
         restarts = look.info.restart_count if look and look.info else 0
-        probe = look.probe if look else self._probe(settings, sql, deadline)
+        probe = look.probe if look else self.docker.probe(settings, timeout, sql)
         objection = None if probe.error or not look else look.objection
         while probe.error:
-            self._raise_unless_on_its_way(settings.container, probe, restarts, deadline, since)
-            probe = self._probe(settings, sql, deadline)
+            left = began + timeout - time.monotonic()
+            if probe.readiness is not Readiness.ACCEPTING:
+                self.compose.require_steady(settings.container, restarts, since)
+            if probe.readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN):
+                raise probe.error
+            if left <= 0:
+                hint = "see hive-pg logs, or give it longer with --timeout"
+                raise DatabaseConnectionError(f"not ready in time: {probe.error}", hint=hint)
+            self.console.note(
+                f"waiting for PostgreSQL ({probe.readiness.value}), {left:.0f} s left"
+            )
+            probe = self.docker.probe(settings, left, sql)
         objection = ask_published_port(url) if objection is None else objection
         if objection:
             raise _published_error(url, objection)
@@ -2736,26 +2774,6 @@ class PostgreSQLManager:
             f"{url.user} logs in to {url.database}: PostgreSQL {probe.server_version},"
             f" pgvector {probe.created_version or 'not created'} ({time.monotonic() - began:.1f} s)"
         )
-
-    def _probe(self, settings: Settings, sql: str, deadline: float) -> Probe:
-        wait = max(0.0, min(deadline - time.monotonic(), WAIT_ROUND_S))
-        with self.docker.start_probe(settings.container, settings.url, wait=wait, sql=sql) as probe:
-            return self.docker.finish_probe(probe, settings.url, wait=wait)
-
-    def _raise_unless_on_its_way(
-        self, name: str, probe: Probe, restarts: int, deadline: float, since: float
-    ) -> None:
-        left = deadline - time.monotonic()
-        error = probe.error or DatabaseConnectionError("")
-        if probe.readiness is Readiness.ACCEPTING:
-            raise error
-        info = self.docker.container(name)
-        if info is None or not info.running or info.restart_count > restarts:
-            logs = self.docker.logs(name, 50, since=since) if info else ""
-            raise build_startup_error(info, name, logs)
-        if probe.readiness is Readiness.UNKNOWN or left <= 0:
-            raise error
-        self.console.note(f"waiting for PostgreSQL ({probe.readiness.value}), {left:.0f} s left")
 
     def _lock(self, timeout: float = READY_TIMEOUT_S) -> WorkspaceLock:
         return WorkspaceLock(self.workspace, self.console, timeout + COMPOSE_TIMEOUT_S)
