@@ -885,16 +885,17 @@ def choose_names(
     Where other workspaces have what `.env` says, it is a copy of theirs, and gets `project` and a
     name of its own. A container that plain Compose made here keeps its project.
     """
-    taken = {info.name for info in others}
     recorded, container = values.get(PROJECT_KEY, ""), values.get(CONTAINER_KEY, "")
-    if recorded and recorded not in {info.project for info in others}:
+    copied = bool(recorded) and recorded in {info.project for info in others}
+    if recorded and not copied:
         project = recorded
     elif not recorded and own:
         project = own[0].project
-    if container and container not in taken and project == recorded:
-        return project, container, True
-    usable = DEFAULT_CONTAINER not in taken
-    return project, DEFAULT_CONTAINER if usable else f"{DEFAULT_CONTAINER}-{project}", False
+    taken = {info.name for info in others}
+    if container and not copied and container not in taken:
+        return project, container, bool(recorded)
+    usual = DEFAULT_CONTAINER not in taken
+    return project, DEFAULT_CONTAINER if usual else f"{DEFAULT_CONTAINER}-{project}", False
 
 
 def choose_host_port(first: int, reserved: Iterable[int], is_free: Callable[[int], bool]) -> int:
@@ -1446,21 +1447,23 @@ def read_probe(result: CommandResult) -> Probe:
         why = f"pgvector cannot be created in the database: {last_line(words)}"
         hint = f"use an image that has it: hive-pg init --image {DEFAULT_IMAGE}"
         return Probe(Readiness.ACCEPTING, PostgreSQLIntegrationError(why, hint=hint))
+    logs = "hive-pg logs"
     if code == _PROBE_LOGIN_FAILED:
         found = diagnose(words, LOGIN_DIAGNOSES)
         if found:
             return Probe(Readiness.ACCEPTING, found.error(found.cause, hint=found.remedy))
-        error = DatabaseConnectionError(
-            f"the login failed: {last_line(words)}", hint="hive-pg logs"
-        )
-        return Probe(Readiness.ACCEPTING, error)
-    if code in (_PROBE_REJECTING, _PROBE_NO_RESPONSE):
-        rejecting = code == _PROBE_REJECTING
-        why = "it starts, stops or recovers" if rejecting else "nothing answers on its address"
-        error = DatabaseConnectionError(
-            f"PostgreSQL does not accept connections: {why}", hint="hive-pg logs"
-        )
-        return Probe(Readiness.REJECTING if rejecting else Readiness.NO_RESPONSE, error)
+        why = f"the login failed: {last_line(words)}"
+        return Probe(Readiness.ACCEPTING, DatabaseConnectionError(why, hint=logs))
+    for readiness, exit_code, why in (
+        (Readiness.REJECTING, _PROBE_REJECTING, "it starts, stops or recovers"),
+        (Readiness.NO_RESPONSE, _PROBE_NO_RESPONSE, "nothing answers on its address"),
+    ):
+        if code == exit_code:
+            why = f"PostgreSQL does not accept connections: {why}"
+            return Probe(readiness, DatabaseConnectionError(why, hint=logs))
+    if not words:
+        why = f"the container ended while it was asked (exit code {code})"
+        return Probe(Readiness.UNKNOWN, ContainerStartupError(why, hint=logs))
     return Probe(Readiness.UNKNOWN, build_docker_error(result, "cannot ask the container"))
 
 
