@@ -300,16 +300,12 @@ class Settings(Record):
     @property
     def env(self) -> dict[str, str]:
         """All that `.env` holds of ours, in the order of a new file."""
+        env = url_env(self.url)
+        port = env.pop(PORT_KEY)
+        env.update({UID_KEY: str(self.uid), GID_KEY: str(self.gid), PORT_KEY: port})
+        env.update({CONTAINER_KEY: self.container, PROJECT_KEY: self.project})
         optional = {IMAGE_KEY: self.image, BIND_KEY: self.bind}
-        return {
-            URL_KEY: build_database_url(self.url),
-            **url_env(self.url),
-            UID_KEY: str(self.uid),
-            GID_KEY: str(self.gid),
-            CONTAINER_KEY: self.container,
-            PROJECT_KEY: self.project,
-            **{key: value for key, value in optional.items() if value},
-        }
+        return {**env, **{key: value for key, value in optional.items() if value}}
 
 
 class Wishes(Record):
@@ -771,9 +767,14 @@ def _encode_percent(text: str) -> str:
 
 
 def url_env(url: DatabaseURL) -> dict[str, str]:
-    """Return the keys of `.env` that repeat what the URL says."""
-    keys = (USER_KEY, PASSWORD_KEY, DB_KEY, PORT_KEY)
-    return dict(zip(keys, (url.user, url.password, url.database, str(url.port))))
+    """Return the URL as `.env` has it: whole, and in the keys that repeat what it says."""
+    return {
+        URL_KEY: build_database_url(url),
+        USER_KEY: url.user,
+        PASSWORD_KEY: url.password,
+        DB_KEY: url.database,
+        PORT_KEY: str(url.port),
+    }
 
 
 def is_placeholder(value: str) -> bool:
@@ -846,7 +847,7 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         raise NotSetUpError(f"not set up: {ENV_FILE} has no {what}", hint="hive-pg init")
     url = parse_database_url(values[URL_KEY])
     for key, expected in url_env(url).items():
-        if values.get(key, expected) != expected:
+        if key != URL_KEY and values.get(key, expected) != expected:
             raise EnvFileError(
                 f"{ENV_FILE}: {key} and {URL_KEY} disagree",
                 hint=f"hive-pg init makes {key} follow the URL",
@@ -2175,7 +2176,7 @@ class CredentialService:
         Raises: EnvFileError, WorkspaceError.
         """
         self.validate_credentials(url)
-        return self.save({URL_KEY: build_database_url(url), **url_env(url)})
+        return self.save(url_env(url))
 
     def read_values(self) -> dict[str, str]:
         """Return the values in `.env`, or in `.env.example` where there is no `.env` yet.
