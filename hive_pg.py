@@ -1723,7 +1723,7 @@ class Process:
         except subprocess.TimeoutExpired:
             raise DockerNotAvailableError(
                 f"`{' '.join(self.argv[:2])}` did not answer within {timeout:.0f} s",
-                hint="restart Docker, or see what it waits for: docker info",
+                hint="restart Docker: sudo systemctl restart docker, or Docker Desktop",
             ) from None
         return CommandResult(self.argv, self.process.returncode, stdout or "", stderr)
 
@@ -1734,17 +1734,21 @@ class Process:
         import signal
         import subprocess
 
-        for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+        with self.process:
             if self.process.poll() is not None:
                 return
-            if hasattr(os, "killpg"):
-                os.killpg(self.process.pid, number)
-            else:
-                self.process.terminate()
+            if not hasattr(os, "killpg"):
+                self.process.kill()
+                return
+            os.killpg(self.process.pid, signal.SIGTERM)
             try:
-                self.process.communicate(timeout=0.5)
+                self.process.wait(timeout=0.5)
+                os.killpg(self.process.pid, 0)  # raises where nobody of the group is left
             except subprocess.TimeoutExpired:
-                continue
+                pass
+            except ProcessLookupError:
+                return
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 class Runner:
@@ -1832,41 +1836,40 @@ def write_file(path: str, text: str, mode: int | None = None) -> None:
 
     Raises: WorkspaceError.
     """
-    target = os.path.realpath(path)
-    temporary = f"{target}.hive-pg.tmp"
     try:
-        try:
-            status = os.stat(target)
-            owner: tuple[int, int] | None = (status.st_uid, status.st_gid)
-            mode = status.st_mode & 0o777 if mode is None else mode
-        except FileNotFoundError:
-            owner = get_sudo_user()
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with open(
-                descriptor, "w", encoding="utf-8", errors="surrogateescape", newline=""
-            ) as file:
-                if os.name == "posix":
-                    if owner and owner != (os.geteuid(), os.getegid()):
-                        os.fchown(descriptor, *owner)
-                    os.fchmod(descriptor, 0o644 if mode is None else mode)
-                file.write(text)
-                file.flush()
-                os.fsync(descriptor)
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        if os.name == "posix":
-            directory = os.open(os.path.dirname(target), os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+        _replace_file(os.path.realpath(path), text, mode)
     except OSError as error:
         raise WorkspaceError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _replace_file(target: str, text: str, mode: int | None) -> None:
+    status = os.stat(target) if os.path.exists(target) else None
+    owner = (status.st_uid, status.st_gid) if status else get_sudo_user()
+    if mode is None:
+        mode = status.st_mode & 0o777 if status else 0o644
+    temporary = f"{target}.hive-pg.tmp"
+    if os.path.lexists(temporary):
+        os.unlink(temporary)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            if os.name == "posix":
+                if owner and owner != (os.geteuid(), os.getegid()):
+                    os.fchown(descriptor, *owner)
+                os.fchmod(descriptor, mode)
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    if os.name == "posix":
+        directory = os.open(os.path.dirname(target), os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) -> None:
@@ -1905,7 +1908,10 @@ class WorkspaceLock:
             import fcntl
         except ImportError:  # Windows has no locks on directories
             return
-        self.descriptor = os.open(self.workspace, os.O_RDONLY)
+        try:
+            self.descriptor = os.open(self.workspace, os.O_RDONLY)
+        except OSError as error:
+            raise WorkspaceError(f"cannot open {self.workspace}: {error.strerror}") from None
         deadline = time.monotonic() + self.timeout
         waiting = False
         while True:
