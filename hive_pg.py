@@ -1891,6 +1891,16 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
         raise WorkspaceError(f"cannot create {path}: {error.strerror}") from None
 
 
+def is_owned_by(data_dir: str, uid: int) -> bool:
+    """Whether a data directory and the cluster in it belong to a user; always so on Windows."""
+    paths = (data_dir, os.path.join(data_dir, "pgdata"))
+    try:
+        owners = {os.stat(path).st_uid for path in paths if os.path.lexists(path)}
+    except PermissionError:  # another user's, and closed
+        return False
+    return os.name != "posix" or owners <= {uid}
+
+
 class WorkspaceLock:
     """One hive-pg at a time changes a workspace.
 
@@ -2413,11 +2423,13 @@ class DockerComposeManager:
             self.console.note(f"pulling {service.image}")
             self.docker.pull(service.image)
         user = split_user(service.user)
-        if service.data_dir and user:
-            self.fix_owner(service.data_dir, user, service.image or DEFAULT_IMAGE)
+        mend = bool(user and service.data_dir and not is_owned_by(service.data_dir, user[0]))
         for info in containers:
-            if info.name == service.container and info.state is ContainerState.RESTARTING:
-                self.docker.stop(info.name)  # Compose would leave it to its loop
+            stuck = info.state is ContainerState.RESTARTING or (mend and info.running)
+            if info.name == service.container and stuck:
+                self.docker.stop(info.name)  # or it would start by itself in between
+        if mend and user:
+            self.give_data_to(user, service.data_dir, service.image or DEFAULT_IMAGE)
         timeout = PULL_TIMEOUT_S if service.builds else COMPOSE_TIMEOUT_S
         self._compose(settings, "up", "--detach", service.service, timeout=timeout)
 
@@ -2429,18 +2441,10 @@ class DockerComposeManager:
         if service.data_dir and not os.path.isdir(service.data_dir):
             make_directory(service.data_dir, split_user(service.user), 0o700)
 
-    def fix_owner(self, data_dir: str, user: tuple[int, int], image: str) -> None:
-        """Have the data belong to (uid, gid); a container changes what this process may not."""
-        if os.name != "posix":
-            return
-        try:
-            paths = (data_dir, os.path.join(data_dir, "pgdata"))
-            owners = {os.stat(path).st_uid for path in paths if os.path.lexists(path)}
-        except PermissionError:  # another user's, and closed
-            owners = {-1}
-        if owners != {user[0]}:
-            self.console.note(f"giving {data_dir} to {user[0]}:{user[1]}")
-            self.docker.chown(data_dir, user, image)
+    def give_data_to(self, user: tuple[int, int], data_dir: str, image: str) -> None:
+        """Have the data belong to (uid, gid), which this process may not be allowed to change."""
+        self.console.note(f"giving {data_dir} to {user[0]}:{user[1]}")
+        self.docker.chown(data_dir, user, image)
 
     def refuse_conflicts(
         self, service: ComposeService, containers: Sequence[ContainerInfo]
@@ -2498,7 +2502,9 @@ class DockerComposeManager:
 
 def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) -> None:
     """Have a data directory belong to the user that the server runs as, without sudo."""
-    DockerComposeManager().fix_owner(os.path.realpath(data_dir), get_postgres_uid_gid(), image)
+    target, user = os.path.realpath(data_dir), get_postgres_uid_gid()
+    if not is_owned_by(target, user[0]):
+        DockerComposeManager().give_data_to(user, target, image)
 
 
 class PostgreSQLManager:
