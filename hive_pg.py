@@ -353,6 +353,12 @@ class ContainerInfo(Record):
         return self.state is ContainerState.RUNNING
 
     @property
+    def restarting(self) -> bool:
+        """Whether it starts again and again; in between it runs for a moment."""
+        unwell = self.restart_count > 0 and self.health is not Health.HEALTHY
+        return self.state is ContainerState.RESTARTING or (self.running and unwell)
+
+    @property
     def working_dir(self) -> str:
         """The directory that Compose was run in, '' for a container that it did not make."""
         return self.labels.get("com.docker.compose.project.working_dir", "")
@@ -2425,8 +2431,7 @@ class DockerComposeManager:
         user = split_user(service.user)
         mend = bool(user and service.data_dir and not is_owned_by(service.data_dir, user[0]))
         for info in containers:
-            stuck = info.state is ContainerState.RESTARTING or (mend and info.running)
-            if info.name == service.container and stuck:
+            if info.name == service.container and (mend or info.restarting):
                 self.docker.stop(info.name)  # or it would start by itself in between
         if mend and user:
             self.give_data_to(user, service.data_dir, service.image or DEFAULT_IMAGE)
