@@ -1481,7 +1481,7 @@ def read_probe(result: CommandResult) -> Probe:
 
 def judge_container(info: ContainerInfo | None, name: str) -> CheckPoint:
     """Say whether a container runs and is healthy, as far as the engine knows."""
-    if info and info.state is ContainerState.RESTARTING:
+    if info and info.restarting:
         finding, code = f"{name} keeps restarting", ExitCode.UNHEALTHY
         return CheckPoint("container", Outcome.FAILED, finding, "hive-pg logs", code)
     if info is None or not info.running:
@@ -1849,7 +1849,7 @@ def write_file(path: str, text: str, mode: int | None = None) -> None:
 
 
 def _replace_file(target: str, text: str, mode: int | None) -> None:
-    status = os.stat(target) if os.path.exists(target) else None
+    status = os.stat(target) if os.path.lexists(target) else None
     owner = (status.st_uid, status.st_gid) if status else get_sudo_user()
     if mode is None:
         mode = status.st_mode & 0o777 if status else 0o644
@@ -2337,7 +2337,10 @@ class DockerComposeManager:
             if info is None or not info.running:
                 return Look(info, Probe(Readiness.UNKNOWN))
             objection = judge_port(info, url) or ask_published_port(url)
-            return Look(info, self.docker.finish_probe(process, url, wait=0), objection)
+            found = self.docker.finish_probe(process, url, wait=0)
+            if objection and not found.error:  # it may have become ready in between
+                objection = judge_port(info, url) or ask_published_port(url)
+            return Look(info, found, objection)
 
     def require_container(self) -> ContainerInfo:
         """Return this workspace's container.
@@ -2464,9 +2467,10 @@ class DockerComposeManager:
         if own is not None and not self.owns(own):
             raise self._conflict(own, "has the name that this workspace needs")
         others = [info for info in containers if info is not own]
+        data_dir = os.path.join(os.path.realpath(service.data_dir or os.devnull), "")
         for info in others:
-            mounted = (os.path.realpath(source) for source, _ in info.mounts if source)
-            if service.data_dir and os.path.realpath(service.data_dir) in mounted:
+            mounted = (os.path.join(os.path.realpath(path), "") for path, _ in info.mounts if path)
+            if any(path.startswith(data_dir) for path in mounted):
                 raise ContainerConflictError(
                     f"container {info.name} ({info.state.value}) has {service.data_dir} mounted,"
                     " and two servers on one data directory destroy it",
@@ -2731,7 +2735,7 @@ class PostgreSQLManager:
         yield CheckPoint(docker, Outcome.PASSED, "the daemon answers")
         info, probe, url = look.info, look.probe, settings.url
         yield judge_container(info, settings.container)
-        if info is None or not info.running:
+        if info is None or not info.running or info.restarting:
             return
         if probe.error and probe.readiness is not Readiness.ACCEPTING:
             yield failed_point(connections, probe.error)
@@ -3023,7 +3027,7 @@ def address(text: str) -> str:
     import socket
 
     try:
-        socket.inet_aton(text)
+        socket.inet_pton(socket.AF_INET, text)
     except OSError:
         raise ValueError from None
     return text
