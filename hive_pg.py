@@ -355,7 +355,7 @@ class ContainerInfo(Record):
     @property
     def restarting(self) -> bool:
         """Whether it starts again and again; in between it runs for a moment."""
-        unwell = self.restart_count > 0 and self.health is not Health.HEALTHY
+        unwell = self.health in (Health.STARTING, Health.UNHEALTHY) and self.restart_count > 0
         return self.state is ContainerState.RESTARTING or (self.running and unwell)
 
     @property
@@ -1481,7 +1481,7 @@ def read_probe(result: CommandResult) -> Probe:
 
 def judge_container(info: ContainerInfo | None, name: str) -> CheckPoint:
     """Say whether a container runs and is healthy, as far as the engine knows."""
-    if info and info.restarting:
+    if info and info.state is ContainerState.RESTARTING:
         finding, code = f"{name} keeps restarting", ExitCode.UNHEALTHY
         return CheckPoint("container", Outcome.FAILED, finding, "hive-pg logs", code)
     if info is None or not info.running:
@@ -2735,7 +2735,7 @@ class PostgreSQLManager:
         yield CheckPoint(docker, Outcome.PASSED, "the daemon answers")
         info, probe, url = look.info, look.probe, settings.url
         yield judge_container(info, settings.container)
-        if info is None or not info.running or info.restarting:
+        if info is None or not info.running:
             return
         if probe.error and probe.readiness is not Readiness.ACCEPTING:
             yield failed_point(connections, probe.error)
