@@ -1900,10 +1900,7 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
 def is_owned_by(data_dir: str, uid: int) -> bool:
     """Whether a data directory and the cluster in it belong to a user; always so on Windows."""
     paths = (data_dir, os.path.join(data_dir, "pgdata"))
-    try:
-        owners = {os.stat(path).st_uid for path in paths if os.path.lexists(path)}
-    except PermissionError:  # another user's, and closed
-        return False
+    owners = {os.stat(path).st_uid for path in paths if os.path.exists(path)}
     return os.name != "posix" or owners <= {uid}
 
 
@@ -2600,7 +2597,8 @@ class PostgreSQLManager:
             usual = wanted.bind in (DEFAULT_BIND, "0.0.0.0")
             url = url.replace(host="localhost" if usual else wanted.bind)
         bind = wanted.bind or values.get(BIND_KEY, "")
-        if not wanted.port and not named:
+        settled = named and (values.get(URL_KEY) or values.get(PORT_KEY))
+        if not wanted.port and not settled:
             own_ports = {port for info in own for _, port in info.ports}
             reserved = {port for info in others for _, port in info.ports}
             port = choose_host_port(
