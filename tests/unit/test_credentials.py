@@ -1,0 +1,189 @@
+"""CredentialService: what `.env` becomes, and when it is not touched."""
+
+import os
+import re
+import stat
+
+import pytest
+from fakes import make_settings, make_url
+
+from hive_pg import (
+    CredentialService,
+    EnvFileError,
+    NotSetUpError,
+    WorkspaceError,
+)
+
+
+@pytest.fixture
+def service(tmp_path):
+    """Return the service of an empty workspace."""
+    return CredentialService(str(tmp_path))
+
+
+@pytest.fixture
+def env(tmp_path):
+    """Return the path of its .env."""
+    return tmp_path / ".env"
+
+
+def test_generate_postgres_credentials_shape(service):
+    """User and password are letters and digits, 16 and 32, the user beginning with a letter."""
+    seen = [service.generate_postgres_credentials("h", 1, "d") for _ in range(200)]
+    assert all(re.fullmatch("[A-Za-z][A-Za-z0-9]{15}", url.user) for url in seen)
+    assert all(re.fullmatch("[A-Za-z0-9]{32}", url.password) for url in seen)
+    assert len({url.user for url in seen} | {url.password for url in seen}) == 400
+    assert {(url.host, url.port, url.database) for url in seen} == {("h", 1, "d")}
+
+
+def test_save_credentials_to_env_new(service, env):
+    """A new file holds the URL and what repeats it, for its owner's eyes only."""
+    assert service.save_credentials_to_env(make_url(password="p@ss")) is True
+    assert env.read_text() == (
+        "HIVE_DATABASE_URL=postgresql+psycopg://ann:p%40ss@localhost:5532/hive\n"
+        "POSTGRES_USER=ann\nPOSTGRES_PASSWORD=p@ss\nPOSTGRES_DB=hive\nHIVE_POSTGRES_PORT=5532\n"
+    )
+    assert stat.S_IMODE(env.stat().st_mode) == 0o600
+    assert service.extract_postgres_credentials_from_env() == make_url(password="p@ss")
+
+
+def test_save_credentials_to_env_twice(service, env):
+    """The second time nothing is written: the same inode and time."""
+    service.save_credentials_to_env(make_url())
+    before = env.stat()
+    assert service.save_credentials_to_env(make_url()) is False
+    after = env.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_save_tightens_mode(service, env, capsys):
+    """A file that others may read is closed to them, even where its text is right; it is said."""
+    service.save_credentials_to_env(make_url())
+    env.chmod(0o644)
+    assert service.save_credentials_to_env(make_url()) is False
+    assert stat.S_IMODE(env.stat().st_mode) == 0o600
+    assert "was open to others" in capsys.readouterr().err
+
+
+def test_save_example_is_the_start(service, env, tmp_path):
+    """A new .env begins as .env.example, which stays as it is."""
+    example = "# ours\nAPI_KEY=your-key\nPOSTGRES_USER=hive_user # change it\n"
+    (tmp_path / ".env.example").write_text(example)
+    service.save_credentials_to_env(make_url())
+    assert env.read_text().startswith(example.replace("hive_user", "ann"))
+    assert (tmp_path / ".env.example").read_text() == example
+
+
+def test_save_example_is_read(service, tmp_path):
+    """Before there is an .env, its example is read; afterwards it no longer is."""
+    (tmp_path / ".env.example").write_text("POSTGRES_DB=example\n")
+    assert service.read_values() == {"POSTGRES_DB": "example"}
+    (tmp_path / ".env").write_text("A=1\n")
+    assert service.read_values() == {"A": "1"}
+
+
+def test_save_symlink(service, env, tmp_path):
+    """A symlinked .env stays a symlink."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "env").write_text("A=1\n")
+    env.symlink_to("shared/env")
+    service.save_credentials_to_env(make_url())
+    assert env.is_symlink()
+    assert (tmp_path / "shared" / "env").read_text().startswith("A=1\nHIVE_DATABASE_URL=")
+
+
+def test_save_refused(service, env):
+    """A key of ours that cannot be read is not overwritten, nor is anything else."""
+    text = "POSTGRES_DB=a\nPOSTGRES_USER=$(id -un)\n"
+    env.write_text(text)
+    with pytest.raises(EnvFileError, match="line 2: POSTGRES_USER"):
+        service.save_credentials_to_env(make_url())
+    assert env.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        pytest.param(None, NotSetUpError, "there is no", id="no file"),
+        pytest.param("A=1\n", NotSetUpError, "has no HIVE_DATABASE_URL", id="nothing of ours"),
+        pytest.param("A=1\r\n", EnvFileError, "carriage return", id="CRLF"),
+        pytest.param("POSTGRES_UID=$(id -u)\n", EnvFileError, "line 1: POSTGRES_UID", id="uid"),
+    ],
+)
+def test_read_settings_refused(service, env, text, error, message):
+    """What is missing or unreadable is an error that says so."""
+    if text is not None:
+        env.write_bytes(text.encode())
+    with pytest.raises(error, match=message):
+        service.read_settings()
+
+
+def test_read_settings_not_from_example(service, tmp_path):
+    """An example is no set-up workspace."""
+    (tmp_path / ".env.example").write_text(
+        "\n".join(f"{k}={v}" for k, v in make_settings().env.items())
+    )
+    with pytest.raises(NotSetUpError):
+        service.read_settings()
+
+
+def test_read_settings_dangling_link(service, env):
+    """A link that leads nowhere is an .env without anything of ours."""
+    env.symlink_to("nowhere")
+    with pytest.raises(NotSetUpError, match="has no HIVE_DATABASE_URL"):
+        service.read_settings()
+
+
+def test_read_values_directory(service, env):
+    """A directory in place of .env is an error that names it."""
+    env.mkdir()
+    with pytest.raises(WorkspaceError, match=re.escape(str(env))):
+        service.read_values()
+
+
+def test_read_values_environment(monkeypatch, service, env):
+    """A reference that the shell's own value would change is not followed."""
+    env.write_text("P=1\nPOSTGRES_DB=${P}\n")
+    assert service.read_values()["POSTGRES_DB"] == "1"
+    monkeypatch.setenv("P", "2")
+    with pytest.raises(EnvFileError, match="POSTGRES_DB"):
+        service.read_values()
+
+
+def test_extract_postgres_credentials_from_env_none(service, env):
+    """Without a URL there is nothing to extract."""
+    assert service.extract_postgres_credentials_from_env() is None
+    env.write_text("POSTGRES_USER=ann\nHIVE_DATABASE_URL=\n")
+    assert service.extract_postgres_credentials_from_env() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"user": "user"}, "the user is", id="placeholder"),
+        pytest.param({"password": ""}, "the password is", id="nothing"),
+        pytest.param({"password": "it's `x`"}, "no spelling", id="not for .env"),
+        pytest.param({"password": "a\nb"}, "no spelling", id="two lines"),
+        pytest.param({"database": "a b"}, "its database", id="database"),
+        pytest.param({"host": "a,b"}, "its host", id="host"),
+        pytest.param({"host": "[x"}, "its host", id="half a bracket"),
+        pytest.param({"port": 70000}, "its port", id="port"),
+    ],
+)
+def test_validate_credentials_refused(service, env, changes, message):
+    """What .env or the URL would not carry unchanged is refused before it is written."""
+    with pytest.raises(EnvFileError, match=message):
+        service.save_credentials_to_env(make_url(**changes))
+    assert not env.exists()
+
+
+def test_validate_credentials_altered(service):
+    """What the URL would carry, but altered, is refused too."""
+    with pytest.raises(EnvFileError, match="cannot carry"):
+        service.validate_credentials(make_url(database="hive?sslmode=disable"))
+
+
+def test_service_path_is_real(tmp_path):
+    """The workspace is known by its real path, wherever the process goes later."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert CredentialService(str(tmp_path / "link")).path == os.path.join(str(tmp_path), ".env")

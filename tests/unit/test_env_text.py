@@ -1,0 +1,343 @@
+"""The `.env` text: what is read, what is refused, and what an edit leaves alone."""
+
+import io
+from importlib.metadata import version
+
+import dotenv
+import pytest
+from fakes import recorded
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hive_pg import EnvFileError, decode_env, edit_env, env_values, format_env_value, parse_env
+
+VECTORS = recorded("dotenv_vectors.json")
+ROUNDTRIP = recorded("dotenv_roundtrip.json")
+NEEDS_DOTENV_1_2_3 = pytest.mark.skipif(
+    tuple(map(int, version("python-dotenv").split(".")[:3])) < (1, 2, 3),
+    reason="python-dotenv before 1.2.3 loses what follows a value that ends with a backslash",
+)
+
+
+def read(text, environ=None):
+    """Return the values that all readers agree on."""
+    return env_values(parse_env(text, environ or {}))
+
+
+def read_vector(vector):
+    """Return the value of a vector's key, None where it is refused."""
+    try:
+        text = decode_env(vector["input"].encode("utf-8", "surrogateescape"))
+        return read(text, vector.get("os_env")).get(vector["key"])
+    except EnvFileError:
+        return None
+
+
+def refusal(function, *arguments):
+    """Return the error that a call raises."""
+    with pytest.raises(EnvFileError) as caught:
+        function(*arguments)
+    return caught.value
+
+
+# -- against the real readers --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=[v["group"] + " " + v["note"] for v in VECTORS])
+def test_parse_env_vector(vector):
+    """A value is what Compose, python-dotenv and sh read, or it is not read at all."""
+    value = read_vector(vector)
+    readers = {vector["compose_go"], vector["python_dotenv"], vector["posix_sh"]}
+    assert value is None or readers == {value}
+
+
+def test_parse_env_vectors_accepted():
+    """Refusing everything would be no answer: the common forms are read."""
+    assert sum(read_vector(vector) is not None for vector in VECTORS) >= 80
+
+
+@pytest.mark.parametrize("row", ROUNDTRIP, ids=range(len(ROUNDTRIP)))
+def test_format_env_value_roundtrip(row):
+    """A value is written in the one spelling that every reader reads back."""
+    assert format_env_value(row["value"]) == row["encoded"]
+    assert read(f"K={row['encoded']}\n") == {"K": row["value"]}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("a\nb", id="line feed"),
+        pytest.param("a\rb", id="carriage return"),
+        pytest.param("a\0b", id="NUL"),
+        pytest.param("a\udc80", id="lone surrogate"),
+        pytest.param("a b\\", id="final backslash"),
+        pytest.param("a\\", id="final backslash, else plain"),
+        pytest.param("${HOME}", id="reference"),
+        pytest.param("a${b:-c}d", id="reference with default"),
+        pytest.param("it's `x`", id="quote and backquote"),
+        pytest.param("it's $5", id="quote and dollar"),
+        pytest.param("a\\\\b$", id="two backslashes and dollar"),
+    ],
+)
+def test_format_env_value_refused(value):
+    """What no spelling carries to all readers is refused, and not repeated in the message."""
+    error = refusal(format_env_value, value)
+    assert value not in f"{error} {error.hint}"
+
+
+# -- the whole file ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "where"),
+    [
+        pytest.param(b"\xef\xbb\xbfA=1\n", "line 1: a byte order mark", id="BOM"),
+        pytest.param(b"A=1\n\nB=\0\n", "line 3: a NUL", id="NUL"),
+        pytest.param(b"A=1\nB=2\r\n", "line 2: a carriage return", id="CRLF"),
+        pytest.param(b"A=1\rB=2\n", "line 1: a carriage return", id="CR alone"),
+        pytest.param(b"A=1\nB=\xe9\n", "not UTF-8 (byte 6)", id="Latin-1"),
+        pytest.param("A=1\n".encode("utf-16"), "not UTF-8 (byte 0)", id="UTF-16"),
+        pytest.param("A=1\n".encode("utf-16-be"), "line 1: a NUL", id="UTF-16 without a mark"),
+    ],
+)
+def test_decode_env_refused(data, where):
+    """Bytes that the readers take differently are refused, with the place and what helps."""
+    error = refusal(decode_env, data)
+    assert where in str(error)
+    assert error.hint
+
+
+def test_decode_env_accepted():
+    """Plain UTF-8 passes as it is, a mark that is not the first character included."""
+    assert decode_env("A=ä\n# \ufeff\n".encode()) == "A=ä\n# \ufeff\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("A=1\nB='x\n", "line 2: the quote of B is never closed", id="single quote"),
+        pytest.param('\nB="x\\"\n', "line 2: the quote of B is never closed", id="double quote"),
+        pytest.param("B='it\\'\n", "line 1: the quote of B is never closed", id="escaped quote"),
+        pytest.param("A=1\n\n???\n", "line 3 is no assignment", id="garbage"),
+        pytest.param("A=1\n=x\n", "line 2 is no assignment", id="no key"),
+        pytest.param("two words\n", "line 1 is no assignment", id="words"),
+        pytest.param("A='1\n2'\n!\n", "line 3 is no assignment", id="after two lines of one value"),
+    ],
+)
+def test_parse_env_refused(text, message):
+    """What makes Compose reject the whole file is an error that names the line."""
+    assert message in str(refusal(parse_env, text, {}))
+
+
+def test_parse_env_10_mb():
+    """A file of ten megabytes is read and edited, whatever it is made of."""
+    lines = "# comment\nKEY='value' # comment\n" * 10_000
+    references = '"' + "${R:-x}" * 100_000 + '"'
+    text = f"{lines}A={'a' * 5_000_000}\nB='{'b ' * 2_000_000}'\nC={references}\n"
+    assert edit_env(text, {"A": "1"}, {}) == text.replace("a" * 5_000_000, "1")
+    assert read(text)["C"] == "x" * 100_000
+
+
+# -- one assignment ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "value"),
+    [
+        pytest.param("A=1\nK=${A}\n", {}, "1", id="earlier key"),
+        pytest.param('A=1\nK="x ${A} y"\n', {}, "x 1 y", id="in double quotes"),
+        pytest.param("A=1\nK='${A}'\n", {}, None, id="in single quotes, where dotenv expands too"),
+        pytest.param("A=1\nK=${A}\n", {"A": "1"}, "1", id="same in the environment"),
+        pytest.param("A=1\nK=${A}\n", {"A": "2"}, None, id="other in the environment"),
+        pytest.param("A=1\nK=${A}\n", {"A": ""}, None, id="empty in the environment"),
+        pytest.param("K=${A}\n", {"A": "2"}, None, id="in the environment alone"),
+        pytest.param("K=${A:-d}\n", {}, "d", id="default"),
+        pytest.param("A=1\nK=${A:-d}\n", {}, "1", id="default not needed"),
+        pytest.param("A=\nK=${A:-d}\n", {}, None, id="default for an empty key"),
+        pytest.param("K=${A:-d}\n", {"A": ""}, None, id="default for an empty variable"),
+        pytest.param("K=${A}\nA=1\n", {}, None, id="later key"),
+        pytest.param("A=1\nA=2\nK=${A}\nA=3\n", {}, "2", id="last one so far"),
+        pytest.param("A=`x`\nK=${A}\n", {}, None, id="key that is not read alike"),
+        pytest.param("A='x y'\nK=${A}\n", {}, None, id="value that sh would split"),
+        pytest.param("A=1\nK=$A\n", {}, None, id="without braces"),
+        pytest.param("A=1\nK=${A}$\n", {}, None, id="dollar beside it"),
+        pytest.param('A=1\nK="${A}\\\\"\n', {}, None, id="backslash beside it"),
+        pytest.param("A=1\nB=2\nK=${A}${B}-${A}\n", {}, "12-1", id="several"),
+        pytest.param(
+            "U=u\nP=p\nK=postgresql+psycopg://${U}:${P}@localhost:5532/hive\n",
+            {},
+            "postgresql+psycopg://u:p@localhost:5532/hive",
+            id="a URL",
+        ),
+    ],
+)
+def test_parse_env_reference(text, environ, value):
+    """A reference is followed only where Compose, python-dotenv and sh follow it alike."""
+    assert read(text, environ).get("K") == value
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        pytest.param("X='\nK=1\n'\n", {"X": "\nK=1\n"}, id="single quotes"),
+        pytest.param('X="\nK=1\n#"\nK=2\n', {"X": "\nK=1\n#", "K": "2"}, id="double quotes"),
+        pytest.param("X='it\\'s\nK=1\n'\nK=2\n", {"K": "2"}, id="value that is not read alike"),
+        pytest.param("K=1\nK=2\n", {"K": "2"}, id="the last one counts"),
+        pytest.param("K=1\nK\n", {}, id="the last one counts, though it has no value"),
+        pytest.param("K=1\n# K=2\n  #K=3\n", {"K": "1"}, id="comments"),
+        pytest.param("\n \t\nK=1", {"K": "1"}, id="blank lines, no final newline"),
+        pytest.param("A=*\nexport K=[a]\n", {"A": "*"}, id="a pattern, which export expands"),
+        pytest.param("", {}, id="empty"),
+    ],
+)
+def test_env_values_lines(text, values):
+    """A line inside a quoted value is no assignment; of several of one key the last counts."""
+    assert read(text) == values
+
+
+def test_env_values_required():
+    """A key of ours that readers take differently is refused: line and key, but not the value."""
+    items = parse_env("A=1\n\nK=se`cret`\n", {})
+    error = refusal(env_values, items, ["K", "A", "B"])
+    assert "line 3: K" in str(error)
+    assert "cret" not in f"{error} {error.hint}"
+    assert env_values(items, ["A", "B"]) == {"A": "1"}
+
+
+# -- editing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "edited"),
+    [
+        pytest.param("", "K=new v\n", id="empty file"),
+        pytest.param("A=1", "A=1\nK=new v\n", id="no final newline"),
+        pytest.param("# c\nA=$x\n", "# c\nA=$x\nK=new v\n", id="appended"),
+        pytest.param("K=1\nK=2\nA=3\n", "K=1\nK=new v\nA=3\n", id="last duplicate"),
+        pytest.param("export K='a b' # c\n", "export K=new v # c\n", id="export and comment"),
+        pytest.param("  export\tK=1  # c", "  export\tK=new v  # c", id="blanks"),
+        pytest.param("K=\nA=1\n", "K=new v\nA=1\n", id="empty value"),
+        pytest.param('K="a\nb"\nA=1\n', "K=new v\nA=1\n", id="value of two lines"),
+        pytest.param("A='\nK=1\n'\n", "A='\nK=1\n'\nK=new v\n", id="inside another's value"),
+        pytest.param("K='new v' #x\n", "K='new v' #x\n", id="equal, single quotes"),
+        pytest.param('K="new v"\n', 'K="new v"\n', id="equal, double quotes"),
+    ],
+)
+def test_edit_env_text(text, edited):
+    """Only the last assignment of the key changes, and only where it says something else."""
+    expected = edited if "new v" in text else edited.replace("new v", "'new v'")
+    assert edit_env(text, {"K": "new v"}, {}) == expected
+
+
+def test_edit_env_several():
+    """Keys keep their places, new ones follow in the order that was given."""
+    edited = edit_env("B=1\nX=2\nA=3\n", {"A": "a", "D": "d", "B": "b", "C": ""}, {})
+    assert edited == "B=b\nX=2\nA=a\nD=d\nC=''\n"
+
+
+def test_edit_env_refused():
+    """A key whose present value cannot be read is not overwritten; the line is named."""
+    assert "line 2: K" in str(refusal(edit_env, "A=1\nK = 2\n", {"K": "2"}, {}))
+    assert edit_env("A=1\nK = 2\n", {"A": "2"}, {}) == "A=2\nK = 2\n"
+
+
+def test_edit_env_empty_value():
+    """An empty value before a comment is quoted, because python-dotenv and Compose differ there."""
+    assert edit_env("K=1 # c\n", {"K": ""}, {}) == "K='' # c\n"
+
+
+def test_edit_env_reference():
+    """A key that refers to another one still has its value when that one has changed."""
+    text = "P=p%40ss\nU=x:${P}@h\n"
+    changes = {"P": "p@ss", "U": "x:p%40ss@h"}
+    assert read(edit_env(text, changes, {})) == changes
+
+
+# -- properties ----------------------------------------------------------------------------------
+
+WORDS = (
+    "A B K = = = \n \n \n ' \" \\ # $ ${A} ${K:-d} ${ } x é ~ ` - 1 : export \u00a0 \u2028 \t @ *"
+).split(" ")
+TEXTS = st.lists(st.sampled_from([*WORDS, " ", "export ", "\nA=", "\nK="])).map("".join)
+TEXTS |= st.lists(
+    st.sampled_from(["A=", "K=", "B=", "export A="]).flatmap(
+        lambda head: st.text("ab'\"\\ #$`é", max_size=6).map(lambda value: f"{head}{value}\n")
+    )
+).map("".join)
+VALUES = st.text(st.characters(codec="utf-8"), max_size=20)
+CHANGES = st.dictionaries(st.sampled_from(["A", "K", "NEW", "OTHER"]), VALUES)
+
+
+def outside(text, keys):
+    """Return a text without the values that count for the keys."""
+    last = {item.key: item for item in parse_env(text, {}) if item.key in keys}
+    for item in sorted(last.values(), key=lambda item: -item.start):
+        text = text[: item.start] + text[item.end :]
+    return text
+
+
+@given(TEXTS, CHANGES)
+def test_edit_env_property(text, changes):
+    """An edit sets what it was told to set, and changes no byte outside the values it owns."""
+    try:
+        edited = edit_env(text, changes, {})
+    except EnvFileError:
+        return
+    present = {item.key for item in parse_env(text, {})}
+    kept, result = outside(text, changes), outside(edited, changes.keys() & present)
+    assert result.startswith(kept)
+    added = "".join(f"{k}={format_env_value(v)}\n" for k, v in changes.items() if k not in present)
+    assert result[len(kept) :].lstrip("\n") == added
+    values = read(edited)
+    assert {key: values.get(key) for key in changes} == changes
+    assert edit_env(edited, changes, {}) == edited
+
+
+@given(VALUES)
+def test_format_env_value_property(value):
+    """What is written is read back by python-dotenv and by us, also in an exported line."""
+    try:
+        encoded = format_env_value(value)
+    except EnvFileError:
+        return
+    text = f"A=1\nexport K={encoded}\nB=2\n"
+    assert dotenv.dotenv_values(stream=io.StringIO(text, newline="")) == read(text)
+    assert read(text) == {"A": "1", "K": value, "B": "2"}
+
+
+@NEEDS_DOTENV_1_2_3
+@given(TEXTS)
+def test_parse_env_property(text):
+    """What is read from any text, python-dotenv reads alike."""
+    try:
+        values = read(text)
+    except EnvFileError:
+        return
+    theirs = dotenv.dotenv_values(stream=io.StringIO(text, newline=""))
+    assert {key: theirs.get(key) for key in values} == values
+
+
+@given(TEXTS)
+def test_parse_env_property_spans(text):
+    """Items follow each other, and each span is in the text, on the line that it names."""
+    try:
+        items = parse_env(text, {})
+    except EnvFileError:
+        return
+    end = 0
+    for item in items:
+        assert end <= text.index(item.key, end) < item.start <= item.end <= len(text)
+        assert item.line == text.count("\n", 0, item.start) + 1
+        end = item.end
+
+
+@given(st.binary() | TEXTS.map(str.encode))
+def test_decode_env_property(data):
+    """Whatever the bytes are, they are read or refused with an EnvFileError, and never guessed."""
+    try:
+        text = decode_env(data)
+        items = parse_env(text, {})
+    except EnvFileError:
+        return
+    assert text.encode() == data
+    assert all(item.start <= item.end <= len(text) for item in items)

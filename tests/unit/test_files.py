@@ -1,0 +1,318 @@
+"""Files, directories and the lock: what a crash, a link, an umask or another user leaves."""
+
+import fcntl
+import os
+import stat
+import sys
+
+import pytest
+
+import hive_pg as pg
+from hive_pg import Console, WorkspaceError, WorkspaceLock, make_directory, read_file, write_file
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become others")
+
+
+def mode_of(path):
+    """Return a file's permissions."""
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def as_nobody(function, *arguments):
+    """Return what a call raises in a forked child that is not root, '' for nothing."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        try:
+            function(*arguments)
+            answer = b""
+        except BaseException as error:
+            answer = f"{type(error).__name__}: {error}".encode()
+        os.write(writing, answer)
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading, "rb") as file:
+        return file.read().decode()
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Return a file that says `old`, alone in its directory."""
+    path = tmp_path / "f"
+    path.write_text("old")
+    return path
+
+
+# -- writing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277, 0o777], ids=oct)
+@pytest.mark.parametrize("mode", [0o600, 0o644, None], ids=["0600", "0644", "the usual"])
+def test_write_file_new(tmp_path, umask, mode):
+    """A new file has its text and exactly its mode, whatever the umask."""
+    before = os.umask(umask)
+    try:
+        write_file(str(tmp_path / "f"), "a\r\nä\udce9", mode)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "f").read_bytes() == b"a\r\n\xc3\xa4\xe9"
+    assert mode_of(tmp_path / "f") == (mode or 0o644)
+    assert os.listdir(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize(("asked", "mode"), [(0o600, 0o600), (None, 0o640)], ids=["given", "kept"])
+def test_write_file_mode_of_existing(path, asked, mode):
+    """Of an existing file the mode is kept, or becomes the one that is asked for."""
+    path.chmod(0o640)
+    write_file(str(path), "new", asked)
+    assert (path.read_text(), mode_of(path)) == ("new", mode)
+
+
+@pytest.mark.parametrize("function", ["replace", "fsync", "fchmod"])
+@pytest.mark.parametrize("error", [OSError(28, "disk full"), KeyboardInterrupt()], ids=str)
+def test_write_file_failure(monkeypatch, path, function, error):
+    """Whatever fails, the old text is there and no other file."""
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(os, function, fail)
+    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else WorkspaceError
+    with pytest.raises(expected):
+        write_file(str(path), "new")
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert os.listdir(path.parent) == ["f"]
+
+
+def test_write_file_durable(monkeypatch, path):
+    """The text is on the disk before the name points to it, and the name after that."""
+    steps = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, n=name, r=real: steps.append(n) or r(*a))
+    write_file(str(path), "new")
+    assert steps == ["fsync", "replace", "fsync"]
+
+
+def test_write_file_left_over(path):
+    """A temporary file of a run that was killed, or a link in its place, is no obstacle."""
+    victim = path.with_name("victim")
+    victim.write_text("untouched")
+    path.with_name("f.hive-pg.tmp").symlink_to(victim)
+    write_file(str(path), "new")
+    assert (path.read_text(), victim.read_text()) == ("new", "untouched")
+    assert sorted(os.listdir(path.parent)) == ["f", "victim"]
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["file", "dangling"])
+def test_write_file_symlink(tmp_path, exists):
+    """A link stays one; what it points to is replaced, or made."""
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    if exists:
+        (target / "real").write_text("old")
+    link = tmp_path / "f"
+    link.symlink_to("elsewhere/real")
+    write_file(str(link), "new", 0o600)
+    assert link.is_symlink()
+    assert (target / "real").read_text() == "new"
+    assert os.listdir(target) == ["real"]
+
+
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        pytest.param("f", "cannot write", id="to itself"),
+        pytest.param("missing/f2", "No such file or directory", id="into a missing directory"),
+        pytest.param(".", "cannot write", id="to a directory"),
+    ],
+)
+def test_write_file_symlink_refused(tmp_path, link, message):
+    """A link that leads nowhere is an error, and stays as it is."""
+    (tmp_path / "f").symlink_to(link)
+    with pytest.raises(WorkspaceError, match=message):
+        write_file(str(tmp_path / "f"), "new")
+    assert os.readlink(tmp_path / "f") == link
+    assert os.listdir(tmp_path) == ["f"]
+
+
+@AS_ROOT
+def test_write_file_owner_kept(path):
+    """Root writes a user's file, and it stays the user's."""
+    os.chown(path, 1234, 4321)
+    write_file(str(path), "new", 0o600)
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, mode_of(path)) == (1234, 4321, 0o600)
+
+
+@AS_ROOT
+def test_write_file_owner_sudo(monkeypatch, tmp_path):
+    """Under sudo a new file is the caller's."""
+    monkeypatch.setenv("SUDO_UID", "1234")
+    monkeypatch.setenv("SUDO_GID", "4321")
+    write_file(str(tmp_path / "f"), "new")
+    assert ((tmp_path / "f").stat().st_uid, (tmp_path / "f").stat().st_gid) == (1234, 4321)
+
+
+@AS_ROOT
+def test_write_file_read_only_directory(path):
+    """In a directory that is not ours, nothing is written, and the error says why."""
+    path.parent.chmod(0o755)
+    path.chmod(0o666)
+    for parent in list(path.parents)[:-2]:
+        parent.chmod(parent.stat().st_mode | 0o005)
+    assert "Permission denied" in as_nobody(write_file, str(path), "new")
+    assert path.read_text() == "old"
+
+
+# -- reading -------------------------------------------------------------------------------------
+
+
+def test_read_file_there(path):
+    """The bytes of a file; nothing where there is none."""
+    assert read_file(str(path)) == b"old"
+    assert read_file(str(path) + "x") is None
+
+
+def test_read_file_refused(tmp_path):
+    """What is no file, and what may not be read, is an error that names it."""
+    with pytest.raises(WorkspaceError, match=f"cannot read {tmp_path}: Is a directory"):
+        read_file(str(tmp_path))
+
+
+# -- directories ---------------------------------------------------------------------------------
+
+
+def test_make_directory_parents(tmp_path):
+    """Parents are made as well; only the last one has the special mode."""
+    path = tmp_path / "a" / "b" / "c"
+    make_directory(str(path), None, 0o700)
+    assert [mode_of(p) & 0o700 for p in (path, path.parent)] == [0o700, 0o700]
+    assert mode_of(path) == 0o700
+    assert mode_of(path.parent) != 0o700
+
+
+def test_make_directory_there(tmp_path):
+    """A directory that is there is left as it is."""
+    tmp_path.chmod(0o711)
+    make_directory(str(tmp_path), (1234, 4321), 0o700)
+    assert mode_of(tmp_path) == 0o711
+    assert tmp_path.stat().st_uid == os.geteuid()
+
+
+def test_make_directory_file_in_the_way(path):
+    """A file in its place is an error that names it."""
+    with pytest.raises(WorkspaceError, match="cannot create"):
+        make_directory(str(path / "below"), None)
+
+
+@AS_ROOT
+def test_make_directory_owner(monkeypatch, tmp_path):
+    """Root gives the directory to its owner, and parents to the user that called sudo."""
+    monkeypatch.setenv("SUDO_UID", "77")
+    monkeypatch.setenv("SUDO_GID", "78")
+    make_directory(str(tmp_path / "a" / "b"), (1234, 4321))
+    owners = [((tmp_path / p).stat().st_uid, (tmp_path / p).stat().st_gid) for p in ("a", "a/b")]
+    assert owners == [(77, 78), (1234, 4321)]
+
+
+@AS_ROOT
+def test_make_directory_owner_of_others(tmp_path):
+    """Who is not root makes the directory all the same; a container gives it away later."""
+    for parent in list(tmp_path.parents)[:-2]:
+        parent.chmod(parent.stat().st_mode | 0o005)
+    tmp_path.chmod(0o777)
+    assert as_nobody(make_directory, str(tmp_path / "d"), (1234, 4321)) == ""
+    assert (tmp_path / "d").stat().st_uid == 65534
+
+
+# -- the lock ------------------------------------------------------------------------------------
+
+
+def test_workspace_lock_free(tmp_path):
+    """The lock is had at once, released at the end, and leaves no file."""
+    lock = WorkspaceLock(str(tmp_path), Console(), 0)
+    for _ in range(2):
+        with lock:
+            assert lock.descriptor is not None
+    assert os.listdir(tmp_path) == []
+
+
+def test_workspace_lock_held(tmp_path, capsys):
+    """One who waits says so once, and gives up with an error when the time is up."""
+    with WorkspaceLock(str(tmp_path), Console(), 0):
+        with pytest.raises(WorkspaceError, match="another hive-pg has held") as caught:
+            WorkspaceLock(str(tmp_path), Console(), 0.12).__enter__()
+        assert caught.value.hint
+    assert capsys.readouterr().err.count("waiting for another hive-pg") == 1
+
+
+def test_workspace_lock_released(tmp_path):
+    """One who waits goes on once the other is done."""
+    first = WorkspaceLock(str(tmp_path), Console(), 0)
+    first.__enter__()
+    notes = []
+    console = Console()
+    console.note = lambda text: notes.append(text) or first.__exit__()
+    with WorkspaceLock(str(tmp_path), console, 10):
+        assert len(notes) == 1
+
+
+def test_workspace_lock_unsupported(monkeypatch, tmp_path, capsys):
+    """A file system without locks gets a warning, and the work goes on."""
+
+    def refuse(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with WorkspaceLock(str(tmp_path), Console(), 0):
+        assert "warning: cannot lock" in capsys.readouterr().err
+
+
+def test_workspace_lock_windows(monkeypatch, tmp_path):
+    """Where directories cannot be locked, there is no lock, and the work goes on."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    lock = WorkspaceLock(str(tmp_path), Console(), 0)
+    with lock:
+        assert lock.descriptor is None
+
+
+def test_workspace_lock_missing(tmp_path):
+    """A workspace that is gone is an error that names it."""
+    with (
+        pytest.raises(WorkspaceError, match="cannot open"),
+        WorkspaceLock(str(tmp_path / "gone"), Console(), 0),
+    ):
+        pass
+
+
+# -- who acts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("euid", "environment", "ids"),
+    [
+        pytest.param(501, {}, (501, 20), id="user"),
+        pytest.param(501, {"SUDO_UID": "7", "SUDO_GID": "8"}, (501, 20), id="user, stale sudo"),
+        pytest.param(0, {"SUDO_UID": "7", "SUDO_GID": "8"}, (7, 8), id="sudo"),
+        pytest.param(0, {}, (1000, 1000), id="root"),
+        pytest.param(0, {"SUDO_UID": "0", "SUDO_GID": "0"}, (1000, 1000), id="sudo by root"),
+        pytest.param(0, {"SUDO_UID": "7"}, (1000, 1000), id="uid alone"),
+        pytest.param(0, {"SUDO_GID": "8"}, (1000, 1000), id="gid alone"),
+        pytest.param(0, {"SUDO_UID": "x", "SUDO_GID": "y"}, (1000, 1000), id="no numbers"),
+    ],
+)
+def test_get_postgres_uid_gid_user(monkeypatch, euid, environment, ids):
+    """The server runs as the caller; root acts for the user of sudo, or for 1000."""
+    monkeypatch.setattr(os, "geteuid", lambda: euid)
+    monkeypatch.setattr(os, "getegid", lambda: 20)
+    for name in ("SUDO_UID", "SUDO_GID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert pg.get_postgres_uid_gid() == ids

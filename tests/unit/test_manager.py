@@ -1,0 +1,949 @@
+"""The managers: which step follows which, how often Docker is asked, and what is refused."""
+
+import json
+import os
+import stat
+
+import pytest
+from fakes import DATA, FakeRunner, make_container, recorded
+
+import hive_pg as pg
+from hive_pg import (
+    ContainerConflictError,
+    ContainerStartupError,
+    CredentialsRefusedError,
+    DatabaseConnectionError,
+    DockerCommandError,
+    DockerNotAvailableError,
+    EnvFileError,
+    ExitCode,
+    Health,
+    NotSetUpError,
+    WorkspaceError,
+)
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")
+WAITING = (72, "")
+MISSING = "No such container"
+
+
+@pytest.fixture
+def up(workspace, docker):
+    """Return a workspace whose database runs."""
+    docker.containers.append(make_container(workspace=workspace))
+    return workspace
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Return another workspace, which exists."""
+    (tmp_path / "other").mkdir()
+    return tmp_path / "other"
+
+
+@pytest.fixture
+def manager(workspace, manager_of):
+    """Return the manager of the workspace."""
+    return manager_of(workspace)
+
+
+def env_of(workspace):
+    """Return what .env says."""
+    return pg.CredentialService(str(workspace)).read_values()
+
+
+def snapshot(workspace):
+    """Return all files of a workspace: text, inode and time of change."""
+    files = {}
+    for directory, _, names in os.walk(workspace):
+        for name in names:
+            path = os.path.join(directory, name)
+            status = os.stat(path)
+            with open(path, "rb") as file:
+                files[path] = (file.read(), status.st_ino, status.st_mtime_ns)
+    return files
+
+
+# -- how often Docker is asked -------------------------------------------------------------------
+
+
+def test_start_container_running(up, manager, docker, network):
+    """Up already: one inspect, one exec, the published port, and it says so."""
+    assert manager.start_container() is False
+    assert docker.commands == ["docker inspect", "docker exec"]
+    assert network.asked == [5532]
+
+
+def test_check_container_status_running(up, manager, docker):
+    """`status` takes two docker processes."""
+    status = manager.check_container_status()
+    assert docker.commands == ["docker inspect", "docker exec"]
+    assert status.verdict is ExitCode.DONE
+    assert (status.server_version, status.host_port) == ("16.14", 5532)
+    assert manager.validate_container_health() is True
+
+
+def test_validate_postgres_integration_running(up, manager, docker, network):
+    """`check` takes three docker processes at most, and asks every point."""
+    result = manager.validate_postgres_integration()
+    assert len(docker.commands) <= 3
+    assert [point.name for point in result.points] == list(pg.CHECK_POINTS)
+    assert result.healthy
+    assert network.asked == [5532]
+
+
+def test_start_container_stopped(up, manager, docker):
+    """A stopped container is started: state, conflicts, file, image, up, login, in that order."""
+    docker.containers[0]["State"]["Status"] = "exited"
+    assert manager.start_container() is True
+    assert docker.commands == [
+        "docker inspect",
+        "docker exec",
+        "docker compose version",
+        "docker ps",
+        "docker inspect",
+        "docker compose config",
+        "docker image",
+        "docker compose up",
+        "docker exec",
+    ]
+
+
+# -- secrets -------------------------------------------------------------------------------------
+
+
+def test_start_container_secrets(up, manager, docker):
+    """The password is in no argv; the login has it from stdin, Compose from its environment."""
+    docker.containers[0]["State"]["Status"] = "exited"
+    manager.start_container()
+    assert all("s3cret" not in " ".join(call.argv) for call in docker.calls)
+    assert docker.calls[-1].stdin == "s3cret\n"
+    assert docker.calls_of("docker compose up")[0].env["POSTGRES_PASSWORD"] == "s3cret"
+
+
+def test_look_foreign_container(workspace, manager, docker, other):
+    """The password is not handed to a container that is another workspace's."""
+    docker.containers.append(make_container(workspace=other, project="theirs"))
+    with pytest.raises(ContainerConflictError):
+        manager.check_container_status()
+    assert all(call.stdin is None for call in docker.calls_of("docker exec"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        pytest.param("POSTGRES_PASSWORD", "shell", "s3cret", id="password"),
+        pytest.param("POSTGRES_USER", "", "ann", id="empty user"),
+        pytest.param("COMPOSE_PROJECT_NAME", "shell", "w-1a2b3c", id="project"),
+        pytest.param("HIVE_POSTGRES_PORT", "1", "5532", id="port"),
+        pytest.param("HIVE_POSTGRES_IMAGE", "shell", None, id="image"),
+        pytest.param("HIVE_POSTGRES_BIND", "0.0.0.0", None, id="bind"),
+        pytest.param("COMPOSE_FILE", "other.yml", None, id="file"),
+        pytest.param("COMPOSE_PROFILES", "x", None, id="profiles"),
+        pytest.param("COMPOSE_ENV_FILES", "x", None, id="env files"),
+        pytest.param("DOCKER_HOST", "tcp://x", "tcp://x", id="the daemon is the shell's choice"),
+    ],
+)
+def test_compose_environment(monkeypatch, workspace, manager, docker, name, value, expected):
+    """For Compose the workspace's .env wins over the shell, and nothing selects another project."""
+    monkeypatch.setenv(name, value)
+    manager.compose.start_postgres_service()
+    for call in docker.calls_of("docker compose up") + docker.calls_of("docker compose config"):
+        assert call.env.get(name) == expected
+        assert call.cwd == str(workspace)
+        assert call.env["PWD"] == str(workspace)
+
+
+def test_compose_environment_own_keys(workspace, manager, docker):
+    """Keys of .env that are a person's own reach Compose too."""
+    with open(workspace / ".env", "a") as file:
+        file.write("HIVE_POSTGRES_SHM_SIZE=2gb\n")
+    manager.compose.start_postgres_service()
+    assert docker.calls_of("docker compose up")[0].env["HIVE_POSTGRES_SHM_SIZE"] == "2gb"
+
+
+# -- what is refused -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "start_container",
+        "stop_container",
+        "restart_container",
+        "check_container_status",
+        "validate_postgres_integration",
+        "get_container_logs",
+    ],
+)
+def test_manager_never_set_up(tmp_path, manager_of, docker, method):
+    """Without .env nothing is asked of Docker, and `init` is the next step."""
+    with pytest.raises(NotSetUpError) as caught:
+        getattr(manager_of(tmp_path), method)()
+    assert (caught.value.exit_code, caught.value.hint) == (ExitCode.NOT_RUNNING, "hive-pg init")
+    assert docker.calls == []
+
+
+def test_start_container_no_compose_file(workspace, manager):
+    """Without a compose file `init` is the next step."""
+    (workspace / "docker-compose.yml").unlink()
+    with pytest.raises(NotSetUpError, match=r"there is no docker-compose\.yml"):
+        manager.start_container()
+
+
+@pytest.mark.parametrize("method", ["start_container", "stop_container", "check_container_status"])
+def test_manager_name_of_other(workspace, manager, docker, other, method):
+    """A container of another workspace that exists is refused by name and never touched."""
+    docker.containers.append(make_container(workspace=other, project="theirs"))
+    with pytest.raises(ContainerConflictError, match="hive-postgres") as caught:
+        getattr(manager, method)()
+    assert str(other) in str(caught.value)
+    assert "docker compose up" not in docker.commands
+    assert "docker stop" not in docker.commands
+
+
+def test_start_container_not_of_compose(workspace, manager, docker):
+    """A container that somebody made by hand is not ours, whatever its name."""
+    docker.containers.append(make_container(project=""))
+    with pytest.raises(ContainerConflictError, match="somebody else"):
+        manager.start_container()
+
+
+def test_start_container_project_of_other(workspace, manager, docker, other):
+    """A copied .env whose container has another name does not replace the original's."""
+    docker.containers.append(make_container("original", other, "w-1a2b3c"))
+    with pytest.raises(ContainerConflictError, match="original has the Compose project w-1a2b3c"):
+        manager.start_container()
+    assert "docker compose up" not in docker.commands
+
+
+@pytest.mark.parametrize(
+    ("state", "source"),
+    [
+        pytest.param("running", "data/postgres", id="running"),
+        pytest.param("exited", "data/../data/postgres", id="exited, by another path"),
+        pytest.param("created", "data/postgres/pgdata", id="created, the cluster in it"),
+    ],
+)
+def test_start_container_data_of_other(workspace, manager, docker, other, state, source):
+    """Another container that has the data mounted is refused, in whatever state it is."""
+    mount = {"source": f"{workspace}/{source}", "port": 1}
+    docker.containers.append(make_container("backup", other, "theirs", Status=state, **mount))
+    with pytest.raises(ContainerConflictError, match=rf"backup \({state}\) has .* mounted"):
+        manager.start_container()
+    assert "docker compose up" not in docker.commands
+
+
+@pytest.mark.parametrize("source", ["data", "data/postgres-old", "app"])
+def test_start_container_mount_beside(workspace, manager, docker, other, source):
+    """A container that has something else of the workspace mounted is no conflict."""
+    mount = {"source": f"{workspace}/{source}", "port": 1}
+    docker.containers.append(make_container("app", other, "theirs", **mount))
+    assert manager.start_container() is True
+
+
+@pytest.mark.parametrize(
+    ("container", "owner"),
+    [
+        pytest.param(True, "container theirs of", id="container"),
+        pytest.param(False, "a process on this machine", id="process"),
+    ],
+)
+def test_start_container_port_taken(workspace, manager, docker, network, other, container, owner):
+    """A port that is taken is an error that names who has it."""
+    network.taken.add(5532)
+    if container:
+        docker.containers.append(make_container("theirs", other, "theirs"))
+    with pytest.raises(ContainerConflictError, match=f"5532 is taken by {owner}") as caught:
+        manager.start_container()
+    assert "--port" in caught.value.hint
+
+
+def test_owns_workspace_moved(workspace, manager, docker, tmp_path):
+    """A container that was made where this workspace was before it moved is its own."""
+    docker.containers.append(make_container(workspace=tmp_path / "gone"))
+    assert manager.start_container() is False
+
+
+def test_owns_symlink(workspace, manager, docker, tmp_path):
+    """A workspace is the same one by another path."""
+    (tmp_path / "link").symlink_to(workspace)
+    docker.containers.append(make_container(workspace=tmp_path / "link", project="odd"))
+    assert manager.start_container() is False
+
+
+# -- Docker and Compose --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "message"),
+    [
+        pytest.param(
+            FileNotFoundError(2, "No such file or directory", "docker"),
+            DockerNotAvailableError,
+            "cannot run docker: No such file",
+            id="no docker",
+        ),
+        pytest.param(
+            BlockingIOError(11, "Resource temporarily unavailable"),
+            DockerNotAvailableError,
+            "cannot run docker: Resource",
+            id="no process",
+        ),
+        pytest.param(
+            (1, "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?"),
+            DockerNotAvailableError,
+            "daemon does not run",
+            id="no daemon",
+        ),
+        pytest.param(
+            DockerNotAvailableError("`docker inspect` did not answer within 20 s"),
+            DockerNotAvailableError,
+            "did not answer",
+            id="hung daemon",
+        ),
+        pytest.param((1, "odd"), DockerCommandError, "cannot inspect .*: odd", id="odd answer"),
+    ],
+)
+def test_docker_unavailable(workspace, manager, docker, error, expected, message):
+    """A Docker that is not there is told from a container that is not there."""
+    docker.answers["docker inspect"] = docker.answers["docker exec"] = error
+    docker.answers.pop("docker inspect --type container")
+    with pytest.raises(expected, match=message):
+        manager.check_container_status()
+
+
+def test_containers_removed_meanwhile(workspace, manager, docker, other):
+    """A container that is removed while all are asked for is no error; the others are known."""
+    theirs = make_container("theirs", other, "theirs")
+    docker.answers["docker ps"] = "id-of-theirs\nid-of-gone\n"
+    partial = (1, "Error response from daemon: No such container: id-of-gone", json.dumps([theirs]))
+    docker.answers["docker inspect --type container id-of-theirs"] = partial
+    assert [info.name for info in manager.docker.containers()] == ["theirs"]
+
+
+def test_compose_directory_gone(workspace, manager, docker):
+    """A directory that cannot be entered is not taken for a missing docker."""
+    docker.answers["docker compose config"] = PermissionError(13, "denied", str(workspace))
+    with pytest.raises(WorkspaceError, match="cannot enter"):
+        manager.compose.start_postgres_service()
+
+
+V1 = {
+    "docker compose version": (1, "docker: 'compose' is not a docker command."),
+    "docker-compose config": "postgres\n",
+}
+
+
+@pytest.fixture
+def v1(monkeypatch, docker):
+    """Have an engine with Compose v1 alone."""
+    docker.answers.update(V1, **{"docker-compose up": docker.up})
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    return docker
+
+
+def test_compose_v1_start(workspace, manager, v1, other):
+    """Without the plugin docker-compose does it; the service is read from a created container."""
+    v1.containers.append(make_container("theirs", other, "theirs", port=1))
+    assert manager.start_container() is True
+    compose = [call.argv[1:] for call in v1.calls_of("docker-compose")]
+    assert compose == [
+        ["config", "--services"],
+        ["up", "--no-start", "postgres"],
+        ["up", "--detach", "postgres"],
+    ]
+
+
+def test_compose_v1_nothing_made(workspace, manager, v1):
+    """If Compose v1 makes no container, that is said."""
+    v1.answers["docker-compose up"] = ""
+    with pytest.raises(WorkspaceError, match="made no container of service 'postgres'"):
+        manager.start_container()
+
+
+def test_compose_missing(monkeypatch, workspace, manager, docker):
+    """Neither plugin nor docker-compose: exit 4, with where to get it."""
+    docker.answers.update(V1)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(DockerNotAvailableError, match="Compose is missing") as caught:
+        manager.start_container()
+    assert caught.value.hint
+
+
+def test_compose_wsl(workspace, manager, docker):
+    """A stand-in for docker is no reason to look for docker-compose."""
+    text = "The command 'docker' could not be found in this WSL 2 distro."
+    docker.answers["docker compose version"] = (1, text)
+    with pytest.raises(DockerNotAvailableError, match="stand-in"):
+        manager.start_container()
+
+
+def test_compose_failed(workspace, manager, docker):
+    """What Compose refuses is an error with its words, and the arguments that were given."""
+    docker.answers["docker compose up"] = (17, "some\nreason\n")
+    with pytest.raises(
+        DockerCommandError, match=r"`docker compose up .*` failed: reason"
+    ) as caught:
+        manager.start_container()
+    assert caught.value.detail == "some\nreason\n"
+
+
+def test_bring_up_pulls(workspace, manager, docker, capsys):
+    """An image that is not there is pulled, with progress; one that is there is not."""
+    docker.answers["docker image inspect"] = (1, "Error: No such image: agnohq/pgvector:16")
+    docker.answers["docker pull"] = ""
+    manager.start_container()
+    assert docker.calls_of("docker pull")[0].progress
+    assert "pulling agnohq/pgvector:16" in capsys.readouterr().err
+
+
+def test_bring_up_restarting(up, manager, docker):
+    """A container in a restart loop is stopped first: Compose would leave it to its loop."""
+    docker.containers[0]["State"]["Status"] = "restarting"
+    manager.start_container()
+    commands = docker.commands
+    assert commands.index("docker stop") < commands.index("docker compose up")
+
+
+@AS_ROOT
+def test_give_data_other(workspace, manager, docker, capsys):
+    """Data of another user are given to the server's by a container, quoted for --mount."""
+    docker.answers["docker run"] = ""
+    os.chown(workspace / "data" / "postgres", 4321, 4321)
+    manager.start_container()
+    argv = docker.calls_of("docker run")[0].argv
+    assert argv[argv.index("--mount") + 1] == (
+        f'type=bind,"source={workspace}/data/postgres",target=/target'
+    )
+    assert argv[-3:] == ["-R", "1000:1000", "/target"]
+    assert "giving" in capsys.readouterr().err
+
+
+@AS_ROOT
+def test_give_data_failed(workspace, manager, docker):
+    """If the container cannot change the owner, that is an error, and nothing is started."""
+    docker.answers["docker run"] = (1, "boom")
+    os.chown(workspace / "data" / "postgres", 4321, 4321)
+    with pytest.raises(DockerCommandError, match=r"cannot change the owner of .*: boom"):
+        manager.start_container()
+    assert "docker compose up" not in docker.commands
+
+
+@pytest.mark.parametrize(
+    ("uid", "argv"),
+    [
+        pytest.param(None, [], id="right already"),
+        pytest.param(4321, ["docker", "run"], id="another's", marks=AS_ROOT),
+    ],
+)
+def test_fix_postgres_data_permissions_owner(monkeypatch, tmp_path, uid, argv):
+    """Data of the right user are left alone, others given to it by a container."""
+    runner = FakeRunner({"docker run": ""})
+    monkeypatch.setattr(pg, "Runner", lambda console: runner)
+    ours = pg.get_postgres_uid_gid()
+    os.chown(tmp_path, uid or ours[0], uid or ours[1])
+    pg.fix_postgres_data_permissions(str(tmp_path))
+    assert [word for call in runner.calls for word in call.argv[:2]] == argv
+
+
+# -- waiting -------------------------------------------------------------------------------------
+
+
+def test_verify_waits(workspace, manager, docker, capsys):
+    """While the server starts, it is asked again, and the container with it."""
+    docker.answers["docker exec"] = [WAITING, (71, ""), "16.14|0.8.5|0.8.5\n"]
+    assert manager.start_container() is True
+    assert docker.commands[-3:] == ["docker exec", "docker inspect", "docker exec"]
+    assert "waiting for PostgreSQL (rejecting)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        pytest.param({"Status": "exited", "ExitCode": 1}, "stopped with exit code 1", id="exited"),
+        pytest.param({"Status": "restarting", "ExitCode": 1}, "keeps restarting", id="restarting"),
+        pytest.param({"restarts": 1}, "restarted 1 times", id="restarted"),
+        pytest.param({"Status": "paused"}, "is paused", id="paused"),
+    ],
+)
+def test_verify_container_fails(workspace, manager, docker, state, message):
+    """A container that ends while waited for is an error at once, with its words and meaning."""
+
+    def up(call):
+        docker.containers.append(make_container(workspace=workspace, **state))
+        return ""
+
+    docker.answers["docker compose up"] = up
+    docker.answers["docker exec"] = WAITING
+    docker.answers["docker logs"] = "cannot create directory '/d': Permission denied\n"
+    with pytest.raises(ContainerStartupError, match=message) as caught:
+        manager.start_container(timeout=600)
+    if "paused" not in message:
+        assert "belongs to another user" in str(caught.value)
+        assert "Permission denied" in caught.value.detail
+        assert docker.calls_of("docker logs")[0].argv[4] == "--since"
+
+
+def test_verify_container_removed(workspace, manager, docker):
+    """A container that is removed while waited for is said to be."""
+    docker.answers["docker compose up"] = ""
+    docker.answers["docker exec"] = (1, f"{MISSING}: hive-postgres")
+    with pytest.raises(ContainerStartupError, match="was removed"):
+        manager.start_container()
+
+
+def test_verify_earlier_restarts(up, manager, docker):
+    """Restarts of long ago are no failure of a server that is only asked again."""
+    docker.containers[0]["RestartCount"] = 3
+    docker.answers["docker exec"] = [(71, ""), "16.14|0.8.5|0.8.5\n"]
+    assert manager.start_container() is False
+
+
+def test_verify_time_is_up(up, manager, docker):
+    """When the time is up, that is exit 5, with how to give it longer."""
+    docker.answers["docker exec"] = WAITING
+    with pytest.raises(DatabaseConnectionError, match="not ready in time") as caught:
+        manager.start_container(timeout=1e-9)
+    assert "--timeout" in caught.value.hint
+    assert caught.value.exit_code is ExitCode.UNHEALTHY
+
+
+def test_verify_unknown(up, manager, docker):
+    """A container that nobody can ask is an error at once."""
+    docker.answers["docker exec"] = (127, "sh: pg_isready: not found")
+    with pytest.raises(DockerCommandError, match="pg_isready: not found"):
+        manager.start_container()
+
+
+def test_verify_credentials_refused(up, manager, docker):
+    """Refused credentials are exit 6, at once and without a word of the password."""
+    docker.answers["docker exec"] = (82, 'password authentication failed for user "ann"')
+    with pytest.raises(CredentialsRefusedError) as caught:
+        manager.start_container()
+    assert caught.value.exit_code is ExitCode.CREDENTIALS_REFUSED
+    assert "s3cret" not in f"{caught.value} {caught.value.hint} {caught.value.detail}"
+
+
+def test_verify_published_port(up, manager, network):
+    """A port that does not lead to this database is exit 5."""
+    network.objection = "what answers is not PostgreSQL"
+    with pytest.raises(DatabaseConnectionError, match=r"localhost:5532, .* is not this database"):
+        manager.start_container()
+
+
+def test_verify_other_port(up, manager, docker, network):
+    """A container that still has its old port is found out, and `restart` is the hint."""
+    docker.containers[0] = make_container(workspace=up, port=6000)
+    with pytest.raises(DatabaseConnectionError, match="published on port 6000") as caught:
+        manager.start_container()
+    assert "hive-pg restart" in caught.value.hint
+    assert network.asked == []
+
+
+def test_start_container_paused(up, manager, docker):
+    """A paused container is not started, but how to go on is said."""
+    docker.containers[0]["State"]["Status"] = "paused"
+    docker.answers["docker exec"] = (1, "is paused")
+    with pytest.raises(ContainerStartupError, match="is paused") as caught:
+        manager.start_container()
+    assert caught.value.hint == "docker unpause hive-postgres"
+
+
+# -- stopping, logs ------------------------------------------------------------------------------
+
+
+def test_stop_container_running(up, manager, docker):
+    """The server gets its whole grace period."""
+    assert manager.stop_container() is True
+    argv = docker.calls_of("docker stop")[0].argv
+    assert argv == ["docker", "stop", "-t", "60", "hive-postgres"]
+    assert docker.calls_of("docker stop")[0].timeout > 60
+
+
+@pytest.mark.parametrize("state", ["exited", "created", None])
+def test_stop_container_not_running(workspace, manager, docker, state):
+    """Stopping twice is no error."""
+    if state:
+        docker.containers.append(make_container(workspace=workspace, Status=state))
+    assert manager.stop_container() is False
+    assert "docker stop" not in docker.commands
+
+
+def test_stop_container_killed(up, manager, docker):
+    """A server that had to be killed is said to be; it is no clean stop."""
+
+    def kill(call):
+        docker.containers[0]["State"].update(Status="exited", ExitCode=137)
+        return ""
+
+    docker.answers["docker stop"] = kill
+    with pytest.raises(ContainerStartupError, match="was killed"):
+        manager.stop_container()
+
+
+def test_stop_container_first_start_for_ever(monkeypatch, up, manager, docker):
+    """A first start that does not end within the grace period is stopped all the same."""
+    monkeypatch.setattr(pg, "STOP_GRACE_S", 0)
+    docker.containers[0]["State"]["Health"]["Status"] = "starting"
+    assert manager.stop_container() is True
+    assert "docker exec" not in docker.commands
+
+
+def test_stop_container_first_start(up, manager, docker, capsys):
+    """A first start ignores the signal, so it is awaited before the stop."""
+    docker.containers[0]["State"]["Health"]["Status"] = "starting"
+    docker.answers["docker exec"] = [WAITING, "16.14|0.8.5|0.8.5\n"]
+    assert manager.stop_container() is True
+    assert docker.commands.count("docker exec") == 2
+    assert docker.commands.index("docker stop") > docker.commands.index("docker exec")
+    assert "first start" in capsys.readouterr().err
+
+
+def test_restart_container_running(up, manager, docker):
+    """Stop, then up, then the login."""
+    manager.restart_container()
+    commands = docker.commands
+    assert commands.index("docker stop") < commands.index("docker compose up")
+    assert commands[-1] == "docker exec"
+
+
+def test_restart_postgres_service(up, manager, docker):
+    """The compose manager restarts without waiting."""
+    manager.compose.restart_postgres_service()
+    assert docker.commands[-1] == "docker compose up"
+
+
+def test_get_container_logs(up, manager, docker):
+    """The last lines, as many as asked for."""
+    assert manager.get_container_logs(tail=7) == "last words\n"
+    assert docker.calls_of("docker logs")[0].argv[2:4] == ["--tail", "7"]
+
+
+def test_check_service_health(up, workspace, manager, docker):
+    """The engine's own health; without a container that is not set up."""
+    assert manager.compose.check_service_health() is Health.HEALTHY
+    docker.containers.clear()
+    with pytest.raises(NotSetUpError, match="no container"):
+        manager.compose.check_service_health()
+
+
+# -- check ---------------------------------------------------------------------------------------
+
+
+def outcomes(manager):
+    """Return the outcome of each point, its first letter, and the exit code."""
+    result = manager.validate_postgres_integration()
+    letters = "".join(point.outcome.value[0] for point in result.points)
+    return letters, int(result.exit_code), result
+
+
+@pytest.mark.parametrize(
+    ("change", "exec_answer", "letters", "exit_code"),
+    [
+        pytest.param({}, "16.14|0.8.5|0.8.5\n", "pppppp", 0, id="well"),
+        pytest.param({}, "16.2|0.6.2|0.6.2\n", "ppppwp", 0, id="old pgvector"),
+        pytest.param({}, "16.2||\n", "ppppfp", 1, id="no pgvector"),
+        pytest.param({"health": "unhealthy"}, "16.14|0.8.5|0.8.5\n", "pfpppp", 5, id="unhealthy"),
+        pytest.param({"Status": "exited"}, (1, "is not running"), "pfssss", 3, id="stopped"),
+        pytest.param({"Status": "restarting"}, (1, "is restarting"), "pfssss", 5, id="restarting"),
+        pytest.param({}, WAITING, "ppfsss", 5, id="no connections"),
+        pytest.param(
+            {}, (82, "password authentication failed"), "pppfss", 6, id="credentials refused"
+        ),
+        pytest.param({"port": 1}, "16.14|0.8.5|0.8.5\n", "pppppf", 5, id="other port"),
+    ],
+)
+def test_validate_postgres_integration_points(
+    workspace, manager, docker, change, exec_answer, letters, exit_code
+):
+    """Each point has its finding; those behind one that bars the way are skipped."""
+    docker.containers.append(make_container(workspace=workspace, **change))
+    docker.answers["docker exec"] = exec_answer
+    assert outcomes(manager)[:2] == (letters, exit_code)
+
+
+def test_validate_postgres_integration_no_daemon(workspace, manager, docker):
+    """Without a daemon the first point fails with exit 4."""
+    gone = (1, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.")
+    docker.answers["docker inspect --type container"] = docker.answers["docker exec"] = gone
+    assert outcomes(manager)[:2] == ("fsssss", 4)
+
+
+def test_validate_postgres_integration_name_of_other(workspace, manager, docker, other):
+    """A container of another workspace fails the second point."""
+    docker.containers.append(make_container(workspace=other, project="theirs"))
+    letters, code, result = outcomes(manager)
+    assert (letters, code) == ("pfssss", 1)
+    assert str(other) in result.points[1].finding
+
+
+@pytest.mark.parametrize(
+    ("refusal", "letter", "words"),
+    [
+        pytest.param(None, "p", "answers as PostgreSQL", id="no psycopg"),
+        pytest.param("", "p", "and psycopg logs in", id="psycopg logs in"),
+        pytest.param("FATAL: no", "f", "FATAL: no", id="psycopg does not"),
+    ],
+)
+def test_validate_postgres_integration_psycopg(monkeypatch, up, manager, refusal, letter, words):
+    """With psycopg importable it logs in through the published port."""
+    monkeypatch.setattr(pg, "login_with_psycopg", lambda url: refusal)
+    letters, _, result = outcomes(manager)
+    assert letters == "ppppp" + letter
+    assert words in result.points[5].finding
+
+
+# -- init ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def init(tmp_path, manager_of):
+    """Return a function that sets a new directory up, not asking anybody."""
+
+    def run(directory=None, **options):
+        manager = manager_of(directory or tmp_path / "new")
+        assert manager.setup_postgres_container(False, **options) is True
+        return directory or tmp_path / "new"
+
+    return run
+
+
+def test_setup_new(tmp_path, init, docker, capsys):
+    """From nothing: Docker, files, data, start, login with the extension created; in that order."""
+    new = init()
+    assert docker.commands == [
+        "docker compose version",
+        "docker ps",
+        "git -C",
+        "docker image",
+        "docker compose up",
+        "docker exec",
+    ]
+    assert "create extension if not exists vector" in docker.calls[-1].argv[-1]
+    assert sorted(os.listdir(new)) == [".env", "data", "docker-compose.yml"]
+    assert stat.S_IMODE((new / ".env").stat().st_mode) == 0o600
+    assert stat.S_IMODE((new / "data" / "postgres").stat().st_mode) == 0o700
+    assert (new / "data" / "postgres").stat().st_uid == pg.get_postgres_uid_gid()[0]
+    values = env_of(new)
+    assert list(values) == list(pg.read_settings(values).env)
+    assert values["POSTGRES_PASSWORD"] not in capsys.readouterr().err
+
+
+def test_setup_twice(init, docker):
+    """The second time nothing is written."""
+    new = init()
+    before = snapshot(new)
+    init(new)
+    assert snapshot(new) == before
+
+
+def test_setup_no_start(init, docker):
+    """Without a start the files and the data directory are there, and no container."""
+    new = init(start=False)
+    assert (new / "data" / "postgres").is_dir()
+    assert docker.containers == []
+    assert "docker exec" not in docker.commands
+
+
+def test_setup_default_taken(init, docker, network, other):
+    """Where name and port are another workspace's, this one gets its own."""
+    docker.containers.append(make_container(workspace=other, project="theirs"))
+    new = init()
+    values = env_of(new)
+    assert values["HIVE_POSTGRES_CONTAINER"] == f"hive-postgres-{values['COMPOSE_PROJECT_NAME']}"
+    assert values["HIVE_POSTGRES_PORT"] == "5533"
+    assert pg.parse_database_url(values["HIVE_DATABASE_URL"]).port == 5533
+
+
+def test_setup_port_listened(init, network, capsys):
+    """A port that a process listens on is passed over, and that is said."""
+    network.taken.update({5532, 5533})
+    assert env_of(init())["HIVE_POSTGRES_PORT"] == "5534"
+    assert "port 5532 is taken; it will be 5534" in capsys.readouterr().err
+
+
+def test_setup_copied_workspace(init, docker, other, workspace):
+    """A copied .env gets a project and a name of its own; its password is kept."""
+    docker.containers.append(make_container(workspace=other))
+    (workspace / "data" / "postgres").rmdir()
+    init(workspace)
+    values = env_of(workspace)
+    assert values["COMPOSE_PROJECT_NAME"] == pg.choose_project_name(str(workspace))
+    assert values["HIVE_POSTGRES_CONTAINER"] != "hive-postgres"
+    assert values["POSTGRES_PASSWORD"] == "s3cret"
+    assert docker.containers[0]["Name"] == "/hive-postgres"
+
+
+def test_setup_name_taken_since(init, docker, other, workspace):
+    """A name that another workspace took while our container was gone is given up."""
+    docker.containers.append(make_container(workspace=other, project="theirs"))
+    init(workspace)
+    assert env_of(workspace)["HIVE_POSTGRES_CONTAINER"] == "hive-postgres-w-1a2b3c"
+
+
+def test_setup_plain_compose_was_here(init, docker, workspace):
+    """A container that plain Compose made here keeps its project and is no conflict."""
+    (workspace / ".env").write_text("POSTGRES_USER=ann\nPOSTGRES_PASSWORD=s3cret\n")
+    docker.containers.append(make_container(workspace=workspace, project="w"))
+    init(workspace)
+    values = env_of(workspace)
+    assert (values["COMPOSE_PROJECT_NAME"], values["HIVE_POSTGRES_PORT"]) == ("w", "5532")
+    assert values["HIVE_DATABASE_URL"] == "postgresql+psycopg://ann:s3cret@localhost:5532/hive"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "key", "value"),
+    [
+        ({"port": 6000}, "HIVE_POSTGRES_PORT", "6000"),
+        ({"database": "app"}, "POSTGRES_DB", "app"),
+        ({"image": "pgvector/pgvector:pg16"}, "HIVE_POSTGRES_IMAGE", "pgvector/pgvector:pg16"),
+        ({"bind": "0.0.0.0"}, "HIVE_POSTGRES_BIND", "0.0.0.0"),
+    ],
+)
+def test_setup_wish(init, wanted, key, value):
+    """What a person asks for is in .env, and the URL agrees."""
+    new = init(wanted=pg.Wishes(**wanted), start=False)
+    assert env_of(new)[key] == value
+    assert pg.CredentialService(str(new)).read_settings().env[key] == value
+
+
+@pytest.mark.parametrize(
+    "env", ["", "POSTGRES_PASSWORD=s3cret\n", "POSTGRES_USER=ann\n"], ids=["none", "user", "pass"]
+)
+def test_setup_data_without_credentials(init, docker, workspace, env):
+    """Data without their credentials are an error: no others would open them."""
+    (workspace / "data" / "postgres" / "pgdata").mkdir()
+    (workspace / ".env").write_text(env)
+    with pytest.raises(WorkspaceError, match="holds data"):
+        init(workspace)
+    assert (workspace / ".env").read_text() == env
+    assert "docker compose up" not in docker.commands
+
+
+def test_setup_data_closed(monkeypatch, init, workspace):
+    """Data that cannot be looked at may be a cluster."""
+    (workspace / ".env").unlink()
+
+    def refuse(path):
+        raise PermissionError(13, "denied", path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", refuse)
+        with pytest.raises(WorkspaceError, match="holds data"):
+            init(workspace)
+
+
+def test_setup_bad_url(init, docker, workspace):
+    """A URL that readers take differently stops it before anything is written."""
+    (workspace / ".env").write_text("HIVE_DATABASE_URL='postgresql://u:p#w@localhost:1/d'\n")
+    before = snapshot(workspace)
+    with pytest.raises(EnvFileError, match="its password"):
+        init(workspace)
+    assert snapshot(workspace) == before
+
+
+def resolve_to(docker, name, workspace, **changes):
+    """Have Compose resolve the file to a recorded service with some fields changed."""
+    config = json.loads(recorded("compose_config_2.26.1.json")[name]["output"])
+    service = config["services"]["postgres"]
+    service["user"] = ":".join(map(str, pg.get_postgres_uid_gid()))
+    service["environment"] = {"POSTGRES_USER": "bob", "POSTGRES_PASSWORD": "b0b"}
+    service["ports"][0]["published"] = "6001"
+    service["volumes"][0]["source"] = f"{workspace}/data/postgres"
+    service.update(changes)
+    docker.answers["docker compose config"] = json.dumps(config)
+
+
+def test_setup_existing_compose_file(init, docker, workspace):
+    """The original compose file is the foundation, and not edited; .env takes what it fixes."""
+    (workspace / ".env").unlink()
+    original = (DATA / "original-docker-compose.yml").read_text()
+    (workspace / "docker-compose.yml").write_text(original)
+    resolve_to(docker, "original", workspace, container_name="fixed")
+    init(workspace)
+    values = env_of(workspace)
+    assert values["HIVE_DATABASE_URL"] == "postgresql+psycopg://bob:b0b@localhost:6001/bob"
+    assert values["HIVE_POSTGRES_CONTAINER"] == "fixed"
+    assert (workspace / "docker-compose.yml").read_text() == original
+
+
+def test_setup_existing_name_of_other(init, docker, workspace, other):
+    """A name that the compose file fixes and another workspace has is refused, nothing written."""
+    docker.containers.append(make_container("fixed", other, "theirs", port=1))
+    resolve_to(
+        docker, "original", workspace, container_name="fixed", environment={"POSTGRES_DB": "hive"}
+    )
+    before = snapshot(workspace)
+    with pytest.raises(ContainerConflictError, match="fixed has the"):
+        init(workspace)
+    assert snapshot(workspace) == before
+
+
+def test_setup_template_url(init, docker, workspace):
+    """A template's URL is no objection to the compose file's own credentials."""
+    url = "postgresql+psycopg://user:pass@localhost:5532/hive"
+    (workspace / ".env").write_text(f"HIVE_DATABASE_URL={url}\n")
+    resolve_to(docker, "generated", workspace)
+    init(workspace)
+    assert env_of(workspace)["POSTGRES_USER"] == "bob"
+
+
+@pytest.mark.parametrize(("answer", "done"), [(True, True), (False, False)], ids=["yes", "no"])
+def test_setup_asks(monkeypatch, tmp_path, manager_of, docker, answer, done):
+    """At a terminal a person is asked once, before anything happens."""
+    manager, questions = manager_of(tmp_path), []
+    monkeypatch.setattr(pg, "is_interactive", lambda: True)
+    manager.console.confirm = lambda question: questions.append(question) or answer
+    assert manager.setup_postgres_container() is done
+    assert questions == [f"Set up PostgreSQL in Docker for {tmp_path}?"]
+    assert bool(docker.calls) is done
+
+
+def test_setup_without_terminal(monkeypatch, tmp_path, manager_of):
+    """Without a terminal nobody is asked."""
+    monkeypatch.setattr(pg, "is_interactive", lambda: False)
+    assert manager_of(tmp_path).setup_postgres_container() is True
+
+
+def test_setup_failed_start(init, docker):
+    """What went wrong in the start leaves the files, so that it can be tried again."""
+    docker.answers["docker exec"] = [(82, "password authentication failed"), "16.14|0.8.5|0.8.5\n"]
+    with pytest.raises(CredentialsRefusedError):
+        init()
+
+
+# -- git -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ignored", "before", "after"),
+    [
+        pytest.param((1, ""), None, "/.env\n/.env.*.tmp\n/data/\n", id="no file"),
+        pytest.param((1, ""), "x", "x\n/.env\n/.env.*.tmp\n/data/\n", id="no final newline"),
+        pytest.param(".env\ndata/\n", "a\n", "a\n/.env.*.tmp\n", id="some"),
+        pytest.param(".env\n.env.hive-pg.tmp\ndata/\n", "a\n", "a\n", id="all"),
+        pytest.param((128, "fatal"), None, None, id="no work tree"),
+        pytest.param(FileNotFoundError(2, "No such file", "git"), None, None, id="no git"),
+    ],
+)
+def test_ignore_in_git(workspace, init, docker, ignored, before, after):
+    """In a work tree .env, its temporary file and the data are ignored; lines are only added."""
+    path = workspace / ".gitignore"
+    if before is not None:
+        path.write_text(before)
+        path.chmod(0o664)
+    at = f"git -C {workspace}"
+    docker.answers.update({f"{at} check-ignore": ignored, f"{at} ls-files": ""})
+    init(workspace)
+    assert (path.read_text() if path.exists() else None) == after
+    if before is not None:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o664
+
+
+def test_ignore_in_git_committed(workspace, init, docker, capsys):
+    """An .env that git has already is warned of."""
+    at = f"git -C {workspace}"
+    docker.answers.update({f"{at} check-ignore": (1, ""), f"{at} ls-files": ".env\n"})
+    init(workspace)
+    assert "warning: git has .env: git rm --cached .env" in capsys.readouterr().err
