@@ -329,7 +329,7 @@ class CommandResult(Record):
 class ContainerInfo(Record):
     """What `docker inspect` says of a container.
 
-    `mounts` are (directory on the host or '' for a volume, target) pairs, `ports` the (host
+    `mounts` are (directory on the host or name of a volume, target) pairs, `ports` the (host
     address, host port) pairs that lead to PostgreSQL's; `started_at` is in seconds since the epoch.
     """
 
@@ -351,6 +351,11 @@ class ContainerInfo(Record):
     def running(self) -> bool:
         """Whether it runs now; a restarting container does not."""
         return self.state is ContainerState.RUNNING
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where its cluster is, as `locate_cluster` says."""
+        return locate_cluster(self.mounts, self.environment.get("PGDATA", DEFAULT_PGDATA))
 
     @property
     def restarting(self) -> bool:
@@ -375,8 +380,8 @@ class ContainerInfo(Record):
 class ComposeService(Record):
     """The PostgreSQL service of a compose file, as Compose resolves it.
 
-    `user` is Compose's `UID[:GID]`, '' for the image's own; `data_dir` the directory on the host
-    that holds the cluster, '' for a named volume; `environment` has what it sets of POSTGRES_*.
+    `user` is Compose's `UID[:GID]`, '' for the image's own; `cluster` the place of PGDATA on the
+    host: below a directory, or below a volume's name; `environment` has what it sets.
     """
 
     service: str
@@ -386,6 +391,7 @@ class ComposeService(Record):
     bind: str
     host_port: int
     data_dir: str
+    cluster: str
     environment: Mapping[str, str]
     builds: bool = False
 
@@ -693,7 +699,7 @@ _URL_SHAPE = (
 )
 _USERINFO = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%(?!00)[0-9A-Fa-f]{2})+"
 _QUERY_PAIR = (
-    r"(?!(?:user|password|passfile|host|hostaddr|port|dbname|service)=)"
+    r"(?!(?:user|[a-z]*password|passfile|host|hostaddr|port|dbname|service)=)"
     r"[a-z_]+=(?:[A-Za-z0-9_.,/:-]|%(?!00)[0-9A-Fa-f]{2})*"
 )
 DATABASE_NAME = r"[A-Za-z0-9_.-]{1,63}"
@@ -881,6 +887,16 @@ def choose_project_name(workspace: str) -> str:
     return f"{stem or 'hive'}-{hashlib.sha256(os.fsencode(workspace)).hexdigest()[:6]}"
 
 
+def choose_compose_name(workspace: str) -> str:
+    """Return the project name that Compose takes where nobody chose one.
+
+    >>> choose_compose_name("/home/ann/My App")
+    'myapp'
+    """
+    name = re.sub("[^a-z0-9_-]", "", os.path.basename(workspace).lower())
+    return name.lstrip("_-") or "hive"
+
+
 def choose_names(
     values: Mapping[str, str],
     project: str,
@@ -1006,6 +1022,7 @@ def default_service(settings: Settings, workspace: str) -> ComposeService:
         bind=settings.bind or DEFAULT_BIND,
         host_port=settings.url.port,
         data_dir=os.path.join(workspace, DATA_DIR),
+        cluster=os.path.join(workspace, DATA_DIR, "pgdata"),
         environment=url_env(settings.url),
     )
 
@@ -1027,10 +1044,12 @@ def parse_compose_config(text: str) -> ComposeService:
         for port in service.get("ports") or []
         if port.get("target") == CONTAINER_PORT and str(port.get("published") or "").isdigit()
     ]
+    names = {key: (v or {}).get("name", key) for key, v in (config.get("volumes") or {}).items()}
     mounts = [
-        (mount.get("source", "") if mount["type"] == "bind" else "", mount["target"])
+        (names.get(mount.get("source"), mount.get("source") or ""), mount["target"])
         for mount in service.get("volumes") or []
     ]
+    data_dir, cluster = locate_cluster(mounts, environment.get("PGDATA", DEFAULT_PGDATA))
     return ComposeService(
         service=name,
         container=service.get("container_name") or f"{config.get('name')}-{name}-1",
@@ -1038,7 +1057,8 @@ def parse_compose_config(text: str) -> ComposeService:
         user=service.get("user") or "",
         bind=require_published(published, name)[0],
         host_port=published[0][1],
-        data_dir=choose_data_dir(mounts, environment.get("PGDATA", DEFAULT_PGDATA)),
+        data_dir=data_dir,
+        cluster=cluster,
         environment=environment,
         builds="build" in service,
     )
@@ -1051,6 +1071,7 @@ def service_of_container(info: ContainerInfo) -> ComposeService:
     """
     name = info.labels.get("com.docker.compose.service", SERVICE)
     bind, host_port = require_published(info.ports, name)
+    data_dir, cluster = info.place
     return ComposeService(
         service=name,
         container=info.name,
@@ -1058,7 +1079,8 @@ def service_of_container(info: ContainerInfo) -> ComposeService:
         user=info.user,
         bind=bind,
         host_port=host_port,
-        data_dir=choose_data_dir(info.mounts, info.environment.get("PGDATA", DEFAULT_PGDATA)),
+        data_dir=data_dir,
+        cluster=cluster,
         environment=info.environment,
     )
 
@@ -1096,14 +1118,17 @@ def choose_service(services: Mapping[str, Mapping[str, object]]) -> str:
     )
 
 
-def choose_data_dir(mounts: Iterable[tuple[str, str]], pgdata: str) -> str:
-    """Return the host side of the mount that holds PGDATA, '' where there is none.
+def locate_cluster(mounts: Iterable[tuple[str, str]], pgdata: str) -> tuple[str, str]:
+    """Return the host directory that is mounted for PGDATA, '' for a volume, and PGDATA's place.
 
-    >>> choose_data_dir([("/w", "/app"), ("/w/data", "/var/lib")], "/var/lib/postgresql/data")
-    '/w/data'
+    >>> locate_cluster([("/w", "/app"), ("/w/data", "/var/lib")], "/var/lib/postgresql/data")
+    ('/w/data', '/w/data/postgresql/data')
+    >>> locate_cluster([("app_pg", "/var/lib/postgresql/data")], "/var/lib/postgresql/data")
+    ('', 'app_pg')
     """
     holding = [(s, t) for s, t in mounts if f"{pgdata}/".startswith(t.rstrip("/") + "/")]
-    return max(holding, key=lambda mount: len(mount[1]))[0] if holding else ""
+    source, target = max(holding, key=lambda mount: len(mount[1]), default=("", pgdata))
+    return source if os.path.isabs(source) else "", source + pgdata[len(target.rstrip("/")) :]
 
 
 def adopt_service(
@@ -1119,7 +1144,9 @@ def adopt_service(
     url = settings.url.replace(
         user=user,
         password=environment.get(PASSWORD_KEY, settings.url.password),
-        database=environment.get(DB_KEY, user),
+        database=environment.get(
+            DB_KEY, user if USER_KEY in environment else settings.url.database
+        ),
     )
     for option, wish, fixed in (
         ("--port", wanted.port, service.host_port),
@@ -1218,6 +1245,11 @@ DOCKER_DIAGNOSES = (
         "no space left on device",
         "Docker's disk is full",
         "free space (docker system df), then try again"),
+    Diagnosis(
+        "could not find an available, non-overlapping IPv4 address pool|"
+        "all predefined address pools have been fully subnetted",
+        "Docker has no addresses left for another network",
+        "docker network prune removes the networks that nobody uses"),
     Diagnosis(
         "Mounts denied|is not shared from the host",
         "Docker Desktop may not read this directory",
@@ -1392,7 +1424,7 @@ def _read_container(item: dict[str, Any]) -> ContainerInfo:
         environment=dict(entry.partition("=")[::2] for entry in config.get("Env") or []),
         labels=config.get("Labels") or {},
         mounts=[
-            (mount["Source"] if mount["Type"] == "bind" else "", mount["Destination"])
+            (mount.get("Name") or mount.get("Source") or "", mount["Destination"])
             for mount in item.get("Mounts") or []
         ],
         ports=[(b["HostIp"] or "0.0.0.0", int(b["HostPort"])) for b in bindings if b["HostPort"]],
@@ -1485,9 +1517,10 @@ def judge_container(info: ContainerInfo | None, name: str) -> CheckPoint:
         finding, code = f"{name} keeps restarting", ExitCode.UNHEALTHY
         return CheckPoint("container", Outcome.FAILED, finding, "hive-pg logs", code)
     if info is None or not info.running:
-        finding = f"{name} is {info.state.value if info else 'missing'}"
-        code = ExitCode.NOT_RUNNING
-        return CheckPoint("container", Outcome.FAILED, finding, "hive-pg start", code)
+        state = info.state if info else ContainerState.MISSING
+        remedy = f"docker unpause {name}" if state is ContainerState.PAUSED else "hive-pg start"
+        finding, code = f"{name} is {state.value}", ExitCode.NOT_RUNNING
+        return CheckPoint("container", Outcome.FAILED, finding, remedy, code)
     if info.health is Health.UNHEALTHY:
         finding, code = f"{name} runs, but its health check fails", ExitCode.UNHEALTHY
         return CheckPoint("container", Outcome.FAILED, finding, "hive-pg logs", code)
@@ -1517,6 +1550,15 @@ def judge_pgvector(probe: Probe, image: str) -> CheckPoint:
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall("[0-9]+", text))
+
+
+def is_local(host: str) -> bool:
+    """Whether a host of a URL is this machine, whatever name servers say.
+
+    >>> is_local("localhost"), is_local("127.0.0.2"), is_local("db.example.org")
+    (True, True, False)
+    """
+    return host in ("localhost", "::1") or bool(re.fullmatch(r"127(?:\.[0-9]{1,3}){3}", host))
 
 
 def judge_port(info: ContainerInfo, url: DatabaseURL) -> str:
@@ -1815,7 +1857,12 @@ class Runner:
 
         Raises: OSError where it cannot be started.
         """
+        import signal
+
         self.console.trace(argv)
+        for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, and CMD would inherit that
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_DFL)
         os.execvpe(argv[0], list(argv), env)
 
 
@@ -1904,14 +1951,38 @@ def is_owned_by(data_dir: str, uid: int) -> bool:
     return os.name != "posix" or owners <= {uid}
 
 
-class WorkspaceLock:
-    """One hive-pg at a time changes a workspace.
+def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
+    """Whether a container has a service's cluster, or a directory of its data, mounted."""
+
+    def canonical(place: str) -> str:
+        return os.path.join(os.path.realpath(place), "") if os.path.isabs(place) else place
+
+    if service.cluster and canonical(info.place[1]) == canonical(service.cluster):
+        return True
+    mounted = [canonical(source) for source, _ in info.mounts if os.path.isabs(source)]
+    data_dir = canonical(service.data_dir)
+    return bool(data_dir) and any(source.startswith(data_dir) for source in mounted)
+
+
+def is_gone(directory: str) -> bool:
+    """Whether there is no such directory; one that we may not see is there."""
+    try:
+        os.stat(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+class DirectoryLock:
+    """One hive-pg at a time changes what a directory stands for.
 
     The lock is on the directory itself: it leaves no file and dies with its process.
     """
 
-    def __init__(self, workspace: str, console: Console, timeout: float) -> None:
-        self.workspace = workspace
+    def __init__(self, directory: str, console: Console, timeout: float) -> None:
+        self.directory = directory
         self.console = console
         self.timeout = timeout
         self.descriptor: int | None = None
@@ -1922,9 +1993,9 @@ class WorkspaceLock:
         except ImportError:  # Windows has no locks on directories
             return
         try:
-            self.descriptor = os.open(self.workspace, os.O_RDONLY)
+            self.descriptor = os.open(self.directory, os.O_RDONLY)
         except OSError as error:
-            raise WorkspaceError(f"cannot open {self.workspace}: {error.strerror}") from None
+            raise WorkspaceError(f"cannot open {self.directory}: {error.strerror}") from None
         deadline = time.monotonic() + self.timeout
         waiting = False
         while True:
@@ -1935,14 +2006,14 @@ class WorkspaceLock:
                 if time.monotonic() > deadline:
                     os.close(self.descriptor)
                     raise WorkspaceError(
-                        f"another hive-pg has held {self.workspace} for {self.timeout:.0f} s",
+                        f"another hive-pg has held {self.directory} for {self.timeout:.0f} s",
                         hint="see what it does: ps -ef | grep hive",
                     ) from None
             except OSError as error:  # some network file systems have no locks
-                self.console.warn(f"cannot lock {self.workspace}: {error.strerror}")
+                self.console.warn(f"cannot lock {self.directory}: {error.strerror}")
                 return
             if not waiting:
-                self.console.note("waiting for another hive-pg in this directory")
+                self.console.note("waiting for another hive-pg")
             waiting = True
             time.sleep(0.05)
 
@@ -1985,10 +2056,11 @@ def is_port_free(bind: str, port: int) -> bool:
     return True
 
 
-def ask_published_port(url: DatabaseURL) -> str:
+def ask_published_port(url: DatabaseURL, bind: str = "") -> str:
     """Ask whether PostgreSQL answers where the URL leads; return '' or what happened instead.
 
-    Sends SSLRequest, which a server answers with S or N before any login.
+    Sends SSLRequest, which a server answers with S or N before any login. On this machine the
+    port that our container holds is ours; elsewhere only a login could tell whose it is.
     Source: https://www.postgresql.org/docs/16/protocol-flow.html (SSL Session Encryption).
     """
     import socket
@@ -1997,9 +2069,14 @@ def ask_published_port(url: DatabaseURL) -> str:
         with socket.create_connection((url.host, url.port), timeout=10) as connection:
             connection.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
             answer = connection.recv(1)
-    except OSError as error:
-        return error.strerror or str(error)
-    return "" if answer in (b"S", b"N") else "what answers is not PostgreSQL"
+    except (OSError, UnicodeError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    if answer not in (b"S", b"N"):
+        return "what answers is not PostgreSQL"
+    if is_local(url.host) or url.host == bind:
+        return ""
+    refusal = login_with_psycopg(url)
+    return "it is another machine; install psycopg to log in there" if refusal is None else refusal
 
 
 def login_with_psycopg(url: DatabaseURL) -> str | None:
@@ -2010,7 +2087,7 @@ def login_with_psycopg(url: DatabaseURL) -> str | None:
         return None
     try:
         psycopg.connect(build_database_url(url.replace(driver="")), connect_timeout=10).close()
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
         return last_line(str(error)) or type(error).__name__
     return ""
 
@@ -2118,6 +2195,16 @@ class Docker:
         timeout = STOP_GRACE_S + QUESTION_TIMEOUT_S
         _expect(self.run(argv, timeout=timeout), "cannot stop the container")
 
+    def remove(self, container: str) -> None:
+        """Remove a container that does not run."""
+        _expect(self.run(["docker", "rm", container]), f"cannot remove {container}")
+
+    def has_volumes(self, project: str) -> bool:
+        """Whether there are volumes of a Compose project."""
+        label = f"label=com.docker.compose.project={project}"
+        result = self.run(["docker", "volume", "ls", "--quiet", "--filter", label])
+        return bool(_expect(result, "cannot list the volumes").stdout.strip())
+
     def logs(self, container: str, tail: int, *, since: float = 0) -> str:
         """Return a container's last lines, stdout before stderr; `since` in epoch seconds."""
         argv = ["docker", "logs", "--tail", str(tail), "--since", str(int(since)), container]
@@ -2205,6 +2292,11 @@ class CredentialService:
         items = parse_env(self._read_text()[0], os.environ)
         return env_values(items, required=(*CREDENTIAL_KEYS, *NAME_KEYS))
 
+    def unread_keys(self) -> list[str]:
+        """Return the keys of `.env` that have no value which all readers agree on."""
+        items = parse_env(self._read_text()[0], os.environ)
+        return sorted({item.key for item in items} - env_values(items).keys())
+
     def read_settings(self) -> Settings:
         """Return what the `.env` of a workspace that is set up says.
 
@@ -2260,6 +2352,10 @@ class DockerComposeManager:
 
         Raises: ContainerConflictError, and whatever Docker refuses.
         """
+        self.bring_up(*self._prepare())
+
+    def _prepare(self) -> tuple[Settings, ComposeService, list[ContainerInfo]]:
+        """Find out all that could stand in the way of a start, before anything changes."""
         settings = self.credentials.read_settings()
         containers = self.survey()
         for info in containers:
@@ -2267,7 +2363,7 @@ class DockerComposeManager:
                 raise self._conflict(info, f"has the Compose project {settings.project}")
         service = self.resolve_service(settings)
         self.refuse_conflicts(service, containers)
-        self.bring_up(settings, service, containers)
+        return settings, service, containers
 
     def stop_postgres_service(self) -> bool:
         """Stop the container gracefully; return whether it ran.
@@ -2301,8 +2397,12 @@ class DockerComposeManager:
 
     def restart_postgres_service(self) -> None:
         """Stop the container, and bring it up as the compose file and `.env` say now."""
-        self.stop_postgres_service()
-        self.start_postgres_service()
+        settings, service, containers = self._prepare()
+        try:
+            self.stop_postgres_service()
+        except ContainerStartupError as error:  # it had to be killed, and is to run again
+            self.console.warn(str(error))
+        self.bring_up(settings, service, containers)
 
     def get_service_logs(self, tail: int = 50) -> str:
         """Return the container's last lines, stdout before stderr."""
@@ -2333,10 +2433,10 @@ class DockerComposeManager:
             info = self._own(self.docker.finish_inspect(inspect))
             if info is None or not info.running:
                 return Look(info, Probe(Readiness.UNKNOWN))
-            objection = judge_port(info, url) or ask_published_port(url)
+            objection = judge_port(info, url) or ask_published_port(url, settings.bind)
             found = self.docker.finish_probe(process, url, wait=0)
             if objection and not found.error:  # it may have become ready in between
-                objection = judge_port(info, url) or ask_published_port(url)
+                objection = judge_port(info, url) or ask_published_port(url, settings.bind)
             return Look(info, found, objection)
 
     def require_container(self) -> ContainerInfo:
@@ -2366,7 +2466,7 @@ class DockerComposeManager:
 
     def owns(self, info: ContainerInfo) -> bool:
         """Whether Compose made a container here, or where this workspace was before it moved."""
-        if os.path.isdir(info.working_dir):
+        if not is_gone(info.working_dir):
             return os.path.realpath(info.working_dir) == self.workspace
         return bool(info.project) and info.project == self.credentials.read_values().get(
             PROJECT_KEY
@@ -2374,6 +2474,9 @@ class DockerComposeManager:
 
     def find_compose_file(self) -> str | None:
         """Return the compose file that Compose itself would take, None where there is none."""
+        named = self.credentials.read_values().get("COMPOSE_FILE")
+        if named:
+            return os.path.join(self.workspace, named.split(os.pathsep)[0])
         paths = (os.path.join(self.workspace, name) for name in COMPOSE_FILES)
         return next((path for path in paths if os.path.lexists(path)), None)
 
@@ -2423,14 +2526,24 @@ class DockerComposeManager:
     def bring_up(
         self, settings: Settings, service: ComposeService, containers: Iterable[ContainerInfo]
     ) -> None:
-        """Make the container run as the compose file and `.env` say; does not wait for it."""
-        self.make_data_directory(service)
+        """Make the container run as the compose file and `.env` say; does not wait for it.
+
+        Raises: WorkspaceError where the data directory is missing: Docker would make it as root,
+        and an empty one in place of data that is elsewhere now would look like a loss.
+        """
+        if service.data_dir and not os.path.isdir(service.data_dir):
+            raise WorkspaceError(
+                f"{service.data_dir} is missing",
+                hint="put the data back, or mount it; hive-pg init makes an empty database",
+            )
         if not service.builds and not self.docker.has_image(service.image):
             self.console.note(f"pulling {service.image}")
             self.docker.pull(service.image)
         user = split_user(service.user)
         mend = bool(user and service.data_dir and not is_owned_by(service.data_dir, user[0]))
         for info in containers:
+            if self._is_leftover(info, service):
+                self.docker.remove(info.name)
             if info.name == service.container and (mend or info.restarting):
                 self.docker.stop(info.name)  # or it would start by itself in between
         if mend and user:
@@ -2439,10 +2552,7 @@ class DockerComposeManager:
         self._compose(settings, "up", "--detach", service.service, timeout=timeout)
 
     def make_data_directory(self, service: ComposeService) -> None:
-        """Make the data directory, private to the user that the server runs as.
-
-        Docker would make it as root, and the server could then not write to it.
-        """
+        """Make the data directory, private to the user that the server runs as."""
         if service.data_dir and not os.path.isdir(service.data_dir):
             make_directory(service.data_dir, split_user(service.user), 0o700)
 
@@ -2463,18 +2573,19 @@ class DockerComposeManager:
         own = next((info for info in containers if info.name == service.container), None)
         if own is not None and not self.owns(own):
             raise self._conflict(own, "has the name that this workspace needs")
-        others = [info for info in containers if info is not own]
-        data_dir = os.path.join(os.path.realpath(service.data_dir or os.devnull), "")
+        if own is not None and own.state is ContainerState.PAUSED:
+            raise build_startup_error(own, own.name, "")
+        others = [i for i in containers if i is not own and not self._is_leftover(i, service)]
         for info in others:
-            mounted = (os.path.join(os.path.realpath(path), "") for path, _ in info.mounts if path)
-            if any(path.startswith(data_dir) for path in mounted):
+            if shares_cluster(info, service):
                 raise ContainerConflictError(
-                    f"container {info.name} ({info.state.value}) has {service.data_dir} mounted,"
-                    " and two servers on one data directory destroy it",
+                    f"container {info.name} ({info.state.value}) has the data mounted that is in"
+                    f" {service.cluster}, and two servers on one data directory destroy it",
                     hint=f"docker rm -f {info.name}, if it is not needed",
                 )
         port = service.host_port
-        if (own is not None and own.running) or is_port_free(service.bind, port):
+        held = own is not None and own.running and port in (p for _, p in own.ports)
+        if held or is_port_free(service.bind, port):
             return
         serving = [i for i in others if i.running and port in (p for _, p in i.ports)]
         owner = f"container {serving[0].name}" if serving else "a process on this machine"
@@ -2484,9 +2595,14 @@ class DockerComposeManager:
             hint="hive-pg init --port N, or stop the other one",
         )
 
+    def _is_leftover(self, info: ContainerInfo, service: ComposeService) -> bool:
+        """Whether Compose was interrupted before a new container of ours could take its place."""
+        ours = info.labels.get("com.docker.compose.service") == service.service and self.owns(info)
+        return ours and info.state is ContainerState.CREATED and info.name != service.container
+
     def _conflict(self, info: ContainerInfo, what: str) -> ContainerConflictError:
         owner = info.working_dir or "somebody else (Compose did not make it)"
-        gone = ", which is gone" if info.working_dir and not os.path.isdir(owner) else ""
+        gone = ", which is gone" if is_gone(info.working_dir) and info.working_dir else ""
         return ContainerConflictError(
             f"container {info.name} {what}, and belongs to {owner}{gone}",
             hint="hive-pg init chooses what is free, where the compose file lets it; or, if the"
@@ -2499,7 +2615,9 @@ class DockerComposeManager:
         """Run Compose in the workspace, with `.env` in place of the shell's own values."""
         ours = {*COMPOSE_SELECTORS, *CREDENTIAL_KEYS, *NAME_KEYS}
         env = {key: value for key, value in os.environ.items() if key not in ours}
-        env.update(self.credentials.read_values())
+        prefixes = ("POSTGRES_", "HIVE_", "COMPOSE_")  # the rest Compose reads in .env itself
+        values = self.credentials.read_values()
+        env.update({key: value for key, value in values.items() if key.startswith(prefixes)})
         env.update(settings.env, PWD=self.workspace)
         argv = [*self.compose_argv, *arguments]
         result = self.docker.run(argv, timeout, env=env, cwd=self.workspace)
@@ -2556,26 +2674,41 @@ class PostgreSQLManager:
         question = f"Set up PostgreSQL in Docker for {self.workspace}?"
         if interactive and is_interactive() and not self.console.confirm(question):
             return False
+        import tempfile
+
         make_directory(self.workspace, get_sudo_user())
         with self._lock(timeout):
-            containers = self.compose.survey()
-            self.console.step(f"Docker answers, and so does {' '.join(self.compose.compose_argv)}")
-            settings = self._plan_settings(containers, wanted)
-            service = default_service(settings, self.workspace)
-            if self.compose.find_compose_file():
-                service = self.compose.resolve_service(settings)
-                known = has_credentials(self.credentials.read_values())
-                settings = adopt_service(settings, service, wanted, known=known)
-            self.compose.refuse_conflicts(service, containers)
-            self._write_files(settings)
-            if not start:
-                self.compose.make_data_directory(service)
-                return True
-            began = time.time()
-            self.compose.bring_up(settings, service, containers)
-            self.console.step(f"container {settings.container} is up")
-            self._verify(settings, timeout, CREATE_EXTENSION_SQL + VERSIONS_SQL, since=began)
+            with self._lock(timeout, tempfile.gettempdir()):  # names and ports are the engine's
+                began = time.time()
+                settings = self._bring_about(wanted, start=start)
+            if start:
+                self.console.step(f"container {settings.container} is up")
+                self._verify(settings, timeout, CREATE_EXTENSION_SQL + VERSIONS_SQL, since=began)
         return True
+
+    def _bring_about(self, wanted: Wishes, *, start: bool) -> Settings:
+        """Have the files, and the container if it shall start, as they should be."""
+        compose = self.compose
+        containers = compose.survey()
+        self.console.step(f"Docker answers, and so does {' '.join(compose.compose_argv)}")
+        settings = self._plan_settings(containers, wanted)
+        service = default_service(settings, self.workspace)
+        if compose.find_compose_file():
+            known = has_credentials(self.credentials.read_values())
+            self.credentials.save({})  # a service may have it as its env_file
+            service = compose.resolve_service(settings)
+            settings = adopt_service(settings, service, wanted, known=known)
+        compose.refuse_conflicts(service, containers)
+        self._write_files(settings)
+        if service.bind != "localhost" and not is_local(service.bind):
+            self.console.warn(f"published on {service.bind}: other machines can reach it")
+        if service.data_dir and not os.path.isdir(service.data_dir):
+            if any(info.name == service.container for info in containers):
+                self.console.warn(f"{service.data_dir} was missing: this is a new, empty database")
+            compose.make_data_directory(service)
+        if start:
+            compose.bring_up(settings, service, containers)
+        return settings
 
     def _plan_settings(self, containers: Sequence[ContainerInfo], wanted: Wishes) -> Settings:
         """Decide what `.env` shall say, reusing all that it says already."""
@@ -2583,6 +2716,11 @@ class PostgreSQLManager:
         own = [info for info in containers if self.compose.owns(info)]
         others = [info for info in containers if info not in own]
         ours = choose_project_name(self.workspace)
+        if not values.get(PROJECT_KEY) and self.compose.find_compose_file():
+            usual = choose_compose_name(self.workspace)
+            theirs = {info.project for info in others}
+            if usual not in theirs and self.docker.has_volumes(usual):
+                ours = usual  # data that plain Compose has put into a volume of that project
         project, container, named = choose_names(values, ours, own, others)
         has_data = self._has_data()
         fresh = self.credentials.generate_postgres_credentials()
@@ -2592,10 +2730,20 @@ class PostgreSQLManager:
                 f"{DATA_DIR} holds data, but {ENV_FILE} has no user and password for it",
                 hint=f"put the {URL_KEY} of that data into {ENV_FILE}, or move the data away",
             )
+        if not named and not is_local(url.host) and not wanted.bind:
+            raise WorkspaceError(
+                f"{URL_KEY} leads to {url.host}, not to this machine",
+                hint=f"keep that {ENV_FILE} elsewhere, or make the host localhost",
+            )
+        if has_data and wanted.database not in (None, url.database):
+            raise WorkspaceError(
+                f"--database: the data in {DATA_DIR} was made for {url.database}",
+                hint=f"create {wanted.database} with psql, and name it in {URL_KEY}",
+            )
         url = url.replace(database=wanted.database or url.database, port=wanted.port or url.port)
         if wanted.bind:
-            usual = wanted.bind in (DEFAULT_BIND, "0.0.0.0")
-            url = url.replace(host="localhost" if usual else wanted.bind)
+            everywhere = wanted.bind in (DEFAULT_BIND, "0.0.0.0")
+            url = url.replace(host="localhost" if everywhere else wanted.bind)
         bind = wanted.bind or values.get(BIND_KEY, "")
         settled = named and (values.get(URL_KEY) or values.get(PORT_KEY))
         if not wanted.port and not settled:
@@ -2654,7 +2802,9 @@ class PostgreSQLManager:
         except OSError:
             return  # no git, so nobody commits
         if ignored.returncode not in (0, 1):
-            return  # not a work tree
+            if "not a git repository" not in ignored.stderr:
+                self.console.warn(f"{ENV_FILE} may not be ignored: {last_line(ignored.stderr)}")
+            return
         missing = [line for path, line in lines.items() if path not in ignored.stdout.split("\n")]
         if missing:
             path = os.path.join(self.workspace, ".gitignore")
@@ -2694,8 +2844,12 @@ class PostgreSQLManager:
 
     def restart_container(self, *, timeout: float = READY_TIMEOUT_S) -> None:
         """Stop the container, start it as `.env` and the compose file say now, and log in."""
-        self.stop_container()
-        self.start_container(timeout=timeout)
+        settings = self.credentials.read_settings()
+        began = time.time()
+        with self._lock(timeout):
+            self.compose.restart_postgres_service()
+            self.console.step(f"container {settings.container} is up")
+        self._verify(settings, timeout, VERSIONS_SQL, since=began)
 
     def get_container_logs(self, tail: int = 50) -> str:
         """Return the container's last lines, stdout before stderr."""
@@ -2790,7 +2944,8 @@ class PostgreSQLManager:
                 f"waiting for PostgreSQL ({probe.readiness.value}), {left:.0f} s left"
             )
             probe = self.docker.probe(settings, left, sql)
-        objection = ask_published_port(url) if objection is None else objection
+        if objection is None:
+            objection = ask_published_port(url, settings.bind)
         if objection:
             raise _published_error(url, objection)
         self.console.step(
@@ -2798,8 +2953,8 @@ class PostgreSQLManager:
             f" pgvector {probe.created_version or 'not created'} ({time.monotonic() - began:.1f} s)"
         )
 
-    def _lock(self, timeout: float = READY_TIMEOUT_S) -> WorkspaceLock:
-        return WorkspaceLock(self.workspace, self.console, timeout + COMPOSE_TIMEOUT_S)
+    def _lock(self, timeout: float = READY_TIMEOUT_S, directory: str = "") -> DirectoryLock:
+        return DirectoryLock(directory or self.workspace, self.console, timeout + COMPOSE_TIMEOUT_S)
 
 
 def _published_error(url: DatabaseURL, objection: str) -> DatabaseConnectionError:
@@ -2824,8 +2979,6 @@ def command_init(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCo
         manager.console.warn("nothing was done")
         return ExitCode.FAILED
     settings = manager.credentials.read_settings()
-    if settings.bind and not settings.bind.startswith("127."):
-        manager.console.warn(f"published on {settings.bind}: other machines can reach it")
     if not args.quiet:
         text = format_next_steps(settings, started=start)
         manager.console.result(manager.console.localize(text))
@@ -2842,7 +2995,11 @@ def command_start(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitC
 def command_run(manager: PostgreSQLManager, args: argparse.Namespace) -> NoReturn:
     """Have the database run, then become CMD."""
     manager.start_container(timeout=args.timeout)
-    values = manager.credentials.read_values()
+    values, left_out = manager.credentials.read_values(), manager.credentials.unread_keys()
+    if left_out:
+        manager.console.warn(
+            f"{ENV_FILE}: not read alike by all, so left out: {' '.join(left_out)}"
+        )
     credentials = {key: values[key] for key in CREDENTIAL_KEYS if key in values}
     try:
         manager.docker.runner.replace(args.argv, {**values, **os.environ, **credentials})
@@ -2986,7 +3143,14 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         option("--bind", type=address, metavar="ADDRESS", help=what)
         option("--no-start", action="store_true", help="only write the files")
     if command == "logs":
-        option("-n", "--tail", default="50", metavar="N", help="lines (default: 50), or all")
+        option(
+            "-n",
+            "--tail",
+            type=lines,
+            default="50",
+            metavar="N",
+            help="lines (default: 50), or all",
+        )
         option("-f", "--follow", action="store_true", help="go on until Ctrl-C")
         option("--since", metavar="TIME", help="10m, or a date and time")
         option("-t", "--timestamps", action="store_true", help="with Docker's times")
@@ -3020,6 +3184,13 @@ def port(text: str) -> int:
     return int(text)
 
 
+def lines(text: str) -> str:
+    """Read a number of lines, or `all`."""
+    if text != "all" and int(text) < 0:
+        raise ValueError
+    return text
+
+
 def address(text: str) -> str:
     """Read an IPv4 address of this machine."""
     import socket
@@ -3049,13 +3220,14 @@ def split_argv(
     ('logs', ['-v', '-f'], [])
     """
     at = argv.index("--") if "--" in argv else len(argv)
-    arguments, rest = [_PLANNED_SPELLINGS.get(a, a) for a in argv[:at]], list(argv[at + 1 :])
-    first = next((a for a in arguments if not a.startswith("-")), "")
-    if first in COMMANDS:
-        arguments.remove(first)
-        return first, arguments, rest
-    if first and is_directory(first):
-        return "run" if rest else "start", arguments, rest
+    arguments, rest = list(argv[:at]), list(argv[at + 1 :])
+    for index, argument in enumerate(arguments):
+        command = _PLANNED_SPELLINGS.get(argument, argument)
+        if command in COMMANDS:
+            return command, arguments[:index] + arguments[index + 1 :], rest
+        if not argument.startswith("-"):
+            command = "run" if rest else "start"
+            return command if is_directory(argument) else "", arguments, rest
     return "", arguments, rest
 
 
@@ -3074,6 +3246,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("a command after -- goes with run: run [DIR] -- CMD ...")
     args.argv = rest
     console = Console(args.quiet, args.verbose, program, args.directory)
+    if command != "url":  # it starts nothing that would have to be ended
+        _leave_in_order_on_termination()
     try:
         manager = PostgreSQLManager(args.directory, console=console)
         return int(_HANDLERS[command](manager, args))
@@ -3086,6 +3260,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our stdout has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.FAILED)
+    except OSError as error:
+        console.error(WorkspaceError(str(error)))
+        return int(ExitCode.FAILED)
+
+
+def _leave_in_order_on_termination() -> None:
+    """Have SIGTERM and SIGHUP end what runs, as Ctrl-C does; the exit code is 128 + signal."""
+    import signal
+
+    def leave(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), leave)
 
 
 if __name__ == "__main__":

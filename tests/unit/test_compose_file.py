@@ -82,7 +82,7 @@ def test_render_compose_recorded():
 
 
 def test_render_compose_resolved():
-    """Compose resolves it to the settings that issue 2 lists."""
+    """Compose resolves it to the settings that the README lists."""
     service = json.loads(config("generated"))["services"]["postgres"]
     expected = {
         "cap_drop": ["ALL"],

@@ -187,6 +187,7 @@ def test_parse_env_reference(text, environ, value):
         pytest.param("K=1\n# K=2\n  #K=3\n", {"K": "1"}, id="comments"),
         pytest.param("\n \t\nK=1", {"K": "1"}, id="blank lines, no final newline"),
         pytest.param("A=*\nexport K=[a]\n", {"A": "*"}, id="a pattern, which export expands"),
+        pytest.param("A=~/x\nB=a:~/x\nK=a~b\n", {"K": "a~b"}, id="tildes that sh expands"),
         pytest.param("", {}, id="empty"),
     ],
 )

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import time
 
 import pytest
 from fakes import DATA, FakeRunner, make_container, recorded
@@ -81,6 +82,16 @@ def test_check_container_status_running(up, manager, docker):
     assert status.verdict is ExitCode.DONE
     assert (status.server_version, status.host_port) == ("16.14", 5532)
     assert manager.validate_container_health() is True
+
+
+def test_check_container_status_stopped(up, manager, docker, network):
+    """Of a stopped container nothing is asked that only a server knows; no password is given."""
+    docker.containers[0]["State"].update(Status="exited", ExitCode=1)
+    status = manager.check_container_status()
+    assert (status.verdict, status.exit_code) == (ExitCode.NOT_RUNNING, 1)
+    assert (status.readiness, status.server_version) == (pg.Readiness.UNKNOWN, None)
+    assert [call.stdin for call in docker.calls_of("docker exec")] in ([], [None])
+    assert network.asked == []
 
 
 def test_validate_postgres_integration_running(up, manager, docker, network):
@@ -477,12 +488,15 @@ def test_verify_container_fails(workspace, manager, docker, state, message):
     docker.answers["docker compose up"] = up
     docker.answers["docker exec"] = WAITING
     docker.answers["docker logs"] = "cannot create directory '/d': Permission denied\n"
+    began = time.time()
     with pytest.raises(ContainerStartupError, match=message) as caught:
         manager.start_container(timeout=600)
     if "paused" not in message:
         assert "belongs to another user" in str(caught.value)
         assert "Permission denied" in caught.value.detail
-        assert docker.calls_of("docker logs")[0].argv[4] == "--since"
+        since = docker.calls_of("docker logs")[0].argv[4:6]
+        assert since[0] == "--since"
+        assert began - 1 <= int(since[1]) <= time.time()
 
 
 def test_verify_container_removed(workspace, manager, docker):
@@ -736,6 +750,22 @@ def test_setup_twice(init, docker):
     before = snapshot(new)
     init(new)
     assert snapshot(new) == before
+
+
+def test_setup_running(init, up, network):
+    """A container of ours that serves the port is no conflict."""
+    network.taken.add(5532)
+    before = snapshot(up / "data")
+    init(up)
+    assert env_of(up)["HIVE_POSTGRES_PORT"] == "5532"
+    assert snapshot(up / "data") == before
+
+
+def test_setup_image_of_shell(monkeypatch, init, docker):
+    """The shell's HIVE_POSTGRES_IMAGE is the default of a new workspace, and is written down."""
+    monkeypatch.setenv("HIVE_POSTGRES_IMAGE", "mirror/pgvector:16")
+    assert env_of(init())["HIVE_POSTGRES_IMAGE"] == "mirror/pgvector:16"
+    assert docker.calls_of("docker image inspect")[0].argv[-1] == "mirror/pgvector:16"
 
 
 def test_setup_no_start(init, docker):

@@ -52,9 +52,19 @@ def test_runner_result(runner):
     ("given", "text"), [(False, ""), (True, "line\n")], ids=["empty", "a password"]
 )
 def test_runner_stdin(runner, given, text):
-    """Stdin is empty, so that nothing can wait for an answer, unless it is given."""
-    with runner.start(["cat"], stdin=given) as process:
-        assert process.finish(timeout=10, stdin=text).stdout == text
+    """Stdin is not ours but empty, so that nothing can wait for an answer, unless it is given."""
+    reading, writing = os.pipe()
+    ours = os.dup(0)
+    os.write(writing, b"what a person types\n")
+    os.close(writing)
+    os.dup2(reading, 0)
+    try:
+        with runner.start(["cat"], stdin=given) as process:
+            assert process.finish(timeout=10, stdin=text).stdout == text
+    finally:
+        os.dup2(ours, 0)
+        os.close(ours)
+        os.close(reading)
 
 
 def test_runner_environment(runner, tmp_path):
