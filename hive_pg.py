@@ -859,11 +859,11 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         raise NotSetUpError(f"not set up: {ENV_FILE} has no {what}", hint="hive-pg init")
     url = parse_database_url(values[URL_KEY])
     for key, expected in url_env(url).items():
-        if key != URL_KEY and values.get(key, expected) != expected:
-            raise EnvFileError(
-                f"{ENV_FILE}: {key} and {URL_KEY} disagree",
-                hint=f"hive-pg init makes {key} follow the URL",
-            )
+        if key == URL_KEY or values.get(key, expected) == expected:
+            continue
+        hint = f"hive-pg init makes {key} follow the URL"
+        hint += f", hive-pg init --port {values[key]} both follow {key}" if key == PORT_KEY else ""
+        raise EnvFileError(f"{ENV_FILE}: {key} and {URL_KEY} disagree", hint=hint)
     return Settings(
         url,
         container=values[CONTAINER_KEY],
@@ -1112,10 +1112,11 @@ def choose_service(services: Mapping[str, Mapping[str, object]]) -> str:
     found = [n for n, s in services.items() if re.search(pattern, str(s.get("image") or ""))]
     if len(found) == 1:
         return found[0]
-    several = f"several that could be it ({', '.join(found)})" if found else "none"
-    raise WorkspaceError(
-        f"which service is PostgreSQL? the compose file has {several}", hint=f"call it {SERVICE}"
-    )
+    if found:
+        what = f"the compose file has several PostgreSQL services: {', '.join(found)}"
+        raise WorkspaceError(what, hint=f"call the one to use {SERVICE}")
+    hint = f"add a service {SERVICE}, or use a directory of its own: hive-pg init"
+    raise WorkspaceError("the compose file has no PostgreSQL service", hint=hint)
 
 
 def locate_cluster(mounts: Iterable[tuple[str, str]], pgdata: str) -> tuple[str, str]:
@@ -1240,7 +1241,7 @@ DOCKER_DIAGNOSES = (
         "no such host|i/o timeout|TLS handshake timeout|Client.Timeout exceeded|"
         "context deadline exceeded|connection reset by peer|x509:|connection refused",
         "the image registry is out of reach",
-        "check the network and Docker's proxy, then try again"),
+        "check the network and Docker's proxy; or hive-pg init --image IMAGE, of docker images"),
     Diagnosis(
         "no space left on device",
         "Docker's disk is full",
@@ -1524,7 +1525,7 @@ def judge_container(info: ContainerInfo | None, name: str) -> CheckPoint:
     if info.health is Health.UNHEALTHY:
         finding, code = f"{name} runs, but its health check fails", ExitCode.UNHEALTHY
         return CheckPoint("container", Outcome.FAILED, finding, "hive-pg logs", code)
-    health = {Health.NONE: "no health check", Health.STARTING: "the engine has yet to look"}
+    health = {Health.NONE: "no health check", Health.STARTING: "health check pending"}
     finding = f"{name} runs ({health.get(info.health, info.health.value)})"
     return CheckPoint("container", Outcome.PASSED, finding)
 
@@ -1640,13 +1641,19 @@ def format_validation(result: ValidationResult, symbols: Mapping[Outcome, str]) 
 
 def format_next_steps(settings: Settings, *, started: bool) -> str:
     """Return what `init` ends with."""
-    return f"""
-The database is {"ready" if started else "set up; hive-pg start brings it up"}.
+    head = f"""
+The database is {"ready" if started else "set up"}.
 
   URL    {settings.url!r}
          with its password in {ENV_FILE}, as {URL_KEY}
-  psql   psql "$(hive-pg url --format libpq)"
-  next   hive-pg status, hive-pg check, hive-pg logs -f, hive-pg stop"""
+"""
+    if not started:
+        return f"{head}  next   hive-pg start"
+    return f"""{head}  psql   psql "$(hive-pg url --format libpq)"
+  next   hive-pg status
+         hive-pg check
+         hive-pg logs -f
+         hive-pg stop"""
 
 
 def to_json(record: object) -> object:
@@ -1723,7 +1730,13 @@ class Console:
     def confirm(self, question: str) -> bool:
         """Ask a person; Enter is yes, the end of the input no."""
         print(f"{question} [Y/n] ", end="", file=sys.stderr, flush=True)
-        answer = sys.stdin.readline()
+        try:
+            answer = sys.stdin.readline()
+        except KeyboardInterrupt:
+            print(file=sys.stderr)
+            raise
+        if not answer.endswith("\n"):
+            print(file=sys.stderr)
         return answer.endswith("\n") and answer.strip().lower() in ("", "y", "yes")
 
     def localize(self, text: str) -> str:
@@ -2302,6 +2315,8 @@ class CredentialService:
 
         Raises: NotSetUpError, EnvFileError.
         """
+        if not os.path.isdir(self.workspace):
+            raise NotSetUpError(f"there is no directory {self.workspace}", hint="hive-pg init")
         if not os.path.lexists(self.path):
             raise NotSetUpError(f"not set up: there is no {self.path}", hint="hive-pg init")
         return read_settings(self.read_values())
@@ -2360,9 +2375,11 @@ class DockerComposeManager:
         containers = self.survey()
         for info in containers:
             if info.project == settings.project and not self.owns(info):
-                raise self._conflict(info, f"has the Compose project {settings.project}")
+                hint = "hive-pg init gives this workspace a project of its own"
+                raise self._conflict(info, f"has the Compose project {settings.project}", hint)
         service = self.resolve_service(settings)
         self.refuse_conflicts(service, containers)
+        self.ensure_image(service)
         return settings, service, containers
 
     def stop_postgres_service(self) -> bool:
@@ -2461,7 +2478,8 @@ class DockerComposeManager:
 
     def _own(self, info: ContainerInfo | None) -> ContainerInfo | None:
         if info is not None and not self.owns(info):
-            raise self._conflict(info, "has the name that .env says")
+            hint = "hive-pg init gives this workspace a name of its own"
+            raise self._conflict(info, "has the name that .env says", hint)
         return info
 
     def owns(self, info: ContainerInfo) -> bool:
@@ -2536,9 +2554,6 @@ class DockerComposeManager:
                 f"{service.data_dir} is missing",
                 hint="put the data back, or mount it; hive-pg init makes an empty database",
             )
-        if not service.builds and not self.docker.has_image(service.image):
-            self.console.note(f"pulling {service.image}")
-            self.docker.pull(service.image)
         user = split_user(service.user)
         mend = bool(user and service.data_dir and not is_owned_by(service.data_dir, user[0]))
         for info in containers:
@@ -2550,6 +2565,12 @@ class DockerComposeManager:
             self.give_data_to(user, service.data_dir, service.image or DEFAULT_IMAGE)
         timeout = PULL_TIMEOUT_S if service.builds else COMPOSE_TIMEOUT_S
         self._compose(settings, "up", "--detach", service.service, timeout=timeout)
+
+    def ensure_image(self, service: ComposeService) -> None:
+        """Pull the service's image where it is not there, with Docker's own progress."""
+        if not service.builds and not self.docker.has_image(service.image):
+            self.console.note(f"pulling {service.image}")
+            self.docker.pull(service.image)
 
     def make_data_directory(self, service: ComposeService) -> None:
         """Make the data directory, private to the user that the server runs as."""
@@ -2572,7 +2593,10 @@ class DockerComposeManager:
         """
         own = next((info for info in containers if info.name == service.container), None)
         if own is not None and not self.owns(own):
-            raise self._conflict(own, "has the name that this workspace needs")
+            hint = f"write container_name: ${{{CONTAINER_KEY}:-{own.name}}} in the compose file,"
+            raise self._conflict(
+                own, "has the name that the compose file says", f"{hint} then hive-pg init"
+            )
         if own is not None and own.state is ContainerState.PAUSED:
             raise build_startup_error(own, own.name, "")
         others = [i for i in containers if i is not own and not self._is_leftover(i, service)]
@@ -2584,15 +2608,17 @@ class DockerComposeManager:
                     hint=f"docker rm -f {info.name}, if it is not needed",
                 )
         port = service.host_port
-        held = own is not None and own.running and port in (p for _, p in own.ports)
-        if held or is_port_free(service.bind, port):
+        starting = own is not None and (own.running or own.restarting)
+        if own and starting and port in dict(own.ports).values():
+            return
+        if is_port_free(service.bind, port):
             return
         serving = [i for i in others if i.running and port in (p for _, p in i.ports)]
         owner = f"container {serving[0].name}" if serving else "a process on this machine"
         place = f" of {serving[0].working_dir}" if serving and serving[0].working_dir else ""
         raise ContainerConflictError(
             f"port {service.bind}:{port} is taken by {owner}{place}",
-            hint="hive-pg init --port N, or stop the other one",
+            hint="hive-pg init --port N (or edit the compose file, if it fixes the port)",
         )
 
     def _is_leftover(self, info: ContainerInfo, service: ComposeService) -> bool:
@@ -2600,13 +2626,13 @@ class DockerComposeManager:
         ours = info.labels.get("com.docker.compose.service") == service.service and self.owns(info)
         return ours and info.state is ContainerState.CREATED and info.name != service.container
 
-    def _conflict(self, info: ContainerInfo, what: str) -> ContainerConflictError:
+    def _conflict(self, info: ContainerInfo, what: str, hint: str) -> ContainerConflictError:
         owner = info.working_dir or "somebody else (Compose did not make it)"
-        gone = ", which is gone" if is_gone(info.working_dir) and info.working_dir else ""
+        if is_gone(info.working_dir):
+            owner += ", which is gone" if info.working_dir else ""
+            hint += f"; or, if that container is not needed: docker rm -f {info.name}"
         return ContainerConflictError(
-            f"container {info.name} {what}, and belongs to {owner}{gone}",
-            hint="hive-pg init chooses what is free, where the compose file lets it; or, if the"
-            f" container is not needed: docker rm -f {info.name}",
+            f"container {info.name} {what}, and belongs to {owner}", hint=hint
         )
 
     def _compose(
@@ -2674,11 +2700,9 @@ class PostgreSQLManager:
         question = f"Set up PostgreSQL in Docker for {self.workspace}?"
         if interactive and is_interactive() and not self.console.confirm(question):
             return False
-        import tempfile
-
         make_directory(self.workspace, get_sudo_user())
         with self._lock(timeout):
-            with self._lock(timeout, tempfile.gettempdir()):  # names and ports are the engine's
+            with self._lock(timeout, os.sep):  # names and ports are the machine's
                 began = time.time()
                 settings = self._bring_about(wanted, start=start)
             if start:
@@ -2699,6 +2723,8 @@ class PostgreSQLManager:
             service = compose.resolve_service(settings)
             settings = adopt_service(settings, service, wanted, known=known)
         compose.refuse_conflicts(service, containers)
+        if start:
+            compose.ensure_image(service)
         self._write_files(settings)
         if service.bind != "localhost" and not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
@@ -2728,8 +2754,16 @@ class PostgreSQLManager:
         if has_data and (url.user == fresh.user or url.password == fresh.password):
             raise WorkspaceError(
                 f"{DATA_DIR} holds data, but {ENV_FILE} has no user and password for it",
-                hint=f"put the {URL_KEY} of that data into {ENV_FILE}, or move the data away",
+                hint=f"put the {URL_KEY} of that data into {ENV_FILE}, or move the data away"
+                + (f"; docker inspect {own[0].name} may still show them" if own else ""),
             )
+        for key, value in ((USER_KEY, url.user), (PASSWORD_KEY, url.password)):
+            if has_data and values.get(key, value) != value:
+                raise EnvFileError(
+                    f"{ENV_FILE} has two values of {key}: its own, and another in {URL_KEY}",
+                    hint=f"make both what {DATA_DIR} was made with; to change the password, first"
+                    f" ALTER ROLE in the database (docker exec -it {container} psql)",
+                )
         if not named and not is_local(url.host) and not wanted.bind:
             raise WorkspaceError(
                 f"{URL_KEY} leads to {url.host}, not to this machine",
@@ -2813,7 +2847,8 @@ class PostgreSQLManager:
             write_file(path, text + separator + "\n".join([*missing, ""]))
             self.console.step(f".gitignore names {' '.join(missing)}")
         if git("ls-files", "--", ENV_FILE).stdout:
-            self.console.warn(f"git has {ENV_FILE}: git rm --cached {ENV_FILE}, and commit that")
+            remedy = f"git rm --cached {ENV_FILE}, and commit that"
+            self.console.warn(f"git tracks {ENV_FILE}, and with it the password: {remedy}")
 
     # -- the container's life ------------------------------------------------------------------
 
@@ -2869,7 +2904,7 @@ class PostgreSQLManager:
         """Ask the five points and the published port; those that cannot be asked are skipped."""
         points = list(self._check_points(self.credentials.read_settings()))
         left = CHECK_POINTS[len(points) :]
-        skipped = [CheckPoint(name, Outcome.SKIPPED, "cannot be asked") for name in left]
+        skipped = [CheckPoint(name, Outcome.SKIPPED, "skipped") for name in left]
         return ValidationResult([*points, *skipped])
 
     def _check_points(self, settings: Settings) -> Iterator[CheckPoint]:
@@ -3028,7 +3063,9 @@ def command_status(manager: PostgreSQLManager, args: argparse.Namespace) -> Exit
     text = format_json(to_json(status)) if args.json else format_status(status)
     manager.console.result(text)
     if status.verdict is ExitCode.NOT_RUNNING and not args.json:
-        manager.console.note("hint: hive-pg start")
+        paused = status.state is ContainerState.PAUSED
+        remedy = f"docker unpause {status.container}" if paused else "hive-pg start"
+        manager.console.note(f"hint: {remedy}")
     return status.verdict
 
 
@@ -3112,6 +3149,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     listing = "\n".join(f"  {name:<8} {summary}" for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog=f"{prog} {command}".rstrip(),
+        usage="%(prog)s [options] [DIR] -- CMD ..." if command == "run" else None,
         description=COMMANDS.get(command, _DESCRIPTION),
         epilog=None if command else f"COMMANDS\n{listing}\n\n{_EPILOG}",
         # Without a width argparse loads shutil to find it, for every argument again.
@@ -3237,10 +3275,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     copied = os.path.basename(sys.argv[0]) == "hive_pg.py"
-    program = f"python {sys.argv[0]}" if copied else "hive-pg"
+    python = os.path.basename(sys.executable or "python3")
+    program = f"{python} {sys.argv[0]}" if copied else "hive-pg"
     given = sys.argv[1:] if argv is None else argv
     command, arguments, rest = split_argv(given, os.path.isdir)
     parser = build_parser(program, command)
+    if not command and not any(a.startswith("-") for a in arguments):
+        _refuse_command(parser, arguments)
     args = parser.parse_args(arguments)
     if (command == "run") != bool(rest):
         parser.error("a command after -- goes with run: run [DIR] -- CMD ...")
@@ -3265,6 +3306,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(ExitCode.FAILED)
 
 
+def _refuse_command(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> NoReturn:
+    """Say what a command line without a command could have meant."""
+    import difflib
+
+    if not arguments:
+        parser.print_help(sys.stderr)
+        raise SystemExit(int(ExitCode.USAGE))
+    close = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    parser.error(f"{arguments[0]!r} is neither a command nor a directory{meant}")
+
+
 def _leave_in_order_on_termination() -> None:
     """Have SIGTERM and SIGHUP end what runs, as Ctrl-C does; the exit code is 128 + signal."""
     import signal
@@ -3273,8 +3326,9 @@ def _leave_in_order_on_termination() -> None:
         raise SystemExit(128 + number)
 
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), leave)
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(number, leave)
 
 
 if __name__ == "__main__":

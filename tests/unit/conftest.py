@@ -1,6 +1,7 @@
 """A workspace, a fake engine and a quiet network for the tests of the managers."""
 
 import os
+import tempfile
 
 import pytest
 from fakes import FakeDocker, make_settings, make_url
@@ -9,8 +10,9 @@ import hive_pg as pg
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    """Take out of the environment what hive-pg or Compose would read there."""
+def environment(monkeypatch, tmp_path_factory):
+    """Take out of the environment what hive-pg or Compose would read, and share no lock."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.getbasetemp()))
     for name in os.environ:
         if name.startswith(("HIVE_", "POSTGRES_", "COMPOSE_", "SUDO_", "PG", "DOCKER_")):
             monkeypatch.delenv(name)
@@ -27,7 +29,7 @@ class Network:
     def is_free(self, bind, port):
         return port not in self.taken
 
-    def ask(self, url):
+    def ask(self, url, bind=""):
         self.asked.append(url.port)
         return self.objection
 

@@ -52,6 +52,7 @@ def make_service(**changes):
         "bind": "127.0.0.1",
         "host_port": 5532,
         "data_dir": "/w/data/postgres",
+        "cluster": "/w/data/postgres/pgdata",
         "environment": {
             "POSTGRES_USER": "ann",
             "POSTGRES_PASSWORD": "s3cret",
@@ -200,6 +201,7 @@ class FakeDocker(FakeRunner):
                 "docker image inspect": "sha256:0\n",
                 "docker logs": "last words\n",
                 "docker stop": self.stop,
+                "docker volume ls": "",
                 "docker exec": "16.14|0.8.5|0.8.5\n",
                 "docker compose version": "2.26.1\n",
                 "docker compose config": self.config,
@@ -227,6 +229,7 @@ class FakeDocker(FakeRunner):
         service["image"] = env.get("HIVE_POSTGRES_IMAGE", "agnohq/pgvector:16")
         service["user"] = f"{env['POSTGRES_UID']}:{env['POSTGRES_GID']}"
         service["ports"][0]["published"] = env["HIVE_POSTGRES_PORT"]
+        service["ports"][0]["host_ip"] = env.get("HIVE_POSTGRES_BIND", "127.0.0.1")
         service["volumes"][0]["source"] = f"{call.cwd}/data/postgres"
         for key in ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"):
             service["environment"][key] = env[key].replace("$", "$$")

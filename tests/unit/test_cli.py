@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import sys
 
 import pytest
@@ -33,6 +34,10 @@ def program(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/hive-pg"])
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setenv("COLUMNS", "80")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -64,7 +69,7 @@ def hive(monkeypatch, docker, workspace):
         pytest.param("--postgres-stop app", "stop", "app", "", id="--postgres-stop"),
         pytest.param("--postgres-restart", "restart", "", "", id="--postgres-restart"),
         pytest.param("--postgres-status --json", "status", "--json", "", id="--postgres-status"),
-        pytest.param("app --postgres-logs", "start", "app logs", "", id="directory comes first"),
+        pytest.param("app --postgres-logs", "start", "app --postgres-logs", "", id="DIR first"),
         pytest.param("-f --postgres-logs -n 5", "logs", "-f -n 5", "", id="--postgres-logs"),
         pytest.param("nothing", "", "nothing", "", id="neither command nor directory"),
         pytest.param("--version", "", "--version", "", id="option alone"),
@@ -138,6 +143,8 @@ def test_build_parser_values(argv, expected):
         ("start --timeout 0", "argument --timeout: invalid seconds value: '0'"),
         ("start --timeout nan", "invalid seconds value"),
         ("start --timeout 1e9", "invalid seconds value"),
+        ("logs -n x", "argument -n/--tail: invalid lines value: 'x'"),
+        ("logs --tail=-1", "invalid lines value: '-1'"),
         ("url --format jdbc", "invalid choice: 'jdbc'"),
         ("run", "run [DIR] -- CMD"),
         ("run --", "run [DIR] -- CMD"),
@@ -216,6 +223,36 @@ def test_main_interrupted(monkeypatch, capsys, hive):
     monkeypatch.setattr(pg.PostgreSQLManager, "start_container", interrupt)
     assert hive("start") == 130
     assert capsys.readouterr().err.startswith("warning: interrupted; the data is safe")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
+def test_main_terminated(monkeypatch, hive, number):
+    """A signal to end ends what runs as Ctrl-C does; the code is 128 and its number."""
+    signal.signal(number, signal.SIG_DFL)
+    monkeypatch.setattr(
+        pg.PostgreSQLManager, "start_container", lambda *_, **__: signal.raise_signal(number)
+    )
+    with pytest.raises(SystemExit) as caught:
+        hive("start")
+    assert caught.value.code == 128 + number
+
+
+def test_main_nohup(hive):
+    """A hangup that nohup has had ignored stays so, for CMD as well."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert hive("stop") == 0
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_main_os_error(monkeypatch, capsys, hive):
+    """What the system refuses is an error, not a traceback."""
+
+    def fail(*_, **__):
+        raise PermissionError(13, "Permission denied", "/x")
+
+    monkeypatch.setattr(pg.PostgreSQLManager, "start_container", fail)
+    assert hive("start") == 1
+    assert capsys.readouterr().err == "error: [Errno 13] Permission denied: '/x'\n"
 
 
 def test_main_broken_pipe(monkeypatch, hive):
@@ -402,6 +439,18 @@ def test_command_run_environment(monkeypatch, hive, docker, workspace):
     }
     assert call.env["HIVE_DATABASE_URL"].endswith("@localhost:5532/hive")
     assert "PATH" in call.env
+
+
+def test_command_run_left_out(capsys, hive, docker, workspace):
+    """Keys that readers take differently are left out of CMD's environment, and named."""
+    with open(workspace / ".env", "a") as file:
+        file.write("ODD=`id`\nEVEN=1\n")
+    docker.answers["make"] = ""
+    with pytest.raises(Became):
+        hive("run", "--", "make")
+    assert "so left out: ODD\n" in capsys.readouterr().err
+    assert "ODD" not in docker.calls[-1].env
+    assert docker.calls[-1].env["EVEN"] == "1"
 
 
 def test_command_run_without_database(hive, docker):

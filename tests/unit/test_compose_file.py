@@ -10,9 +10,9 @@ import hive_pg as pg
 from hive_pg import (
     WorkspaceError,
     adopt_service,
-    choose_data_dir,
     choose_service,
     default_service,
+    locate_cluster,
     parse_compose_config,
     render_compose,
     service_of_container,
@@ -139,6 +139,7 @@ def test_default_service_resolved():
                 bind="0.0.0.0",
                 host_port=5533,
                 data_dir="",
+                cluster="w-1a2b3c_data",
             ),
             id="named volume, found by its image",
         ),
@@ -151,6 +152,7 @@ def test_default_service_resolved():
                 bind="0.0.0.0",
                 host_port=5432,
                 data_dir="/w/pg",
+                cluster="/w/pg/data",
                 builds=True,
             ),
             id="built, beside another PostgreSQL",
@@ -164,6 +166,7 @@ def test_default_service_resolved():
                 bind="127.0.0.2",
                 host_port=5600,
                 data_dir="/srv/pg",
+                cluster="/srv/pg",
             ),
             id="its own address, and another port",
         ),
@@ -245,20 +248,25 @@ def test_choose_service_called_postgres():
 
 
 @pytest.mark.parametrize(
-    ("mounts", "pgdata", "directory"),
+    ("mounts", "pgdata", "directory", "cluster"),
     [
-        pytest.param([], "/d", "", id="none"),
-        pytest.param([("/h", "/d")], "/d", "/h", id="the data itself"),
-        pytest.param([("/h", "/d/")], "/d/pgdata", "/h", id="above it"),
-        pytest.param([("/a", "/"), ("/b", "/d"), ("/c", "/d/x")], "/d/pg", "/b", id="nearest"),
-        pytest.param([("/h", "/data")], "/d", "", id="only alike"),
-        pytest.param([("/h", "/d/pgdata/sub")], "/d/pgdata", "", id="below it"),
-        pytest.param([("/h", "/d"), ("", "/d/pgdata")], "/d/pgdata", "", id="named volume over it"),
+        pytest.param([], "/d", "", "", id="none"),
+        pytest.param([("/h", "/d")], "/d", "/h", "/h", id="the data itself"),
+        pytest.param([("/h", "/d/")], "/d/pgdata", "/h", "/h/pgdata", id="above it"),
+        pytest.param(
+            [("/a", "/"), ("/b", "/d"), ("/c", "/d/x")], "/d/pg", "/b", "/b/pg", id="nearest"
+        ),
+        pytest.param([("/h", "/data")], "/d", "", "", id="only alike"),
+        pytest.param([("/h", "/d/pgdata/sub")], "/d/pgdata", "", "", id="below it"),
+        pytest.param([("vol", "/d")], "/d/pgdata", "", "vol/pgdata", id="volume"),
+        pytest.param(
+            [("/h", "/d"), ("vol", "/d/pgdata")], "/d/pgdata", "", "vol", id="volume over it"
+        ),
     ],
 )
-def test_choose_data_dir_mounts(mounts, pgdata, directory):
-    """The data are on the host side of the nearest mount that holds PGDATA."""
-    assert choose_data_dir(mounts, pgdata) == directory
+def test_locate_cluster_mounts(mounts, pgdata, directory, cluster):
+    """The cluster is below the source of the nearest mount that holds PGDATA."""
+    assert locate_cluster(mounts, pgdata) == (directory, cluster)
 
 
 def test_service_of_container_fields():
@@ -298,7 +306,7 @@ def test_adopt_service_generated():
         pytest.param({"container": "db-1"}, {"container": "db-1"}, id="container name"),
         pytest.param({"user": "501:20"}, {"uid": 501, "gid": 20}, id="user"),
         pytest.param({"user": ""}, {}, id="the image's user"),
-        pytest.param({"environment": {}}, {"url": make_url(database="ann")}, id="no environment"),
+        pytest.param({"environment": {}}, {}, id="no environment"),
         pytest.param(
             {"environment": {"POSTGRES_USER": "bob", "POSTGRES_PASSWORD": "p"}},
             {"url": make_url(user="bob", password="p", database="bob")},

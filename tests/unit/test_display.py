@@ -51,12 +51,18 @@ SYMBOLS = dict(zip(Outcome, "+!x-"))
             {"state": ContainerState.RESTARTING}, "keeps restarting", 5, "hive-pg logs", id="loop"
         ),
         pytest.param(None, "is missing", 3, "hive-pg start", id="missing"),
+        pytest.param(
+            {"state": ContainerState.PAUSED},
+            "is paused",
+            3,
+            "docker unpause hive-postgres",
+            id="paused",
+        ),
         *(
             pytest.param({"state": state}, f"is {state.value}", 3, "hive-pg start", id=state.value)
             for state in (
                 ContainerState.CREATED,
                 ContainerState.EXITED,
-                ContainerState.PAUSED,
                 ContainerState.DEAD,
                 ContainerState.REMOVING,
             )

@@ -144,6 +144,11 @@ DOCKER_TEXTS = {
         "layer": "failed to register layer: write /usr/lib/x: no space left on device",
         "blob": "write /var/lib/docker/tmp/GetImageBlob123: no space left on device",
     },
+    "no addresses left": {
+        "engine 20.10": DAEMON + "could not find an available, non-overlapping IPv4 address pool"
+        " among the defaults to assign to the network",
+        "engine 28": DAEMON + "all predefined address pools have been fully subnetted",
+    },
     "may not read this directory": {
         "Desktop": DAEMON + "Mounts denied: \nThe path /srv/app/data/postgres is not shared from"
         " the host and is not known to Docker.",
@@ -367,12 +372,12 @@ def test_parse_containers_of_compose():
 
 
 def test_parse_containers_of_others():
-    """Of a container that Compose did not make, there is no project; a volume has no source."""
+    """Of a container that Compose did not make there is no project; a volume has its name."""
     infos = parse_containers(INSPECT)[1:]
     assert {(info.project, info.working_dir, info.user) for info in infos} == {("", "", "")}
-    assert [source for info in infos for source, _ in info.mounts if source] == [
-        "/tmp/unit-rec/app/data"
-    ]
+    assert infos[0].mounts == [("unit-rec-volume", "/var/lib/postgresql/data")]
+    assert infos[0].place == ("", "unit-rec-volume")
+    assert infos[4].mounts[0] == ("/tmp/unit-rec/app/data", "/srv")
     assert [info.running for info in infos] == [False, False, False, False, True]
 
 

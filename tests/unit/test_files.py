@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import hive_pg as pg
-from hive_pg import Console, WorkspaceError, WorkspaceLock, make_directory, read_file, write_file
+from hive_pg import Console, DirectoryLock, WorkspaceError, make_directory, read_file, write_file
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become others")
 
@@ -231,62 +231,82 @@ def test_make_directory_owner_of_others(tmp_path):
     assert (tmp_path / "d").stat().st_uid == 65534
 
 
+@pytest.mark.parametrize(
+    ("name", "gone"), [("", False), ("missing", True), ("f/below", True), ("f", False)]
+)
+def test_is_gone_path(path, name, gone):
+    """Gone is what is not there, and nothing else."""
+    assert pg.is_gone(str(path.parent / name)) is gone
+
+
+@AS_ROOT
+def test_is_gone_closed(path):
+    """What we may not see is not gone."""
+    closed = path.parent / "closed"
+    closed.mkdir(0o700)
+
+    def check():
+        assert pg.is_gone(str(closed / "below")) is False
+
+    assert as_nobody(check) == ""
+
+
 # -- the lock ------------------------------------------------------------------------------------
 
 
-def test_workspace_lock_free(tmp_path):
+def test_directory_lock_free(tmp_path):
     """The lock is had at once, released at the end, and leaves no file."""
-    lock = WorkspaceLock(str(tmp_path), Console(), 0)
+    lock = DirectoryLock(str(tmp_path), Console(), 0)
     for _ in range(2):
         with lock:
             assert lock.descriptor is not None
     assert os.listdir(tmp_path) == []
 
 
-def test_workspace_lock_held(tmp_path, capsys):
+def test_directory_lock_held(tmp_path, capsys):
     """One who waits says so once, and gives up with an error when the time is up."""
-    with WorkspaceLock(str(tmp_path), Console(), 0):
+    with DirectoryLock(str(tmp_path), Console(), 0):
         with pytest.raises(WorkspaceError, match="another hive-pg has held") as caught:
-            WorkspaceLock(str(tmp_path), Console(), 0.12).__enter__()
+            DirectoryLock(str(tmp_path), Console(), 0.12).__enter__()
         assert caught.value.hint
     assert capsys.readouterr().err.count("waiting for another hive-pg") == 1
 
 
-def test_workspace_lock_released(tmp_path):
+def test_directory_lock_released(tmp_path):
     """One who waits goes on once the other is done."""
-    first = WorkspaceLock(str(tmp_path), Console(), 0)
+    first = DirectoryLock(str(tmp_path), Console(), 0)
     first.__enter__()
     notes = []
     console = Console()
     console.note = lambda text: notes.append(text) or first.__exit__()
-    with WorkspaceLock(str(tmp_path), console, 10):
+    with DirectoryLock(str(tmp_path), console, 10):
         assert len(notes) == 1
 
 
-def test_workspace_lock_unsupported(monkeypatch, tmp_path, capsys):
+def test_directory_lock_unsupported(monkeypatch, tmp_path, capsys):
     """A file system without locks gets a warning, and the work goes on."""
 
     def refuse(*_):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with WorkspaceLock(str(tmp_path), Console(), 0):
+    with DirectoryLock(str(tmp_path), Console(), 0):
         assert "warning: cannot lock" in capsys.readouterr().err
 
 
-def test_workspace_lock_windows(monkeypatch, tmp_path):
+def test_directory_lock_windows(monkeypatch, tmp_path):
     """Where directories cannot be locked, there is no lock, and the work goes on."""
     monkeypatch.setitem(sys.modules, "fcntl", None)
-    lock = WorkspaceLock(str(tmp_path), Console(), 0)
+    lock = DirectoryLock(str(tmp_path), Console(), 0)
     with lock:
         assert lock.descriptor is None
 
 
-def test_workspace_lock_missing(tmp_path):
+def test_directory_lock_missing(tmp_path):
     """A workspace that is gone is an error that names it."""
     with (
         pytest.raises(WorkspaceError, match="cannot open"),
-        WorkspaceLock(str(tmp_path / "gone"), Console(), 0),
+        DirectoryLock(str(tmp_path / "gone"), Console(), 0),
     ):
         pass
 

@@ -6,7 +6,7 @@ import stat
 import time
 
 import pytest
-from fakes import DATA, FakeRunner, make_container, recorded
+from fakes import DATA, FakeRunner, make_container, make_info, make_service, recorded
 
 import hive_pg as pg
 from hive_pg import (
@@ -165,12 +165,29 @@ def test_compose_environment(monkeypatch, workspace, manager, docker, name, valu
         assert call.env["PWD"] == str(workspace)
 
 
-def test_compose_environment_own_keys(workspace, manager, docker):
-    """Keys of .env that are a person's own reach Compose too."""
+def test_compose_environment_own_keys(monkeypatch, workspace, manager, docker):
+    """Of the other keys of .env, Compose's environment gets those that are about the database."""
+    monkeypatch.setenv("PATH", "/usr/bin")
     with open(workspace / ".env", "a") as file:
-        file.write("HIVE_POSTGRES_SHM_SIZE=2gb\n")
+        file.write("HIVE_POSTGRES_SHM_SIZE=2gb\nPATH=/nowhere\n")
     manager.compose.start_postgres_service()
-    assert docker.calls_of("docker compose up")[0].env["HIVE_POSTGRES_SHM_SIZE"] == "2gb"
+    env = docker.calls_of("docker compose up")[0].env
+    assert (env["HIVE_POSTGRES_SHM_SIZE"], env["PATH"]) == ("2gb", "/usr/bin")
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        pytest.param("compose.yaml", "", id="Compose's own choice"),
+        pytest.param("db.yml", "COMPOSE_FILE=db.yml:more.yml\n", id="COMPOSE_FILE"),
+    ],
+)
+def test_find_compose_file_name(workspace, manager, name, line):
+    """The compose file is the one that Compose itself would take."""
+    (workspace / name).write_text("services: {}\n")
+    with open(workspace / ".env", "a") as file:
+        file.write(line)
+    assert manager.compose.find_compose_file() == str(workspace / name)
 
 
 # -- what is refused -----------------------------------------------------------------------------
@@ -210,6 +227,40 @@ def test_manager_name_of_other(workspace, manager, docker, other, method):
         getattr(manager, method)()
     assert str(other) in str(caught.value)
     assert "docker compose up" not in docker.commands
+    assert "docker stop" not in docker.commands
+
+
+def test_start_container_data_missing(workspace, manager, docker):
+    """Data that are not where they were are an error: an empty database is no replacement."""
+    (workspace / "data" / "postgres").rmdir()
+    with pytest.raises(WorkspaceError, match="data/postgres is missing") as caught:
+        manager.start_container()
+    assert "put the data back" in caught.value.hint
+    assert "docker compose up" not in docker.commands
+
+
+def test_start_container_leftover(workspace, manager, docker):
+    """What an interrupted Compose left of a new container is removed, and is no conflict."""
+    name = "0123456789ab_hive-postgres"
+    docker.containers.append(make_container(name, workspace, Status="created"))
+    docker.answers["docker rm"] = ""
+    manager.start_container()
+    assert docker.calls_of("docker rm")[0].argv == ["docker", "rm", name]
+
+
+def test_start_container_own_on_other_port(up, manager, docker, network):
+    """A port that .env names now is checked, though our container runs on another one."""
+    docker.containers[0] = make_container(workspace=up, port=6000)
+    network.taken.add(5532)
+    with pytest.raises(ContainerConflictError, match="a process on this machine"):
+        manager.compose.start_postgres_service()
+
+
+def test_restart_container_paused(up, manager, docker):
+    """A paused container is not replaced."""
+    docker.containers[0]["State"]["Status"] = "paused"
+    with pytest.raises(ContainerStartupError, match="is paused"):
+        manager.restart_container()
     assert "docker stop" not in docker.commands
 
 
@@ -622,6 +673,27 @@ def test_restart_container_running(up, manager, docker):
     assert commands[-1] == "docker exec"
 
 
+def test_restart_container_refused(up, manager, docker, other):
+    """What would bar the way to a start is found out before anything is stopped."""
+    docker.containers.append(make_container("backup", other, "b", source=f"{up}/data/postgres"))
+    with pytest.raises(ContainerConflictError, match="backup"):
+        manager.restart_container()
+    assert "docker stop" not in docker.commands
+
+
+def test_restart_container_killed(up, manager, docker, capsys):
+    """A server that had to be killed is warned of, and started again."""
+
+    def kill(call):
+        docker.containers[0]["State"].update(Status="exited", ExitCode=137)
+        return ""
+
+    docker.answers["docker stop"] = kill
+    manager.restart_container()
+    assert "warning: hive-postgres did not stop" in capsys.readouterr().err
+    assert docker.commands[-1] == "docker exec"
+
+
 def test_restart_postgres_service(up, manager, docker):
     """The compose manager restarts without waiting."""
     manager.compose.restart_postgres_service()
@@ -706,6 +778,34 @@ def test_validate_postgres_integration_psycopg(monkeypatch, up, manager, refusal
     letters, _, result = outcomes(manager)
     assert letters == "ppppp" + letter
     assert words in result.points[5].finding
+
+
+# -- clusters ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mounts", "shared"),
+    [
+        pytest.param([("/w/data/postgres", "/var/lib/postgresql/data")], True, id="the same"),
+        pytest.param([("/w/data/postgres/pgdata", "/backup")], True, id="the cluster elsewhere"),
+        pytest.param([("/w/data/./postgres/", "/x")], True, id="by another path"),
+        pytest.param([("/w/data", "/var/lib/postgresql/data")], False, id="above, another cluster"),
+        pytest.param([("/w/data", "/var/lib/postgresql")], False, id="above, other folder names"),
+        pytest.param([("/w/data/postgres-2", "/x")], False, id="only alike"),
+        pytest.param([("volume", "/var/lib/postgresql/data"), ("", "/tmp")], False, id="volume"),
+    ],
+)
+def test_shares_cluster_directory(mounts, shared):
+    """A container that has the data of a service mounted shares its cluster."""
+    assert pg.shares_cluster(make_info(mounts=mounts), make_service()) is shared
+
+
+@pytest.mark.parametrize(("source", "shared"), [("app_pg", True), ("other_pg", False)])
+def test_shares_cluster_volume(source, shared):
+    """Two servers can share a volume, too."""
+    service = make_service(data_dir="", cluster="app_pg/pgdata")
+    info = make_info(mounts=[(source, "/var/lib/postgresql/data")])
+    assert pg.shares_cluster(info, service) is shared
 
 
 # -- init ----------------------------------------------------------------------------------------
@@ -864,6 +964,64 @@ def test_setup_data_closed(monkeypatch, init, workspace):
             init(workspace)
 
 
+@pytest.mark.parametrize(
+    ("env", "wanted", "message"),
+    [
+        pytest.param(
+            "HIVE_DATABASE_URL=postgresql://ann:s3cret@db.example.org:5432/hive\n",
+            {},
+            "leads to db.example.org, not to this machine",
+            id="URL of another machine",
+        ),
+        pytest.param(
+            "HIVE_DATABASE_URL=postgresql://ann:s3cret@localhost:5532/hive\n",
+            {"database": "other"},
+            "was made for hive",
+            id="another database on old data",
+        ),
+    ],
+)
+def test_setup_refused(init, docker, workspace, env, wanted, message):
+    """What init cannot bring about is refused before anything is written."""
+    (workspace / "data" / "postgres" / "pgdata").mkdir()
+    (workspace / ".env").write_text(env)
+    with pytest.raises(WorkspaceError, match=message):
+        init(workspace, wanted=pg.Wishes(**wanted))
+    assert (workspace / ".env").read_text() == env
+    assert "docker compose up" not in docker.commands
+
+
+def test_setup_in_temporary_directory(monkeypatch, init, tmp_path):
+    """The directory for temporary files can be a workspace, too."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(pg, "COMPOSE_TIMEOUT_S", 0.1)
+    assert init(tmp_path, timeout=0.1) == tmp_path
+
+
+def test_setup_data_missing(init, up, capsys):
+    """Where a database was and its data are missing, init makes a new one, and warns."""
+    (up / "data" / "postgres").rmdir()
+    init(up)
+    assert "this is a new, empty database" in capsys.readouterr().err
+    assert (up / "data" / "postgres").is_dir()
+
+
+def test_setup_volumes_of_compose(init, docker, workspace):
+    """Where plain Compose has put data into a volume, its project name is kept."""
+    (workspace / ".env").unlink()
+    docker.answers["docker volume ls"] = "w_data\n"
+    init(workspace)
+    assert env_of(workspace)["COMPOSE_PROJECT_NAME"] == "w"
+
+
+def test_setup_bind_of_specific_address(init):
+    """A specific address is where the URL leads; all addresses are reached at localhost."""
+    new = init(wanted=pg.Wishes(bind="127.0.0.2"), start=False)
+    assert "@127.0.0.2:5532/" in env_of(new)["HIVE_DATABASE_URL"]
+    init(new, wanted=pg.Wishes(bind="0.0.0.0"), start=False)
+    assert "@localhost:5532/" in env_of(new)["HIVE_DATABASE_URL"]
+
+
 def test_setup_bad_url(init, docker, workspace):
     """A URL that readers take differently stops it before anything is written."""
     (workspace / ".env").write_text("HIVE_DATABASE_URL='postgresql://u:p#w@localhost:1/d'\n")
@@ -953,7 +1111,7 @@ def test_setup_failed_start(init, docker):
         pytest.param((1, ""), "x", "x\n/.env\n/.env.*.tmp\n/data/\n", id="no final newline"),
         pytest.param(".env\ndata/\n", "a\n", "a\n/.env.*.tmp\n", id="some"),
         pytest.param(".env\n.env.hive-pg.tmp\ndata/\n", "a\n", "a\n", id="all"),
-        pytest.param((128, "fatal"), None, None, id="no work tree"),
+        pytest.param((128, "fatal: not a git repository"), None, None, id="no work tree"),
         pytest.param(FileNotFoundError(2, "No such file", "git"), None, None, id="no git"),
     ],
 )
@@ -969,6 +1127,13 @@ def test_ignore_in_git(workspace, init, docker, ignored, before, after):
     assert (path.read_text() if path.exists() else None) == after
     if before is not None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o664
+
+
+def test_ignore_in_git_refused(workspace, init, docker, capsys):
+    """If git cannot say, that is warned of: the password could be committed."""
+    docker.answers["git"] = (128, "fatal: detected dubious ownership in repository at '/w'\n")
+    init(workspace)
+    assert "warning: .env may not be ignored: fatal: detected dubious" in capsys.readouterr().err
 
 
 def test_ignore_in_git_committed(workspace, init, docker, capsys):

@@ -8,7 +8,8 @@ import types
 import pytest
 from fakes import make_url
 
-from hive_pg import ask_published_port, is_port_free, login_with_psycopg
+import hive_pg as pg
+from hive_pg import ask_published_port, is_local, is_port_free, login_with_psycopg
 
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
@@ -58,6 +59,45 @@ def test_ask_published_port_answer(serve, reply, objection):
     url, heard = serve(reply)
     assert ask_published_port(url) == objection
     assert heard == [SSL_REQUEST]
+
+
+@pytest.mark.parametrize(
+    ("bind", "refusal", "objection"),
+    [
+        pytest.param("db.example.org", None, "", id="where it is published"),
+        pytest.param("", "", "", id="psycopg logs in there"),
+        pytest.param("", "FATAL: no", "FATAL: no", id="psycopg does not"),
+        pytest.param("", None, "it is another machine; install psycopg", id="no psycopg"),
+    ],
+)
+def test_ask_published_port_elsewhere(monkeypatch, serve, bind, refusal, objection):
+    """Another machine's PostgreSQL may be any: only a login tells whose it is."""
+    url, _ = serve(b"N")
+    here = socket.create_connection
+    monkeypatch.setattr(
+        socket, "create_connection", lambda address, **k: here(("127.0.0.1", address[1]), **k)
+    )
+    monkeypatch.setattr(pg, "login_with_psycopg", lambda url: refusal)
+    answer = ask_published_port(url.replace(host="db.example.org"), bind)
+    assert answer.startswith(objection)
+    assert bool(answer) is bool(objection)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("192.0.2.1", False),
+        ("127.example.org", False),
+        ("db", False),
+    ],
+)
+def test_is_local_host(host, expected):
+    """Only the usual names and addresses are known to be this machine's."""
+    assert is_local(host) is expected
 
 
 def test_ask_published_port_hangs_up(serve):
@@ -124,7 +164,7 @@ def test_login_with_psycopg_there(monkeypatch, error, objection):
         return types.SimpleNamespace(close=lambda: calls.append("closed"))
 
     module = types.ModuleType("psycopg")
-    module.connect, module.OperationalError = connect, OperationalError
+    module.connect, module.Error = connect, OperationalError
     monkeypatch.setitem(sys.modules, "psycopg", module)
     assert login_with_psycopg(make_url()) == objection
     assert calls[0] == ("postgresql://ann:s3cret@localhost:5532/hive", 10)

@@ -48,6 +48,6 @@ def test_record_equality():
 def test_record_repr_secret():
     """A record that holds a password does not show it."""
     environment = {"POSTGRES_PASSWORD": "s3cret"}
-    service = ComposeService("s", "c", "i", "", "127.0.0.1", 1, "", environment)
+    service = ComposeService("s", "c", "i", "", "127.0.0.1", 1, "", "", environment)
     assert "s3cret" not in repr(service) + repr(DatabaseURL("u", "s3cret"))
     assert "finding" in repr(CheckPoint("n", Outcome.PASSED, "finding"))

@@ -13,6 +13,7 @@ from hive_pg import (
     NotSetUpError,
     Settings,
     build_database_url,
+    choose_compose_name,
     choose_host_port,
     choose_names,
     choose_project_name,
@@ -226,6 +227,15 @@ def test_choose_project_name_path(path):
     assert re.fullmatch("[a-z0-9][a-z0-9_-]{0,46}", name)
     assert name == choose_project_name(path)
     assert name != choose_project_name(path + "/sub" + path)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/a/app", "app"), ("/a/My App!", "myapp"), ("/a/_x-1_", "x-1_"), ("/", "hive")],
+)
+def test_choose_compose_name_path(path, name):
+    """Without a choice, Compose's own name for a folder."""
+    assert choose_compose_name(path) == name
 
 
 def test_choose_project_name_same_folder():

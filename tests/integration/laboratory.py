@@ -1,0 +1,485 @@
+"""What the integration tests stand on: an engine, an image, the built wheel, and workspaces.
+
+All that a test makes lies below one directory, the laboratory's. Containers are known as ours by
+that directory (Compose's label, a mount, a label of our own), networks and volumes by the projects
+of those, or by the token that every workspace is called after. They go when the test ends, whatever
+happened, and nothing else does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ORIGINAL_COMPOSE = REPOSITORY / "tests" / "data" / "original-docker-compose.yml"
+REAL_IMAGE, STAND_IN = "agnohq/pgvector:16", "hive-pg-test/pgvector:16"
+USER = 12345  # no such user anywhere: what hive-pg meets as an ordinary one
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+COMMAND_TIMEOUT_S = 150
+COMPOSE_PROJECT = "com.docker.compose.project"
+WORKING_DIR = "com.docker.compose.project.working_dir"
+OURS = "hive-pg-test"  # label of the containers that tests start themselves
+
+_DOCKER_WITHOUT_COMPOSE = """\
+#!/bin/sh
+# What docker 28 says where there is no Compose plugin; all else goes to the real one.
+if [ "$1" = compose ]; then
+  printf "docker: unknown command: docker compose\\n\\nRun 'docker --help'...\\n" >&2
+  exit 1
+fi
+exec DOCKER "$@"
+"""
+
+
+def unavailable(reason):
+    """Skip the test; where the engine's tests are required, fail it."""
+    if os.environ.get("HIVE_PG_REQUIRE_ENGINE") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def run(argv, **options):
+    """Run a program to its end, streams captured, without a terminal."""
+    options = {"stdin": subprocess.DEVNULL, "timeout": COMMAND_TIMEOUT_S, **options}
+    return subprocess.run(argv, capture_output=True, text=True, errors="replace", **options)
+
+
+def docker(*arguments, input=None):  # noqa: A002
+    """Run docker as the tests' own user; return its stdout."""
+    options = {} if input is None else {"stdin": None, "input": input}
+    result = run(["docker", *arguments], **options)
+    assert result.returncode == 0, f"docker {' '.join(arguments)}: {result.stderr}"
+    return result.stdout.strip()
+
+
+def inspect_containers(*names):
+    """Return what `docker inspect` says of containers, of all without names."""
+    names = names or docker("ps", "--all", "--quiet").split()
+    if not names:
+        return []
+    # One of somebody else's may go in between: what is left is printed all the same.
+    return json.loads(run(["docker", "inspect", "--type", "container", *names]).stdout or "[]")
+
+
+def free_port():
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition, timeout=60):
+    """Wait for something to come true."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout} s"
+        time.sleep(0.05)
+
+
+def children_of(pid):
+    """Return the names of a process's children."""
+    return run(["ps", "-o", "comm=", "--ppid", str(pid)]).stdout.split()
+
+
+def read_env(path):
+    """Return the assignments of a `.env` that hive-pg wrote, in their order."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#")
+
+
+class Actor(NamedTuple):
+    """Who runs hive-pg: root, or an ordinary user of the docker group."""
+
+    uid: int
+    options: dict  # of subprocess.run
+
+    @property
+    def server_uid(self):
+        """The uid that the server is to run as: PostgreSQL refuses to be root."""
+        return self.uid or 1000
+
+
+class Workspace:
+    """A directory, who works in it, and with which Compose."""
+
+    def __init__(self, lab, path, actor, compose):
+        self.lab, self.path, self.actor, self.compose_version = lab, path, actor, compose
+        self.port = free_port()
+
+    def environment(self, **extra):
+        """Return the environment that hive-pg starts with; None takes a variable away."""
+        home = self.lab.home(self.actor)
+        shim = f"{self.lab.shim}:" if self.compose_version == "v1" else ""
+        env = {"PATH": shim + SYSTEM_PATH, "HOME": home, "LANG": "C.UTF-8", **self.lab.coverage}
+        env.update({k: os.environ[k] for k in ("DOCKER_HOST",) if k in os.environ})
+        env.update(extra)
+        return {key: value for key, value in env.items() if value is not None}
+
+    def options(self, **extra):
+        """Return what subprocess needs to run something here as the actor."""
+        return {"env": self.environment(**extra), "cwd": self.path, **self.actor.options}
+
+    def hive_pg(self, *arguments, code=0, argv=None, cwd=None, secret=False, **extra):
+        """Run hive-pg; assert its exit code, and that it printed no password.
+
+        `argv` is another way to start it, `extra` goes into its environment.
+        """
+        options = {**self.options(**extra), **({"cwd": cwd} if cwd else {})}
+        result = run([*(argv or [self.lab.script]), *arguments], **options)
+        said = f"hive-pg {' '.join(map(str, arguments))}: {result.returncode}\n{result.stdout}"
+        said += f"\n{result.stderr}"
+        assert code is None or result.returncode == code, said
+        assert "Traceback" not in said
+        password = self.env.get("POSTGRES_PASSWORD")
+        assert secret or not password or password not in said, "the password was printed"
+        return result
+
+    @contextlib.contextmanager
+    def started(self, *arguments, **options):
+        """Start hive-pg and give the process; it does not outlive the test."""
+        streams = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+        options = {"stdin": subprocess.DEVNULL, **streams, **self.options(), **options}
+        with subprocess.Popen([self.lab.script, *arguments], text=True, **options) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def init(self, *arguments, **options):
+        """Run `init` with the tests' image and this workspace's own port."""
+        return self.hive_pg(
+            "init", "--image", self.lab.image, "--port", str(self.port), *arguments, **options
+        )
+
+    def compose(self, *arguments):
+        """Run plain Compose, as a person would, in a shell of their own."""
+        program = ["docker-compose"] if self.compose_version == "v1" else ["docker", "compose"]
+        result = run([*program, *arguments], **self.options())
+        assert result.returncode == 0, result.stderr
+        return result
+
+    @property
+    def env(self):
+        """What `.env` says now."""
+        return read_env(self.path / ".env")
+
+    def write(self, name, text, mode=0o644):
+        """Write a file as the actor's own."""
+        path = self.path / name
+        path.write_text(text)
+        path.chmod(mode)
+        self.lab.give(path, self.actor)
+
+    def edit_env(self, **values):
+        """Change assignments in `.env`, as a person would with an editor; None removes one."""
+        values = {**self.env, **values}
+        lines = (f"{key}={value}\n" for key, value in values.items() if value is not None)
+        self.write(".env", "".join(lines), 0o600)
+
+    def snapshot(self):
+        """Return bytes and time of change of the files, but for the data."""
+        files = (path for path in self.path.iterdir() if path.is_file())
+        return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+    @property
+    def container(self):
+        """The container's name, as `.env` records it."""
+        return self.env["HIVE_POSTGRES_CONTAINER"]
+
+    def inspect(self):
+        """Return what `docker inspect` says of the container, None where there is none."""
+        return next(iter(inspect_containers(self.container)), None)
+
+    @property
+    def identity(self):
+        """Which container it is, and since when it runs: equal if nobody touched it."""
+        info = self.inspect()
+        return info["Id"], info["State"]["StartedAt"]
+
+    def up(self):
+        """Have the database run, in case that an earlier test left it otherwise."""
+        info = self.inspect()
+        if info is None or info["State"]["Status"] != "running":
+            self.hive_pg("start")
+
+    @property
+    def state(self):
+        """Docker's own word for the container's state."""
+        return self.inspect()["State"]["Status"]
+
+    def psql(self, sql="select 1", *, password=None):
+        """Ask through the published port, from outside the container."""
+        env = self.env
+        argv = ["-XwqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1"]
+        argv += ["-p", env["HIVE_POSTGRES_PORT"], "-U", env["POSTGRES_USER"]]
+        argv += ["-d", env["POSTGRES_DB"], "-c", sql]
+        return self.lab.psql(*argv, password=password or env["POSTGRES_PASSWORD"])
+
+    def login(self, sql="select 1", *, password=None, code=0):
+        """Do the same, once and at once; return what psql says."""
+        result = self.psql(sql, password=password)
+        assert result.returncode == code, result.stderr
+        return (result.stderr if code else result.stdout).strip()
+
+    def trusted(self, sql, *options):
+        """Run SQL inside the container, on the loopback that trusts everybody."""
+        env = self.env
+        argv = ["psql", "-XwqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", *options]
+        argv += ["-U", env["POSTGRES_USER"], "-d", env["POSTGRES_DB"], "-c", sql]
+        return run(["docker", "exec", self.container, *argv])
+
+
+class Laboratory:
+    """The one directory of a test run, and everything that is made in it."""
+
+    def __init__(self, directory, image, venv, coverage):
+        self.directory, self.image, self.coverage = directory, image, coverage
+        self.script, self.python = f"{venv}/bin/hive-pg", f"{venv}/bin/python"
+        self.token = f"it{secrets.token_hex(3)}"
+        self.count = 0
+        self.images = []
+        self.shim = directory / "without-compose"
+        self.shim.mkdir()
+        text = _DOCKER_WITHOUT_COMPOSE.replace("DOCKER", shutil.which("docker"))
+        (self.shim / "docker").write_text(text)
+        (self.shim / "docker").chmod(0o755)
+
+    @staticmethod
+    def actor(name=""):
+        """Return root or the ordinary user; by default root where the tests themselves are."""
+        if os.geteuid() != 0:
+            if name == "root":
+                pytest.skip("the tests do not run as root")
+            return Actor(os.geteuid(), {})
+        if name != "user":
+            return Actor(0, {})
+        return user_of_docker_group()
+
+    @staticmethod
+    def give(path, actor):
+        """Make a path the actor's own."""
+        if os.geteuid() == 0:
+            os.chown(path, actor.uid, actor.uid, follow_symlinks=False)
+
+    def home(self, actor):
+        """Return the actor's home directory."""
+        home = self.directory / f"home-{actor.uid}"
+        if not home.exists():
+            home.mkdir()
+            self.give(home, actor)
+        return str(home)
+
+    @contextlib.contextmanager
+    def workspace(self, name="app", *, actor="", compose="v2", compose_file="", env=None):
+        """Give a directory of a parent of its own; afterwards take away all that came of it.
+
+        Without `env` its `.env` has names of its own, so that the default ones stay free; ''
+        leaves the directory empty.
+        """
+        if compose == "v1":
+            require_compose_v1()
+        self.count += 1
+        parent = self.directory / str(self.count)
+        workspace = Workspace(self, parent / f"{self.token}-{name}", self.actor(actor), compose)
+        for path in (parent, workspace.path):
+            path.mkdir()
+            self.give(path, workspace.actor)
+        if env is None:
+            own = f"{self.token}-{self.count}"
+            env = f"HIVE_POSTGRES_CONTAINER={own}\nCOMPOSE_PROJECT_NAME={own}\n"
+        if env:
+            workspace.write(".env", env)
+        if compose_file:
+            workspace.write("docker-compose.yml", compose_file)
+        try:
+            yield workspace
+        finally:
+            self.sweep(parent)
+
+    def build_image(self, name, *commands):
+        """Build a variant of the image, for this run only."""
+        tag = f"{self.token}:{name}"
+        text = "".join(f"RUN {command}\n" for command in commands)
+        if tag not in self.images:
+            docker("build", "--quiet", "--tag", tag, "-", input=f"FROM {self.image}\n{text}")
+            self.images.append(tag)
+        return tag
+
+    def psql(self, *arguments, password=""):
+        """Run psql on this machine, or the image's own in the machine's network."""
+        argv = ["psql"]
+        if not shutil.which("psql"):
+            argv = ["docker", "run", "--rm", "--network", "host", "--entrypoint", "psql"]
+            argv += ["--label", f"{OURS}={self.directory}", "-e", "PGPASSWORD", self.image]
+        return run([*argv, *arguments], env={**os.environ, "PGPASSWORD": password})
+
+    def containers(self, below):
+        """Return the containers that came of a directory."""
+
+        def is_ours(info):
+            paths = [info["Config"]["Labels"].get(WORKING_DIR, "")]
+            paths += [info["Config"]["Labels"].get(OURS, "")]
+            paths += [mount.get("Source", "") for mount in info["Mounts"]]
+            return any(f"{path}/".startswith(f"{below}/") for path in paths)
+
+        return [info for info in inspect_containers() if is_ours(info)]
+
+    def of_projects(self, kind, projects=None):
+        """Return networks or volumes of some projects, or of all that are called after us."""
+        template = f'{{{{.Name}}}} {{{{.Label "{COMPOSE_PROJECT}"}}}}'
+        lines = docker(kind, "ls", "--format", template).splitlines()
+        found = dict(line.partition(" ")[::2] for line in lines)
+        if projects is None:
+            return [name for name, project in found.items() if project.startswith(self.token)]
+        return [name for name, project in found.items() if project and project in projects]
+
+    def sweep(self, below):
+        """Take away the containers and networks that came of a directory, and the directory."""
+        containers = self.containers(below)
+        if containers:
+            docker("rm", "--force", "--volumes", *(info["Id"] for info in containers))
+        projects = {info["Config"]["Labels"].get(COMPOSE_PROJECT, "") for info in containers}
+        projects |= {read_env(path).get("COMPOSE_PROJECT_NAME", "") for path in below.rglob(".env")}
+        # A copied .env names another workspace's project.
+        projects -= {info["Config"]["Labels"].get(COMPOSE_PROJECT) for info in inspect_containers()}
+        for kind in ("network", "volume"):
+            names = self.of_projects(kind, projects)
+            if names:
+                docker(kind, "rm", *names)
+        self.remove(below)
+
+    def chown(self, directory, uid):
+        """Give a directory, with all in it, to a uid; a container may where the tests may not."""
+        argv = ["run", "--rm", "--user", "0:0", "--network", "none", "--entrypoint", "chown"]
+        argv += ["--mount", f"type=bind,source={directory},target=/target", self.image]
+        docker(*argv, "--recursive", f"{uid}:{uid}", "/target")
+
+    def remove(self, directory):
+        """Remove a directory, with what belongs to other users in it."""
+        if os.geteuid() != 0:
+            self.chown(directory, os.geteuid())
+        shutil.rmtree(directory)
+
+    def close(self):
+        """Take everything away that is left."""
+        self.sweep(self.directory)
+        for kind in ("network", "volume"):
+            for name in self.of_projects(kind):
+                docker(kind, "rm", name)
+        if self.images:
+            docker("image", "rm", "--force", *self.images)
+
+
+def user_of_docker_group():
+    """Return an ordinary user who may use Docker's socket."""
+    path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").partition("://")[2]
+    gid = os.stat(path).st_gid
+    return Actor(USER, {"user": USER, "group": USER, "extra_groups": [gid]})
+
+
+def require_compose_v1():
+    """Skip the test where docker-compose is missing, or is Compose v2 under that name."""
+    if shutil.which("docker-compose"):
+        version = run(["docker-compose", "version", "--short"]).stdout
+        if version.startswith("1."):
+            return
+    pytest.skip("docker-compose (v1) is not installed")
+
+
+def find_python():
+    """Return a Python that both root and the ordinary user can run."""
+    actor = user_of_docker_group() if os.geteuid() == 0 else Actor(os.geteuid(), {})
+    question = "import sys, venv; sys.exit(sys.version_info < (3, 9))"
+    for python in (sys._base_executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        with contextlib.suppress(OSError):
+            if run([python, "-c", question], env={}, cwd="/", **actor.options).returncode == 0:
+                return python
+    return unavailable(f"there is no Python >= 3.9 here that uid {actor.uid} can run")
+
+
+def find_image():
+    """Return the real image where it is here or may be pulled, else the stand-in."""
+
+    def is_here(image):
+        return run(["docker", "image", "inspect", image]).returncode == 0
+
+    if os.environ.get("HIVE_PG_TEST_PULL") == "1" and not is_here(REAL_IMAGE):
+        run(["docker", "pull", REAL_IMAGE], timeout=1800)
+    if is_here(REAL_IMAGE):
+        return REAL_IMAGE
+    if not is_here(STAND_IN):
+        build = run([REPOSITORY / "tests" / "image" / "build"], timeout=1800)
+        if build.returncode:
+            unavailable(f"no image {STAND_IN}, and tests/image/build: {build.stderr[-500:]}")
+    return STAND_IN
+
+
+def pip_install(venv, *what):
+    """Install into a virtual environment that has no pip."""
+    if importlib.util.find_spec("pip"):
+        argv = [sys.executable, "-m", "pip", "--python", f"{venv}/bin/python", "install", "--quiet"]
+    else:
+        argv = ["uv", "pip", "install", "--python", f"{venv}/bin/python"]
+    return run([*argv, *what], timeout=600)
+
+
+def make_venv(lab, python, wheel, venv, *extras):
+    """Make a virtual environment with the wheel in it, and with coverage where it is asked for."""
+    assert run([python, "-m", "venv", "--without-pip", venv]).returncode == 0
+    installed = pip_install(venv, wheel, *extras)
+    if lab.coverage:
+        import coverage
+
+        (site,) = venv.glob("lib/python*/site-packages")
+        shutil.copytree(Path(coverage.__file__).parent, site / "coverage")
+        (site / "hive-pg-coverage.pth").write_text("import coverage; coverage.process_startup()\n")
+    return installed
+
+
+def prepare_coverage(directory):
+    """Return what makes the console script's processes measure themselves, {} where unwanted."""
+    config = os.environ.get("COVERAGE_PROCESS_START")
+    if not config and not os.environ.get("HIVE_PG_TEST_COVERAGE"):
+        return {}
+    data = directory / "coverage"
+    data.mkdir()
+    data.chmod(0o1777)  # the ordinary user writes there too
+    copy = shutil.copy(config or REPOSITORY / "pyproject.toml", directory)
+    name = os.path.basename(os.environ.get("COVERAGE_FILE", ".coverage"))
+    return {"COVERAGE_PROCESS_START": str(copy), "COVERAGE_FILE": str(data / name)}
+
+
+def collect_coverage(lab):
+    """Put what was measured where `coverage combine` looks for it."""
+    if lab.coverage:
+        target = Path(os.environ.get("COVERAGE_FILE", REPOSITORY / ".coverage")).resolve().parent
+        for file in (lab.directory / "coverage").iterdir():
+            shutil.move(file, target / file.name)
+
+
+def original_compose(lab):
+    """Return the text of the original compose file, with as few substitutes as possible."""
+    text = ORIGINAL_COMPOSE.read_text()
+    text = text.replace(REAL_IMAGE, lab.image)
+    names = {info["Name"] for info in inspect_containers()}
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken = "/hive-postgres" in names or probe.connect_ex(("127.0.0.1", 5532)) == 0
+    if taken:
+        text = text.replace("hive-postgres", f"{lab.token}-original")
+        text = re.sub(r'"5532:', f'"{free_port()}:', text)
+    return text

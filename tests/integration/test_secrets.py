@@ -1,0 +1,80 @@
+"""The password is nobody else's: in no process list, and on no stream but `url`'s."""
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from laboratory import inspect_containers, run
+
+pytestmark = pytest.mark.engine
+
+PASSWORD = "marked0S3cret0marked"
+
+
+@contextlib.contextmanager
+def watched_arguments(secret):
+    """Read the argument lists of all processes again and again; give those with the secret."""
+    seen, looks, done = set(), [], threading.Event()
+
+    def watch():
+        while not done.wait(0.01):  # no docker process is faster
+            looks.append(None)
+            for name in os.listdir("/proc"):
+                with contextlib.suppress(OSError):  # it has ended, or it is no process
+                    words = Path("/proc", name, "cmdline").read_bytes()
+                    if secret.encode() in words:
+                        seen.add(words)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
+    assert len(looks) > 10
+
+
+@pytest.mark.parametrize("compose", ["v2", "v1"])
+def test_password_is_in_no_argument_list(make, compose):
+    """Not while the database is set up, started, checked or used: any user may read those."""
+    workspace = make(compose=compose)
+    workspace.edit_env(**workspace.env, POSTGRES_USER="ann", POSTGRES_PASSWORD=PASSWORD)
+    with watched_arguments(PASSWORD) as seen:
+        workspace.init()
+        for command in ("stop", "start", "start", "restart", "status", "check"):
+            workspace.hive_pg(command)
+        workspace.hive_pg("run", "--", "true")
+    assert seen == set()
+    (container,) = inspect_containers(workspace.container)
+    assert PASSWORD not in str([container["Path"], container["Args"], container["Config"]["Cmd"]])
+
+
+def test_watcher_sees_what_it_looks_for():
+    """The test above would fail: an argument that is there for a moment is seen."""
+    with watched_arguments(PASSWORD) as seen:
+        run(["sh", "-c", "sleep 0.3", PASSWORD])
+    assert any(b"sleep 0.3" in words for words in seen)
+
+
+def test_password_is_on_no_stream(make):
+    """Nothing prints it, not even with -v, and no log has it; `url` alone does."""
+    workspace = make(env="")
+    workspace.edit_env(POSTGRES_USER="ann", POSTGRES_PASSWORD=PASSWORD)
+    said = ""
+    for command in ("init", "start", "restart", "status", "check", "logs", "stop", "status"):
+        options = ("--image", workspace.lab.image, "--port", str(workspace.port))
+        result = workspace.hive_pg(
+            command, "-v", *(options if command == "init" else ()), code=None
+        )
+        said += result.stdout + result.stderr
+    result = workspace.hive_pg("run", "-v", "--", "true")
+    wrong = workspace.env["HIVE_DATABASE_URL"].replace("ann:", "bob:")
+    workspace.edit_env(HIVE_DATABASE_URL=wrong, POSTGRES_USER="bob")
+    refused = workspace.hive_pg("start", "-v", code=6)
+    said += result.stdout + result.stderr + refused.stdout + refused.stderr
+    assert said.count("+ docker ") > 10
+    assert PASSWORD not in said
+    assert PASSWORD in workspace.hive_pg("url", secret=True).stdout
