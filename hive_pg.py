@@ -3275,7 +3275,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     copied = os.path.basename(sys.argv[0]) == "hive_pg.py"
-    python = os.path.basename(sys.executable or "python3")
+    python = "python3" if os.name == "posix" else "python"
     program = f"{python} {sys.argv[0]}" if copied else "hive-pg"
     given = sys.argv[1:] if argv is None else argv
     command, arguments, rest = split_argv(given, os.path.isdir)

@@ -130,7 +130,7 @@ def test_build_parser_values(argv, expected):
     ("argv", "message"),
     [
         ("", "COMMAND"),
-        ("nonsense", "invalid choice: 'nonsense'"),
+        ("nonsense", "'nonsense' is neither a command nor a directory"),
         ("start --nonsense", "unrecognized arguments: --nonsense"),
         ("start a b", "unrecognized arguments: b"),
         ("init --port 0", "argument --port: invalid port value: '0'"),
@@ -283,7 +283,7 @@ def test_main_argv_of_process(monkeypatch, capsys, hive, workspace):
     ("program", "hint"),
     [
         ("/usr/bin/hive-pg", "hint: hive-pg init {}"),
-        ("tools/hive_pg.py", "hint: python tools/hive_pg.py init {}"),
+        ("tools/hive_pg.py", "hint: python3 tools/hive_pg.py init {}"),
     ],
     ids=["installed", "copied"],
 )

@@ -205,8 +205,8 @@ def test_parse_compose_config_environment(name, environment):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        pytest.param("no_postgres", "the compose file has none", id="no PostgreSQL"),
-        pytest.param("two_candidates", r"several that could be it \(a, b\)", id="two"),
+        pytest.param("no_postgres", "no PostgreSQL service", id="no PostgreSQL"),
+        pytest.param("two_candidates", r"several PostgreSQL services: a, b", id="two"),
         pytest.param("no_published_port", "publishes no fixed port", id="no port"),
         pytest.param("ephemeral_port", "publishes no fixed port", id="a port that changes"),
     ],
@@ -238,7 +238,7 @@ def test_choose_service_image(image, found):
     if found:
         assert choose_service(services) == "db"
     else:
-        with pytest.raises(WorkspaceError, match="none"):
+        with pytest.raises(WorkspaceError, match="no PostgreSQL service"):
             choose_service(services)
 
 

@@ -76,10 +76,10 @@ def test_console_trace_verbose(capsys):
     ],
 )
 def test_console_confirm_answer(monkeypatch, capsys, answer, agreed):
-    """Enter is yes; the end of the input, and all that is not yes, is no."""
+    """Enter is yes; the end of the input (which gets its newline), and all but yes, is no."""
     monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
     assert Console().confirm("Really?") is agreed
-    assert capsys.readouterr() == ("", "Really? [Y/n] ")
+    assert capsys.readouterr() == ("", "Really? [Y/n] " + ("" if answer else "\n"))
 
 
 @pytest.mark.parametrize(

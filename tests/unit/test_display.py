@@ -39,7 +39,7 @@ SYMBOLS = dict(zip(Outcome, "+!x-"))
     [
         pytest.param({}, "runs (healthy)", 0, "", id="healthy"),
         pytest.param({"health": Health.NONE}, "runs (no health check)", 0, "", id="no check"),
-        pytest.param({"health": Health.STARTING}, "engine has yet to look", 0, "", id="starting"),
+        pytest.param({"health": Health.STARTING}, "health check pending", 0, "", id="starting"),
         pytest.param(
             {"health": Health.UNHEALTHY},
             "but its health check fails",
@@ -351,7 +351,7 @@ def test_check_points_names():
     ("started", "words"),
     [
         pytest.param(True, "The database is ready.", id="started"),
-        pytest.param(False, "hive-pg start brings it up", id="not started"),
+        pytest.param(False, "next   hive-pg start", id="not started"),
     ],
 )
 def test_format_next_steps_words(started, words):
@@ -359,4 +359,4 @@ def test_format_next_steps_words(started, words):
     text = format_next_steps(make_settings(), started=started)
     assert words in text
     assert "ann:****@localhost:5532/hive" in text
-    assert 'psql "$(hive-pg url --format libpq)"' in text
+    assert ('psql "$(hive-pg url --format libpq)"' in text) is started

@@ -829,8 +829,8 @@ def test_setup_new(tmp_path, init, docker, capsys):
     assert docker.commands == [
         "docker compose version",
         "docker ps",
-        "git -C",
         "docker image",
+        "git -C",
         "docker compose up",
         "docker exec",
     ]
@@ -1141,4 +1141,7 @@ def test_ignore_in_git_committed(workspace, init, docker, capsys):
     at = f"git -C {workspace}"
     docker.answers.update({f"{at} check-ignore": (1, ""), f"{at} ls-files": ".env\n"})
     init(workspace)
-    assert "warning: git has .env: git rm --cached .env" in capsys.readouterr().err
+    assert (
+        "warning: git tracks .env, and with it the password: git rm --cached .env"
+        in capsys.readouterr().err
+    )
