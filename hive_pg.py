@@ -2702,7 +2702,8 @@ class PostgreSQLManager:
             return False
         make_directory(self.workspace, get_sudo_user())
         with self._lock(timeout):
-            with self._lock(timeout, os.sep):  # names and ports are the machine's
+            # Names and ports are the machine's; whoever holds them may have an image to pull.
+            with self._lock(timeout + PULL_TIMEOUT_S, os.sep):
                 began = time.time()
                 settings = self._bring_about(wanted, start=start)
             if start:
