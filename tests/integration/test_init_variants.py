@@ -189,11 +189,13 @@ def test_init_keeps_secrets_and_data_out_of_git(make, place):
 
 
 def test_init_leaves_files_alone_where_the_compose_file_disagrees(make, original):
-    """A wish that an existing compose file denies is an error, before anything is written."""
+    """A wish that an existing compose file denies is an error, before anything is decided."""
     workspace = make(compose_file=original, env="")
     result = workspace.hive_pg("init", "--port", "5999", code=1)
     assert "--port 5999 has no effect" in result.stderr
-    assert [path.name for path in workspace.path.iterdir()] == ["docker-compose.yml"]
+    assert (workspace.path / "docker-compose.yml").read_text() == original
+    assert workspace.env == {}
+    assert not (workspace.path / "data").exists()
 
 
 @pytest.mark.parametrize("compose", ["v2", "v1"])
@@ -267,16 +269,21 @@ def test_init_keeps_the_volume_of_plain_compose(make):
     assert workspace.login("select n from kept") == "42"
 
 
-def test_init_twice_at_once_makes_one_database(make):
-    """One waits for the other; both end with the same credentials and container."""
-    workspace = make()
-    arguments = ("init", "--image", workspace.lab.image, "--port", str(workspace.port))
+@pytest.mark.parametrize("places", [1, 2], ids=["one workspace", "two workspaces"])
+def test_init_twice_at_once_makes_one_database_each(make, lab, places):
+    """One waits for the other: one credential and container a workspace, other names and ports."""
+    workspaces = [make(env="") for _ in range(places)]
     with contextlib.ExitStack() as stack:
-        both = [stack.enter_context(workspace.started(*arguments)) for _ in range(2)]
+        both = [
+            stack.enter_context(workspace.started("init", "--image", lab.image))
+            for workspace in (workspaces[0], workspaces[-1])
+        ]
         words = [process.communicate(timeout=COMMAND_TIMEOUT_S)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], words
-    assert sum("docker-compose.yml is written" in text for text in words) == 1
-    assert workspace.login() == "1"
+    assert sum("docker-compose.yml is written" in text for text in words) == places
+    assert [workspace.login() for workspace in workspaces] == ["1"] * places
+    for key in ("HIVE_POSTGRES_PORT", "HIVE_POSTGRES_CONTAINER", "COMPOSE_PROJECT_NAME"):
+        assert len({workspace.env[key] for workspace in workspaces}) == places
 
 
 # -- the question -------------------------------------------------------------------------------

@@ -130,7 +130,9 @@ def test_build_parser_values(argv, expected):
     ("argv", "message"),
     [
         ("", "COMMAND"),
-        ("nonsense", "'nonsense' is neither a command nor a directory"),
+        ("nonsense", "'nonsense' is neither a command nor a directory\n"),
+        ("statsu", "'statsu' is neither a command nor a directory; did you mean status?"),
+        ("--nonsense", "hive-pg: error: "),
         ("start --nonsense", "unrecognized arguments: --nonsense"),
         ("start a b", "unrecognized arguments: b"),
         ("init --port 0", "argument --port: invalid port value: '0'"),
@@ -345,6 +347,14 @@ def test_command_status_text(capsys, hive):
     out, err = capsys.readouterr()
     assert "state      running (healthy)" in out
     assert "s3cret" not in out + err
+
+
+def test_command_status_paused(capsys, hive, docker):
+    """A paused container is not running, and `start` would not help it."""
+    docker.containers[0]["State"]["Status"] = "paused"
+    docker.answers["docker exec"] = (1, "is paused")
+    assert hive("status") == 3
+    assert capsys.readouterr().err == "hint: docker unpause hive-postgres\n"
 
 
 def test_command_status_stopped(capsys, hive, docker):

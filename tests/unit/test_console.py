@@ -2,6 +2,7 @@
 
 import io
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -80,6 +81,18 @@ def test_console_confirm_answer(monkeypatch, capsys, answer, agreed):
     monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
     assert Console().confirm("Really?") is agreed
     assert capsys.readouterr() == ("", "Really? [Y/n] " + ("" if answer else "\n"))
+
+
+def test_console_confirm_interrupted(monkeypatch, capsys):
+    """Ctrl-C at the question leaves the line before anything else is said."""
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(readline=interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        Console().confirm("Really?")
+    assert capsys.readouterr().err == "Really? [Y/n] \n"
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,13 @@ def test_read_settings_not_from_example(service, tmp_path):
         service.read_settings()
 
 
+def test_read_settings_no_directory(tmp_path):
+    """A workspace that is not there is no set-up workspace."""
+    service = CredentialService(str(tmp_path / "gone"))
+    with pytest.raises(NotSetUpError, match="there is no directory"):
+        service.read_settings()
+
+
 def test_read_settings_dangling_link(service, env):
     """A link that leads nowhere is an .env without anything of ours."""
     env.symlink_to("nowhere")

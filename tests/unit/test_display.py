@@ -348,15 +348,15 @@ def test_check_points_names():
 
 
 @pytest.mark.parametrize(
-    ("started", "words"),
+    ("started", "head", "step"),
     [
-        pytest.param(True, "The database is ready.", id="started"),
-        pytest.param(False, "next   hive-pg start", id="not started"),
+        pytest.param(True, "ready", 'psql   psql "$(hive-pg url --format libpq)"', id="started"),
+        pytest.param(False, "set up", "next   hive-pg start", id="not started"),
     ],
 )
-def test_format_next_steps_words(started, words):
+def test_format_next_steps_words(started, head, step):
     """After init one knows the state, where the URL is, and what comes next; not the password."""
     text = format_next_steps(make_settings(), started=started)
-    assert words in text
+    assert text.startswith(f"\nThe database is {head}.\n")
     assert "ann:****@localhost:5532/hive" in text
-    assert ('psql "$(hive-pg url --format libpq)"' in text) is started
+    assert f"\n  {step}" in text

@@ -239,6 +239,13 @@ def test_start_container_data_missing(workspace, manager, docker):
     assert "docker compose up" not in docker.commands
 
 
+def test_start_container_created(workspace, manager, docker):
+    """A container of ours that was made but never ran is started, and not removed."""
+    docker.containers.append(make_container(workspace=workspace, Status="created"))
+    assert manager.start_container() is True
+    assert "docker rm" not in docker.commands
+
+
 def test_start_container_leftover(workspace, manager, docker):
     """What an interrupted Compose left of a new container is removed, and is no conflict."""
     name = "0123456789ab_hive-postgres"
@@ -951,6 +958,24 @@ def test_setup_data_without_credentials(init, docker, workspace, env):
     assert "docker compose up" not in docker.commands
 
 
+def test_setup_data_credentials_in_container(init, up, docker):
+    """Where our container is still there, it is said that it may know them."""
+    (up / "data" / "postgres" / "pgdata").mkdir()
+    (up / ".env").write_text("COMPOSE_PROJECT_NAME=w-1a2b3c\n")
+    with pytest.raises(WorkspaceError, match="holds data") as caught:
+        init(up)
+    assert "docker inspect hive-postgres" in caught.value.hint
+
+
+def test_setup_image_out_of_reach(init, docker, tmp_path):
+    """An image that cannot be pulled is found out before anything is written."""
+    docker.answers["docker image inspect"] = (1, "Error: No such image: agnohq/pgvector:16")
+    docker.answers["docker pull"] = (1, "dial tcp 192.0.2.1:443: i/o timeout")
+    with pytest.raises(DockerCommandError, match=r"cannot pull .*: the image registry"):
+        init()
+    assert os.listdir(tmp_path / "new") == []
+
+
 def test_setup_data_closed(monkeypatch, init, workspace):
     """Data that cannot be looked at may be a cluster."""
     (workspace / ".env").unlink()
@@ -972,6 +997,13 @@ def test_setup_data_closed(monkeypatch, init, workspace):
             {},
             "leads to db.example.org, not to this machine",
             id="URL of another machine",
+        ),
+        pytest.param(
+            "HIVE_DATABASE_URL=postgresql://ann:s3cret@localhost:5532/hive\n"
+            "POSTGRES_PASSWORD=new\n",
+            {},
+            "two values of POSTGRES_PASSWORD",
+            id="another password for old data",
         ),
         pytest.param(
             "HIVE_DATABASE_URL=postgresql://ann:s3cret@localhost:5532/hive\n",

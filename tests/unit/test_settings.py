@@ -184,6 +184,13 @@ def test_read_settings_refused(changes, error, message):
     assert not re.search("s3cret|0ther", f"{caught.value} {caught.value.hint}")
 
 
+def test_read_settings_port_hint():
+    """Where port and URL disagree, both ways out are named."""
+    with pytest.raises(EnvFileError) as caught:
+        read_settings({**COMPLETE, "HIVE_POSTGRES_PORT": "6000"})
+    assert "hive-pg init --port 6000" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [
