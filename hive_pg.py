@@ -2671,13 +2671,11 @@ class PostgreSQLManager:
         console: Console | None = None,
         docker: Docker | None = None,
     ) -> None:
-        self.workspace = os.path.realpath(workspace)
-        self.console = console or Console()
-        self.credentials = credential_service or CredentialService(workspace, console=self.console)
         self.compose = DockerComposeManager(
-            workspace, self.credentials, console=self.console, docker=docker
+            workspace, credential_service, console=console, docker=docker
         )
-        self.docker = self.compose.docker
+        self.workspace, self.console = self.compose.workspace, self.compose.console
+        self.credentials, self.docker = self.compose.credentials, self.compose.docker
 
     # -- setting up ----------------------------------------------------------------------------
 
@@ -2742,13 +2740,49 @@ class PostgreSQLManager:
         values = self.credentials.read_values()
         own = [info for info in containers if self.compose.owns(info)]
         others = [info for info in containers if info not in own]
-        ours = choose_project_name(self.workspace)
-        if not values.get(PROJECT_KEY) and self.compose.find_compose_file():
-            usual = choose_compose_name(self.workspace)
-            theirs = {info.project for info in others}
-            if usual not in theirs and self.docker.has_volumes(usual):
-                ours = usual  # data that plain Compose has put into a volume of that project
-        project, container, named = choose_names(values, ours, own, others)
+        default = self._own_project(values, others)
+        project, container, named = choose_names(values, default, own, others)
+        url = self._plan_url(values, wanted, own)
+        if not named and not is_local(url.host):
+            raise WorkspaceError(
+                f"{URL_KEY} leads to {url.host}, not to this machine",
+                hint=f"keep that {ENV_FILE} elsewhere, or make the host localhost",
+            )
+        bind = wanted.bind or values.get(BIND_KEY, "")
+        if wanted.bind:
+            everywhere = wanted.bind in (DEFAULT_BIND, "0.0.0.0")
+            url = url.replace(host="localhost" if everywhere else wanted.bind)
+        settled = named and (values.get(URL_KEY) or values.get(PORT_KEY))
+        if not wanted.port and not settled:
+            url = url.replace(port=self._free_port(url.port, bind or DEFAULT_BIND, own, others))
+        self.credentials.validate_credentials(url)
+        uid, gid = get_postgres_uid_gid()
+        return Settings(
+            url,
+            container,
+            project,
+            uid=env_number(values, UID_KEY, uid, range(2**32)),
+            gid=env_number(values, GID_KEY, gid, range(2**32)),
+            image=wanted.image or values.get(IMAGE_KEY) or os.environ.get(IMAGE_KEY, ""),
+            bind=bind,
+        )
+
+    def _own_project(self, values: Mapping[str, str], others: Iterable[ContainerInfo]) -> str:
+        """Return the Compose project that is this workspace's own."""
+        usual = choose_compose_name(self.workspace)
+        if values.get(PROJECT_KEY) or self.compose.find_compose_file() is None:
+            return choose_project_name(self.workspace)
+        if usual not in {info.project for info in others} and self.docker.has_volumes(usual):
+            return usual  # plain Compose has put data into a volume of that project
+        return choose_project_name(self.workspace)
+
+    def _plan_url(
+        self, values: Mapping[str, str], wanted: Wishes, own: Sequence[ContainerInfo]
+    ) -> DatabaseURL:
+        """Return the URL that `.env` stands for, with what is wanted and what is missing.
+
+        Raises: WorkspaceError where data is there that would not know it.
+        """
         has_data = self._has_data()
         fresh = self.credentials.generate_postgres_credentials()
         url = plan_database_url(values, fresh, has_data=has_data)
@@ -2763,46 +2797,27 @@ class PostgreSQLManager:
                 raise EnvFileError(
                     f"{ENV_FILE} has two values of {key}: its own, and another in {URL_KEY}",
                     hint=f"make both what {DATA_DIR} was made with; to change the password, first"
-                    f" ALTER ROLE in the database (docker exec -it {container} psql)",
+                    " ALTER ROLE in the database",
                 )
-        if not named and not is_local(url.host) and not wanted.bind:
-            raise WorkspaceError(
-                f"{URL_KEY} leads to {url.host}, not to this machine",
-                hint=f"keep that {ENV_FILE} elsewhere, or make the host localhost",
-            )
         if has_data and wanted.database not in (None, url.database):
             raise WorkspaceError(
                 f"--database: the data in {DATA_DIR} was made for {url.database}",
                 hint=f"create {wanted.database} with psql, and name it in {URL_KEY}",
             )
-        url = url.replace(database=wanted.database or url.database, port=wanted.port or url.port)
-        if wanted.bind:
-            everywhere = wanted.bind in (DEFAULT_BIND, "0.0.0.0")
-            url = url.replace(host="localhost" if everywhere else wanted.bind)
-        bind = wanted.bind or values.get(BIND_KEY, "")
-        settled = named and (values.get(URL_KEY) or values.get(PORT_KEY))
-        if not wanted.port and not settled:
-            own_ports = {port for info in own for _, port in info.ports}
-            reserved = {port for info in others for _, port in info.ports}
-            port = choose_host_port(
-                url.port,
-                reserved,
-                lambda port: port in own_ports or is_port_free(bind or DEFAULT_BIND, port),
-            )
-            if port != url.port and not self.compose.find_compose_file():
-                self.console.note(f"port {url.port} is taken; it will be {port}")
-            url = url.replace(port=port)
-        self.credentials.validate_credentials(url)
-        uid, gid = get_postgres_uid_gid()
-        return Settings(
-            url,
-            container,
-            project,
-            uid=env_number(values, UID_KEY, uid, range(2**32)),
-            gid=env_number(values, GID_KEY, gid, range(2**32)),
-            image=wanted.image or values.get(IMAGE_KEY) or os.environ.get(IMAGE_KEY, ""),
-            bind=bind,
+        return url.replace(database=wanted.database or url.database, port=wanted.port or url.port)
+
+    def _free_port(
+        self, first: int, bind: str, own: Sequence[ContainerInfo], others: Sequence[ContainerInfo]
+    ) -> int:
+        """Return the port to publish on: the first that nobody else has or may want again."""
+        own_ports = {port for info in own for _, port in info.ports}
+        reserved = {port for info in others for _, port in info.ports}
+        port = choose_host_port(
+            first, reserved, lambda port: port in own_ports or is_port_free(bind, port)
         )
+        if port != first and not self.compose.find_compose_file():
+            self.console.note(f"port {first} is taken; it will be {port}")
+        return port
 
     def _has_data(self) -> bool:
         """Whether the data directory holds anything that could be a cluster."""

@@ -87,15 +87,26 @@ def test_new_password_on_existing_data_is_refused(make):
 
 
 def test_env_and_url_that_disagree_are_an_error(lent):
-    """Nobody guesses which of the two is meant, and `init` has the URL win."""
+    """With data, nobody guesses which of the two it was made with."""
     lent.up()
-    identity, password = lent.identity, lent.env["POSTGRES_PASSWORD"]
+    identity = lent.identity
     lent.edit_env(POSTGRES_PASSWORD="other")
-    refused = lent.hive_pg("start", code=1).stderr
-    assert "POSTGRES_PASSWORD and HIVE_DATABASE_URL disagree" in refused
-    lent.hive_pg("init")
-    assert lent.env["POSTGRES_PASSWORD"] == password
+    for command in ("start", "init"):
+        assert "POSTGRES_PASSWORD" in lent.hive_pg(command, code=1).stderr
+    assert lent.env["POSTGRES_PASSWORD"] == "other"
     assert lent.identity == identity
+
+
+def test_postgres_variables_follow_the_url_where_there_is_no_data(make):
+    """The URL is the source of truth, and the database is made with it."""
+    workspace = make()
+    workspace.edit_env(
+        HIVE_DATABASE_URL=f"postgresql://ann:s3cr3t-of-ann@localhost:{workspace.port}/shop",
+        POSTGRES_USER="bob", POSTGRES_PASSWORD="other", POSTGRES_DB="other",
+    )  # fmt: skip
+    workspace.init()
+    assert workspace.env["POSTGRES_PASSWORD"] == "s3cr3t-of-ann"
+    assert workspace.login("select current_user, current_database()") == "ann|shop"
 
 
 def test_data_without_credentials_is_not_touched(make):
