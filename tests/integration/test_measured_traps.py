@@ -90,10 +90,10 @@ def test_env_and_url_that_disagree_are_an_error(lent):
     """With data, nobody guesses which of the two it was made with."""
     lent.up()
     identity = lent.identity
-    lent.edit_env(POSTGRES_PASSWORD="other")
+    lent.edit_env(POSTGRES_PASSWORD="s3cr3t-of-bob")
     for command in ("start", "init"):
         assert "POSTGRES_PASSWORD" in lent.hive_pg(command, code=1).stderr
-    assert lent.env["POSTGRES_PASSWORD"] == "other"
+    assert lent.env["POSTGRES_PASSWORD"] == "s3cr3t-of-bob"
     assert lent.identity == identity
 
 
