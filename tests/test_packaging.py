@@ -86,12 +86,14 @@ def test_copied_alone_into_an_empty_folder_it_works(tmp_path: Path, argv: list[s
 
 def test_copied_into_a_project_it_can_be_imported(tmp_path: Path) -> None:
     """A repository that holds a copy of the file uses it as a library."""
-    shutil.copy(MODULE, tmp_path)
+    project = tmp_path / "copied"  # the name by which the measured copies are told
+    project.mkdir()
+    shutil.copy(MODULE, project)
     code = "import hive_pg; print(hive_pg.PostgreSQLManager('.').workspace)"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=project, check=True, capture_output=True, text=True
     )
-    assert done.stdout.strip() == str(tmp_path.resolve())
+    assert done.stdout.strip() == str(project.resolve())
 
 
 def test_top_level_holds_what_the_shape_allows() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -56,6 +57,9 @@ def lab(wheel):
     directory = Path(tempfile.mkdtemp(prefix="hive-pg-test-")).resolve()
     directory.chmod(0o755)  # pytest's own are closed to other users
     lab = Laboratory(directory, image, directory / "plain", prepare_coverage(directory))
+    # A test run that is ended cleans up, and what it starts hears Ctrl-C also in the background.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         installed = make_venv(lab, python, wheel, directory / "plain")
         assert installed.returncode == 0, installed.stderr
