@@ -1741,6 +1741,8 @@ class Console:
 
     def localize(self, text: str) -> str:
         """Write the commands in a text as they work here."""
+        if "hive-pg " not in text:
+            return text
         import shlex
 
         place = "" if self.directory == "." else " " + shlex.quote(self.directory)
