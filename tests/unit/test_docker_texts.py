@@ -128,11 +128,11 @@ DOCKER_TEXTS = {
         " file not found in $PATH, out: ``",
     },
     "registry is out of reach": {
-        "DNS": DAEMON + 'Get "https://registry-1.docker.io/v2/": dial tcp: lookup'
-        " registry-1.docker.io: no such host",
-        "headers": DAEMON + 'Get "https://registry-1.docker.io/v2/": net/http: request canceled'
+        "DNS": DAEMON + 'Get "https://registry.example/v2/": dial tcp: lookup'
+        " registry.example: no such host",
+        "headers": DAEMON + 'Get "https://registry.example/v2/": net/http: request canceled'
         " while waiting for connection (Client.Timeout exceeded while awaiting headers)",
-        "deadline": "Get https://registry-1.docker.io/v2/: context deadline exceeded",
+        "deadline": "Get https://registry.example/v2/: context deadline exceeded",
         "i/o": "dial tcp 192.0.2.1:443: i/o timeout",
         "TLS": "net/http: TLS handshake timeout",
         "reset": "read tcp 10.0.0.2:5->192.0.2.1:443: read: connection reset by peer",
