@@ -2380,6 +2380,12 @@ class DockerComposeManager:
                 hint = "hive-pg init gives this workspace a project of its own"
                 raise self._conflict(info, f"has the Compose project {settings.project}", hint)
         service = self.resolve_service(settings)
+        if (service.container, service.host_port) != (settings.container, settings.url.port):
+            raise WorkspaceError(
+                f"the compose file has container {service.container} on port {service.host_port},"
+                f" {ENV_FILE} has {settings.container} on {settings.url.port}",
+                hint=f"hive-pg init makes {ENV_FILE} follow the compose file",
+            )
         self.refuse_conflicts(service, containers)
         self.ensure_image(service)
         return settings, service, containers

@@ -239,6 +239,26 @@ def test_start_container_data_missing(workspace, manager, docker):
     assert "docker compose up" not in docker.commands
 
 
+@pytest.mark.parametrize(
+    ("published", "name"),
+    [pytest.param("5599", "hive-postgres", id="port"), pytest.param("5532", "other", id="name")],
+)
+def test_start_container_compose_file_differs(workspace, manager, docker, published, name):
+    """What a compose file fixes otherwise than `.env` says is an error, not a guess."""
+
+    def config(call):
+        resolved = json.loads(docker.config(call))
+        service = resolved["services"]["postgres"]
+        service["ports"][0]["published"], service["container_name"] = published, name
+        return json.dumps(resolved)
+
+    docker.answers["docker compose config"] = config
+    with pytest.raises(WorkspaceError, match=f"{name}.*{published}") as caught:
+        manager.start_container()
+    assert "hive-pg init" in caught.value.hint
+    assert "docker compose up" not in docker.commands
+
+
 def test_start_container_created(workspace, manager, docker):
     """A container of ours that was made but never ran is started, and not removed."""
     docker.containers.append(make_container(workspace=workspace, Status="created"))
