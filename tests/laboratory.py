@@ -9,6 +9,7 @@ happened, and nothing else does.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import json
 import os
@@ -24,7 +25,7 @@ from typing import NamedTuple
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 ORIGINAL_COMPOSE = REPOSITORY / "tests" / "data" / "original-docker-compose.yml"
 REAL_IMAGE, STAND_IN = "agnohq/pgvector:16", "hive-pg-test/pgvector:16"
 USER = 12345  # no such user anywhere: what hive-pg meets as an ordinary one
@@ -32,6 +33,9 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 COMMAND_TIMEOUT_S = 150
 COMPOSE_PROJECT = "com.docker.compose.project"
 WORKING_DIR = "com.docker.compose.project.working_dir"
+PLANTED = hashlib.md5(
+    ",".join(f"({i},{hashlib.md5(str(i).encode()).hexdigest()})" for i in range(1, 1001)).encode()
+).hexdigest()  # of the rows that Workspace.plant makes
 OURS = "hive-pg-test"  # label of the containers that tests start themselves
 
 _DOCKER_WITHOUT_COMPOSE = """\
@@ -99,6 +103,10 @@ def read_env(path):
     """Return the assignments of a `.env` that hive-pg wrote, in their order."""
     lines = path.read_text().splitlines() if path.exists() else []
     return dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#")
+
+
+class LostError(AssertionError):
+    """What a person had before is gone, or is another's now."""
 
 
 class Actor(NamedTuple):
@@ -241,6 +249,20 @@ class Workspace:
         argv = ["psql", "-XwqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", *options]
         argv += ["-U", env["POSTGRES_USER"], "-d", env["POSTGRES_DB"], "-c", sql]
         return run(["docker", "exec", self.container, *argv])
+
+    def plant(self):
+        """Put rows into the database that `assert_kept` looks for."""
+        self.login(
+            "create table kept as select i, md5(i::text) as word from generate_series(1, 1000) i"
+        )
+
+    def assert_kept(self):
+        """Make sure that the database still has every row that `plant` put there."""
+        result = self.psql("select md5(string_agg(kept::text, ',' order by i)) from kept")
+        if result.returncode:
+            raise LostError(f"the rows cannot be read: {result.stderr}")
+        if result.stdout.strip() != PLANTED:
+            raise LostError("the rows are not what they were")
 
 
 class Laboratory:
