@@ -76,9 +76,13 @@ USER_KEY, PASSWORD_KEY, DB_KEY = "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES
 UID_KEY, GID_KEY = "POSTGRES_UID", "POSTGRES_GID"
 PORT_KEY, CONTAINER_KEY = "HIVE_POSTGRES_PORT", "HIVE_POSTGRES_CONTAINER"
 IMAGE_KEY, BIND_KEY = "HIVE_POSTGRES_IMAGE", "HIVE_POSTGRES_BIND"
+FIRST_START_KEY = "HIVE_POSTGRES_FIRST_START"  # there until the first login
 PROJECT_KEY = "COMPOSE_PROJECT_NAME"
 CREDENTIAL_KEYS = (URL_KEY, USER_KEY, PASSWORD_KEY, DB_KEY)
-NAME_KEYS = (UID_KEY, GID_KEY, PORT_KEY, CONTAINER_KEY, IMAGE_KEY, BIND_KEY, PROJECT_KEY)
+NAME_KEYS = (
+    *(UID_KEY, GID_KEY, PORT_KEY, CONTAINER_KEY, IMAGE_KEY, BIND_KEY, PROJECT_KEY),
+    FIRST_START_KEY,
+)
 
 # A shell's own values of these would have Compose act on another project or on other files.
 COMPOSE_SELECTORS = frozenset(
@@ -149,6 +153,16 @@ class Readiness(enum.Enum):
     UNKNOWN = "unknown"
 
 
+class Repair(enum.Enum):
+    """What mends a cluster that does not let the application in."""
+
+    PASSWORD = "have the server accept the password in .env (ALTER ROLE)"
+    NETWORK = "append the line to pg_hba.conf that lets passwords in over the network"
+    DATABASE = "create the database"
+    OWNER = "give the data to the user that the server runs as"
+    REMAKE = "move the cluster aside, and make a new one"
+
+
 class Outcome(enum.Enum):
     """How a point of `check` ended."""
 
@@ -164,14 +178,20 @@ class Outcome(enum.Enum):
 
 
 class PostgreSQLIntegrationError(Exception):
-    """What failed and why; `hint` is the next step, `detail` the other program's own words."""
+    """What failed and why; `hint` is the next step, `detail` the other program's own words.
+
+    `repair` is what `init` can do about it.
+    """
 
     exit_code = ExitCode.FAILED
 
-    def __init__(self, message: str, *, hint: str = "", detail: str = "") -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", detail: str = "", repair: Repair | None = None
+    ) -> None:
         super().__init__(message)
         self.hint = hint
         self.detail = detail
+        self.repair = repair
 
 
 class WorkspaceError(PostgreSQLIntegrationError):
@@ -296,6 +316,7 @@ class Settings(Record):
     gid: int
     image: str = ""
     bind: str = ""
+    first_start: bool = False
 
     @property
     def env(self) -> dict[str, str]:
@@ -305,6 +326,7 @@ class Settings(Record):
         env.update({UID_KEY: str(self.uid), GID_KEY: str(self.gid), PORT_KEY: port})
         env.update({CONTAINER_KEY: self.container, PROJECT_KEY: self.project})
         optional = {IMAGE_KEY: self.image, BIND_KEY: self.bind}
+        optional[FIRST_START_KEY] = "pending" if self.first_start else ""
         return {**env, **{key: value for key, value in optional.items() if value}}
 
 
@@ -409,6 +431,7 @@ class Diagnosis(Record):
     cause: str
     remedy: str
     error: type[PostgreSQLIntegrationError] = DockerCommandError
+    repair: Repair | None = None
 
 
 class Probe(Record):
@@ -416,6 +439,7 @@ class Probe(Record):
 
     `error` is why there was no login, or no pgvector after one; None when all is well. The
     versions are '' where unknown, `created_version` also where the database has no extension.
+    `warning` is what the server complained of at a login that it let in.
     """
 
     readiness: Readiness
@@ -423,6 +447,7 @@ class Probe(Record):
     server_version: str = ""
     available_version: str = ""
     created_version: str = ""
+    warning: Diagnosis | None = None
 
 
 class Look(Record):
@@ -688,6 +713,19 @@ def edit_env(text: str, changes: Mapping[str, str], environ: Mapping[str, str]) 
     return text + separator + "".join(added)
 
 
+def drop_env(text: str, key: str, environ: Mapping[str, str]) -> str:
+    r"""Return `text` without the lines that assign a key.
+
+    >>> drop_env("A=1\nB=2 # two\nC=3\n", "B", {})
+    'A=1\nC=3\n'
+    """
+    for item in reversed(parse_env(text, environ)):
+        if item.key == key:
+            start = text.rfind("\n", 0, item.start) + 1
+            text = text[:start] + text[text.find("\n", item.end) + 1 or len(text) :]
+    return text
+
+
 # ---------------------------------------------------------------------------------------------
 # Decisions (pure): URLs, credentials and settings
 # ---------------------------------------------------------------------------------------------
@@ -806,6 +844,12 @@ def has_credentials(values: Mapping[str, str]) -> bool:
     return not is_placeholder(url.user) and not is_placeholder(url.password)
 
 
+def has_login(values: Mapping[str, str]) -> bool:
+    """Whether `.env` has a user and a password, in the URL or in POSTGRES_*."""
+    apart = not any(is_placeholder(values.get(key, "")) for key in (USER_KEY, PASSWORD_KEY))
+    return has_credentials(values) or (apart and not values.get(URL_KEY))
+
+
 def plan_database_url(
     values: Mapping[str, str], fresh: DatabaseURL, *, has_data: bool
 ) -> DatabaseURL:
@@ -872,6 +916,7 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         gid=env_number(values, GID_KEY, FALLBACK_UID, range(2**32)),
         image=values.get(IMAGE_KEY, ""),
         bind=values.get(BIND_KEY, ""),
+        first_start=bool(values.get(FIRST_START_KEY)),
     )
 
 
@@ -1277,7 +1322,7 @@ CONTAINER_DIAGNOSES = (
         "could not change permissions of directory|could not access directory|"
         "database is uninitialized and superuser password is not specified",
         "the data directory belongs to another user than the server's",
-        "hive-pg init gives it to POSTGRES_UID:POSTGRES_GID"),
+        "hive-pg init gives it to POSTGRES_UID:POSTGRES_GID", repair=Repair.OWNER),
     Diagnosis(
         "has invalid permissions",
         "the data directory is open to others, and its file system cannot change that",
@@ -1285,16 +1330,22 @@ CONTAINER_DIAGNOSES = (
     Diagnosis(
         "exists but is not empty",
         "the data directory holds files that are not a cluster",
-        "look at them and move them away, then hive-pg start"),
+        "look at them and move them away, then hive-pg start", repair=Repair.REMAKE),
+    Diagnosis(
+        "could not resize shared memory segment",
+        "the container's /dev/shm is too small",
+        "raise HIVE_POSTGRES_SHM_SIZE in .env, then hive-pg restart"),
     Diagnosis(
         "No space left on device",
-        "the disk, or the container's /dev/shm, is full",
-        "free space, or raise HIVE_POSTGRES_SHM_SIZE; the server recovers by itself"),
+        "the disk is full",
+        "free space; the server recovers by itself"),
     Diagnosis(
         "could not locate a valid checkpoint record|could not find the database system|"
-        "pg_control|pg_filenode.map|could not access the server configuration file",
+        r"could not open file .*(?:pg_control|pg_filenode\.map)|could not load \S*pg_hba\.conf|"
+        "could not access the server configuration file",
         "the cluster is incomplete: a first start or a copy was cut short",
-        "keep data/postgres; restore a backup, or a full copy of it"),
+        "hive-pg init makes a first start anew; else restore a backup, or a full copy of the data",
+        repair=Repair.REMAKE),
     Diagnosis(
         'lock file "postmaster.pid" is empty',
         "the disk was full, or the machine went down, while the server started",
@@ -1319,7 +1370,8 @@ LOGIN_DIAGNOSES = (
         "password authentication failed",
         "the server refuses the user and password in .env; it took them from there only when"
         " the data was made",
-        "put back the HIVE_DATABASE_URL that the data was made with", CredentialsRefusedError),
+        "hive-pg init --yes has the server accept them; or put back the old HIVE_DATABASE_URL",
+        CredentialsRefusedError, Repair.PASSWORD),
     Diagnosis(
         "server did not complete authentication",
         "the server asks nobody for a password, so none can be verified",
@@ -1328,16 +1380,36 @@ LOGIN_DIAGNOSES = (
     Diagnosis(
         "no pg_hba.conf entry",
         "the server lets nobody in over the network",
-        "append to its pg_hba.conf: host all all all scram-sha-256", CredentialsRefusedError),
+        "hive-pg init --yes appends to its pg_hba.conf: host all all all scram-sha-256",
+        CredentialsRefusedError, Repair.NETWORK),
     Diagnosis(
         'database ".*" does not exist',
         "the server accepts the credentials, but has no such database",
-        "correct HIVE_DATABASE_URL in .env, or create the database", DatabaseConnectionError),
+        "hive-pg init creates it; or correct HIVE_DATABASE_URL in .env",
+        DatabaseConnectionError, Repair.DATABASE),
+    Diagnosis(
+        r"could not open file .*pg_filenode\.map",
+        "the cluster is incomplete: a first start or a copy was cut short",
+        "hive-pg init makes a first start anew; else restore a backup, or a full copy of the data",
+        DatabaseConnectionError, Repair.REMAKE),
     Diagnosis(
         "too many clients already|remaining connection slots",
         "all of the server's connections are in use",
         "close some, or raise HIVE_POSTGRES_MAX_CONNECTIONS in .env, then hive-pg restart",
         DatabaseConnectionError),
+    Diagnosis(
+        'role ".*" does not exist',
+        "the data knows no such user",
+        "put back the user in HIVE_DATABASE_URL that the data was made with",
+        CredentialsRefusedError),
+)
+
+# What the server complains of while it lets somebody in.
+LOGIN_WARNINGS = (
+    Diagnosis(
+        "collation version mismatch",
+        "the image sorts text otherwise than the one that the data was made with",
+        "in each database: REINDEX DATABASE name; ALTER DATABASE name REFRESH COLLATION VERSION"),
 )
 # fmt: on
 
@@ -1360,7 +1432,8 @@ def build_docker_error(result: CommandResult, what: str) -> PostgreSQLIntegratio
     """Turn a docker command that failed into an error with cause and remedy."""
     found = diagnose(result.stderr, DOCKER_DIAGNOSES)
     if found:
-        return found.error(f"{what}: {found.cause}", hint=found.remedy, detail=result.stderr)
+        cause = f"{what}: {found.cause}"
+        return found.error(cause, hint=found.remedy, detail=result.stderr, repair=found.repair)
     why = last_line(result.stderr) or f"exit code {result.returncode}"
     return DockerCommandError(f"{what}: {why}", detail=result.stderr)
 
@@ -1373,17 +1446,22 @@ def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> Con
         ContainerState.PAUSED: "is paused",
         ContainerState.EXITED: f"stopped with exit code {info.exit_code}",
         ContainerState.RESTARTING: f"keeps restarting (exit code {info.exit_code})",
-        ContainerState.RUNNING: f"restarted {info.restart_count} times",
+        ContainerState.RUNNING: f"restarted {info.restart_count} times"
+        if info.restart_count
+        else "runs, but does not serve",
     }.get(info.state, f"is {info.state.value}")
     if info.state is ContainerState.PAUSED:
         return ContainerStartupError(f"container {name} is paused", hint=f"docker unpause {name}")
     found = diagnose(logs, CONTAINER_DIAGNOSES)
-    cause, remedy = "its last words are below", "hive-pg logs"
     if info.oom_killed:
-        cause, remedy = "the kernel ended it for lack of memory", "give Docker more memory"
-    elif found:
-        cause, remedy = found.cause, found.remedy
-    return ContainerStartupError(f"container {name} {happened}: {cause}", hint=remedy, detail=logs)
+        found = Diagnosis("", "the kernel ended it for lack of memory", "give Docker more memory")
+    found = found or Diagnosis("", "its last words are below", "hive-pg logs")
+    return ContainerStartupError(
+        f"container {name} {happened}: {found.cause}",
+        hint=found.remedy,
+        detail=logs,
+        repair=found.repair,
+    )
 
 
 def parse_time(text: str) -> float:
@@ -1453,6 +1531,7 @@ login=$?
 _PROBE_TRIES_PER_S = 30  # pg_isready takes some milliseconds, too
 # The script's exit codes: pg_isready's once the tries are used up, psql's when the login failed.
 _PROBE_REJECTING, _PROBE_NO_RESPONSE, _PROBE_SQL_FAILED, _PROBE_LOGIN_FAILED = 71, 72, 81, 82
+_NOT_YET = "the database system is (?:starting up|shutting down|in recovery|not yet accepting)"
 
 VERSIONS_SQL = (
     "select current_setting('server_version'),"
@@ -1482,16 +1561,20 @@ def read_probe(result: CommandResult) -> Probe:
     code, words = result.returncode, result.stderr.strip()
     if code == 0:
         server, available, created = last_line(result.stdout).split("|")
-        return Probe(Readiness.ACCEPTING, None, server.split(" ")[0], available, created)
+        warning = diagnose(words, LOGIN_WARNINGS)
+        return Probe(Readiness.ACCEPTING, None, server.split(" ")[0], available, created, warning)
     if code == _PROBE_SQL_FAILED:
         why = f"pgvector cannot be created in the database: {last_line(words)}"
         hint = f"use an image that has it: hive-pg init --image {DEFAULT_IMAGE}"
         return Probe(Readiness.ACCEPTING, PostgreSQLIntegrationError(why, hint=hint))
     logs = "hive-pg logs"
+    if code == _PROBE_LOGIN_FAILED and re.search(_NOT_YET, words):
+        code = _PROBE_REJECTING  # it did accept a moment ago, and has had to recover since
     if code == _PROBE_LOGIN_FAILED:
         found = diagnose(words, LOGIN_DIAGNOSES)
         if found:
-            return Probe(Readiness.ACCEPTING, found.error(found.cause, hint=found.remedy))
+            error = found.error(found.cause, hint=found.remedy, repair=found.repair)
+            return Probe(Readiness.ACCEPTING, error)
         why = f"the login failed: {last_line(words)}"
         return Probe(Readiness.ACCEPTING, DatabaseConnectionError(why, hint=logs))
     for readiness, exit_code, why in (
@@ -1505,6 +1588,130 @@ def read_probe(result: CommandResult) -> Probe:
         why = f"the container ended while it was asked (exit code {code})"
         return Probe(Readiness.UNKNOWN, ContainerStartupError(why, hint=logs))
     return Probe(Readiness.UNKNOWN, build_docker_error(result, "cannot ask the container"))
+
+
+# ---------------------------------------------------------------------------------------------
+# Decisions (pure): mending
+# ---------------------------------------------------------------------------------------------
+
+
+def choose_repair(wanted: Repair | None, *, first_start: bool) -> Repair | None:
+    """Return the repair that is safe: only a cluster that nobody ever logged in to is made anew.
+
+    >>> choose_repair(Repair.DATABASE, first_start=True)
+    <Repair.REMAKE: 'move the cluster aside, and make a new one'>
+    >>> choose_repair(Repair.REMAKE, first_start=False)
+    """
+    if first_start and wanted in (Repair.NETWORK, Repair.DATABASE):
+        return Repair.REMAKE  # the image's init scripts have not run to their end
+    return None if wanted is Repair.REMAKE and not first_start else wanted
+
+
+# The image writes this line after initdb; \gexec runs the statement that the first one selects.
+_APPEND_NETWORK_LINE_SQL = r"""
+select format('copy (values (%L), (%L)) to program %L', '',
+    'host all all all scram-sha-256', format('cat >> "%s"', current_setting('hba_file')))
+\gexec
+select pg_reload_conf();
+"""
+# In single-user mode PostgreSQL asks for no role, and lets nobody else in; but it wants its own
+# user to have a name, which that of a container need not have.
+# Source: https://www.postgresql.org/docs/16/app-postgres.html (Options for Single-User Mode)
+_SINGLE_USER_SCRIPT = """\
+owner=$(stat -c %u:%g "$0") && echo "hive-pg:x:$owner::/:/bin/sh" >> /etc/passwd
+exec gosu "$owner" postgres --single -D "$0" template1
+"""
+# The image's POSTGRES_USER is the role that initdb made.
+OWNER_AND_DATABASES_SQL = (
+    "select rolname as owner, (select string_agg(datname, ' ' order by datname) from pg_database"
+    " where not datistemplate and datname <> 'postgres') as databases from pg_authid where oid = 10"
+)
+
+
+def build_repair_sql(repair: Repair, url: DatabaseURL, salt: bytes) -> str:
+    """Write the psql script that has a server let `url` in."""
+    user, database = (name.replace('"', '""') for name in (url.user, url.database))
+    if repair is Repair.PASSWORD:
+        verifier = build_scram_verifier(url.password, salt)
+        return f"alter role \"{user}\" password '{verifier}';"
+    return (
+        f'create database "{database}";' if repair is Repair.DATABASE else _APPEND_NETWORK_LINE_SQL
+    )
+
+
+def read_owner_and_databases(text: str) -> tuple[str, list[str]]:
+    r"""Read what PostgreSQL's single-user mode answers; '' where it does not say.
+
+    >>> read_owner_and_databases('\t 1: owner = "ann"\t(typ...)\n\t 2: databases = "a b"\t(..)')
+    ('ann', ['a', 'b'])
+    """
+    found = dict(re.findall(r'(?m)^\t *\d: (\w+) = "(.*)"\t\(', text))
+    return found.get("owner", ""), found.get("databases", "").split()
+
+
+def choose_database(wanted: str | None, databases: Sequence[str]) -> str:
+    """Return the database that an application has used, of those that there are.
+
+    Raises: WorkspaceError where there are several.
+
+    >>> choose_database(None, ["app"]), choose_database(None, ["app", "hive"])
+    ('app', 'hive')
+    """
+    if wanted or len(databases) < 2 or DEFAULT_DATABASE in databases:
+        usual = DEFAULT_DATABASE if DEFAULT_DATABASE in databases or not databases else databases[0]
+        return wanted or usual
+    raise WorkspaceError(
+        f"the data has several databases: {', '.join(databases)}",
+        hint="hive-pg init --database NAME says which one is the application's",
+    )
+
+
+def build_scram_verifier(password: str, salt: bytes, iterations: int = 4096) -> str:
+    """Return what the server keeps of a password, so that the password itself need not travel.
+
+    Source: RFC 5802 (3), RFC 7677, https://www.postgresql.org/docs/16/catalog-pg-authid.html
+
+    >>> build_scram_verifier("pencil", b"salt")[:32]
+    'SCRAM-SHA-256$4096:c2FsdA==$u+iL'
+    """
+    import base64
+    import hashlib
+    import hmac
+
+    def text(data: bytes) -> str:
+        return base64.b64encode(data).decode("ascii")
+
+    prepared = prepare_password(password).encode("utf-8")
+    salted = hashlib.pbkdf2_hmac("sha256", prepared, salt, iterations)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    return f"SCRAM-SHA-256${iterations}:{text(salt)}${text(stored)}:{text(server)}"
+
+
+def prepare_password(password: str) -> str:
+    """Return a password as libpq hashes it: by SASLprep, or as it is where that forbids it.
+
+    Source: RFC 4013; pg_saslprep in PostgreSQL's src/common/saslprep.c.
+
+    >>> prepare_password("ﬁ\u00a0x")
+    'fi x'
+    """
+    if password.isascii():
+        return password
+    import stringprep
+    import unicodedata
+
+    blank, dropped = stringprep.in_table_c12, stringprep.in_table_b1
+    mapped = "".join(" " if blank(c) else c for c in password if not dropped(c))
+    prepared = unicodedata.normalize("NFKC", mapped)
+    forbidden = [stringprep.in_table_a1, stringprep.in_table_c12, stringprep.in_table_c21_c22]
+    forbidden += [getattr(stringprep, f"in_table_c{number}") for number in range(3, 10)]
+    hebrew = [stringprep.in_table_d1(c) for c in prepared]  # or another script from right to left
+    mixed = any(hebrew) and not (
+        hebrew[0] and hebrew[-1] and not any(map(stringprep.in_table_d2, prepared))
+    )
+    refused = any(table(c) for c in prepared for table in forbidden)
+    return password if mixed or refused or not prepared else prepared
 
 
 # ---------------------------------------------------------------------------------------------
@@ -1528,6 +1735,15 @@ def judge_container(info: ContainerInfo | None, name: str) -> CheckPoint:
     health = {Health.NONE: "no health check", Health.STARTING: "health check pending"}
     finding = f"{name} runs ({health.get(info.health, info.health.value)})"
     return CheckPoint("container", Outcome.PASSED, finding)
+
+
+def judge_connections(probe: Probe) -> CheckPoint:
+    """Say which server accepts connections, and of what it complains."""
+    finding = f"PostgreSQL {probe.server_version}".rstrip() + " accepts them"
+    if probe.warning:
+        finding += f", but {probe.warning.cause}"
+        return CheckPoint("connections", Outcome.WARNING, finding, probe.warning.remedy)
+    return CheckPoint("connections", Outcome.PASSED, finding)
 
 
 def judge_pgvector(probe: Probe, image: str) -> CheckPoint:
@@ -1959,11 +2175,35 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
         raise WorkspaceError(f"cannot create {path}: {error.strerror}") from None
 
 
-def is_owned_by(data_dir: str, uid: int) -> bool:
-    """Whether a data directory and the cluster in it belong to a user; always so on Windows."""
+def is_usable_by(data_dir: str, uid: int) -> bool:
+    """Whether a data directory and the cluster in it are a user's; always so on Windows."""
+    if os.name != "posix":
+        return True
     paths = (data_dir, os.path.join(data_dir, "pgdata"))
     owners = {os.stat(path).st_uid for path in paths if os.path.exists(path)}
-    return os.name != "posix" or owners <= {uid}
+    return owners <= {uid} and os.stat(data_dir).st_mode & 0o700 == 0o700
+
+
+def holds_data(data_dir: str) -> bool:
+    """Whether a directory holds anything that could be a cluster, but for one moved aside."""
+    try:
+        entries = [name for name in os.listdir(data_dir) if ".incomplete-" not in name]
+        if entries == ["pgdata"]:
+            return bool(os.listdir(os.path.join(data_dir, "pgdata")))
+        return bool(entries)
+    except FileNotFoundError:
+        return False
+    except OSError:  # another user's, and closed: it may well be one
+        return True
+
+
+def read_cluster_version(cluster: str) -> str:
+    """Return the major version that made a cluster, '' where it is not to be read here."""
+    try:
+        with open(os.path.join(cluster, "PG_VERSION"), encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:  # there is none yet, or it is another user's, or in a volume
+        return ""
 
 
 def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
@@ -2169,25 +2409,49 @@ class Docker:
             _expect(result, "cannot inspect the containers")
         return parse_containers(result.stdout)
 
-    def has_image(self, image: str) -> bool:
-        """Whether an image is there, so that nothing need be pulled."""
-        result = self.run(["docker", "image", "inspect", "--format", "{{.Id}}", image])
-        return not _is_missing(result) and bool(_expect(result, f"cannot look for {image}"))
+    def image_environment(self, image: str) -> dict[str, str] | None:
+        """Return the environment that an image sets, None where it is not there."""
+        import json
+
+        result = self.run(["docker", "image", "inspect", "--format", "{{json .Config.Env}}", image])
+        if _is_missing(result):
+            return None
+        entries = json.loads(_expect(result, f"cannot look for {image}").stdout) or []
+        return dict(entry.partition("=")[::2] for entry in entries)
 
     def pull(self, image: str) -> None:
         """Pull an image, with Docker's own progress on stderr."""
         result = self.run(["docker", "pull", image], timeout=PULL_TIMEOUT_S, progress=True)
         _expect(result, f"cannot pull {image}")
 
-    def chown(self, directory: str, user: tuple[int, int], image: str) -> None:
-        """Give a directory and all in it to (uid, gid), by a short-lived container."""
+    def run_in_place(
+        self, image: str, directory: str, program: str, *arguments: str, stdin: str = ""
+    ) -> CommandResult:
+        """Run a program as root in a short-lived container that has a directory as /target."""
         source = directory.replace('"', '""')
-        mount = f'type=bind,"source={source}",target=/target'
-        argv = ["docker", "run", "--rm", "--network", "none", "--user", "0:0", "--mount", mount]
-        argv += ["--entrypoint", "chown", image, "-R", f"{user[0]}:{user[1]}", "/target"]
-        _expect(
-            self.run(argv, timeout=COMPOSE_TIMEOUT_S), f"cannot change the owner of {directory}"
-        )
+        argv = ["docker", "run", "--rm", "--interactive", "--network", "none", "--user", "0:0"]
+        argv += ["--mount", f'type=bind,"source={source}",target=/target']
+        argv += ["--entrypoint", program, image, *arguments]
+        with self.start(argv, stdin=True) as process:
+            result = process.finish(timeout=COMPOSE_TIMEOUT_S, stdin=stdin)
+        return _expect(result, f"cannot run {program} in {directory}")
+
+    def give_data_to(self, user: tuple[int, int], data_dir: str, image: str) -> None:
+        """Have a directory and all in it belong to (uid, gid), which we may not be able to do."""
+        owner = f"{user[0]}:{user[1]}"
+        script = 'chown -R "$0" /target && chmod u+rwx /target'
+        self.run_in_place(image, data_dir, "sh", "-c", script, owner)
+
+    def execute(self, settings: Settings, sql: str) -> None:
+        """Run SQL over the server's socket, where the image asks nobody for a password."""
+        argv = ["docker", "exec", "--interactive", settings.container, "psql", "-XqAtw"]
+        argv += ["-v", "ON_ERROR_STOP=1", "-U", settings.url.user, "-d", "postgres"]
+        with self.start(argv, stdin=True) as process:
+            result = process.finish(timeout=QUESTION_TIMEOUT_S, stdin=sql)
+        found = result.returncode and diagnose(result.stderr, LOGIN_DIAGNOSES)
+        if found:
+            raise found.error(f"cannot mend it: {found.cause}", hint=found.remedy)
+        _expect(result, "cannot mend it")
 
     def start_probe(self, container: str, url: DatabaseURL, *, wait: float, sql: str) -> Process:
         """Start to wait for the server, for about `wait` seconds; it has no password yet."""
@@ -2204,11 +2468,10 @@ class Docker:
         with self.start_probe(settings.container, settings.url, wait=wait, sql=sql) as process:
             return self.finish_probe(process, settings.url, wait=wait)
 
-    def stop(self, container: str) -> None:
-        """Have the server end all sessions and stop (SIGINT, fast shutdown)."""
-        argv = ["docker", "stop", "-t", str(STOP_GRACE_S), container]
-        timeout = STOP_GRACE_S + QUESTION_TIMEOUT_S
-        _expect(self.run(argv, timeout=timeout), "cannot stop the container")
+    def stop(self, container: str, grace: int = STOP_GRACE_S) -> None:
+        """Have the server end all sessions and stop (SIGINT, fast shutdown), in `grace` seconds."""
+        argv = ["docker", "stop", "-t", str(grace), container]
+        _expect(self.run(argv, timeout=grace + QUESTION_TIMEOUT_S), "cannot stop the container")
 
     def remove(self, container: str) -> None:
         """Remove a container that does not run."""
@@ -2322,6 +2585,14 @@ class CredentialService:
         if not os.path.lexists(self.path):
             raise NotSetUpError(f"not set up: there is no {self.path}", hint="hive-pg init")
         return read_settings(self.read_values())
+
+    def drop(self, key: str) -> None:
+        """Have `.env` say nothing of a key.
+
+        Raises: EnvFileError, WorkspaceError.
+        """
+        text = self._read_text()[0]
+        write_file(self.path, drop_env(text, key, os.environ), 0o600)
 
     def save(self, changes: Mapping[str, str]) -> bool:
         """Make `.env` say `changes`, readable by its owner alone; return whether it changed.
@@ -2475,14 +2746,19 @@ class DockerComposeManager:
         return info
 
     def require_steady(self, name: str, restarts: int, since: float) -> None:
-        """Make sure that a container runs, and has not restarted more than `restarts` times.
+        """Make sure that a container which does not serve yet is on its way to it.
+
+        It runs, has not restarted more than `restarts` times, and its server does not come back
+        from one crash after the other.
 
         Raises: ContainerStartupError, with what it wrote after `since` (epoch seconds).
         """
         info = self.docker.container(name)
-        if info is None or not info.running or info.restart_count > restarts:
-            logs = self.docker.logs(name, 50, since=since) if info else ""
-            raise build_startup_error(info, name, logs)
+        logs = self.docker.logs(name, 50, since=since) if info else ""
+        error = build_startup_error(info, name, logs)
+        steady = info is not None and info.running and info.restart_count <= restarts
+        if not steady or error.repair is Repair.REMAKE:
+            raise error
 
     def _own(self, info: ContainerInfo | None) -> ContainerInfo | None:
         if info is not None and not self.owns(info):
@@ -2562,33 +2838,89 @@ class DockerComposeManager:
                 f"{service.data_dir} is missing",
                 hint="put the data back, or mount it; hive-pg init makes an empty database",
             )
-        user = split_user(service.user)
-        mend = bool(user and service.data_dir and not is_owned_by(service.data_dir, user[0]))
+        mend = self.has_wrong_owner(service)
         for info in containers:
             if self._is_leftover(info, service):
                 self.docker.remove(info.name)
             if info.name == service.container and (mend or info.restarting):
                 self.docker.stop(info.name)  # or it would start by itself in between
-        if mend and user:
-            self.give_data_to(user, service.data_dir, service.image or DEFAULT_IMAGE)
+        if mend:
+            self.mend_owner(service)
         timeout = PULL_TIMEOUT_S if service.builds else COMPOSE_TIMEOUT_S
         self._compose(settings, "up", "--detach", service.service, timeout=timeout)
 
     def ensure_image(self, service: ComposeService) -> None:
-        """Pull the service's image where it is not there, with Docker's own progress."""
-        if not service.builds and not self.docker.has_image(service.image):
+        """Pull the service's image where it is not there, with Docker's own progress.
+
+        Raises: ContainerStartupError where it is of another major version than the data.
+        """
+        if service.builds:
+            return
+        environment = self.docker.image_environment(service.image)
+        if environment is None:
             self.console.note(f"pulling {service.image}")
             self.docker.pull(service.image)
+            environment = self.docker.image_environment(service.image) or {}
+        made_by, image = read_cluster_version(service.cluster), environment.get("PG_MAJOR", "")
+        if made_by and image and made_by != image:
+            raise ContainerStartupError(
+                f"the data was made by PostgreSQL {made_by}, {service.image} is {image}",
+                hint=f"hive-pg init --image, with one of PostgreSQL {made_by}; to upgrade, dump"
+                " with that one, and restore into a new workspace",
+            )
 
     def make_data_directory(self, service: ComposeService) -> None:
         """Make the data directory, private to the user that the server runs as."""
         if service.data_dir and not os.path.isdir(service.data_dir):
             make_directory(service.data_dir, split_user(service.user), 0o700)
 
-    def give_data_to(self, user: tuple[int, int], data_dir: str, image: str) -> None:
-        """Have the data belong to (uid, gid), which this process may not be allowed to change."""
-        self.console.note(f"giving {data_dir} to {user[0]}:{user[1]}")
-        self.docker.chown(data_dir, user, image)
+    def has_wrong_owner(self, service: ComposeService) -> bool:
+        """Whether the data belongs to another user than the one that the server runs as."""
+        user = split_user(service.user)
+        return user is not None and not is_usable_by(service.data_dir, user[0])
+
+    def mend_owner(self, service: ComposeService) -> None:
+        """Have the data belong to the user that the server runs as."""
+        user = split_user(service.user)
+        if user and service.data_dir:
+            self.console.note(f"giving {service.data_dir} to {user[0]}:{user[1]}")
+            self.docker.give_data_to(user, service.data_dir, service.image or DEFAULT_IMAGE)
+
+    def ask_cluster(self, service: ComposeService) -> tuple[str, list[str]]:
+        """Return the role that a cluster was made for, and its databases; nobody serves it now.
+
+        Raises: WorkspaceError.
+        """
+        if self.has_wrong_owner(service):
+            self.mend_owner(service)
+        cluster = os.path.join("/target", os.path.relpath(service.cluster, service.data_dir))
+        result = self.docker.run_in_place(
+            *(service.image, service.data_dir, "sh", "-c", _SINGLE_USER_SCRIPT, cluster),
+            stdin=OWNER_AND_DATABASES_SQL + "\n",
+        )
+        user, databases = read_owner_and_databases(result.stdout)
+        if not user:
+            raise WorkspaceError(
+                f"{service.cluster} does not say whose it is: {last_line(result.stderr)}",
+                hint=f"put the {URL_KEY} of that data into {ENV_FILE}",
+            )
+        return user, databases
+
+    def move_cluster_aside(self, service: ComposeService) -> str:
+        """Take a half-made cluster out of the way; return its new name.
+
+        Raises: WorkspaceError where it is not in a directory below the one that is mounted.
+        """
+        place, name = os.path.split(service.cluster)
+        aside = name + time.strftime(".incomplete-%Y%m%dT%H%M%SZ", time.gmtime())
+        if place != service.data_dir:
+            raise WorkspaceError(
+                f"the first start of {service.cluster} was interrupted",
+                hint="move it away (it holds nothing yet), then hive-pg init",
+            )
+        image = service.image or DEFAULT_IMAGE
+        self.docker.run_in_place(image, place, "mv", "-n", f"/target/{name}", f"/target/{aside}")
+        return os.path.join(place, aside)
 
     def refuse_conflicts(
         self, service: ComposeService, containers: Sequence[ContainerInfo]
@@ -2661,8 +2993,8 @@ class DockerComposeManager:
 def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) -> None:
     """Have a data directory belong to the user that the server runs as, without sudo."""
     target, user = os.path.realpath(data_dir), get_postgres_uid_gid()
-    if not is_owned_by(target, user[0]):
-        DockerComposeManager().give_data_to(user, target, image)
+    if not is_usable_by(target, user[0]):
+        Docker(Runner(Console())).give_data_to(user, target, image)
 
 
 class PostgreSQLManager:
@@ -2710,28 +3042,47 @@ class PostgreSQLManager:
         with self._lock(timeout):
             # Names and ports are the machine's; whoever holds them may have an image to pull.
             with self._lock(timeout + PULL_TIMEOUT_S, os.sep):
+                lost = not has_login(self.credentials.read_values())
                 began = time.time()
-                settings = self._bring_about(wanted, start=start)
+                settings, service = self._bring_about(wanted, start=start, lost=lost)
             if start:
                 self.console.step(f"container {settings.container} is up")
-                self._verify(settings, timeout, CREATE_EXTENSION_SQL + VERSIONS_SQL, since=began)
+                ask = interactive
+                self._verify_or_mend(settings, service, timeout, began, lost=lost, ask=ask)
         return True
 
-    def _bring_about(self, wanted: Wishes, *, start: bool) -> Settings:
-        """Have the files, and the container if it shall start, as they should be."""
+    def _bring_about(
+        self, wanted: Wishes, *, start: bool, lost: bool
+    ) -> tuple[Settings, ComposeService]:
+        """Have the files, and the container if it shall start, as they should be.
+
+        `lost` says that `.env` has no credentials, so that those of existing data are to be found.
+        """
         compose = self.compose
         containers = compose.survey()
         self.console.step(f"Docker answers, and so does {' '.join(compose.compose_argv)}")
-        settings = self._plan_settings(containers, wanted)
+        fresh = self.credentials.generate_postgres_credentials()
+        values = self.credentials.read_values()
+        known = has_credentials(values)
+        if lost:
+            values = self._recover_values(values, containers)
+        settings = self._plan_settings(values, fresh, containers, wanted)
         service = default_service(settings, self.workspace)
         if compose.find_compose_file():
-            known = has_credentials(self.credentials.read_values())
             self.credentials.save({})  # a service may have it as its env_file
             service = compose.resolve_service(settings)
             settings = adopt_service(settings, service, wanted, known=known)
         compose.refuse_conflicts(service, containers)
-        if start:
+        has_data = holds_data(service.data_dir)
+        unknown = has_data and settings.url.user == fresh.user
+        if start or unknown:
             compose.ensure_image(service)
+        if unknown:
+            user, databases = compose.ask_cluster(service)
+            database = choose_database(wanted.database, databases)
+            settings = settings.replace(url=settings.url.replace(user=user, database=database))
+        first_start = FIRST_START_KEY in values or bool(service.data_dir and not has_data)
+        settings = settings.replace(first_start=first_start)
         self._write_files(settings)
         if service.bind != "localhost" and not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
@@ -2741,16 +3092,36 @@ class PostgreSQLManager:
             compose.make_data_directory(service)
         if start:
             compose.bring_up(settings, service, containers)
-        return settings
+        return settings, service
 
-    def _plan_settings(self, containers: Sequence[ContainerInfo], wanted: Wishes) -> Settings:
+    def _recover_values(
+        self, values: dict[str, str], containers: Iterable[ContainerInfo]
+    ) -> dict[str, str]:
+        """Complete what `.env` says with what the workspace's container was made with."""
+        own = (info for info in containers if self.compose.owns(info))
+        info = next((info for info in own if info.ports and USER_KEY in info.environment), None)
+        if info is None:
+            return values
+        self.console.note(f"{ENV_FILE} has no credentials; container {info.name} has")
+        names = {CONTAINER_KEY: info.name, PROJECT_KEY: info.project, IMAGE_KEY: info.image}
+        bind, port = info.ports[0]
+        names.update({PORT_KEY: str(port), **({} if is_local(bind) else {BIND_KEY: bind})})
+        credentials = {key: info.environment.get(key, "") for key in CREDENTIAL_KEYS}
+        return {**names, **values, **credentials}
+
+    def _plan_settings(
+        self,
+        values: Mapping[str, str],
+        fresh: DatabaseURL,
+        containers: Sequence[ContainerInfo],
+        wanted: Wishes,
+    ) -> Settings:
         """Decide what `.env` shall say, reusing all that it says already."""
-        values = self.credentials.read_values()
         own = [info for info in containers if self.compose.owns(info)]
         others = [info for info in containers if info not in own]
         default = self._own_project(values, others)
         project, container, named = choose_names(values, default, own, others)
-        url = self._plan_url(values, wanted, own)
+        url = self._plan_url(values, fresh, wanted)
         if not named and not is_local(url.host):
             raise WorkspaceError(
                 f"{URL_KEY} leads to {url.host}, not to this machine",
@@ -2785,29 +3156,23 @@ class PostgreSQLManager:
         return choose_project_name(self.workspace)
 
     def _plan_url(
-        self, values: Mapping[str, str], wanted: Wishes, own: Sequence[ContainerInfo]
+        self, values: Mapping[str, str], fresh: DatabaseURL, wanted: Wishes
     ) -> DatabaseURL:
         """Return the URL that `.env` stands for, with what is wanted and what is missing.
 
         Raises: WorkspaceError where data is there that would not know it.
         """
-        has_data = self._has_data()
-        fresh = self.credentials.generate_postgres_credentials()
+        has_data = holds_data(os.path.join(self.workspace, DATA_DIR))
         url = plan_database_url(values, fresh, has_data=has_data)
-        if has_data and (url.user == fresh.user or url.password == fresh.password):
-            raise WorkspaceError(
-                f"{DATA_DIR} holds data, but {ENV_FILE} has no user and password for it",
-                hint=f"put the {URL_KEY} of that data into {ENV_FILE}, or move the data away"
-                + (f"; docker inspect {own[0].name} may still show them" if own else ""),
-            )
         for key, value in ((USER_KEY, url.user), (PASSWORD_KEY, url.password)):
-            if has_data and values.get(key, value) != value:
+            if has_data and (values.get(key) or value) != value:
                 raise EnvFileError(
                     f"{ENV_FILE} has two values of {key}: its own, and another in {URL_KEY}",
                     hint=f"make both what {DATA_DIR} was made with; to change the password, first"
                     " ALTER ROLE in the database",
                 )
-        if has_data and wanted.database not in (None, url.database):
+        known = has_data and url.user != fresh.user
+        if known and wanted.database not in (None, url.database):
             raise WorkspaceError(
                 f"--database: the data in {DATA_DIR} was made for {url.database}",
                 hint=f"create {wanted.database} with psql, and name it in {URL_KEY}",
@@ -2826,15 +3191,6 @@ class PostgreSQLManager:
         if port != first and not self.compose.find_compose_file():
             self.console.note(f"port {first} is taken; it will be {port}")
         return port
-
-    def _has_data(self) -> bool:
-        """Whether the data directory holds anything that could be a cluster."""
-        try:
-            return bool(os.listdir(os.path.join(self.workspace, DATA_DIR)))
-        except FileNotFoundError:
-            return False
-        except OSError:  # another user's, and closed: it may well be one
-            return True
 
     def _write_files(self, settings: Settings) -> None:
         changed = self.credentials.save(settings.env)
@@ -2886,13 +3242,13 @@ class PostgreSQLManager:
         if look.info and look.info.state is ContainerState.PAUSED:
             raise build_startup_error(look.info, settings.container, "")
         if look.info and look.info.running:
-            self._verify(settings, timeout, VERSIONS_SQL, look=look)
+            self._verify_alone(settings, timeout, look=look)
             return False
         began = time.time()
         with self._lock(timeout):
             self.compose.start_postgres_service()
             self.console.step(f"container {settings.container} is up")
-        self._verify(settings, timeout, VERSIONS_SQL, since=began)
+        self._verify_alone(settings, timeout, since=began)
         return True
 
     def stop_container(self) -> bool:
@@ -2908,7 +3264,7 @@ class PostgreSQLManager:
         with self._lock(timeout):
             self.compose.restart_postgres_service()
             self.console.step(f"container {settings.container} is up")
-        self._verify(settings, timeout, VERSIONS_SQL, since=began)
+        self._verify_alone(settings, timeout, since=began)
 
     def get_container_logs(self, tail: int = 50) -> str:
         """Return the container's last lines, stdout before stderr."""
@@ -2951,8 +3307,7 @@ class PostgreSQLManager:
         if probe.error and probe.readiness is not Readiness.ACCEPTING:
             yield failed_point(connections, probe.error)
             return
-        version = f"PostgreSQL {probe.server_version}" if probe.server_version else "PostgreSQL"
-        yield CheckPoint(connections, Outcome.PASSED, f"{version} accepts them")
+        yield judge_connections(probe)
         if probe.error:
             yield failed_point(credentials, probe.error)
             return
@@ -2967,7 +3322,67 @@ class PostgreSQLManager:
             login = "" if refusal is None else ", and psycopg logs in"
             yield CheckPoint(published, Outcome.PASSED, f"{where} answers as PostgreSQL{login}")
 
-    # -- waiting -------------------------------------------------------------------------------
+    # -- waiting and mending -------------------------------------------------------------------
+
+    def _verify_or_mend(
+        self,
+        settings: Settings,
+        service: ComposeService,
+        timeout: float,
+        since: float,
+        *,
+        lost: bool,
+        ask: bool,
+    ) -> None:
+        """Log in; where the cluster keeps the application out, mend it, each way once."""
+        tried: set[Repair] = set()
+        while True:
+            try:
+                sql = CREATE_EXTENSION_SQL + VERSIONS_SQL
+                self._verify(settings, timeout, sql, since=since)
+                return self._note_login(settings)
+            except PostgreSQLIntegrationError as error:
+                repair = choose_repair(error.repair, first_start=settings.first_start)
+                if repair is None or repair in tried or not self._may(repair, error, ask=ask):
+                    raise
+            if repair is Repair.PASSWORD and lost:  # what the container had is outdated
+                fresh = self.credentials.generate_postgres_credentials()
+                settings = settings.replace(url=settings.url.replace(password=fresh.password))
+                self.credentials.save(settings.env)
+            since = time.time()
+            self._mend(repair, settings, service)
+            tried.add(repair)
+
+    def _may(self, repair: Repair, error: PostgreSQLIntegrationError, *, ask: bool) -> bool:
+        """Whether a repair is wanted; one that changes who gets in takes a yes."""
+        if not ask or repair not in (Repair.PASSWORD, Repair.NETWORK):
+            return True
+        return is_interactive() and self.console.confirm(f"{error}.\n{repair.value}?")
+
+    def _mend(self, repair: Repair, settings: Settings, service: ComposeService) -> None:
+        self.console.note(f"mending: {repair.value}")
+        if repair is Repair.OWNER:
+            self.docker.stop(settings.container)
+            self.compose.mend_owner(service)
+        elif repair is Repair.REMAKE:
+            self.docker.stop(settings.container, 3)  # it has nothing to write, and may crash on end
+            self.console.warn(f"it is in {self.compose.move_cluster_aside(service)} now")
+        else:
+            sql = build_repair_sql(repair, settings.url, os.urandom(16))
+            self.docker.execute(settings, sql)
+        self.compose.bring_up(settings, service, ())
+
+    def _note_login(self, settings: Settings) -> None:
+        """Have `.env` say no more that the first start is still to come; the lock is held."""
+        if settings.first_start:
+            self.credentials.drop(FIRST_START_KEY)
+
+    def _verify_alone(self, settings: Settings, timeout: float, **options: Any) -> None:
+        """Log in, without a repair, and without holding others up while it takes its time."""
+        self._verify(settings, timeout, VERSIONS_SQL, **options)
+        if settings.first_start:
+            with self._lock(timeout):
+                self._note_login(settings)
 
     def _verify(
         self,
@@ -3002,11 +3417,14 @@ class PostgreSQLManager:
             self.console.note(
                 f"waiting for PostgreSQL ({probe.readiness.value}), {left:.0f} s left"
             )
+            time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise
             probe = self.docker.probe(settings, left, sql)
         if objection is None:
             objection = ask_published_port(url, settings.bind)
         if objection:
             raise _published_error(url, objection)
+        if probe.warning:
+            self.console.warn(f"{probe.warning.cause}; {probe.warning.remedy}")
         self.console.step(
             f"{url.user} logs in to {url.database}: PostgreSQL {probe.server_version},"
             f" pgvector {probe.created_version or 'not created'} ({time.monotonic() - began:.1f} s)"

@@ -13,13 +13,14 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 def table_row(diagnosis: hive_pg.Diagnosis) -> str:
     """Write a diagnosis as the README shows it: the first text of its pattern, cause, remedy."""
     text = re.sub(r"\(\?:([^|)]*)\|[^)]*\)", r"\1", diagnosis.pattern).split("|")[0]
-    text = text.replace(".*", "…").replace("\\", "")
+    text = text.replace(".*", "…").replace("\\S*", "…").replace("\\", "")
     return f"| `{text}` | {diagnosis.cause} | {diagnosis.remedy} |"
 
 
 def test_troubleshooting_table_is_the_table_of_diagnoses() -> None:
     """Every diagnosis stands in the README, word for word and in the module's order."""
     tables = (hive_pg.DOCKER_DIAGNOSES, hive_pg.CONTAINER_DIAGNOSES, hive_pg.LOGIN_DIAGNOSES)
+    tables += (hive_pg.LOGIN_WARNINGS,)
     expected = [table_row(diagnosis) for table in tables for diagnosis in table]
     between = README.split("<!-- diagnoses -->")[1].split("<!-- /diagnoses -->")[0]
     assert between.strip().splitlines()[2:] == expected

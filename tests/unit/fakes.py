@@ -1,6 +1,7 @@
 """What stands in for Docker in the unit tests, builders of records, and recorded texts."""
 
 import json
+import os
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
@@ -71,6 +72,15 @@ def make_settings(**changes):
 def make_url(**changes):
     """Return the URL of the workspace /w, with some parts changed."""
     return pg.DatabaseURL(**{"user": "ann", "password": "s3cret", **changes})
+
+
+def make_cluster(workspace, name="PG_VERSION"):
+    """Have a workspace hold what looks like a cluster, the server's own."""
+    directory = Path(workspace, "data", "postgres")
+    (directory / "pgdata").mkdir(exist_ok=True)
+    if not (directory / "pgdata" / name).exists():
+        (directory / "pgdata" / name).write_text("16\n")
+    os.chown(directory / "pgdata", directory.stat().st_uid, -1)
 
 
 # -- in place of Docker --------------------------------------------------------------------------
@@ -198,7 +208,7 @@ class FakeDocker(FakeRunner):
                 "git": (128, "fatal: not a git repository"),
                 "docker ps": lambda _: "\n".join(c["Id"] for c in self.containers),
                 "docker inspect --type container": self.inspect,
-                "docker image inspect": "sha256:0\n",
+                "docker image inspect": '["PG_MAJOR=16"]\n',
                 "docker logs": "last words\n",
                 "docker stop": self.stop,
                 "docker volume ls": "",
@@ -241,4 +251,6 @@ class FakeDocker(FakeRunner):
         project, port = env["COMPOSE_PROJECT_NAME"], env["HIVE_POSTGRES_PORT"]
         user = f"{env['POSTGRES_UID']}:{env['POSTGRES_GID']}"
         self.containers.append(make_container(name, call.cwd, project, port=port, user=user))
+        if Path(call.cwd, "data", "postgres").is_dir():
+            make_cluster(call.cwd)
         return ""

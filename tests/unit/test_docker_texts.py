@@ -190,11 +190,13 @@ CONTAINER_TEXTS = {
     "not a cluster": {
         "initdb": 'initdb: error: directory "/d" exists but is not empty\ninitdb: hint: If you',
     },
+    "shm is too small": {
+        "parallel": 'ERROR:  could not resize shared memory segment "/PostgreSQL.1" to 63999360'
+        " bytes: No space left on device",
+    },
     "is full": {
         "wal": 'PANIC:  could not write to file "pg_wal/xlogtemp.9": No space left on device',
         "initdb": 'could not write to file "base/4/1247": No space left on device',
-        "shm": 'ERROR:  could not resize shared memory segment "/PostgreSQL.1" to 63999360 bytes:'
-        " No space left on device",
     },
     "cluster is incomplete": {
         "checkpoint": "PANIC:  could not locate a valid checkpoint record",
@@ -203,6 +205,7 @@ CONTAINER_TEXTS = {
         "map": 'FATAL:  could not open file "global/pg_filenode.map": No such file or directory',
         "configuration": "postgres: could not access the server configuration file"
         ' "/d/postgresql.conf": No such file or directory',
+        "hba": "FATAL:  could not load /var/lib/postgresql/data/pgdata/pg_hba.conf",
     },
     "disk was full": {"pid file": 'FATAL:  lock file "postmaster.pid" is empty\nHINT:  Either'},
     "another server runs": {
@@ -232,11 +235,15 @@ LOGIN_TEXTS = {
         ' "hive", no encryption',
     },
     "no such database": {"other": 'FATAL:  database "hive" does not exist'},
+    "cluster is incomplete": {
+        "map": 'FATAL:  could not open file "global/pg_filenode.map": No such file or directory',
+    },
     "connections are in use": {
         "all": "FATAL:  sorry, too many clients already",
         "but the superuser's": "FATAL:  remaining connection slots are reserved for roles with the"
         " SUPERUSER attribute",
     },
+    "knows no such user": {"socket": 'psql: error: FATAL:  role "ann" does not exist'},
 }
 TABLES = {
     "docker": (DOCKER_DIAGNOSES, DOCKER_TEXTS),

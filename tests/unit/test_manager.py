@@ -6,7 +6,7 @@ import stat
 import time
 
 import pytest
-from fakes import DATA, FakeRunner, make_container, make_info, make_service, recorded
+from fakes import DATA, FakeRunner, make_cluster, make_container, make_info, make_service, recorded
 
 import hive_pg as pg
 from hive_pg import (
@@ -505,7 +505,7 @@ def test_give_data_other(workspace, manager, docker, capsys):
     assert argv[argv.index("--mount") + 1] == (
         f'type=bind,"source={workspace}/data/postgres",target=/target'
     )
-    assert argv[-3:] == ["-R", "1000:1000", "/target"]
+    assert argv[-3:] == ["-c", 'chown -R "$0" /target && chmod u+rwx /target', "1000:1000"]
     assert "giving" in capsys.readouterr().err
 
 
@@ -514,7 +514,7 @@ def test_give_data_failed(workspace, manager, docker):
     """If the container cannot change the owner, that is an error, and nothing is started."""
     docker.answers["docker run"] = (1, "boom")
     os.chown(workspace / "data" / "postgres", 4321, 4321)
-    with pytest.raises(DockerCommandError, match=r"cannot change the owner of .*: boom"):
+    with pytest.raises(DockerCommandError, match=r"cannot run sh in .*/data/postgres: boom"):
         manager.start_container()
     assert "docker compose up" not in docker.commands
 
@@ -543,7 +543,7 @@ def test_verify_waits(workspace, manager, docker, capsys):
     """While the server starts, it is asked again, and the container with it."""
     docker.answers["docker exec"] = [WAITING, (71, ""), "16.14|0.8.5|0.8.5\n"]
     assert manager.start_container() is True
-    assert docker.commands[-3:] == ["docker exec", "docker inspect", "docker exec"]
+    assert docker.commands[-3:] == ["docker inspect", "docker logs", "docker exec"]
     assert "waiting for PostgreSQL (rejecting)" in capsys.readouterr().err
 
 
@@ -842,9 +842,9 @@ def test_shares_cluster_volume(source, shared):
 def init(tmp_path, manager_of):
     """Return a function that sets a new directory up, not asking anybody."""
 
-    def run(directory=None, **options):
+    def run(directory=None, interactive=False, **options):
         manager = manager_of(directory or tmp_path / "new")
-        assert manager.setup_postgres_container(False, **options) is True
+        assert manager.setup_postgres_container(interactive, **options) is True
         return directory or tmp_path / "new"
 
     return run
@@ -882,6 +882,7 @@ def test_setup_twice(init, docker):
 def test_setup_running(init, up, network):
     """A container of ours that serves the port is no conflict."""
     network.taken.add(5532)
+    make_cluster(up)
     before = snapshot(up / "data")
     init(up)
     assert env_of(up)["HIVE_POSTGRES_PORT"] == "5532"
@@ -965,26 +966,54 @@ def test_setup_wish(init, wanted, key, value):
     assert pg.CredentialService(str(new)).read_settings().env[key] == value
 
 
+ANSWER_OF_CLUSTER = '\t 1: owner = "bob"\t(typeid = 19)\n\t 2: databases = "app"\t(typeid = 25)\n'
+
+
 @pytest.mark.parametrize(
-    "env", ["", "POSTGRES_PASSWORD=s3cret\n", "POSTGRES_USER=ann\n"], ids=["none", "user", "pass"]
+    ("env", "password"),
+    [
+        pytest.param("", None, id="nothing"),
+        pytest.param("POSTGRES_PASSWORD=s3cret\n", "s3cret", id="password alone"),
+    ],
 )
-def test_setup_data_without_credentials(init, docker, workspace, env):
-    """Data without their credentials are an error: no others would open them."""
-    (workspace / "data" / "postgres" / "pgdata").mkdir()
+def test_setup_lost_env_asks_cluster(init, docker, workspace, env, password):
+    """Data whose user nobody knows are asked for it, by a container of their own."""
+    make_cluster(workspace)
     (workspace / ".env").write_text(env)
-    with pytest.raises(WorkspaceError, match="holds data"):
+    docker.answers["docker run"] = ANSWER_OF_CLUSTER
+    init(workspace)
+    (call,) = docker.calls_of("docker run")
+    assert call.argv[-1] == "/target/pgdata"
+    assert call.stdin == pg.OWNER_AND_DATABASES_SQL + "\n"
+    saved = env_of(workspace)
+    assert (saved["POSTGRES_USER"], saved["POSTGRES_DB"]) == ("bob", "app")
+    assert saved["POSTGRES_PASSWORD"] == (password or saved["POSTGRES_PASSWORD"])
+    assert len(docker.calls_of("docker compose up")) == 1
+
+
+def test_setup_lost_env_cluster_silent(init, docker, workspace):
+    """Where the cluster does not say whose it is, nothing is written."""
+    make_cluster(workspace, "postmaster.opts")
+    (workspace / ".env").unlink()
+    docker.answers["docker run"] = (0, "FATAL:  no such thing\n")
+    with pytest.raises(WorkspaceError, match="does not say whose it is: FATAL:  no such thing"):
         init(workspace)
-    assert (workspace / ".env").read_text() == env
+    assert env_of(workspace) == {}
     assert "docker compose up" not in docker.commands
 
 
-def test_setup_data_credentials_in_container(init, up, docker):
-    """Where our container is still there, it is said that it may know them."""
-    (up / "data" / "postgres" / "pgdata").mkdir()
-    (up / ".env").write_text("COMPOSE_PROJECT_NAME=w-1a2b3c\n")
-    with pytest.raises(WorkspaceError, match="holds data") as caught:
-        init(up)
-    assert "docker inspect hive-postgres" in caught.value.hint
+def test_setup_lost_env_container_knows(init, up, docker):
+    """Where our container is still there, all of it comes from there."""
+    make_cluster(up)
+    (up / ".env").unlink()
+    docker.containers[0]["Name"] = "/db-of-bob"
+    docker.containers[0]["Config"]["Env"] += ["POSTGRES_USER=bob", "POSTGRES_PASSWORD=b0b"]
+    init(up)
+    saved = env_of(up)
+    assert saved["HIVE_DATABASE_URL"] == "postgresql+psycopg://bob:b0b@localhost:5532/hive"
+    assert saved["HIVE_POSTGRES_CONTAINER"] == "db-of-bob"
+    assert saved["COMPOSE_PROJECT_NAME"] == "w-1a2b3c"
+    assert "HIVE_POSTGRES_FIRST_START" not in saved
 
 
 def test_setup_image_out_of_reach(init, docker, tmp_path):
@@ -996,17 +1025,18 @@ def test_setup_image_out_of_reach(init, docker, tmp_path):
     assert os.listdir(tmp_path / "new") == []
 
 
-def test_setup_data_closed(monkeypatch, init, workspace):
+def test_setup_data_closed(monkeypatch, init, workspace, docker):
     """Data that cannot be looked at may be a cluster."""
     (workspace / ".env").unlink()
+    docker.answers["docker run"] = ANSWER_OF_CLUSTER
 
     def refuse(path):
         raise PermissionError(13, "denied", path)
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "listdir", refuse)
-        with pytest.raises(WorkspaceError, match="holds data"):
-            init(workspace)
+        init(workspace)
+    assert env_of(workspace)["POSTGRES_USER"] == "bob"
 
 
 @pytest.mark.parametrize(
@@ -1035,7 +1065,7 @@ def test_setup_data_closed(monkeypatch, init, workspace):
 )
 def test_setup_refused(init, docker, workspace, env, wanted, message):
     """What init cannot bring about is refused before anything is written."""
-    (workspace / "data" / "postgres" / "pgdata").mkdir()
+    make_cluster(workspace)
     (workspace / ".env").write_text(env)
     with pytest.raises(WorkspaceError, match=message):
         init(workspace, wanted=pg.Wishes(**wanted))
@@ -1146,11 +1176,118 @@ def test_setup_without_terminal(monkeypatch, tmp_path, manager_of):
     assert manager_of(tmp_path).setup_postgres_container() is True
 
 
-def test_setup_failed_start(init, docker):
-    """What went wrong in the start leaves the files, so that it can be tried again."""
-    docker.answers["docker exec"] = [(82, "password authentication failed"), "16.14|0.8.5|0.8.5\n"]
+# -- mending -------------------------------------------------------------------------------------
+
+REFUSED = (82, "FATAL:  password authentication failed")
+
+
+def test_setup_refused_password(monkeypatch, init, docker):
+    """With a yes the server is told the password in .env, as a verifier, and asked again."""
+    monkeypatch.setattr(os, "urandom", lambda size: b"s" * size)
+    docker.answers["docker exec"] = [REFUSED, "", "16.14|0.8.5|0.8.5\n"]
+    new = init()
+    url = pg.CredentialService(str(new)).read_settings().url
+    call = docker.calls_of("docker exec")[1]
+    assert call.argv[3:5] == ["hive-postgres", "psql"]
+    assert call.stdin == pg.build_repair_sql(pg.Repair.PASSWORD, url, b"s" * 16)
+    assert url.password not in call.stdin
+
+
+def test_setup_refused_password_twice(init, docker):
+    """Each way of mending is tried once."""
+    docker.answers["docker exec"] = [REFUSED, "", REFUSED]
     with pytest.raises(CredentialsRefusedError):
         init()
+
+
+@pytest.mark.parametrize("answer", [None, "no"], ids=["no terminal", "no"])
+def test_setup_refused_password_unasked(monkeypatch, init, workspace, docker, answer):
+    """Without a yes the server's password stays; what would change it is said."""
+    docker.answers["docker exec"] = REFUSED
+    monkeypatch.setattr(pg, "is_interactive", lambda: answer is not None)
+    monkeypatch.setattr(pg.Console, "confirm", lambda _, question: "ALTER ROLE" not in question)
+    with pytest.raises(CredentialsRefusedError) as caught:
+        init(workspace, interactive=True)
+    assert "hive-pg init --yes" in caught.value.hint
+    assert len(docker.calls_of("docker exec")) == 1
+
+
+def test_setup_refused_password_of_container(init, up, docker):
+    """What a container of a lost .env was made with may be outdated: a new one is set."""
+    make_cluster(up)
+    (up / ".env").unlink()
+    docker.containers[0]["Config"]["Env"] += ["POSTGRES_USER=bob", "POSTGRES_PASSWORD=b0b"]
+    docker.answers["docker exec"] = [REFUSED, "", "16.14|0.8.5|0.8.5\n"]
+    init(up)
+    saved = env_of(up)
+    assert saved["POSTGRES_USER"] == "bob"
+    assert saved["POSTGRES_PASSWORD"] != "b0b"
+    assert docker.calls_of("docker compose up")[-1].env["POSTGRES_PASSWORD"] != "b0b"
+
+
+def test_setup_mends_in_turn(init, workspace, docker):
+    """A cluster can lack the line in pg_hba.conf and the database: one after the other."""
+    make_cluster(workspace)
+    docker.answers["docker exec"] = [
+        (82, "FATAL:  no pg_hba.conf entry for host"),
+        "",
+        (82, 'FATAL:  database "hive" does not exist'),
+        "",
+        "16.14|0.8.5|0.8.5\n",
+    ]
+    init(workspace)
+    mending = [call.stdin for call in docker.calls_of("docker exec")[1::2]]
+    assert "host all all all scram-sha-256" in mending[0]
+    assert mending[1] == 'create database "hive";'
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["no pg_hba.conf entry for host", 'database "hive" does not exist'],
+    ids=["no line", "no database"],
+)
+def test_setup_first_start_interrupted(init, workspace, docker, words):
+    """A cluster that nobody ever logged in to is moved aside, and made again."""
+    make_cluster(workspace)
+    with (workspace / ".env").open("a") as file:
+        file.write("HIVE_POSTGRES_FIRST_START=pending\n")
+    docker.answers["docker exec"] = [(82, f"FATAL:  {words}"), "16.14|0.8.5|0.8.5\n"]
+    docker.answers["docker run"] = ""
+    init(workspace)
+    (move,) = docker.calls_of("docker run")
+    assert move.argv[-3:-1] == ["-n", "/target/pgdata"]
+    assert move.argv[-1].startswith("/target/pgdata.incomplete-")
+    assert len(docker.calls_of("docker compose up")) == 2
+    assert "HIVE_POSTGRES_FIRST_START" not in env_of(workspace)
+
+
+def test_start_notes_first_login(workspace, manager):
+    """The mark of a first start goes with the first login, whoever made it."""
+    before = (workspace / ".env").read_text()
+    with (workspace / ".env").open("a") as file:
+        file.write("HIVE_POSTGRES_FIRST_START=pending\n")
+    manager.start_container()
+    assert (workspace / ".env").read_text() == before
+
+
+def test_setup_wrong_owner_deep_down(init, workspace, docker):
+    """What only the server notices is mended, too, once it has been seen."""
+    make_cluster(workspace)
+    restarting = {"Status": "restarting", "ExitCode": 1}
+    up = docker.up
+
+    def fail_once(call):
+        up(call)
+        docker.answers["docker compose up"] = up
+        docker.containers[-1]["State"].update(restarting)
+        return ""
+
+    docker.answers["docker compose up"] = fail_once
+    docker.answers["docker exec"] = [WAITING, "16.14|0.8.5|0.8.5\n"]
+    docker.answers["docker logs"] = 'FATAL:  data directory "/d" has wrong ownership\n'
+    docker.answers["docker run"] = ""
+    init(workspace)
+    assert "chown" in docker.calls_of("docker run")[0].argv[-2]
 
 
 # -- git -----------------------------------------------------------------------------------------
