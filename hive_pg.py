@@ -1320,6 +1320,7 @@ CONTAINER_DIAGNOSES = (
     Diagnosis(
         "cannot create directory .*Permission denied|has wrong ownership|"
         "could not change permissions of directory|could not access directory|"
+        "could not open (?:file|directory) .*: Permission denied|"
         "database is uninitialized and superuser password is not specified",
         "the data directory belongs to another user than the server's",
         "hive-pg init gives it to POSTGRES_UID:POSTGRES_GID", repair=Repair.OWNER),
@@ -1341,7 +1342,8 @@ CONTAINER_DIAGNOSES = (
         "free space; the server recovers by itself"),
     Diagnosis(
         "could not locate a valid checkpoint record|could not find the database system|"
-        r"could not open file .*(?:pg_control|pg_filenode\.map)|could not load \S*pg_hba\.conf|"
+        r"could not open file .*(?:pg_control|pg_filenode\.map).*No such file|"
+        r"could not load \S*pg_hba\.conf|"
         "could not access the server configuration file",
         "the cluster is incomplete: a first start or a copy was cut short",
         "hive-pg init makes a first start anew; else restore a backup, or a full copy of the data",
@@ -1388,7 +1390,7 @@ LOGIN_DIAGNOSES = (
         "hive-pg init creates it; or correct HIVE_DATABASE_URL in .env",
         DatabaseConnectionError, Repair.DATABASE),
     Diagnosis(
-        r"could not open file .*pg_filenode\.map",
+        r"could not open file .*pg_filenode\.map.*No such file",
         "the cluster is incomplete: a first start or a copy was cut short",
         "hive-pg init makes a first start anew; else restore a backup, or a full copy of the data",
         DatabaseConnectionError, Repair.REMAKE),
@@ -1703,15 +1705,14 @@ def prepare_password(password: str) -> str:
 
     blank, dropped = stringprep.in_table_c12, stringprep.in_table_b1
     mapped = "".join(" " if blank(c) else c for c in password if not dropped(c))
-    prepared = unicodedata.normalize("NFKC", mapped)
-    forbidden = [stringprep.in_table_a1, stringprep.in_table_c12, stringprep.in_table_c21_c22]
+    forbidden = [stringprep.in_table_a1, stringprep.in_table_c21_c22]
     forbidden += [getattr(stringprep, f"in_table_c{number}") for number in range(3, 10)]
-    hebrew = [stringprep.in_table_d1(c) for c in prepared]  # or another script from right to left
-    mixed = any(hebrew) and not (
-        hebrew[0] and hebrew[-1] and not any(map(stringprep.in_table_d2, prepared))
+    leftward = [stringprep.in_table_d1(c) for c in mapped]  # written from right to left
+    mixed = any(leftward) and not (
+        leftward[0] and leftward[-1] and not any(map(stringprep.in_table_d2, mapped))
     )
-    refused = any(table(c) for c in prepared for table in forbidden)
-    return password if mixed or refused or not prepared else prepared
+    refused = any(table(c) for c in mapped for table in forbidden)  # libpq looks before NFKC
+    return password if mixed or refused or not mapped else unicodedata.normalize("NFKC", mapped)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import pty
 import re
 import secrets
 import shutil
@@ -166,6 +167,27 @@ class Workspace:
                 yield process
             finally:
                 process.kill()
+
+    def at_terminal(self, command, *arguments, answers=()):
+        """Run hive-pg on a pseudo-terminal; return its exit code and what the screen shows.
+
+        `answers` are typed one after the other, at each question that ends with [Y/n].
+        """
+        ours, theirs = pty.openpty()
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+        port = ("--port", str(self.port)) if command == "init" else ()
+        argv, answers = (command, *port, *arguments), list(answers)
+        with self.started(*argv, **streams, start_new_session=True) as process:
+            os.close(theirs)
+            screen = b""
+            with contextlib.suppress(OSError):  # EIO: the other end is closed
+                while block := os.read(ours, 65536):
+                    screen += block
+                    if answers and screen.endswith(b"[Y/n] "):
+                        os.write(ours, answers.pop(0))
+            os.close(ours)
+            process.wait(timeout=COMMAND_TIMEOUT_S)
+        return process.returncode, screen.decode()
 
     def init(self, *arguments, **options):
         """Run `init` with the tests' image and this workspace's own port."""

@@ -1,14 +1,488 @@
 """Existing data: lost or refused credentials, half-made clusters, owners, versions, last words."""
 
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import subprocess
+
 import pytest
+from laboratory import STAND_IN, LostError, docker, run, wait_until
+
+import hive_pg
 
 pytestmark = pytest.mark.engine
 
 
-def test_rows_are_kept_by_a_restart(make):
-    """The rows that the other tests look for are there to begin with."""
+@pytest.fixture(scope="module")
+def kept_once(lab):
+    """Give a workspace with rows in it, and at the end make sure that they are still there."""
+    with lab.workspace("kept") as workspace:
+        workspace.init()
+        workspace.plant()
+        yield workspace
+
+
+@pytest.fixture
+def kept(kept_once):
+    """Give the same one to each test, which leaves it serving its rows."""
+    kept_once.up()
+    yield kept_once
+    kept_once.assert_kept()
+
+
+@pytest.fixture
+def unmended(kept):
+    """Give the same one to a test that spoils `.env`; it is put back."""
+    text = (kept.path / ".env").read_text()
+    yield kept
+    kept.write(".env", text, 0o600)
+    kept.hive_pg("restart")
+
+
+@pytest.fixture
+def slow_image(lab):
+    """Give an image whose temporary server stays up for seconds before it makes the database."""
+    tag = f"{lab.token}:delayed"
+    if tag not in lab.images:
+        container = docker("create", lab.image)
+        docker("commit", "--change", "ENV HIVE_PG_TEST_INIT_DELAY=4", container, tag)
+        docker("rm", "--volumes", container)
+        lab.images.append(tag)
+    return tag
+
+
+def change_password(workspace, password):
+    """Write another password into `.env`, as a person would: in both places."""
+    url = hive_pg.parse_database_url(workspace.env["HIVE_DATABASE_URL"])
+    url = hive_pg.build_database_url(url.replace(password=password))
+    workspace.edit_env(HIVE_DATABASE_URL=url, POSTGRES_PASSWORD=hive_pg.format_env_value(password))
+
+
+def lose_env(workspace, *left):
+    """Take `.env` away, but for some keys."""
+    workspace.write(".env", "".join(f"{key}={workspace.env[key]}\n" for key in left), 0o600)
+
+
+# -- lost credentials ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_lost_env_comes_back_from_the_container(kept, running):
+    """User, password, database, port and names are those that the container was made with."""
+    before, identity = kept.env, kept.identity
+    if not running:
+        kept.hive_pg("stop")
+    (kept.path / ".env").unlink()
+    result = kept.hive_pg("init")
+    assert f".env has no credentials; container {before['HIVE_POSTGRES_CONTAINER']} has" in (
+        result.stderr
+    )
+    if kept.env != {**kept.env, **before}:
+        raise LostError(f"{set(before.items()) - set(kept.env.items())}")
+    assert kept.identity[0] == identity[0]
+    assert kept.hive_pg("init").stderr.count(".env is as it was") == 1
+
+
+def test_lost_env_with_an_outdated_password_gets_a_new_one(kept):
+    """The container's own is not what the server knows any more: exit 6, then one of our own."""
+    before = kept.env
+    kept.trusted(f"alter role \"{before['POSTGRES_USER']}\" password 'changed-since'")
+    (kept.path / ".env").unlink()
+    assert "hint: hive-pg init --yes" in kept.hive_pg("init", code=6).stderr
+    (kept.path / ".env").unlink()
+    kept.hive_pg("init", "--yes")
+    assert kept.env["POSTGRES_USER"] == before["POSTGRES_USER"]
+    assert kept.env["POSTGRES_PASSWORD"] not in (before["POSTGRES_PASSWORD"], "changed-since")
+    kept.login(password=before["POSTGRES_PASSWORD"], code=2)
+    assert kept.login() == "1"
+
+
+def test_lost_env_without_a_container_is_asked_of_the_cluster(kept):
+    """User and database come from the data; a new password takes a yes."""
+    before = kept.env
+    kept.compose("down")
+    lose_env(kept, "HIVE_POSTGRES_CONTAINER", "COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_PORT")
+    refused = kept.hive_pg("init", "--image", kept.lab.image, code=6)
+    assert "hint: hive-pg init --yes" in refused.stderr
+    kept.hive_pg("init", "--yes")
+    for key in ("POSTGRES_USER", "POSTGRES_DB", "HIVE_POSTGRES_PORT"):
+        assert kept.env[key] == before[key]
+    kept.login(password=before["POSTGRES_PASSWORD"], code=2)
+
+
+def test_lost_env_of_several_databases_asks_which(kept):
+    """None has the usual name: they are named, nothing is written; --database says which."""
+    before, owner = kept.env, kept.env["POSTGRES_USER"]
+
+    def administer(*statements):
+        argv = ["exec", kept.env["HIVE_POSTGRES_CONTAINER"], "psql", "-XqU", owner, "template1"]
+        for statement in statements:
+            docker(*argv, "-c", statement)
+
+    administer("create database shop", "alter database hive rename to books")
+    try:
+        kept.compose("down")
+        lose_env(kept, "HIVE_POSTGRES_CONTAINER", "COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_PORT")
+        several = kept.hive_pg("init", "--image", kept.lab.image, code=1)
+        assert "several databases: books, shop" in several.stderr
+        assert "POSTGRES_USER" not in kept.env
+        kept.hive_pg("init", "--yes", "--image", kept.lab.image, "--database", "books")
+        kept.assert_kept()
+    finally:
+        kept.edit_env(**before)
+        kept.hive_pg("init", "--yes", code=None)
+        administer("drop database hive", "alter database books rename to hive")
+
+
+# -- refused credentials -------------------------------------------------------------------------
+
+
+def test_refused_password_is_told_and_mended_with_a_yes(kept):
+    """start, check and init without a yes: exit 6, nothing changed; init --yes: ALTER ROLE."""
+    old = kept.env["POSTGRES_PASSWORD"]
+    change_password(kept, "n3w-and-longer")
+    for command in ("start", "check", "init"):
+        result = kept.hive_pg(command, code=6)
+        said = result.stdout + result.stderr
+        assert "refuses the user and password in .env" in said
+        assert "only when the data was made" in said
+        assert "hive-pg init --yes" in said
+    assert kept.login(password=old) == "1"
+    kept.hive_pg("init", "--yes")
+    assert kept.login() == "1"
+    kept.login(password=old, code=2)
+    assert "n3w-and-longer" not in docker("logs", kept.container)
+
+
+def test_refused_password_at_a_terminal_is_a_question(kept):
+    """A no leaves the server's password as it is, a yes changes it; each is one key."""
+    old = kept.env["POSTGRES_PASSWORD"]
+    change_password(kept, "an0ther")
+    code, screen = kept.at_terminal("init", answers=[b"y\n", b"n\n"])
+    assert code == 6
+    assert "have the server accept the password in .env (ALTER ROLE)? [Y/n] " in screen
+    assert kept.login(password=old) == "1"
+    code, screen = kept.at_terminal("init", answers=[b"\n", b"\n"])
+    assert (code, screen.count("[Y/n]")) == (0, 2)
+    assert kept.login() == "1"
+
+
+def test_password_of_any_script_is_accepted_as_libpq_hashes_it(kept):
+    """The verifier is what the server itself would make: for accents, blanks, ligatures, signs."""
+    user = kept.env["POSTGRES_USER"]
+    passwords = [
+        *("pässwörd", "日本語", "🐘🐘", "a\u00a0b", "\ufb01x", "I\u00adX", "\u00aa", "\u0627b"),
+        *("\u06271\u0627", "\u05d0b\u05d0", "\u0340", "\u1680", "\u2003", "x\u200dy", "\u212b"),
+        *("e\u0301", "\u0378", "\u2126\u00ad", "\u00ad", "\u0007é", "it's", 'a"b', "$$", "\\n", " x "),
+    ]  # fmt: skip
+    for password in passwords:
+        literal = password.replace("'", "''")
+        result = kept.trusted(f"alter role \"{user}\" password '{literal}'")
+        assert result.returncode == 0, result.stderr
+        found = kept.trusted(f"select rolpassword from pg_authid where rolname = '{user}'").stdout
+        salt = base64.b64decode(found.split("$")[1].split(":")[1])
+        assert hive_pg.build_scram_verifier(password, salt) == found.strip(), ascii(password)
+    kept.hive_pg("init", "--yes")
+
+
+def test_open_connections_outlive_a_new_password(kept):
+    """A session that is there goes on."""
+    argv = ["docker", "exec", "-i", kept.container, "psql", "-XqAt"]
+    argv += ["-U", kept.env["POSTGRES_USER"], "-d", kept.env["POSTGRES_DB"]]
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(argv, text=True, **streams) as session:
+        session.stdin.write("select 'before';\n")
+        session.stdin.flush()
+        assert session.stdout.readline() == "before\n"
+        change_password(kept, "while-it-is-0pen")
+        kept.trusted(f"alter role \"{kept.env['POSTGRES_USER']}\" password 'while-it-is-0pen'")
+        kept.hive_pg("check")
+        assert session.communicate("select 'after';\n")[0] == "after\n"
+
+
+def test_user_that_the_data_does_not_know_is_named(unmended):
+    """No role is made up for it: what is missing is said, with --yes too."""
+    url = unmended.env["HIVE_DATABASE_URL"].replace(unmended.env["POSTGRES_USER"], "stranger")
+    unmended.edit_env(HIVE_DATABASE_URL=url, POSTGRES_USER="stranger")
+    assert "refuses the user and password" in unmended.hive_pg("init", code=6).stderr
+    result = unmended.hive_pg("init", "--yes", code=6)
+    assert "cannot mend it: the data knows no such user" in result.stderr
+    assert "hint: put back the user" in result.stderr
+
+
+# -- what a cluster lacks ------------------------------------------------------------------------
+
+
+def test_missing_database_is_made(unmended):
+    """Init creates it, with pgvector in it; the one with the rows stays."""
+    url = unmended.env["HIVE_DATABASE_URL"]
+    unmended.edit_env(HIVE_DATABASE_URL=url.rsplit("/", 1)[0] + "/an-other", POSTGRES_DB="an-other")
+    assert "has no such database" in unmended.hive_pg("start", code=5).stderr
+    assert "mending: create the database" in unmended.hive_pg("init").stderr
+    assert unmended.login("select '[1]'::vector") == "[1]"
+
+
+def test_missing_line_in_pg_hba_is_appended_with_a_yes(kept):
+    """Nobody is let in without a yes: exit 6; with it, the line of the image's own."""
+    hba = "/var/lib/postgresql/data/pgdata/pg_hba.conf"
+    docker("exec", kept.container, "sed", "-i", "/^host all all all/d", hba)
+    kept.trusted("select pg_reload_conf()")
+    wait_until(lambda: kept.psql().returncode)
+    for command in ("start", "init"):
+        result = kept.hive_pg(command, code=6)
+        assert "lets nobody in over the network" in result.stderr
+        assert "host all all all scram-sha-256" in result.stderr
+    kept.hive_pg("init", "--yes")
+    lines = docker("exec", kept.container, "cat", hba).splitlines()
+    assert lines[-1] == "host all all all scram-sha-256"
+    kept.login(password="wrong", code=2)
+
+
+HALVES = {
+    "no line, no database": ["sed -i '/^host all all all/d' pg_hba.conf"],
+    "no pg_control": ["rm global/pg_control"],
+    "no filenode map": ["rm global/pg_filenode.map"],
+    "no postgresql.conf": ["rm postgresql.conf"],
+    "no pg_hba.conf": ["rm pg_hba.conf"],
+    "no PG_VERSION": ["rm PG_VERSION"],
+    "empty PG_VERSION": [": > PG_VERSION"],
+}
+
+
+@pytest.fixture(scope="module")
+def half(lab):
+    """Give a workspace whose cluster is spoilt by one test after the other."""
+    with lab.workspace("half") as workspace:
+        workspace.init()
+        yield workspace
+
+
+@pytest.mark.parametrize("script", HALVES.values(), ids=HALVES)
+def test_half_made_cluster_is_moved_aside_and_made_again(half, script):
+    """With the mark of a first start: nothing is deleted, and the credentials stay."""
+    half.hive_pg("stop")
+    data, before = half.path / "data" / "postgres", half.env
+    marker = data / "pgdata" / "this-one"
+    run(["sh", "-c", f"{script[0]} && touch this-one"], cwd=data / "pgdata")
+    half.edit_env(HIVE_POSTGRES_FIRST_START="pending")
+    aside = set(data.glob("pgdata.incomplete-*"))
+    assert half.hive_pg("start", "--timeout", "12", code=None).returncode in (5, 6)
+    result = half.hive_pg("init")
+    assert "mending: move the cluster aside, and make a new one" in result.stderr
+    (moved,) = set(data.glob("pgdata.incomplete-*")) - aside
+    if not (moved / "this-one").exists() or marker.exists():
+        raise LostError("the half-made cluster is not where it was said to be")
+    assert half.env == before
+    assert half.login("select '[1]'::vector") == "[1]"
+
+
+def test_incomplete_cluster_without_the_mark_is_left_alone(half):
+    """It may be somebody's data: exit 5, the cause, and every file as it was."""
+    half.up()
+    half.hive_pg("stop")
+    cluster = half.path / "data" / "postgres" / "pgdata"
+    (cluster / "global" / "pg_control").rename(cluster / "kept-control")
+    for command in ("start", "init"):
+        result = half.hive_pg(command, "--yes" if command == "init" else "-v", code=5)
+        assert "the cluster is incomplete" in result.stderr
+        assert "restore a backup" in result.stderr
+        half.hive_pg("stop")
+    (cluster / "kept-control").rename(cluster / "global" / "pg_control")
+    half.hive_pg("start")
+    assert half.login() == "1"
+
+
+def test_first_start_that_was_killed_is_made_again(make, slow_image):
+    """Docker kill before the database is made: only hive-pg's mark tells it from data."""
     workspace = make()
-    workspace.init()
+    with workspace.started("init", "--image", slow_image, "--port", str(workspace.port)):
+        wait_until(lambda: workspace.inspect() is not None)
+        argv = ["docker", "exec", workspace.container, "pg_isready", "-q", "-U", "x"]
+        wait_until(lambda: run(argv).returncode == 0)
+        docker("kill", workspace.container)
+    assert workspace.env["HIVE_POSTGRES_FIRST_START"] == "pending"
+    before = workspace.env
+    workspace.init("--yes")
+    assert len([*(workspace.path / "data" / "postgres").glob("pgdata.incomplete-*")]) == 1
+    assert workspace.env["POSTGRES_PASSWORD"] == before["POSTGRES_PASSWORD"]
+    assert "HIVE_POSTGRES_FIRST_START" not in workspace.env
     workspace.plant()
-    workspace.hive_pg("restart")
+    workspace.init("--yes")
     workspace.assert_kept()
+
+
+# -- owners and modes ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("actor", ["root", "user"])
+def test_directory_that_docker_made_is_given_to_the_server(make, actor):
+    """It is root's where Docker made it; mended by a container, without sudo, and said."""
+    workspace = make(actor=actor)
+    data = workspace.path / "data" / "postgres"
+    data.mkdir(parents=True)
+    workspace.lab.chown(workspace.path / "data", 0)
+    assert f"giving {data}" in workspace.init().stderr
+    assert data.stat().st_uid == workspace.actor.server_uid
+    assert workspace.login() == "1"
+
+
+@pytest.mark.parametrize(
+    ("script", "command"),
+    [
+        pytest.param("chown -R 0:0 .", "start", id="root's"),
+        pytest.param("chown -R 999:999 .", "start", id="the image's own user's"),
+        pytest.param("chown -R 4321:4321 . && chmod 700 .", "init", id="a stranger's"),
+        pytest.param("chmod 000 .", "start", id="closed"),
+        pytest.param("chmod 777 pgdata", "start", id="open to all"),
+        pytest.param("chown 0:0 pgdata/global pgdata/global/pg_control", "init", id="deep down"),
+    ],
+)
+def test_data_of_another_owner_or_mode_is_mended(kept, script, command):
+    """It is served again with all its rows; what looks empty to the image is not wiped."""
+    kept.hive_pg("stop")
+    assert run(["sh", "-c", script], cwd=kept.path / "data" / "postgres").returncode == 0
+    kept.hive_pg(command)
+
+
+# -- versions and last words ---------------------------------------------------------------------
+
+
+def test_image_of_another_major_is_refused_before_a_start(kept):
+    """PostgreSQL 18 on 16's data: both versions, the way out, and the container as it was."""
+    other = STAND_IN.replace(":16", ":18")
+    if run(["docker", "image", "inspect", other]).returncode:
+        pytest.skip(f"no image {other}")
+    identity, before = kept.identity, kept.snapshot()
+    result = kept.hive_pg("init", "--image", other, code=5)
+    assert f"the data was made by PostgreSQL 16, {other} is 18" in result.stderr
+    assert "hint: hive-pg init --image, with one of PostgreSQL 16" in result.stderr
+    assert (kept.identity, kept.snapshot()) == (identity, before)
+    kept.edit_env(HIVE_POSTGRES_IMAGE=other)
+    assert "made by PostgreSQL 16" in kept.hive_pg("restart", code=5).stderr
+    assert kept.identity == identity
+    kept.hive_pg("init", "--image", kept.lab.image)
+
+
+def test_crash_is_recovered_from_and_waited_for(kept):
+    """The server was killed: the next start waits for its recovery."""
+    kept.login("create table if not exists more as select generate_series(1, 50000)")
+    docker("kill", kept.container)
+    kept.hive_pg("start")
+    assert "automatic recovery in progress" in "\n".join(logs_of(kept))
+
+
+def logs_of(workspace):
+    """Return the lines that the container wrote."""
+    result = run(["docker", "logs", workspace.container])
+    return (result.stdout + result.stderr).splitlines()
+
+
+def test_empty_pid_file_is_named(kept):
+    """What a full disk leaves behind: exit 5 with the file to remove, and that helps."""
+    kept.hive_pg("stop")
+    pid_file = kept.path / "data" / "postgres" / "pgdata" / "postmaster.pid"
+    pid_file.touch()
+    result = kept.hive_pg("start", code=5)
+    assert "the disk was full, or the machine went down" in result.stderr
+    assert "rm data/postgres/pgdata/postmaster.pid" in result.stderr
+    pid_file.unlink()
+    kept.hive_pg("start")
+
+
+def test_collation_of_another_library_is_a_warning(kept):
+    """The database serves, start and check say what is to be done, and exit 0."""
+    name = kept.env["POSTGRES_DB"]
+    kept.trusted(
+        f"update pg_database set datcollversion = '1.0' where datname = '{name}'", "-d", "template1"
+    )
+    assert "warning: the image sorts text otherwise" in kept.hive_pg("start").stderr
+    report = json.loads(kept.hive_pg("check", "--json").stdout)
+    (point,) = [point for point in report["points"] if point["outcome"] == "warning"]
+    assert point["name"] == "connections"
+    assert "REFRESH COLLATION VERSION" in point["remedy"]
+    kept.trusted(f"alter database {name} refresh collation version")
+    assert "warning" not in kept.hive_pg("start").stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "cause", "remedy"),
+    [
+        pytest.param("SHM_SIZE", "4k", "/dev/shm is too small", "raise HIVE_POSTGRES_SHM_SIZE",
+                     id="shm"),
+        pytest.param("SHARED_BUFFERS", "lots", "a server setting", "hive-pg restart", id="flag"),
+        pytest.param("SHARED_BUFFERS", "900GB", "too little memory", "HIVE_POSTGRES_SHARED_BUFFERS",
+                     id="memory"),
+    ],
+)  # fmt: skip
+def test_setting_that_keeps_the_server_down_is_named(unmended, key, value, cause, remedy):
+    """Exit 5 as soon as the container has given up, with its cause; corrected, it starts."""
+    unmended.edit_env(**{f"HIVE_POSTGRES_{key}": value})
+    result = unmended.hive_pg("restart", code=5)
+    assert cause in result.stderr
+    assert remedy in result.stderr
+
+
+def test_server_that_the_kernel_ended_is_named(lab, make):
+    """Too little memory for the container: the cause is Docker's own word, not a guess."""
+    text = hive_pg.render_compose().replace("    shm_size", "    mem_limit: 16m\n    shm_size")
+    workspace = make(compose_file=text)
+    result = workspace.hive_pg("init", "--image", lab.image, code=None)
+    if result.returncode == 1 and "no effect" in result.stderr:
+        workspace.edit_env(HIVE_POSTGRES_IMAGE=lab.image)
+        result = workspace.hive_pg("init", "--timeout", "20", code=5)
+    assert "the kernel ended it for lack of memory" in result.stderr
+    assert "hint: give Docker more memory" in result.stderr
+
+
+@contextlib.contextmanager
+def small_disk(directory, size):
+    """Mount a file system of some megabytes there."""
+    directory.mkdir(parents=True, exist_ok=True)
+    assert run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory]).returncode == 0
+    try:
+        yield
+    finally:
+        run(["umount", "--lazy", directory])
+
+
+def test_full_disk_in_the_first_start(make):
+    """Exit 5 with the cause; with space, the same command makes the cluster anew."""
+    workspace = make()
+    data = workspace.path / "data" / "postgres"
+    with small_disk(data, "16m"):
+        result = workspace.init("--yes", "--timeout", "30", code=5)
+        assert "the disk is full" in result.stderr
+        assert "hint: free space" in result.stderr
+        run(["mount", "-o", "remount,size=512m", data])
+        workspace.init("--yes")
+        workspace.plant()
+        workspace.assert_kept()
+        workspace.hive_pg("stop")
+
+
+def test_full_disk_of_a_database_in_use(make):
+    """The server says so, and loses nothing: with space it recovers by itself."""
+    workspace = make()
+    data = workspace.path / "data" / "postgres"
+    with small_disk(data, "160m"):
+        workspace.init()
+        workspace.plant()
+        result = workspace.psql("create table much as select repeat(md5(i::text), 100)"
+                                " from generate_series(1, 100000) i")  # fmt: skip
+        assert "No space left on device" in result.stderr
+        workspace.hive_pg("restart", code=None)
+        run(["mount", "-o", "remount,size=512m", data])
+        workspace.hive_pg("start")
+        workspace.assert_kept()
+        workspace.hive_pg("stop")
+
+
+def test_rows_are_those_that_were_planted(kept):
+    """What `assert_kept` compares with is what is there: a single other row would be seen."""
+    kept.assert_kept()
+    kept.login("insert into kept values (0, 'one more')")
+    with pytest.raises(LostError):
+        kept.assert_kept()
+    kept.login("delete from kept where i = 0")

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pty
 import socket
 
 import pytest
@@ -289,30 +288,11 @@ def test_init_twice_at_once_makes_one_database_each(make, lab, places):
 # -- the question -------------------------------------------------------------------------------
 
 
-def init_at_terminal(workspace, *arguments, answer):
-    """Run `init` on a pseudo-terminal; return its exit code and what the screen shows."""
-    ours, theirs = pty.openpty()
-    streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
-    argv = ("init", "--port", str(workspace.port), *arguments)
-    with workspace.started(*argv, **streams, start_new_session=True) as process:
-        os.close(theirs)
-        screen = b""
-        with contextlib.suppress(OSError):  # EIO: the other end is closed
-            while block := os.read(ours, 65536):
-                screen += block
-                if answer and screen.endswith(b"[Y/n] "):
-                    os.write(ours, answer)
-                    answer = b""
-        os.close(ours)
-        process.wait(timeout=COMMAND_TIMEOUT_S)
-    return process.returncode, screen.decode()
-
-
 @pytest.mark.parametrize("answer", [b"\n", b"y\n"], ids=["enter", "y"])
 def test_init_at_a_terminal_asks_once(make, answer):
     """Enter is yes."""
     workspace = make()
-    code, screen = init_at_terminal(workspace, "--no-start", answer=answer)
+    code, screen = workspace.at_terminal("init", "--no-start", answers=[answer])
     assert code == 0, screen
     assert screen.count("[Y/n]") == 1
     assert f"Set up PostgreSQL in Docker for {workspace.path}? [Y/n]" in screen
@@ -323,7 +303,7 @@ def test_init_at_a_terminal_asks_once(make, answer):
 def test_init_at_a_terminal_takes_no_for_an_answer(make, answer):
     """Nothing is written, exit 1."""
     workspace = make(env="")
-    code, screen = init_at_terminal(workspace, answer=answer)
+    code, screen = workspace.at_terminal("init", answers=[answer])
     assert (code, screen.count("[Y/n]")) == (1, 1)
     assert "nothing was done" in screen
     assert [*workspace.path.iterdir()] == []
@@ -331,6 +311,6 @@ def test_init_at_a_terminal_takes_no_for_an_answer(make, answer):
 
 def test_init_at_a_terminal_with_yes_asks_nothing(make):
     """--yes is the answer."""
-    code, screen = init_at_terminal(make(), "--yes", "--no-start", answer=b"")
+    code, screen = make().at_terminal("init", "--yes", "--no-start")
     assert code == 0, screen
     assert "[Y/n]" not in screen
