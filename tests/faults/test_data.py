@@ -175,7 +175,7 @@ def test_password_of_any_script_is_accepted_as_libpq_hashes_it(kept):
     passwords = [
         *("pässwörd", "日本語", "🐘🐘", "a\u00a0b", "\ufb01x", "I\u00adX", "\u00aa", "\u0627b"),
         *("\u06271\u0627", "\u05d0b\u05d0", "\u0340", "\u1680", "\u2003", "x\u200dy", "\u212b"),
-        *("e\u0301", "\u0378", "\u2126\u00ad", "\u00ad", "\u0007é", "it's", 'a"b', "$$", "\\n", " x "),
+        *("e\u0301", "\u0378", "\u2126\u00ad", "\u00ad", "\u0007é", "it's", 'a"b', "$$", "\\n"),
     ]  # fmt: skip
     for password in passwords:
         literal = password.replace("'", "''")
