@@ -1597,15 +1597,20 @@ def read_probe(result: CommandResult) -> Probe:
 # ---------------------------------------------------------------------------------------------
 
 
-def choose_repair(wanted: Repair | None, *, first_start: bool) -> Repair | None:
+def choose_repair(
+    wanted: Repair | None, *, first_start: bool, databases: Callable[[], str]
+) -> Repair | None:
     """Return the repair that is safe: only a cluster that nobody ever logged in to is made anew.
 
-    >>> choose_repair(Repair.DATABASE, first_start=True)
+    The image makes the application's database last; where `databases` names any, its first start
+    has come to its end, whoever watched.
+
+    >>> choose_repair(Repair.DATABASE, first_start=True, databases=lambda: "")
     <Repair.REMAKE: 'move the cluster aside, and make a new one'>
-    >>> choose_repair(Repair.REMAKE, first_start=False)
+    >>> choose_repair(Repair.REMAKE, first_start=False, databases=lambda: "")
     """
-    if first_start and wanted in (Repair.NETWORK, Repair.DATABASE):
-        return Repair.REMAKE  # the image's init scripts have not run to their end
+    if first_start and wanted in (Repair.NETWORK, Repair.DATABASE) and not databases():
+        return Repair.REMAKE
     return None if wanted is Repair.REMAKE and not first_start else wanted
 
 
@@ -1623,10 +1628,13 @@ _SINGLE_USER_SCRIPT = """\
 owner=$(stat -c %u:%g "$0") && echo "hive-pg:x:$owner::/:/bin/sh" >> /etc/passwd
 exec gosu "$owner" postgres --single -D "$0" template1
 """
+DATABASES_SQL = (
+    "select datname from pg_database where not datistemplate and datname <> 'postgres' order by 1"
+)
 # The image's POSTGRES_USER is the role that initdb made.
 OWNER_AND_DATABASES_SQL = (
-    "select rolname as owner, (select string_agg(datname, ' ' order by datname) from pg_database"
-    " where not datistemplate and datname <> 'postgres') as databases from pg_authid where oid = 10"
+    f"select rolname as owner, array_to_string(array({DATABASES_SQL}), ' ') as databases"
+    " from pg_authid where oid = 10"
 )
 
 
@@ -2443,16 +2451,19 @@ class Docker:
         script = 'chown -R "$0" /target && chmod u+rwx /target'
         self.run_in_place(image, data_dir, "sh", "-c", script, owner)
 
-    def execute(self, settings: Settings, sql: str) -> None:
-        """Run SQL over the server's socket, where the image asks nobody for a password."""
+    def execute(self, settings: Settings, sql: str) -> str:
+        """Run SQL over the server's socket, where the image asks nobody for a password.
+
+        Returns what it selects. It runs in template1, the first database that there is.
+        """
         argv = ["docker", "exec", "--interactive", settings.container, "psql", "-XqAtw"]
-        argv += ["-v", "ON_ERROR_STOP=1", "-U", settings.url.user, "-d", "postgres"]
+        argv += ["-v", "ON_ERROR_STOP=1", "-U", settings.url.user, "-d", "template1"]
         with self.start(argv, stdin=True) as process:
             result = process.finish(timeout=QUESTION_TIMEOUT_S, stdin=sql)
         found = result.returncode and diagnose(result.stderr, LOGIN_DIAGNOSES)
         if found:
             raise found.error(f"cannot mend it: {found.cause}", hint=found.remedy)
-        _expect(result, "cannot mend it")
+        return _expect(result, "cannot mend it").stdout
 
     def start_probe(self, container: str, url: DatabaseURL, *, wait: float, sql: str) -> Process:
         """Start to wait for the server, for about `wait` seconds; it has no password yet."""
@@ -3169,15 +3180,8 @@ class PostgreSQLManager:
             if has_data and (values.get(key) or value) != value:
                 raise EnvFileError(
                     f"{ENV_FILE} has two values of {key}: its own, and another in {URL_KEY}",
-                    hint=f"make both what {DATA_DIR} was made with; to change the password, first"
-                    " ALTER ROLE in the database",
+                    hint="make both the same; hive-pg init --yes has the server accept it",
                 )
-        known = has_data and url.user != fresh.user
-        if known and wanted.database not in (None, url.database):
-            raise WorkspaceError(
-                f"--database: the data in {DATA_DIR} was made for {url.database}",
-                hint=f"create {wanted.database} with psql, and name it in {URL_KEY}",
-            )
         return url.replace(database=wanted.database or url.database, port=wanted.port or url.port)
 
     def _free_port(
@@ -3337,13 +3341,18 @@ class PostgreSQLManager:
     ) -> None:
         """Log in; where the cluster keeps the application out, mend it, each way once."""
         tried: set[Repair] = set()
+
+        def names() -> str:
+            return self.docker.execute(settings, DATABASES_SQL)
+
         while True:
             try:
                 sql = CREATE_EXTENSION_SQL + VERSIONS_SQL
                 self._verify(settings, timeout, sql, since=since)
                 return self._note_login(settings)
             except PostgreSQLIntegrationError as error:
-                repair = choose_repair(error.repair, first_start=settings.first_start)
+                first = settings.first_start
+                repair = choose_repair(error.repair, first_start=first, databases=names)
                 if repair is None or repair in tried or not self._may(repair, error, ask=ask):
                     raise
             if repair is Repair.PASSWORD and lost:  # what the container had is outdated
