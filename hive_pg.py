@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import enum
+import errno
 import os
 import re
 import sys
@@ -535,7 +536,8 @@ _ENV_SAFE_VALUE = r"[A-Za-z0-9_%+,./:@-]*"  # bare, it means itself to every rea
 _ENV_REFERENCE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([A-Za-z0-9_%+,./:@-]*))?\}"
 # python-dotenv expands ${...} inside single quotes too, and before 1.2.3 it loses the lines that
 # follow a value which ends with a backslash.
-_ENV_SINGLE_UNSAFE = r"'|\\\\|\\\Z|\$\{[^}:]*(?::-[^}]*)?\}"
+_ENV_EXPANDED = r"\$\{(?:[^}:$]|\$(?!\{))*(?::-[^}]*)?\}"
+_ENV_SINGLE_UNSAFE = rf"'|\\\\|\\\Z|{_ENV_EXPANDED}"
 _ENV_DOUBLE_SAFE = r"(?:[^\\`]|\\[\\\"])*(?<!\\)"
 _UNLIKE = "Compose, python-dotenv and sh read it differently"
 
@@ -548,11 +550,14 @@ def decode_env(data: bytes) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        advice = f"iconv -f LATIN1 -t UTF-8 {ENV_FILE}"
-        raise EnvFileError(f"{ENV_FILE} is not UTF-8 (byte {error.start})", hint=advice) from None
+        utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        what = "is UTF-16" if utf16 else f"is not UTF-8 (byte {error.start})"
+        encoding = "UTF-16" if utf16 else "LATIN1"
+        advice = f"iconv -f {encoding} -t UTF-8 {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"
+        raise EnvFileError(f"{ENV_FILE} {what}", hint=advice) from None
     for character, name, advice in (
-        ("\ufeff", "a byte order mark", "save it as UTF-8 without one"),
-        ("\0", "a NUL character", "remove it"),
+        ("\ufeff", "a byte order mark", f"tail -c +4 {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"),
+        ("\0", "a NUL character", f"tr -d '\\0' < {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"),
         ("\r", "a carriage return", f"convert its line ends: sed -i 's/\\r$//' {ENV_FILE}"),
     ):
         if character in (text[:1] if character == "\ufeff" else text):
@@ -676,7 +681,7 @@ def format_env_value(value: str) -> str:
     >>> format_env_value("s3cret"), format_env_value("a b"), format_env_value("it's")
     ('s3cret', "'a b'", '"it\'s"')
     """
-    if not re.search(r"[\0\r\n\ud800-\udfff]|\\\Z|\$\{[^}:]*(?::-[^}]*)?\}", value):
+    if not re.search(rf"[\0\r\n\ud800-\udfff]|\\\Z|{_ENV_EXPANDED}", value):
         if value and re.fullmatch(_ENV_SAFE_VALUE, value):
             return value
         if not re.search(_ENV_SINGLE_UNSAFE, value):
@@ -2106,6 +2111,35 @@ class Runner:
         os.execvpe(argv[0], list(argv), env)
 
 
+# What helps where a file cannot be had; `place` is the file, or the directory that bars the way.
+_FILE_REMEDIES = {
+    errno.EACCES: "chmod u+rwX {place}, or, if it is another user's: sudo chown $USER {place}",
+    errno.EPERM: "sudo chown $USER {path}, or, if it is immutable: sudo chattr -i {path}",
+    errno.ENOSPC: "free space: df -h {place}",
+    errno.EDQUOT: "free space: quota",
+    errno.EROFS: "mount it for writing: findmnt -T {place}",
+    errno.EBUSY: "mount its directory instead, or edit it by hand",
+    errno.EISDIR: "mv {path} {path}.old; Docker makes a directory where it mounts a missing file",
+    errno.ELOOP: "rm {path}",
+    errno.ENOENT: "mkdir -p {place}",
+    errno.EEXIST: "something else is in its place: ls -ld {path}",
+}
+
+
+def _file_error(action: str, path: str, error: OSError) -> WorkspaceError:
+    """Say why a file or directory cannot be had, where a link leads, and what helps."""
+    import shlex
+
+    target, at = os.path.realpath(path), os.path.realpath(error.filename or path)
+    place = at if os.path.lexists(at) else os.path.dirname(at)
+    link = "" if target == path else f", a link to {target}"
+    mounted = error.errno == errno.EBUSY
+    why = "it is mounted there, and cannot be replaced at once" if mounted else error.strerror
+    remedy = _FILE_REMEDIES.get(error.errno or 0, "ls -ld {place}")
+    hint = remedy.format(path=shlex.quote(path), place=shlex.quote(place))
+    return WorkspaceError(f"cannot {action} {path}{link}: {why}", hint=hint)
+
+
 def read_file(path: str) -> bytes | None:
     """Return a file's bytes, None where there is no such file.
 
@@ -2117,7 +2151,7 @@ def read_file(path: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise WorkspaceError(f"cannot read {path}: {error.strerror}") from None
+        raise _file_error("read", path, error) from None
 
 
 def write_file(path: str, text: str, mode: int | None = None) -> None:
@@ -2132,11 +2166,16 @@ def write_file(path: str, text: str, mode: int | None = None) -> None:
     try:
         _replace_file(os.path.realpath(path), text, mode)
     except OSError as error:
-        raise WorkspaceError(f"cannot write {path}: {error.strerror}") from None
+        raise _file_error("write", path, error) from None
 
 
 def _replace_file(target: str, text: str, mode: int | None) -> None:
     status = os.stat(target) if os.path.lexists(target) else None
+    if status and not status.st_mode & 0o200:  # also to root, who could replace it all the same
+        import shlex
+
+        hint = f"chmod u+w {shlex.quote(target)}"
+        raise WorkspaceError(f"cannot write {target}: it is read-only", hint=hint)
     owner = (status.st_uid, status.st_gid) if status else get_sudo_user()
     if mode is None:
         mode = status.st_mode & 0o777 if status else 0o644
@@ -2181,7 +2220,7 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
         if owner and hasattr(os, "geteuid") and os.geteuid() == 0:
             os.chown(path, *owner)
     except OSError as error:
-        raise WorkspaceError(f"cannot create {path}: {error.strerror}") from None
+        raise _file_error("create", path, error) from None
 
 
 def is_usable_by(data_dir: str, uid: int) -> bool:
@@ -2592,10 +2631,10 @@ class CredentialService:
 
         Raises: NotSetUpError, EnvFileError.
         """
-        if not os.path.isdir(self.workspace):
-            raise NotSetUpError(f"there is no directory {self.workspace}", hint="hive-pg init")
-        if not os.path.lexists(self.path):
-            raise NotSetUpError(f"not set up: there is no {self.path}", hint="hive-pg init")
+        if is_gone(self.path) and not os.path.islink(self.path):
+            there = os.path.isdir(self.workspace)
+            missing = self.path if there else f"directory {self.workspace}"
+            raise NotSetUpError(f"not set up: there is no {missing}", hint="hive-pg init")
         return read_settings(self.read_values())
 
     def drop(self, key: str) -> None:
@@ -2614,9 +2653,14 @@ class CredentialService:
         text, exists = self._read_text()
         edited = edit_env(text, changes, os.environ)
         if exists and edited == text:
-            if os.name == "posix" and os.stat(self.path).st_mode & 0o077:
-                write_file(self.path, text, 0o600)
-                self.console.step(f"{ENV_FILE} was open to others; its mode is 0600 now")
+            mode = os.stat(self.path).st_mode & 0o777
+            if os.name == "posix" and mode & 0o077:
+                mode &= 0o700
+                try:
+                    os.chmod(self.path, mode)
+                except OSError as error:
+                    raise _file_error("change the mode of", self.path, error) from None
+                self.console.step(f"{ENV_FILE} was open to others; its mode is {mode:04o} now")
             return False
         write_file(self.path, edited, 0o600)
         return True

@@ -1,5 +1,6 @@
 """CredentialService: what `.env` becomes, and when it is not touched."""
 
+import errno
 import os
 import re
 import stat
@@ -63,6 +64,42 @@ def test_save_tightens_mode(service, env, capsys):
     assert service.save_credentials_to_env(make_url()) is False
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
     assert "was open to others" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("mode", "closed"), [(0o444, 0o400), (0o400, 0o400), (0o755, 0o700)], ids=oct
+)
+def test_save_keeps_the_owners_bits(service, env, mode, closed):
+    """What only the owner may do is left as it is, and so are the bytes and the file."""
+    service.save_credentials_to_env(make_url())
+    before = env.stat().st_ino, env.read_bytes()
+    env.chmod(mode)
+    assert service.save_credentials_to_env(make_url()) is False
+    assert stat.S_IMODE(env.stat().st_mode) == closed
+    assert (env.stat().st_ino, env.read_bytes()) == before
+
+
+def test_save_mode_refused(monkeypatch, service, env):
+    """A mode that is not ours to change is an error that says so."""
+    service.save_credentials_to_env(make_url())
+    env.chmod(0o644)
+
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    with pytest.raises(WorkspaceError, match=f"cannot change the mode of {env}: .* not") as caught:
+        service.save_credentials_to_env(make_url())
+    assert f"sudo chown $USER {env}" in caught.value.hint
+
+
+def test_save_read_only(service, env):
+    """A read-only file that would have to change is refused, and stays as it is."""
+    env.write_text("A=1\n")
+    env.chmod(0o400)
+    with pytest.raises(WorkspaceError, match="read-only"):
+        service.save_credentials_to_env(make_url())
+    assert env.read_text() == "A=1\n"
 
 
 def test_save_example_is_the_start(service, env, tmp_path):
@@ -132,6 +169,14 @@ def test_read_settings_no_directory(tmp_path):
     service = CredentialService(str(tmp_path / "gone"))
     with pytest.raises(NotSetUpError, match="there is no directory"):
         service.read_settings()
+
+
+def test_read_settings_loop(service, env):
+    """A link that leads to itself is not `not set up`: it cannot be read."""
+    env.symlink_to(".env")
+    with pytest.raises(WorkspaceError, match=f"cannot read {env}: ") as caught:
+        service.read_settings()
+    assert caught.value.hint == f"rm {env}"
 
 
 def test_read_settings_dangling_link(service, env):

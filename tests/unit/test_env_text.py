@@ -96,7 +96,8 @@ def test_format_env_value_refused(value):
         pytest.param(b"A=1\nB=2\r\n", "line 2: a carriage return", id="CRLF"),
         pytest.param(b"A=1\rB=2\n", "line 1: a carriage return", id="CR alone"),
         pytest.param(b"A=1\nB=\xe9\n", "not UTF-8 (byte 6)", id="Latin-1"),
-        pytest.param("A=1\n".encode("utf-16"), "not UTF-8 (byte 0)", id="UTF-16"),
+        pytest.param("\ufeffA=1\n".encode("utf-16-le"), ".env is UTF-16", id="UTF-16"),
+        pytest.param("\ufeffA=1\n".encode("utf-16-be"), ".env is UTF-16", id="UTF-16, big end"),
         pytest.param("A=1\n".encode("utf-16-be"), "line 1: a NUL", id="UTF-16 without a mark"),
     ],
 )
@@ -133,7 +134,8 @@ def test_parse_env_10_mb():
     """A file of ten megabytes is read and edited, whatever it is made of."""
     lines = "# comment\nKEY='value' # comment\n" * 10_000
     references = '"' + "${R:-x}" * 100_000 + '"'
-    text = f"{lines}A={'a' * 5_000_000}\nB='{'b ' * 2_000_000}'\nC={references}\n"
+    unclosed = "'" + "${x" * 300_000 + "'"
+    text = f"{lines}A={'a' * 5_000_000}\nB='{'b ' * 2_000_000}'\nC={references}\nD={unclosed}\n"
     assert edit_env(text, {"A": "1"}, {}) == text.replace("a" * 5_000_000, "1")
     assert read(text)["C"] == "x" * 100_000
 

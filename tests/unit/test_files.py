@@ -1,7 +1,9 @@
 """Files, directories and the lock: what a crash, a link, an umask or another user leaves."""
 
+import errno
 import fcntl
 import os
+import shlex
 import stat
 import sys
 
@@ -168,6 +170,59 @@ def test_write_file_read_only_directory(path):
         parent.chmod(parent.stat().st_mode | 0o005)
     assert "Permission denied" in as_nobody(write_file, str(path), "new")
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o444, 0o000], ids=oct)
+def test_write_file_read_only(path, mode):
+    """A file without a write bit is not replaced, also by root; the hint gives it one."""
+    path.chmod(mode)
+    with pytest.raises(WorkspaceError, match="it is read-only") as caught:
+        write_file(str(path), "new", 0o600)
+    assert caught.value.hint == f"chmod u+w {path}"
+    assert (path.read_text(), mode_of(path)) == ("old", mode)
+    assert os.listdir(path.parent) == ["f"]
+
+
+@pytest.mark.parametrize(
+    ("number", "filename", "message", "hint"),
+    [
+        pytest.param("EACCES", "d/f.tmp", "Permission denied", "chmod u+rwX {0}/d, or", id="dir"),
+        pytest.param("EACCES", "f", "Permission denied", "chmod u+rwX {0}/f, or", id="file"),
+        pytest.param("EACCES", "link", "Permission denied", "chmod u+rwX {0}/f, or", id="linked"),
+        pytest.param("EPERM", None, "not permitted", "sudo chown $USER {0}/f, or", id="owner"),
+        pytest.param("ENOSPC", None, "No space left", "free space: df -h {0}/f", id="full"),
+        pytest.param("EDQUOT", None, "quota", "free space: quota", id="quota"),
+        pytest.param("EROFS", "d/f.tmp", "Read-only", "findmnt -T {0}/d", id="read-only"),
+        pytest.param("EBUSY", "f", "it is mounted there", "mount its directory", id="mounted"),
+        pytest.param("EISDIR", "f", "directory", "mv {0}/f {0}/f.old; Docker", id="directory"),
+        pytest.param("ELOOP", "f", "symbolic links", "rm {0}/f", id="loop"),
+        pytest.param("ENOENT", "d/no/f", "No such file", "mkdir -p {0}/d/no", id="missing"),
+        pytest.param("EEXIST", "f", "File exists", "ls -ld {0}/f", id="in the way"),
+        pytest.param("EIO", None, "output error", "ls -ld {0}/f", id="anything else"),
+    ],
+)
+def test_write_file_hint(monkeypatch, path, number, filename, message, hint):
+    """Every error of the system has a next step, with the file or directory that it is about."""
+    (path.parent / "d").mkdir()
+    (path.parent / "link").symlink_to("f")
+    code = getattr(errno, number)
+
+    def fail(*_):
+        raise OSError(code, os.strerror(code), filename and str(path.parent / filename))
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(WorkspaceError, match=f"cannot write {path}: .*{message}") as caught:
+        write_file(str(path), "new")
+    assert hint.format(path.parent) in caught.value.hint
+    assert (path.read_text(), sorted(os.listdir(path.parent))) == ("old", ["d", "f", "link"])
+
+
+def test_write_file_hint_quoted(tmp_path):
+    """A path in a hint is written as a shell takes it, and a link's end is told."""
+    (tmp_path / "f").symlink_to("it's missing/x")
+    with pytest.raises(WorkspaceError, match=f"f, a link to {tmp_path}/it's missing/x: ") as caught:
+        write_file(str(tmp_path / "f"), "new")
+    assert shlex.split(caught.value.hint) == ["mkdir", "-p", f"{tmp_path}/it's missing"]
 
 
 # -- reading -------------------------------------------------------------------------------------

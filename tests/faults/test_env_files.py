@@ -1,0 +1,383 @@
+"""The `.env` as people, editors and machines leave it: read, mended, or refused byte for byte."""
+
+import contextlib
+import os
+import re
+import shutil
+import time
+
+import pytest
+from laboratory import LostError, run
+from refusals import call, follow, refused, tree
+
+pytestmark = pytest.mark.engine
+
+NAMES = "HIVE_POSTGRES_CONTAINER={0}\nCOMPOSE_PROJECT_NAME={0}\n"
+THEIRS = f"# theirs\n{NAMES.format('hive-pg-test-files')}export API_KEY='a b' # kept\nB=x".encode()
+
+
+def set_up(workspace):
+    """Have the files written; return what `.env` then says."""
+    call(workspace, "init", "--no-start")
+    return (workspace.path / ".env").read_bytes()
+
+
+@contextlib.contextmanager
+def mounted(target, *arguments):
+    """Mount something, and unmount it whatever happens."""
+    result = run(["mount", *map(str, arguments), str(target)])
+    if result.returncode:
+        pytest.skip(f"mount: {result.stderr}")
+    try:
+        yield
+    finally:
+        assert run(["umount", str(target)]).returncode == 0
+
+
+@pytest.fixture
+def spoil(lab):
+    """Give a maker of workspaces without a container, whose `.env` may be anything, or not yet."""
+
+    def clear(path):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            path.unlink()
+
+    def make(data=b"", mode=0o600, **options):
+        workspace = stack.enter_context(lab.workspace(env="", **options))
+        path = workspace.path / ".env"
+        stack.callback(clear, path)
+        workspace.write(".env.example", THEIRS.decode())
+        if data:
+            path.write_bytes(data)
+            path.chmod(mode)
+            lab.give(path, workspace.actor)
+        return workspace
+
+    with contextlib.ExitStack() as stack:
+        yield make
+
+
+# -- what is in it ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        pytest.param(b"A='\xc3\xa9'\r\nB=2\r\n", "line 1: a carriage return", id="CRLF"),
+        pytest.param(b"\xef\xbb\xbfA='\xc3\xa9'\nB=2\n", "line 1: a byte order mark", id="BOM"),
+        pytest.param(b"A='\xe9'\nB=2\n", ".env is not UTF-8 (byte 3)", id="Latin-1"),
+        pytest.param("\ufeffA='é'\nB=2\n".encode("utf-16-le"), ".env is UTF-16", id="UTF-16"),
+        pytest.param("\ufeffA='é'\nB=2\n".encode("utf-16-be"), ".env is UTF-16", id="UTF-16-BE"),
+        pytest.param("A='é'\r\nB=2\r\n".encode("utf-16"), ".env is UTF-16", id="UTF-16 and CRLF"),
+        pytest.param(b"A='\xc3\xa9'\nB=2\0\n", "line 2: a NUL character", id="NUL"),
+    ],
+)
+def test_env_in_another_encoding_is_refused(spoil, data, words):
+    """What the readers would not read alike is named, and the hint's command makes it readable."""
+    workspace = spoil(data)
+    for command in ("status", "url"):
+        refused(workspace, words, command=[command])
+    follow(workspace, refused(workspace, words))
+    if b"\r\0" in data:
+        follow(workspace, refused(workspace, "line 1: a carriage return"))
+    assert set_up(workspace).startswith("A='é'\nB=2\nHIVE_DATABASE_URL=".encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param(b"A=1\nB='x\nC=2\n", "line 2: the quote of B is never closed", id="quote"),
+        pytest.param(b"A=1\n\n<<<<<<< HEAD\n", "line 3 is no assignment", id="merge conflict"),
+        pytest.param(b"POSTGRES_USER = ann\n", "line 1: POSTGRES_USER", id="blanks around ="),
+    ],
+)
+@pytest.mark.parametrize("compose", ["v2", "v1"])
+def test_env_that_cannot_be_read_is_refused(spoil, text, words, compose):
+    """What Compose would reject, or read otherwise than sh, is an error that names the line."""
+    refused(spoil(text, compose=compose), words)
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        pytest.param('NOTE="first\n# second\n\nthird" # end\nB=2\n', (), id="multi-line value"),
+        pytest.param(
+            "NOTE='\nPOSTGRES_PASSWORD=inside\nHIVE_DATABASE_URL=x\n'\nB=2\n",
+            (),
+            id="our key inside another's value",
+        ),
+        pytest.param(
+            "POSTGRES_PASSWORD=f1rst\nHIVE_POSTGRES_PORT=1111\nPOSTGRES_USER=ann\n"
+            "POSTGRES_PASSWORD=s3cond\nHIVE_POSTGRES_PORT=2222\nB=2\n",
+            ("2222", "PORT"),
+            id="our keys twice",
+        ),
+        pytest.param("B=2 # and no end of line", (), id="no newline at the end"),
+        pytest.param(
+            "# what people write about a value\n" * 200_000
+            + "".join(f"KEY_{i}={'v' * 200}\n" for i in range(10_000))
+            + f"NOTE='{'words ' * 200_000}'\n",
+            (),
+            id="10 MB",
+        ),
+    ],
+)
+def test_env_with_other_texts_is_served(make, text, changes):
+    """The last assignment of a key counts, all other bytes stay, and a second init changes none."""
+    workspace = make(env="")
+    names = NAMES.format(workspace.path.name)
+    workspace.write(".env", names + text)
+    began = time.monotonic()
+    workspace.init()
+    assert time.monotonic() - began < 60
+    expected = text.replace("2222", str(workspace.port)) if changes else text
+    written = (workspace.path / ".env").read_text()
+    end = "" if text.endswith("\n") else "\n"
+    if not written.startswith(f"{names}{expected}{end}HIVE_DATABASE_URL="):
+        raise LostError("other bytes than ours have changed")
+    if changes:
+        assert workspace.env["POSTGRES_PASSWORD"] == "s3cond"
+    assert workspace.login() == "1"
+    before, identity = workspace.snapshot(), workspace.identity
+    assert ".env is as it was" in workspace.hive_pg("init").stderr
+    assert (workspace.snapshot(), workspace.identity) == (before, identity)
+
+
+# -- what it is ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("actor", ["root", "user"])
+@pytest.mark.parametrize("mode", [0o400, 0o444], ids=oct)
+def test_read_only_env_that_would_change_is_refused(spoil, mode, actor):
+    """Somebody took the write bit away, and root does not ignore that either."""
+    workspace = spoil(THEIRS, mode, actor=actor)
+    follow(workspace, refused(workspace, ".env: it is read-only", "hint: chmod u+w"))
+    assert set_up(workspace).startswith(THEIRS + b"\nHIVE_DATABASE_URL=")
+
+
+@pytest.mark.parametrize("actor", ["root", "user"])
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [(0o400, 0o400), (0o444, 0o400), (0o600, 0o600), (0o644, 0o600), (0o666, 0o600)],
+    ids=lambda mode: f"{mode:04o}",
+)
+def test_env_that_is_open_to_others_is_closed(spoil, mode, expected, actor):
+    """Nothing changes but the mode, and that is said; a file that only its owner reads stays."""
+    workspace = spoil(actor=actor)
+    data = set_up(workspace)
+    path = workspace.path / ".env"
+    path.chmod(mode)
+    said = call(workspace, "init", "--no-start")
+    assert (f"was open to others; its mode is {expected:04o} now" in said) == (mode != expected)
+    assert path.stat().st_mode & 0o777 == expected
+    if path.read_bytes() != data:
+        raise LostError("the text changed with the mode")
+    assert call(workspace, "init", "--no-start").count("mode") == 0
+
+
+def test_new_text_of_an_open_env_is_closed(spoil):
+    """The credentials go into a file that others cannot read any more, and that is said."""
+    workspace = spoil(THEIRS, 0o644)
+    assert "holds the credentials (mode 0600)" in call(workspace, "init", "--no-start")
+    assert (workspace.path / ".env").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("data", [b"", THEIRS], ids=["no .env", "an .env"])
+def test_env_in_a_read_only_directory_is_refused(spoil, data):
+    """It cannot be replaced there; where nothing is to change, nobody needs to."""
+    workspace = spoil(data, actor="user")
+    workspace.path.chmod(0o555)
+    said = refused(workspace, f"cannot write {workspace.path}/.env: Permission denied")
+    follow(workspace, said)
+    data = set_up(workspace)
+    workspace.path.chmod(0o555)
+    assert set_up(workspace) == data
+
+
+def test_env_on_a_read_only_file_system_is_refused(spoil):
+    """It cannot be replaced there either; where nothing is to change, nobody needs to."""
+    workspace = spoil(THEIRS, actor="root")
+    path = workspace.path
+    with mounted(path, "--bind", path):
+        assert run(["mount", "-o", "remount,bind,ro", str(path)]).returncode == 0
+        refused(workspace, f"cannot write {path}/.env: Read-only file system", "for writing")
+        assert run(["mount", "-o", "remount,bind,rw", str(path)]).returncode == 0
+        data = set_up(workspace)
+        assert run(["mount", "-o", "remount,bind,ro", str(path)]).returncode == 0
+        assert set_up(workspace) == data
+
+
+@pytest.mark.parametrize("link", [False, True], ids=["itself", "behind a link"])
+def test_directory_in_place_of_env_is_refused(spoil, link):
+    """As Docker makes one where it is to mount a file that is missing."""
+    workspace = spoil()
+    path = workspace.path / ("elsewhere" if link else ".env")
+    path.mkdir()
+    (path / "kept").write_text("kept")
+    if link:
+        (workspace.path / ".env").symlink_to(path)
+    for command in ("status", "url"):
+        refused(workspace, "Is a directory", command=[command])
+    follow(workspace, refused(workspace, f"cannot read {workspace.path}/.env", "Is a directory"))
+    assert set_up(workspace)
+    assert [*workspace.path.rglob("kept")] != []
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["to a file", "dangling"])
+def test_linked_env_stays_a_link(spoil, exists):
+    """The file that it points to is written, or made in its directory."""
+    workspace = spoil()
+    target = workspace.path.parent / "secrets.env"
+    if exists:
+        target.write_bytes(THEIRS)
+        target.chmod(0o644)
+    (workspace.path / ".env").symlink_to("../secrets.env")
+    assert set_up(workspace).startswith(THEIRS + b"\nHIVE_DATABASE_URL=")
+    assert os.readlink(workspace.path / ".env") == "../secrets.env"
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert not target.is_symlink()
+    before = tree(workspace.path.parent)
+    set_up(workspace)
+    assert tree(workspace.path.parent) == before
+
+
+def test_env_linked_into_a_missing_directory_is_refused(spoil):
+    """The error names the target: the link alone would say nothing."""
+    workspace = spoil()
+    target = workspace.path.parent / "missing dir" / "secrets.env"
+    (workspace.path / ".env").symlink_to(target)
+    follow(workspace, refused(workspace, f"a link to {target}: No such file or directory"))
+    assert set_up(workspace) == target.read_bytes()
+
+
+def test_env_that_is_linked_to_itself_is_refused(spoil):
+    """A loop leads nowhere; the hint removes it."""
+    workspace = spoil()
+    (workspace.path / ".env").symlink_to("env.2")
+    (workspace.path / "env.2").symlink_to(".env")
+    refused(workspace, "Too many levels of symbolic links", command=["url"])
+    follow(workspace, refused(workspace, "Too many levels of symbolic links"))
+    assert set_up(workspace)
+
+
+def test_mounted_env_is_refused(spoil):
+    """A file that is a mount point cannot be replaced; its text stays, and no other file."""
+    workspace = spoil(THEIRS, 0o644, actor="root")
+    other = workspace.path.parent / "mounted.env"
+    other.write_bytes(THEIRS)
+    with mounted(workspace.path / ".env", "--bind", other):
+        refused(workspace, "it is mounted there", "hint: mount its directory instead")
+    text = set_up(workspace)
+    other.write_bytes(text)
+    other.chmod(0o644)
+    with mounted(workspace.path / ".env", "--bind", other):  # edited by hand, as the hint says
+        assert set_up(workspace) == text
+    assert (other.read_bytes(), other.stat().st_mode & 0o777) == (text, 0o600)
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        pytest.param(0o644, "cannot write", id="readable"),
+        pytest.param(0o600, "cannot read", id="unreadable"),
+    ],
+)
+def test_env_of_another_owner_is_refused(spoil, mode, words):
+    """In the user's own directory it could be replaced; then it would be the user's."""
+    workspace = spoil(THEIRS, mode, actor="user")
+    path = workspace.path / ".env"
+    os.chown(path, 0, 0)
+    refused(workspace, f"{words} {path}: ", f"sudo chown $USER {path}")
+    os.chown(path, workspace.actor.uid, workspace.actor.uid)
+    assert set_up(workspace).startswith(THEIRS)
+    os.chown(path, 0, 0)
+    path.chmod(mode)  # nothing is to change but, perhaps, a mode that is not ours to change
+    refused(workspace, str(path), f"sudo chown $USER {path}")
+
+
+def test_env_of_a_user_stays_the_users(spoil):
+    """Root writes into it, and the owner may still read it."""
+    workspace = spoil(THEIRS, actor="root")
+    path = workspace.path / ".env"
+    os.chown(path, 4321, 1234)
+    assert set_up(workspace).startswith(THEIRS)
+    assert (path.stat().st_uid, path.stat().st_gid) == (4321, 1234)
+
+
+def test_immutable_env_is_refused(spoil):
+    """Root's permission is not enough; the hint's second way out is."""
+    workspace = spoil(THEIRS, actor="root")
+    path = str(workspace.path / ".env")
+    if not shutil.which("chattr") or run(["chattr", "+i", path]).returncode:
+        pytest.skip("chattr +i does not work here")
+    try:
+        refused(workspace, f"cannot write {path}: Operation not permitted", f"chattr -i {path}")
+    finally:
+        run(["chattr", "-i", path])
+    assert set_up(workspace).startswith(THEIRS)
+
+
+def test_env_behind_a_closed_directory_is_refused(spoil):
+    """Nobody can say whether it is there: it is not `not set up`."""
+    workspace = spoil(THEIRS, actor="user")
+    workspace.path.chmod(0o600)
+    for command in ("init", "start", "status", "check", "url", "logs"):
+        said = refused(
+            workspace, "Permission denied", command=[command, str(workspace.path)], cwd="/"
+        )
+    follow(workspace, said)
+    assert set_up(workspace).startswith(THEIRS)
+
+
+# -- where it is --------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def full_disk(workspace):
+    """Put the workspace on a disk of four pages; give the function that fills all but one."""
+    page = os.sysconf("SC_PAGE_SIZE")
+
+    def fill():
+        (workspace.path / "filler").write_bytes(b"x" * page)
+        with contextlib.suppress(OSError), (workspace.path / "filler").open("ab") as file:
+            while file.write(b"x" * page):
+                file.flush()
+        os.truncate(workspace.path / "filler", (workspace.path / "filler").stat().st_size - page)
+
+    target = workspace.path
+    with mounted(target, "-t", "tmpfs", "-o", f"size={4 * page}", "tmpfs"):
+        yield fill
+
+
+def test_disk_full_in_the_middle_of_env_is_refused(spoil):
+    """The old text stays, and no half of the new one; with space, it goes on."""
+    workspace = spoil(actor="root")
+    path = workspace.path / ".env"
+    text = THEIRS + b"\n# much more\n" * 500
+    with full_disk(workspace) as fill:
+        path.write_bytes(text)
+        path.chmod(0o600)
+        fill()
+        said = refused(workspace, f"cannot write {path}: No space left on device")
+        assert "hint: free space" in said
+        (workspace.path / "filler").unlink()
+        assert set_up(workspace).startswith(text)
+
+
+def test_disk_full_after_env_goes_on_with_it(spoil):
+    """The credentials are kept; of the compose file there is nothing, until there is space."""
+    workspace = spoil(actor="root")
+    with full_disk(workspace) as fill:
+        fill()
+        said = call(workspace, "init", "--no-start", code=1)
+        assert "docker-compose.yml: No space left on device" in said
+        assert "hint: free space" in said
+        assert sorted(os.listdir(workspace.path)) == [".env", "filler"]
+        text = (workspace.path / ".env").read_text()
+        (workspace.path / "filler").unlink()
+        call(workspace, "init", "--no-start")
+        password = re.search("POSTGRES_PASSWORD=(.*)", text)[1]
+        if f"POSTGRES_PASSWORD={password}\n" not in (workspace.path / ".env").read_text():
+            raise LostError("the credentials are new ones")

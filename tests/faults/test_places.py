@@ -1,0 +1,166 @@
+"""Where a workspace may be, and what stands in it: odd paths, closed ones, other compose files."""
+
+import os
+
+import pytest
+from laboratory import LostError
+from refusals import call, follow, refused
+
+pytestmark = pytest.mark.engine
+
+PLACES = {
+    "blanks": " two  words ",
+    "quotes": """it's "so" `called`""",
+    "dollar": "$HOME ${HOME} $$ 5$",
+    "newline": "two\nlines",
+    "Unicode": "Größe-数据-🐘-e\u0301",
+    "other signs": "a,b;c=d&e|f(g)[h]*?!#%:\\n~",
+    "200 characters": "n" * 200,
+}
+NO_START = ("init", "--no-start")
+
+
+@pytest.mark.parametrize(
+    ("place", "compose"),
+    [*((place, "v2") for place in PLACES), ("quotes", "v1"), ("dollar", "v1"), ("newline", "v1")],
+)
+def test_workspace_path_is_served(make, lab, place, compose):
+    """`init` ends with a login, Compose finds the same container, and nothing changes again."""
+    workspace = make(PLACES[place], compose=compose)
+    name, parent = workspace.path.name, workspace.path.parent
+    options = ("--image", lab.image, "--port", str(workspace.port))
+    workspace.hive_pg("init", name, *options, cwd=parent)
+    assert workspace.login() == "1"
+    before, identity = workspace.snapshot(), workspace.identity
+    assert ".env is as it was" in workspace.hive_pg("init", name, cwd=parent).stderr
+    workspace.compose("up", "-d")
+    assert (workspace.snapshot(), workspace.identity) == (before, identity)
+
+
+def test_hint_leads_to_an_odd_path(make):
+    """The command in a hint is one that a shell takes, whatever the path is made of."""
+    workspace = make("".join(PLACES[name] for name in ("blanks", "quotes", "dollar", "newline")))
+    name, parent = workspace.path.name, workspace.path.parent
+    call(workspace, *NO_START, name, cwd=parent)
+    said = call(workspace, "status", name, code=3, cwd=parent)
+    follow(workspace, said.replace("hint: hive-pg", f"hint: {workspace.lab.script}"), cwd=parent)
+    assert workspace.login() == "1"
+
+
+# -- where there can be none --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("below", ["", "below/further"], ids=["on a file", "below a file"])
+def test_workspace_on_a_file_is_refused(make, below):
+    """The file is named, and stays as it is."""
+    workspace = make(env="")
+    file = workspace.path.parent / "file"
+    file.write_text("kept")
+    place = os.path.join(file, below).rstrip("/")
+    refused(workspace, f"cannot create {file}: File exists", command=[*NO_START, place])
+    for command in ("start", "status", "url"):
+        words = f"there is no directory {place}"
+        refused(workspace, words, command=[command, place], code=3)
+
+
+@pytest.mark.parametrize("mode", [0o555, 0o000], ids=["read-only", "closed"])
+@pytest.mark.parametrize("below", ["", "further"], ids=["in it", "below it"])
+def test_workspace_in_a_directory_without_permission_is_refused(make, mode, below):
+    """It cannot be made; where it may be there, nobody says that it is not set up."""
+    workspace = make(env="", actor="user")
+    workspace.path.rmdir()
+    parent, place = workspace.path.parent, str(workspace.path / below).rstrip("/")
+    parent.chmod(mode)
+    said = refused(
+        workspace,
+        f"cannot create {workspace.path}: Permission denied",
+        command=[*NO_START, place],
+        cwd="/",
+    )
+    words = "Permission denied" if mode == 0 else f"there is no directory {place}"
+    code = 1 if mode == 0 else 3
+    for command in ("start", "status", "url"):
+        refused(workspace, words, command=[command, place], code=code, cwd="/")
+    follow(workspace, said, cwd="/")
+    call(workspace, *NO_START, place, cwd="/")
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o300], ids=lambda mode: f"{mode:04o}")
+def test_workspace_that_is_closed_is_refused(make, mode):
+    """A directory that its user may not open: the error names it, the hint opens it."""
+    workspace = make(actor="user")
+    workspace.path.chmod(mode)
+    command = [*NO_START, str(workspace.path)]
+    said = refused(workspace, f"{workspace.path}", "Permission denied", command=command, cwd="/")
+    follow(workspace, said, cwd="/")
+    call(workspace, *command, cwd="/")
+
+
+# -- compose files ------------------------------------------------------------------------------
+
+TWO = """\
+services:
+  db1: {image: "postgres:16"}
+  db2: {image: "pgvector/pgvector:pg16"}
+"""
+COMPOSE_FILES = {  # the text, and what is said of it with Compose v2 and v1
+    "no YAML": ("services:\n  postgres: [\n", "expected node content", "expected the node content"),
+    "tab": ("services:\n\tpostgres:\n", "line 2", "found character '\\t'"),
+    "unknown key": ("services:\n  postgres:\n    imagee: x\n", "imagee", "imagee"),
+    "empty": ("", "empty compose file", "Top level object"),
+    "missing variable": (
+        "services: {postgres: {image: '${NOPE:?set it, please}'}}\n",
+        "set it, please",
+        "set it, please",
+    ),
+    "no PostgreSQL service": (
+        "services:\n  web: {image: nginx}\n  cache: {image: redis}\n",
+        "the compose file has no PostgreSQL service",
+        "the compose file has no PostgreSQL service",
+    ),
+    "two PostgreSQL services": (TWO, "several PostgreSQL services: db1, db2", "db1, db2"),
+}
+
+
+@pytest.mark.parametrize("with_env", [True, False], ids=["an .env", "no .env"])
+@pytest.mark.parametrize("compose", ["v2", "v1"])
+@pytest.mark.parametrize("kind", COMPOSE_FILES)
+def test_compose_file_that_cannot_be_used_is_refused(make, kind, compose, with_env):
+    """Compose's own words are shown, and a hint; no container is left, and no new file."""
+    text, *words = COMPOSE_FILES[kind]
+    env = None if with_env else ""
+    workspace = make(compose=compose, env=env)
+    workspace.write("docker-compose.yml", text)
+    refused(workspace, words[compose == "v1"])
+
+
+@pytest.mark.parametrize("compose", ["v2", "v1"])
+@pytest.mark.parametrize("kind", ["unreadable", "directory", "dangling link"])
+def test_compose_file_that_cannot_be_read_is_refused(make, kind, compose):
+    """Compose's own words are shown, and a hint; nothing is written in its place."""
+    workspace = make(compose=compose, actor="user")
+    path = workspace.path / "docker-compose.yml"
+    if kind == "unreadable":
+        workspace.write("docker-compose.yml", "services: {postgres: {image: x}}\n", 0o000)
+        words = "permission denied"
+    elif kind == "directory":
+        path.mkdir()
+        words = "is a directory"
+    else:
+        path.symlink_to("elsewhere.yml")
+        words = "configuration file"
+    said = refused(workspace)
+    assert words in said.lower()
+    if kind != "directory" and not os.path.lexists(path):
+        raise LostError("the compose file is gone")
+
+
+def test_compose_file_with_two_databases_serves_the_one_that_is_chosen(make):
+    """The hint of the refusal leads out: the service called postgres is it."""
+    workspace = make()
+    workspace.write("docker-compose.yml", TWO)
+    assert "hint: call the one to use postgres" in refused(workspace)
+    chosen = f'postgres: {{ports: ["127.0.0.1:{workspace.port}:5432"],'
+    workspace.write("docker-compose.yml", TWO.replace("db2: {", chosen))
+    workspace.hive_pg("init", "--no-start")
+    assert workspace.env["HIVE_POSTGRES_PORT"] == str(workspace.port)
