@@ -3,7 +3,6 @@
 import os
 
 import pytest
-from laboratory import LostError
 from refusals import call, follow, refused
 
 pytestmark = pytest.mark.engine
@@ -118,47 +117,74 @@ COMPOSE_FILES = {  # the text, and what is said of it with Compose v2 and v1
         "the compose file has no PostgreSQL service",
         "the compose file has no PostgreSQL service",
     ),
-    "two PostgreSQL services": (TWO, "several PostgreSQL services: db1, db2", "db1, db2"),
+    "two PostgreSQL services": (
+        TWO,
+        "several PostgreSQL services: db1, db2",
+        "no PostgreSQL service",
+    ),
 }
 
 
-@pytest.mark.parametrize("with_env", [True, False], ids=["an .env", "no .env"])
+@pytest.fixture
+def beside(make):
+    """Give a maker of workspaces that have a compose file, and a `.env` with nothing to mend."""
+
+    def make_beside(text, **options):
+        workspace = make(**options)
+        workspace.write("docker-compose.yml", text)
+        if workspace.env:
+            (workspace.path / ".env").chmod(0o600)
+        return workspace
+
+    return make_beside
+
+
 @pytest.mark.parametrize("compose", ["v2", "v1"])
 @pytest.mark.parametrize("kind", COMPOSE_FILES)
-def test_compose_file_that_cannot_be_used_is_refused(make, kind, compose, with_env):
+def test_compose_file_that_cannot_be_used_is_refused(beside, kind, compose):
     """Compose's own words are shown, and a hint; no container is left, and no new file."""
     text, *words = COMPOSE_FILES[kind]
-    env = None if with_env else ""
-    workspace = make(compose=compose, env=env)
-    workspace.write("docker-compose.yml", text)
-    refused(workspace, words[compose == "v1"])
+    refused(beside(text, compose=compose), words[compose == "v1"])
+
+
+@pytest.mark.parametrize("compose", ["v2", "v1"])
+@pytest.mark.parametrize("kind", ["unknown key", "no PostgreSQL service"])
+def test_compose_file_that_cannot_be_used_makes_no_env(beside, kind, compose):
+    """What `init` needs for Compose's sake is not there afterwards."""
+    text, *words = COMPOSE_FILES[kind]
+    refused(beside(text, compose=compose, env=""), words[compose == "v1"])
+
+
+@pytest.mark.parametrize("compose", ["v2", "v1"])
+def test_compose_file_of_something_else_is_refused(beside, lab, compose):
+    """Its one service is not taken for a database, and gets no container."""
+    image = lab.build_image("web", "true")
+    text = f"services:\n  web: {{image: '{image}', ports: ['127.0.0.1::80']}}\n"
+    refused(beside(text, compose=compose), "the compose file has no PostgreSQL service")
 
 
 @pytest.mark.parametrize("compose", ["v2", "v1"])
 @pytest.mark.parametrize("kind", ["unreadable", "directory", "dangling link"])
-def test_compose_file_that_cannot_be_read_is_refused(make, kind, compose):
+def test_compose_file_that_cannot_be_read_is_refused(beside, kind, compose):
     """Compose's own words are shown, and a hint; nothing is written in its place."""
-    workspace = make(compose=compose, actor="user")
-    path = workspace.path / "docker-compose.yml"
-    if kind == "unreadable":
-        workspace.write("docker-compose.yml", "services: {postgres: {image: x}}\n", 0o000)
-        words = "permission denied"
-    elif kind == "directory":
+    workspace = beside("services: {postgres: {image: x}}\n", compose=compose, actor="user")
+    path, words = workspace.path / "docker-compose.yml", "permission denied"
+    path.chmod(0o000)
+    if kind != "unreadable":
+        path.unlink()
+    if kind == "directory":
         path.mkdir()
         words = "is a directory"
-    else:
+    elif kind == "dangling link":
         path.symlink_to("elsewhere.yml")
         words = "configuration file"
     said = refused(workspace)
     assert words in said.lower()
-    if kind != "directory" and not os.path.lexists(path):
-        raise LostError("the compose file is gone")
 
 
-def test_compose_file_with_two_databases_serves_the_one_that_is_chosen(make):
+def test_compose_file_with_two_databases_serves_the_one_that_is_chosen(beside):
     """The hint of the refusal leads out: the service called postgres is it."""
-    workspace = make()
-    workspace.write("docker-compose.yml", TWO)
+    workspace = beside(TWO)
     assert "hint: call the one to use postgres" in refused(workspace)
     chosen = f'postgres: {{ports: ["127.0.0.1:{workspace.port}:5432"],'
     workspace.write("docker-compose.yml", TWO.replace("db2: {", chosen))
