@@ -2024,6 +2024,7 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
+        import contextlib
         import signal
         import subprocess
 
@@ -2033,15 +2034,14 @@ class Process:
             if not hasattr(os, "killpg"):
                 self.process.kill()
                 return
-            os.killpg(self.process.pid, signal.SIGTERM)
             try:
+                os.killpg(self.process.pid, signal.SIGTERM)
                 self.process.wait(timeout=0.5)
-                os.killpg(self.process.pid, 0)  # raises where nobody of the group is left
             except subprocess.TimeoutExpired:
                 pass
-            except ProcessLookupError:
-                return
-            os.killpg(self.process.pid, signal.SIGKILL)
+            finally:  # the rest of the group, also where a second Ctrl-C comes meanwhile
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, signal.SIGKILL)
 
 
 class Runner:
@@ -2063,7 +2063,7 @@ class Runner:
 
         So Ctrl-C reaches hive-pg first, which then ends the program and all that it started,
         Docker's plugins included. Its stdin is empty, but for `stdin`, which `finish` then gives;
-        with `progress` its stdout goes to our stderr as it comes.
+        with `progress` its stdout goes to our stderr as it comes. It shares a lock that is held.
 
         Raises: OSError where it cannot be started.
         """
@@ -2079,6 +2079,7 @@ class Runner:
             cwd=cwd,
             encoding="utf-8",
             errors="replace",
+            close_fds=False,  # Python's own are not inherited, but for DirectoryLock's
             start_new_session=True,
         )
         return Process(argv, process)
@@ -2281,7 +2282,9 @@ def is_gone(directory: str) -> bool:
 class DirectoryLock:
     """One hive-pg at a time changes what a directory stands for.
 
-    The lock is on the directory itself: it leaves no file and dies with its process.
+    The lock is on the directory itself: it leaves no file and dies with its process. The programs
+    that `Runner.start` starts share it, so that where hive-pg alone is killed, the next one waits
+    until those have ended, too.
     """
 
     def __init__(self, directory: str, console: Console, timeout: float) -> None:
@@ -2299,6 +2302,7 @@ class DirectoryLock:
             self.descriptor = os.open(self.directory, os.O_RDONLY)
         except OSError as error:
             raise WorkspaceError(f"cannot open {self.directory}: {error.strerror}") from None
+        os.set_inheritable(self.descriptor, True)
         deadline = time.monotonic() + self.timeout
         waiting = False
         while True:
@@ -2307,13 +2311,18 @@ class DirectoryLock:
                 return
             except BlockingIOError:
                 if time.monotonic() > deadline:
+                    import shlex
+
                     os.close(self.descriptor)
+                    place = shlex.quote(self.directory)
                     raise WorkspaceError(
                         f"another hive-pg has held {self.directory} for {self.timeout:.0f} s",
-                        hint="see what it does: ps -ef | grep hive",
+                        hint=f"see who holds it, a docker perhaps: fuser -v {place}",
                     ) from None
             except OSError as error:  # some network file systems have no locks
                 self.console.warn(f"cannot lock {self.directory}: {error.strerror}")
+                os.close(self.descriptor)
+                self.descriptor = None
                 return
             if not waiting:
                 self.console.note("waiting for another hive-pg")
@@ -2322,6 +2331,9 @@ class DirectoryLock:
 
     def __exit__(self, *_: object) -> None:
         if self.descriptor is not None:
+            import fcntl
+
+            fcntl.flock(self.descriptor, fcntl.LOCK_UN)  # whoever may still have a copy of it
             os.close(self.descriptor)
 
 
@@ -3792,7 +3804,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(error)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        console.warn("interrupted; the data is safe, and the same command goes on from here")
+        changing = command in ("init", "start", "run", "stop", "restart")
+        left = "; nothing is lost: the same command goes on from what hive-pg status shows"
+        console.warn("interrupted" + (left if changing else ""))
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:  # whoever read our stdout has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

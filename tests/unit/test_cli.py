@@ -216,15 +216,25 @@ def test_main_error(monkeypatch, capsys, hive, error, code):
     assert lines[1:-1] == [f"    {n}" for n in range(10, 30)]
 
 
-def test_main_interrupted(monkeypatch, capsys, hive):
-    """Ctrl-C ends with 130 and one line."""
+@pytest.mark.parametrize(
+    ("command", "method", "left"),
+    [
+        ("start", "start_container", "; nothing is lost: the same command goes on from what"),
+        ("status", "check_container_status", "\n"),
+    ],
+    ids=["changes something", "only asks"],
+)
+def test_main_interrupted(monkeypatch, capsys, hive, command, method, left):
+    """Ctrl-C ends with 130 and one line: what is left of a change, and how to go on."""
 
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pg.PostgreSQLManager, "start_container", interrupt)
-    assert hive("start") == 130
-    assert capsys.readouterr().err.startswith("warning: interrupted; the data is safe")
+    monkeypatch.setattr(pg.PostgreSQLManager, method, interrupt)
+    assert hive(command) == 130
+    err = capsys.readouterr().err
+    assert err.startswith(f"warning: interrupted{left}")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)

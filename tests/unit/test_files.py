@@ -320,10 +320,12 @@ def test_directory_lock_free(tmp_path):
 
 def test_directory_lock_held(tmp_path, capsys):
     """One who waits says so once, and gives up with an error when the time is up."""
-    with DirectoryLock(str(tmp_path), Console(), 0):
+    directory = tmp_path / "a b"
+    directory.mkdir()
+    with DirectoryLock(str(directory), Console(), 0):
         with pytest.raises(WorkspaceError, match="another hive-pg has held") as caught:
-            DirectoryLock(str(tmp_path), Console(), 0.12).__enter__()
-        assert caught.value.hint
+            DirectoryLock(str(directory), Console(), 0.12).__enter__()
+        assert caught.value.hint.endswith(f"fuser -v '{directory}'")
     assert capsys.readouterr().err.count("waiting for another hive-pg") == 1
 
 

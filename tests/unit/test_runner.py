@@ -1,5 +1,6 @@
 """The one place that starts processes, with real ones: these tests are marked `processes`."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,7 +9,14 @@ import time
 
 import pytest
 
-from hive_pg import Console, Docker, DockerNotAvailableError, Runner, WorkspaceError
+from hive_pg import (
+    Console,
+    DirectoryLock,
+    Docker,
+    DockerNotAvailableError,
+    Runner,
+    WorkspaceError,
+)
 
 pytestmark = pytest.mark.processes
 
@@ -126,12 +134,65 @@ def test_runner_exception(runner):
     assert process.process.returncode == -signal.SIGTERM
 
 
+def test_runner_exception_twice(monkeypatch, runner, tmp_path):
+    """A second Ctrl-C leaves nobody behind who takes his time."""
+    ready = tmp_path / "ready"
+
+    def interrupt(process, timeout=None):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    process = runner.start(sh(f"trap '' TERM; >{ready}; while :; do sleep 1; done"))
+    assert eventually(ready.exists)
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        process.__exit__()
+    assert process.process.wait(timeout=5) == -signal.SIGKILL
+
+
 def test_runner_exception_without_groups(monkeypatch, runner):
     """Where there are no process groups, the program itself is ended."""
     monkeypatch.delattr(os, "killpg")
     with runner.start(["sleep", "60"]) as process:
         assert process.process.returncode is None
     assert process.process.returncode == -signal.SIGKILL
+
+
+def is_locked(directory):
+    """Whether somebody holds the lock on a directory."""
+    try:
+        with DirectoryLock(str(directory), Console(quiet=True), 0):
+            return False
+    except WorkspaceError:
+        return True
+
+
+def test_runner_lock_of_a_killed_process(runner, tmp_path):
+    """What hive-pg has started holds its lock as long as it lives, and no longer."""
+    lock = DirectoryLock(str(tmp_path), Console(), 0)
+    lock.__enter__()
+    with runner.start(["sleep", "60"]):
+        os.close(lock.descriptor)  # as the kernel does it
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)
+
+
+def test_runner_lock_released(runner, tmp_path):
+    """A lock that is released is free, whatever has outlived it."""
+    with contextlib.ExitStack() as stack:
+        with DirectoryLock(str(tmp_path), Console(), 0):
+            stack.enter_context(runner.start(["sleep", "60"]))
+        assert not is_locked(tmp_path)
+
+
+def test_runner_attach_without_lock(runner, tmp_path):
+    """A program on our own streams has no part in the lock."""
+    lock, pid = DirectoryLock(str(tmp_path), Console(), 0), tmp_path / "pid"
+    lock.__enter__()
+    assert runner.attach(sh(f"sleep 60 & echo $! >{pid}")) == 0
+    os.close(lock.descriptor)
+    assert not is_locked(tmp_path)
+    os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 def test_runner_trace(capsys):
