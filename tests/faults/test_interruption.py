@@ -1,0 +1,454 @@
+"""Interruptions: kill -9 at every step and at random, orphans, twenty at once, Ctrl-C.
+
+What goes on afterwards is a plain `init`. HIVE_PG_TEST_KILLS is how many processes the last test
+kills, HIVE_PG_TEST_SEED what its choices depend on.
+"""
+
+import contextlib
+import fcntl
+import os
+import pty
+import random
+import shutil
+import signal
+import subprocess
+import termios
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from laboratory import (
+    COMMAND_TIMEOUT_S,
+    LostError,
+    free_port,
+    run,
+    wait_until,
+)
+
+pytestmark = pytest.mark.engine
+
+KILLER = str(Path(__file__).with_name("killer.py"))
+KILLS = int(os.environ.get("HIVE_PG_TEST_KILLS", "12"))
+SEED = os.environ.get("HIVE_PG_TEST_SEED", "1")
+WORKERS = 3
+CREDENTIALS = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
+LEFT = "nothing is lost: the same command goes on from what hive-pg status shows"
+
+
+def killer(workspace, number, step):
+    """Return the argv of a hive-pg that sends itself a signal at a step."""
+    return [workspace.lab.python, KILLER, number, step]
+
+
+def steps_of(workspace, *command):
+    """Run a command to its end; return the steps that it took."""
+    result = workspace.hive_pg(*command, argv=killer(workspace, "KILL", "none"))
+    return result.stderr.rpartition("steps\n")[2].splitlines()
+
+
+def kill_at(workspace, step, *command):
+    """Kill hive-pg at a step; return whether it came to it."""
+    result = workspace.hive_pg(*command, argv=killer(workspace, "KILL", step), code=None)
+    assert result.returncode in (0, -signal.SIGKILL), result.stderr
+    return result.returncode != 0
+
+
+def known_credentials(workspace):
+    """Return the credentials that `.env` has."""
+    return {key: value for key, value in workspace.env.items() if key in CREDENTIALS}
+
+
+def go_on(workspace, *, planted=False):
+    """Have a plain `init` end with one database, and with all that was there before it."""
+    known = known_credentials(workspace)
+    workspace.hive_pg("init", "--yes", HIVE_POSTGRES_IMAGE=workspace.lab.image)
+    if not known.items() <= known_credentials(workspace).items():
+        raise LostError("the credentials are other ones")
+    result = workspace.psql()
+    if result.returncode:
+        raise LostError(f"nobody can log in: {result.stderr}")
+    if planted:
+        workspace.assert_kept()
+    assert {path.name for path in workspace.path.iterdir()} == {
+        ".env", "data", "docker-compose.yml",
+    }  # fmt: skip
+    assert (workspace.path / ".env").stat().st_mode & 0o777 == 0o600
+    containers = workspace.lab.containers(workspace.path)
+    assert [info["Name"] for info in containers] == [f"/{workspace.container}"]
+    project = workspace.env["COMPOSE_PROJECT_NAME"]
+    assert len(workspace.lab.of_projects("network", {project})) == 1
+
+
+def look_at(workspace):
+    """Return what there is: the files, and which container in which state since when."""
+    paths = [*workspace.path.iterdir(), *workspace.path.glob("data/*")]
+    stats = ((path, path.stat()) for path in paths)
+    files = {(p.name, s.st_mode, s.st_uid, p.is_file() and s.st_size) for p, s in stats}
+    info = workspace.inspect()
+    return files, info and (info["Id"], info["State"]["Status"], info["State"]["StartedAt"])
+
+
+def acts_on(step):
+    """Whether at a step a program runs that changes something, and will go on with it."""
+    return step.startswith(("during docker compose up", "during docker stop"))
+
+
+# -- kill -9 at every step ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def planted(lab):
+    """Give a workspace with rows that have to survive, and the steps that its first init took."""
+    with lab.workspace("planted") as workspace:
+        command = ("init", "--image", lab.image, "--port", str(workspace.port))
+        workspace.first_steps = steps_of(workspace, *command)
+        workspace.plant()
+        yield workspace
+
+
+def test_first_init_killed_at_every_step(lab, planted):
+    """The next one goes on to a database with the credentials that `.env` got, and leaves nothing.
+
+    Where a kill leaves what another one left before the container was there, that will do.
+    """
+    seen, guard = [], threading.Lock()
+
+    def kill(step):
+        with contextlib.ExitStack() as stack:
+            with guard:
+                workspace = stack.enter_context(lab.workspace())
+            env = (workspace.path / ".env").read_text()
+            command = ("init", "--image", lab.image, "--port", str(workspace.port))
+            if not kill_at(workspace, step, *command):
+                return
+            text = (workspace.path / ".env").read_text()
+            whole = text.startswith(env) and {*CREDENTIALS, "HIVE_DATABASE_URL"} <= {*workspace.env}
+            assert text == env or whole, step
+            files, container = look_at(workspace)
+            if container or acts_on(step) or files not in seen:
+                seen.append(files)
+                go_on(workspace)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        assert len([*pool.map(kill, planted.first_steps)]) > 20
+    assert len(seen) > 10
+
+
+@pytest.mark.parametrize("command", ["start", "restart", "init --port"])
+def test_killed_at_every_step_keeps_the_rows(planted, command):
+    """The next `init` has the rows and the login; `.env` has the old text or the new one."""
+    ports = [planted.env["HIVE_POSTGRES_PORT"], str(free_port())]
+
+    def words():  # to the other port, whichever it is now
+        new = [port for port in ports if port != planted.env["HIVE_POSTGRES_PORT"]]
+        return [*command.split(), *new] if command == "init --port" else [command]
+
+    def prepare():
+        planted.hive_pg("stop" if command == "start" else "start")
+        return look_at(planted)
+
+    prepare()
+    steps = steps_of(planted, *words())
+    before = prepare()
+    for step in steps:
+        text = (planted.path / ".env").read_text()
+        new = text.replace(planted.env["HIVE_POSTGRES_PORT"], words()[-1])
+        kill_at(planted, step, *words())
+        assert (planted.path / ".env").read_text() in (text, new), step
+        if acts_on(step) or look_at(planted) != before:
+            go_on(planted, planted=True)
+            before = prepare()
+    assert len(steps) > 15
+
+
+# -- orphans, and many at once ------------------------------------------------------------------
+
+
+def descendants(pid):
+    """Return the processes that a process started, and those that they started."""
+    pairs = [line.split() for line in run(["ps", "-eo", "pid=,ppid="]).stdout.splitlines()]
+    found = {str(pid)}
+    while more := {child for child, parent in pairs if parent in found} - found:
+        found |= more
+    return sorted(map(int, found - {str(pid)}))
+
+
+def kill(process, *, descendants_too):
+    """Kill hive-pg, alone or with all that it started."""
+    process.send_signal(signal.SIGSTOP)  # so that it starts no more of them
+    others = descendants(process.pid) if descendants_too else []
+    for pid in [process.pid, *others]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def is_locked(directory):
+    """Whether some process holds the lock on a directory."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@pytest.fixture
+def gate(lab, planted):
+    """Give a `docker` that waits before `compose up` until it is let through."""
+    gate = lab.directory / "gate"
+    gate.mkdir()
+    text = f"""\
+#!/bin/sh
+if [ "$1 $2" = "compose up" ]; then
+  : > {gate}/reached
+  while [ ! -e {gate}/open ]; do sleep 0.05; done
+fi
+exec {shutil.which("docker")} "$@"
+"""
+    (gate / "docker").write_text(text)
+    (gate / "docker").chmod(0o755)
+    gate.chmod(0o777)
+    yield gate
+    lab.remove(gate)
+
+
+@pytest.mark.parametrize("command", ["start", "init"])
+def test_orphan_of_a_killed_command_is_waited_for(planted, gate, command):
+    """A `compose up` that outlives its hive-pg holds the lock until it has ended."""
+    planted.hive_pg("stop")
+    env = planted.environment(PATH=f"{gate}:{planted.environment()['PATH']}")
+    with planted.started(command, env=env) as first:
+        wait_until((gate / "reached").exists)
+        kill(first, descendants_too=False)
+    assert is_locked(planted.path)
+    with planted.started("init", "--yes") as second:
+        assert second.stderr.readline() == "waiting for another hive-pg\n"
+        if shutil.which("fuser"):  # which the error names that ends the wait
+            assert "docker" in run(["fuser", "-v", planted.path]).stderr
+        assert planted.state == "exited"
+        (gate / "open").touch()
+        stderr = second.communicate(timeout=COMMAND_TIMEOUT_S)[1]
+    assert second.returncode == 0, stderr
+    assert not is_locked(planted.path)
+    go_on(planted, planted=True)
+
+
+def test_lock_dies_with_its_processes(planted, gate):
+    """With hive-pg and its children killed, nobody waits, and no file is left."""
+    planted.hive_pg("stop")
+    env = planted.environment(PATH=f"{gate}:{planted.environment()['PATH']}")
+    with planted.started("restart", env=env) as first:
+        wait_until((gate / "reached").exists)
+        assert is_locked(planted.path)
+        kill(first, descendants_too=True)
+    wait_until(lambda: not is_locked(planted.path))
+    go_on(planted, planted=True)
+
+
+def test_command_of_run_has_no_part_in_the_lock(planted):
+    """It may live for days, also where hive-pg had to start the database first."""
+    planted.hive_pg("stop")
+    files = planted.hive_pg("run", "--", "ls", "-l", "/proc/self/fd").stdout
+    assert "/dev/null" in files
+    assert str(planted.path) not in files
+
+
+def test_twenty_inits_at_once_make_one_database(make, lab):
+    """All end with 0; one of them writes the credentials and the compose file."""
+    workspace = make()
+    argv = ("init", "--image", lab.image, "--port", str(workspace.port))
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(workspace.started(*argv)) for _ in range(20)]
+        words = [process.communicate(timeout=COMMAND_TIMEOUT_S)[1] for process in crowd]
+    assert [process.returncode for process in crowd] == [0] * 20, words
+    for written in ("holds the credentials", "docker-compose.yml is written"):
+        assert sum(written in text for text in words) == 1
+    assert sum("waiting for another hive-pg" in text for text in words) >= 10
+    go_on(workspace)
+
+
+# -- Ctrl-C -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def at_terminal(workspace, *arguments):
+    """Start hive-pg on a terminal of its own; give the process and our end of the terminal.
+
+    Afterwards the terminal's settings have to be what they were.
+    """
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    own = {"start_new_session": True, "preexec_fn": lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)}
+    try:
+        with workspace.started(*arguments, **streams, **own) as process:
+            yield process, ours
+        assert termios.tcgetattr(theirs) == before
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def read_until(terminal, words):
+    """Return what the screen shows up to some words."""
+    screen = b""
+    while words not in screen:
+        screen += os.read(terminal, 65536)
+    return screen.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "moment", "said"),
+    [
+        pytest.param(("init",), "[Y/n] ", LEFT, id="init, question"),
+        pytest.param(("restart",), "is up", LEFT, id="restart, waiting"),
+        pytest.param(("logs", "-f"), "ready to accept connections", "", id="logs -f"),
+    ],
+)
+def test_ctrl_c_at_a_terminal(planted, arguments, moment, said):
+    """Exit 130 within two seconds, the terminal as it was, and what to do next."""
+    planted.up()
+    with at_terminal(planted, *arguments) as (process, terminal):
+        read_until(terminal, moment.encode())
+        began = time.monotonic()
+        os.write(terminal, b"\x03")
+        assert process.wait(timeout=20) == 130
+        assert time.monotonic() - began < 2
+        screen = os.read(terminal, 65536).decode()
+    assert said in screen
+    assert "Traceback" not in screen
+    go_on(planted, planted=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "step", "said"),
+    [
+        pytest.param("init --port", "before os.rename .env.hive-pg.tmp", LEFT, id="init, .env"),
+        pytest.param("init --port", "during docker compose up", LEFT, id="init, compose up"),
+        pytest.param("init", "during docker exec --interactive", LEFT, id="init, waiting"),
+        pytest.param("start", "before lock workspace", LEFT, id="start, lock"),
+        pytest.param("start", "during docker compose config", LEFT, id="start, compose config"),
+        pytest.param("start", "during docker compose up", LEFT, id="start, compose up"),
+        pytest.param("restart", "during docker stop -t", LEFT, id="restart, docker stop"),
+        pytest.param("restart", "before docker compose up", LEFT, id="restart, in between"),
+        pytest.param("stop", "during docker stop -t", LEFT, id="stop, docker stop"),
+        pytest.param("run -- true", "before os.exec true", LEFT, id="run, exec"),
+        pytest.param("status", "during docker exec --interactive", "", id="status"),
+        pytest.param("check", "during docker inspect --type", "", id="check"),
+    ],
+)
+def test_ctrl_c_leaves_what_the_same_command_goes_on_from(planted, arguments, step, said):
+    """Exit 130 within two seconds, one line that says so, and nothing is lost."""
+    planted.hive_pg("stop" if arguments == "start" else "start")
+    command = arguments.split()
+    command += [str(free_port())] if "--port" in command else []
+    argv = [*killer(planted, "INT", step), *command]
+    streams = {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(argv, text=True, **streams, **planted.options()) as process:
+        assert f"signal {step}\n" in iter(process.stderr.readline, "")
+        began = time.monotonic()
+        stderr = process.stderr.read().partition("steps\n")[0]
+        assert process.wait(timeout=20) == 130
+        assert time.monotonic() - began < 2
+    warning = f"warning: interrupted; {said}" if said else "warning: interrupted"
+    assert stderr.splitlines() == [warning]
+    planted.hive_pg(*command)
+    go_on(planted, planted=True)
+
+
+# -- at random ----------------------------------------------------------------------------------
+
+
+def begin(workspace, chance):
+    """Bring about what the next command meets; return what."""
+    what = chance.choices(["as it is", "stopped", "removed", "anew"], [4, 2, 1, 3])[0]
+    if not workspace.planted:
+        what = "anew"
+    if what == "stopped":
+        run(["docker", "kill", workspace.container])  # where it runs
+    elif what != "as it is":
+        run(["docker", "rm", "--force", workspace.container])
+    if what == "anew":
+        workspace.lab.remove(workspace.path)
+        workspace.path.mkdir()
+        workspace.lab.give(workspace.path, workspace.actor)
+        workspace.write(".env", workspace.names)
+        workspace.planted = False
+    return what
+
+
+def cut_power(workspace, chance):
+    """Kill the server, by Docker or behind its back, if it runs; return which."""
+    info = workspace.inspect()
+    if info is None or not info["State"]["Running"]:
+        return "no server"
+    if os.geteuid() == 0 and chance.random() < 0.5:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(info["State"]["Pid"], signal.SIGKILL)
+        return "server"
+    run(["docker", "kill", workspace.container])  # it may just have ended
+    return "container"
+
+
+def kill_at_random(workspace, chance):
+    """Kill one command at some moment; return whether it still ran."""
+    met = begin(workspace, chance)
+    command = ("init", "--image", workspace.lab.image, "--port", str(workspace.port))
+    if workspace.planted:
+        moved = ("init", "--port", str(free_port()))
+        command = chance.choice([command, moved, ("start",), ("restart",), ("stop",)])
+    wait = chance.uniform(0, 2.5) * chance.choice([0.1, 0.4, 1])
+    with workspace.started(*command) as process:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=wait)
+        running, all_of_it = process.poll() is None, chance.random() < 0.5
+        kill(process, descendants_too=all_of_it)
+        killed = ["its children"] if all_of_it else []
+        if running and chance.random() < 0.4:
+            killed += [cut_power(workspace, chance)]
+        stderr = process.stderr.read()
+    if running:
+        print(workspace.path, met, "|", *command[:2], f"| {wait:.2f} s |", *killed)
+    assert "Traceback" not in stderr
+    assert running or process.returncode == 0, stderr
+    return running
+
+
+def test_random_kills(lab, capsys):
+    """Whatever is killed, and the server with it: the next `init` has all that was there."""
+    guard, began = threading.Lock(), time.monotonic()
+    kills, stopped = iter(range(KILLS)), threading.Event()
+
+    def work(number):
+        chance, missed, made_anew = random.Random(f"{SEED}-{number}"), 0, 0
+        with contextlib.ExitStack() as stack:
+            with guard:
+                workspace = stack.enter_context(lab.workspace())
+            # A port of its own: the default one could be another's while the container is away.
+            workspace.edit_env(HIVE_POSTGRES_PORT=workspace.port)
+            workspace.names, workspace.planted = (workspace.path / ".env").read_text(), False
+            try:
+                while not stopped.is_set() and next(kills, None) is not None:
+                    while not kill_at_random(workspace, chance):
+                        missed += 1
+                    go_on(workspace, planted=workspace.planted)
+                    if not workspace.planted:
+                        workspace.plant()
+                        workspace.planted = True
+                        made_anew += any(workspace.path.glob("data/postgres/*.incomplete-*"))
+            except BaseException:
+                stopped.set()
+                raise
+        return missed, made_anew
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        missed, made_anew = map(sum, zip(*pool.map(work, range(WORKERS))))
+    with capsys.disabled():
+        seconds = time.monotonic() - began
+        print(f"\nkilled at random: {KILLS} in {seconds:.0f} s (seed {SEED}), {missed} too late;")
+        print(f"{made_anew} half-made clusters were made anew")
