@@ -2180,9 +2180,7 @@ def _replace_file(target: str, text: str, mode: int | None) -> None:
     owner = (status.st_uid, status.st_gid) if status else get_sudo_user()
     if mode is None:
         mode = status.st_mode & 0o777 if status else 0o644
-    temporary = f"{target}.hive-pg.tmp"
-    if os.path.lexists(temporary):
-        os.unlink(temporary)
+    temporary = remove_leftover(target)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -2203,6 +2201,14 @@ def _replace_file(target: str, text: str, mode: int | None) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def remove_leftover(path: str) -> str:
+    """Remove the temporary file of a `write_file` that was killed; return its path."""
+    temporary = f"{os.path.realpath(path)}.hive-pg.tmp"
+    if os.path.lexists(temporary):
+        os.unlink(temporary)
+    return temporary
 
 
 def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) -> None:
@@ -3263,6 +3269,8 @@ class PostgreSQLManager:
             write_file(os.path.join(self.workspace, COMPOSE_FILE), render_compose())
             self.console.step(f"{COMPOSE_FILE} is written, and yours to edit")
         self._ignore_in_git()
+        for name in (ENV_FILE, COMPOSE_FILE, ".gitignore"):
+            remove_leftover(os.path.join(self.workspace, name))
 
     def _ignore_in_git(self) -> None:
         """In a git work tree, keep the credentials and the data out of it."""
