@@ -1435,14 +1435,16 @@ def last_line(text: str) -> str:
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
-def build_docker_error(result: CommandResult, what: str) -> PostgreSQLIntegrationError:
-    """Turn a docker command that failed into an error with cause and remedy."""
+def build_docker_error(
+    result: CommandResult, what: str, hint: str = ""
+) -> PostgreSQLIntegrationError:
+    """Turn a docker command that failed into an error with cause and remedy, or else `hint`."""
     found = diagnose(result.stderr, DOCKER_DIAGNOSES)
     if found:
         cause = f"{what}: {found.cause}"
         return found.error(cause, hint=found.remedy, detail=result.stderr, repair=found.repair)
     why = last_line(result.stderr) or f"exit code {result.returncode}"
-    return DockerCommandError(f"{what}: {why}", detail=result.stderr)
+    return DockerCommandError(f"{what}: {why}", hint=hint, detail=result.stderr)
 
 
 def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> ContainerStartupError:
@@ -2307,7 +2309,7 @@ class DirectoryLock:
         try:
             self.descriptor = os.open(self.directory, os.O_RDONLY)
         except OSError as error:
-            raise WorkspaceError(f"cannot open {self.directory}: {error.strerror}") from None
+            raise _file_error("open", self.directory, error) from None
         os.set_inheritable(self.descriptor, True)
         deadline = time.monotonic() + self.timeout
         waiting = False
@@ -2559,9 +2561,9 @@ class Docker:
         return _expect(result, "cannot read the logs").stdout + result.stderr
 
 
-def _expect(result: CommandResult, what: str) -> CommandResult:
+def _expect(result: CommandResult, what: str, hint: str = "") -> CommandResult:
     if result.returncode != 0:
-        raise build_docker_error(result, what)
+        raise build_docker_error(result, what, hint)
     return result
 
 
@@ -2916,8 +2918,12 @@ class DockerComposeManager:
         for info in containers:
             if self._is_leftover(info, service):
                 self.docker.remove(info.name)
-            if info.name == service.container and (mend or info.restarting):
+            if info.name != service.container:
+                continue
+            if mend or info.restarting:
                 self.docker.stop(info.name)  # or it would start by itself in between
+            elif info.running and info.health is Health.STARTING:
+                self._await_first_start()  # which Compose would cut short to replace it
         if mend:
             self.mend_owner(service)
         timeout = PULL_TIMEOUT_S if service.builds else COMPOSE_TIMEOUT_S
@@ -3061,7 +3067,9 @@ class DockerComposeManager:
         env.update(settings.env, PWD=self.workspace)
         argv = [*self.compose_argv, *arguments]
         result = self.docker.run(argv, timeout, env=env, cwd=self.workspace)
-        return _expect(result, f"`{' '.join(argv)}` failed").stdout
+        program = " ".join(self.compose_argv)
+        hint = f"correct the compose file, or {ENV_FILE}, until `{program} config` succeeds"
+        return _expect(result, f"`{' '.join(argv)}` failed", hint).stdout
 
 
 def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) -> None:
@@ -3143,9 +3151,7 @@ class PostgreSQLManager:
         settings = self._plan_settings(values, fresh, containers, wanted)
         service = default_service(settings, self.workspace)
         if compose.find_compose_file():
-            self.credentials.save({})  # a service may have it as its env_file
-            service = compose.resolve_service(settings)
-            settings = adopt_service(settings, service, wanted, known=known)
+            settings, service = self._adopt(settings, wanted, known=known)
         compose.refuse_conflicts(service, containers)
         has_data = holds_data(service.data_dir)
         unknown = has_data and settings.url.user == fresh.user
@@ -3167,6 +3173,19 @@ class PostgreSQLManager:
         if start:
             compose.bring_up(settings, service, containers)
         return settings, service
+
+    def _adopt(
+        self, settings: Settings, wanted: Wishes, *, known: bool
+    ) -> tuple[Settings, ComposeService]:
+        """Follow the compose file that is there; where it is refused, nothing has changed."""
+        made = self.credentials.save({})  # a service may have it as its env_file
+        try:
+            service = self.compose.resolve_service(settings)
+            return adopt_service(settings, service, wanted, known=known), service
+        except BaseException:
+            if made:
+                os.unlink(os.path.realpath(self.credentials.path))
+            raise
 
     def _recover_values(
         self, values: dict[str, str], containers: Iterable[ContainerInfo]
@@ -3448,8 +3467,12 @@ class PostgreSQLManager:
 
     def _note_login(self, settings: Settings) -> None:
         """Have `.env` say no more that the first start is still to come; the lock is held."""
-        if settings.first_start:
+        if not settings.first_start:
+            return
+        try:
             self.credentials.drop(FIRST_START_KEY)
+        except WorkspaceError as error:  # the database serves all the same
+            self.console.warn(f"{error}; so {FIRST_START_KEY} stays in it")
 
     def _verify_alone(self, settings: Settings, timeout: float, **options: Any) -> None:
         """Log in, without a repair, and without holding others up while it takes its time."""
