@@ -1241,7 +1241,8 @@ def split_user(user: str) -> tuple[int, int] | None:
 # fmt: off
 DOCKER_DIAGNOSES = (
     Diagnosis(
-        "permission denied while trying to connect to the docker (?:API|daemon socket)",
+        "permission denied while trying to connect to the docker (?:API|daemon socket)|"
+        "fetching server API version.*PermissionError",
         "your user may not use Docker's socket",
         "sudo usermod -aG docker $USER, then log in again", DockerNotAvailableError),
     Diagnosis(
@@ -1251,7 +1252,8 @@ DOCKER_DIAGNOSES = (
         DockerNotAvailableError),
     Diagnosis(
         "Cannot connect to the Docker daemon|failed to connect to the docker API|"
-        "error during connect|docker_engine|dockerDesktopLinuxEngine",
+        "error during connect|docker_engine|dockerDesktopLinuxEngine|"
+        "unable to resolve docker endpoint|fetching server API version",
         "the Docker daemon does not run, or DOCKER_HOST or the context points elsewhere",
         "start Docker: sudo systemctl start docker, or Docker Desktop", DockerNotAvailableError),
     Diagnosis(
@@ -1272,7 +1274,7 @@ DOCKER_DIAGNOSES = (
         "a container that is not this workspace's has that name",
         "hive-pg init chooses another one where the compose file lets it"),
     Diagnosis(
-        "toomanyrequests",
+        "toomanyrequests|429 Too Many Requests",
         "the registry's pull limit is reached",
         "docker login, or wait"),
     Diagnosis(
@@ -1280,16 +1282,19 @@ DOCKER_DIAGNOSES = (
         "the image does not exist for this processor",
         "hive-pg init --image IMAGE"),
     Diagnosis(
-        "pull access denied|manifest unknown|manifest for .* not found|repository does not exist",
+        "pull access denied|(?:manifest|name) unknown|manifest for .* not found|"
+        "repository does not exist|failed to resolve reference .*: not found|"
+        ": (?:denied|unauthorized)",
         "there is no such image, or it is private",
         "hive-pg init --image IMAGE, or docker login"),
     Diagnosis(
-        "error getting credentials",
+        r"error getting credentials|docker-credential-\S+ (?:not installed|exited)",
         "the credential helper that ~/.docker/config.json names is missing or broken",
         "remove credsStore from ~/.docker/config.json"),
     Diagnosis(
-        "no such host|i/o timeout|TLS handshake timeout|Client.Timeout exceeded|"
-        "context deadline exceeded|connection reset by peer|x509:|connection refused",
+        "no such host|dial tcp|i/o timeout|TLS handshake timeout|Client.Timeout exceeded|"
+        "context deadline exceeded|connection reset by peer|x509:|"
+        "unexpected (?:HTTP )?status.*: 5[0-9][0-9]",
         "the image registry is out of reach",
         "check the network and Docker's proxy; or hive-pg init --image IMAGE, of docker images"),
     Diagnosis(
@@ -1439,12 +1444,15 @@ def build_docker_error(
     result: CommandResult, what: str, hint: str = ""
 ) -> PostgreSQLIntegrationError:
     """Turn a docker command that failed into an error with cause and remedy, or else `hint`."""
-    found = diagnose(result.stderr, DOCKER_DIAGNOSES)
+    words = result.stderr
+    if "Traceback (most recent call last)" in words:  # Compose v1's; it ends with what happened
+        words = last_line(words)
+    found = diagnose(words or result.stdout, DOCKER_DIAGNOSES)  # WSL's stand-in speaks there
     if found:
         cause = f"{what}: {found.cause}"
-        return found.error(cause, hint=found.remedy, detail=result.stderr, repair=found.repair)
-    why = last_line(result.stderr) or f"exit code {result.returncode}"
-    return DockerCommandError(f"{what}: {why}", hint=hint, detail=result.stderr)
+        return found.error(cause, hint=found.remedy, detail=words, repair=found.repair)
+    why = last_line(words) or f"exit code {result.returncode}"
+    return DockerCommandError(f"{what}: {why}", hint=hint, detail=words)
 
 
 def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> ContainerStartupError:
@@ -2879,7 +2887,7 @@ class DockerComposeManager:
         if shutil.which("docker-compose"):
             return ["docker-compose"]
         hint = "install it: https://docs.docker.com/compose/install/"
-        raise DockerNotAvailableError("Docker Compose is missing", hint=hint)
+        raise DockerNotAvailableError("Docker Compose is missing", hint=hint, detail=plugin.stderr)
 
     def resolve_service(self, settings: Settings) -> ComposeService:
         """Return the PostgreSQL service as Compose resolves it.

@@ -134,6 +134,12 @@ def make(lab):
 
 
 @pytest.fixture(scope="session")
+def slow_image(lab):
+    """Give an image whose temporary server stays up for seconds during the first start."""
+    return lab.build_image("slow", "echo sleep 4 > /docker-entrypoint-initdb.d/00-slow.sh")
+
+
+@pytest.fixture(scope="session")
 def served(lab):
     """Give a workspace whose database runs, for the tests that only look at it."""
     with lab.workspace("served") as workspace:

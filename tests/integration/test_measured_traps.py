@@ -123,12 +123,6 @@ def test_variables_of_the_shell_do_not_reach_compose(make, compose):
 # -- readiness ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def slow_image(lab):
-    """Give an image whose temporary server stays up for seconds during the first start."""
-    return lab.build_image("slow", "echo sleep 4 > /docker-entrypoint-initdb.d/00-slow.sh")
-
-
 def wait_for_temporary_server(workspace):
     """Wait until the server of the first start says on its socket that it is ready."""
     argv = ["docker", "exec", workspace.container, "pg_isready", "-q"]

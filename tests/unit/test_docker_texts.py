@@ -47,6 +47,8 @@ DOCKER_TEXTS = {
         f' {SOCKET}: Get "http://%2Fvar%2Frun%2Fdocker.sock/v1.50/containers/json": dial unix'
         " /var/run/docker.sock: connect: permission denied",
         "docker 29": f"permission denied while trying to connect to the docker API at {SOCKET}",
+        "Compose v1": "docker.errors.DockerException: Error while fetching server API version:"
+        " ('Connection aborted.', PermissionError(13, 'Permission denied'))",
     },
     "stand-in in this WSL": {
         "WSL 2": "The command 'docker' could not be found in this WSL 2 distro.\nWe recommend to"
@@ -68,6 +70,11 @@ DOCKER_TEXTS = {
         " Datei nicht finden.",
         "Docker Desktop": DAEMON + "open \\\\.\\pipe\\docker_engine_linux: The system cannot find"
         " the file specified.",
+        "no such context": 'Failed to initialize: unable to resolve docker endpoint: context "x":'
+        " context not found: open /home/ann/.docker/contexts/meta/0/meta.json: no such file or"
+        " directory",
+        "Compose v1": "docker.errors.DockerException: Error while fetching server API version:"
+        " ('Connection aborted.', ConnectionRefusedError(111, 'Connection refused'))",
     },
     "still starting, or broken": {
         "Docker Desktop": "request returned 500 Internal Server Error for API route and version"
@@ -112,6 +119,8 @@ DOCKER_TEXTS = {
         " https://www.docker.com/increase-rate-limit",
         "older": "toomanyrequests: You have reached your pull rate limit. You may increase the"
         " limit by authenticating and upgrading: https://www.docker.com/increase-rate-limit",
+        "containerd": DAEMON + 'failed to resolve reference "x:1": unexpected status from HEAD'
+        " request to https://registry.example/v2/x/manifests/1: 429 Too Many Requests",
     },
     "does not exist for this processor": {
         "all versions": "no matching manifest for linux/arm64/v8 in the manifest list entries",
@@ -122,10 +131,20 @@ DOCKER_TEXTS = {
         " require 'docker login': denied: requested access to the resource is denied",
         "no tag": DAEMON + "manifest for agnohq/pgvector:17 not found: manifest unknown: manifest"
         " unknown",
+        "no tag, containerd": DAEMON + 'failed to resolve reference "registry.example/x:1":'
+        " registry.example/x:1: not found",
+        "no repository": DAEMON + "name unknown",
+        "denied, elsewhere": DAEMON + "denied",
+        "login expired": DAEMON + 'Head "https://registry.example/v2/x/manifests/1": unauthorized:'
+        " incorrect username or password",
     },
     "credential helper": {
         "compose": 'error getting credentials - err: exec: "docker-credential-desktop": executable'
         " file not found in $PATH, out: ``",
+        "Compose v1, missing": "docker.credentials.errors.InitializationError:"
+        " docker-credential-desktop not installed or not available in PATH",
+        "Compose v1, broken": "docker.errors.DockerException: Credentials store error: StoreError("
+        "'Credentials store docker-credential-desktop exited with \"\".')",
     },
     "registry is out of reach": {
         "DNS": DAEMON + 'Get "https://registry.example/v2/": dial tcp: lookup'
@@ -139,6 +158,11 @@ DOCKER_TEXTS = {
         "certificate": "tls: failed to verify certificate: x509: certificate signed by unknown"
         " authority",
         "refused": "dial tcp 127.0.0.1:5000: connect: connection refused",
+        "unreachable": "dial tcp 192.0.2.1:443: connect: network is unreachable",
+        "name server": "dial tcp: lookup registry.example: server misbehaving",
+        "out of order": DAEMON + "received unexpected HTTP status: 503 Service Unavailable",
+        "out of order, containerd": "unexpected status from HEAD request to"
+        " https://registry.example/v2/x/manifests/1: 503 Service Unavailable",
     },
     "Docker's disk is full": {
         "layer": "failed to register layer: write /usr/lib/x: no space left on device",
@@ -328,6 +352,21 @@ def test_build_docker_error_class(stderr, error, message):
     assert re.search(message, str(made))
     assert made.detail == stderr
     assert made.exit_code is error.exit_code
+
+
+def test_build_docker_error_stdout():
+    """Docker Desktop's stand-in in WSL explains itself on stdout; only the cause is taken there."""
+    text = "\nThe command 'docker' could not be found in this WSL 2 distro.\n"
+    made = build_docker_error(CommandResult(["docker", "x"], 1, text, ""), "asking")
+    assert (type(made), made.detail) == (DockerNotAvailableError, "")
+    assert "stand-in" in str(made)
+
+
+def test_build_docker_error_traceback():
+    """Compose v1 ends in a traceback: its last line is what people get to see."""
+    text = 'Traceback (most recent call last):\n  File "x.py", line 1\nKeyError: 1\n'
+    made = build_docker_error(CommandResult(["docker-compose", "up"], 1, "", text), "asking")
+    assert (str(made), made.detail) == ("asking: KeyError: 1", "KeyError: 1")
 
 
 def test_exit_codes():

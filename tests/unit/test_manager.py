@@ -458,6 +458,7 @@ def test_compose_missing(monkeypatch, workspace, manager, docker):
     with pytest.raises(DockerNotAvailableError, match="Compose is missing") as caught:
         manager.start_container()
     assert caught.value.hint
+    assert caught.value.detail == V1["docker compose version"][1]
 
 
 def test_compose_wsl(workspace, manager, docker):
