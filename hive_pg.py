@@ -1481,6 +1481,16 @@ def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> Con
     )
 
 
+def parse_listener(text: str) -> str:
+    """Say which process `ss -Hltnp` names; it names none of another user's.
+
+    >>> parse_listener('LISTEN 0 5 127.0.0.1:5532 0.0.0.0:* users:(("node",pid=7,fd=3))')
+    'a process on this machine: node (pid 7)'
+    """
+    found = re.search(r'\(\("(.*?)",pid=([0-9]+)', text)
+    return "a process on this machine" + (f": {found[1]} (pid {found[2]})" if found else "")
+
+
 def parse_time(text: str) -> float:
     """Read Docker's RFC 3339 time in UTC, to the second; return seconds since the epoch.
 
@@ -2485,6 +2495,15 @@ class Docker:
             _expect(result, "cannot inspect the containers")
         return parse_containers(result.stdout)
 
+    def publishing(self, port: int) -> list[str]:
+        """Return the names of the containers that are published on a host port now."""
+        argv = ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
+        return _expect(self.run(argv), "cannot list the containers").stdout.split()
+
+    def identify(self, container: str, path: str) -> str:
+        """Return DEVICE:INODE of a path as a running container sees it, '' where it cannot say."""
+        return self.run(["docker", "exec", container, "stat", "-c", "%d:%i", path]).stdout.strip()
+
     def image_environment(self, image: str) -> dict[str, str] | None:
         """Return the environment that an image sets, None where it is not there."""
         import json
@@ -3021,15 +3040,14 @@ class DockerComposeManager:
         """
         own = next((info for info in containers if info.name == service.container), None)
         if own is not None and not self.owns(own):
-            hint = f"write container_name: ${{{CONTAINER_KEY}:-{own.name}}} in the compose file,"
-            raise self._conflict(
-                own, "has the name that the compose file says", f"{hint} then hive-pg init"
-            )
+            hint = "hive-pg init gives this workspace a name of its own, where the compose file has"
+            hint += f" container_name: ${{{CONTAINER_KEY}:-{own.name}}}"
+            raise self._conflict(own, "has the name that the compose file says", hint)
         if own is not None and own.state is ContainerState.PAUSED:
             raise build_startup_error(own, own.name, "")
         others = [i for i in containers if i is not own and not self._is_leftover(i, service)]
         for info in others:
-            if shares_cluster(info, service):
+            if shares_cluster(info, service) or self._serves_from(info, service.data_dir):
                 raise ContainerConflictError(
                     f"container {info.name} ({info.state.value}) has the data mounted that is in"
                     f" {service.cluster}, and two servers on one data directory destroy it",
@@ -3041,13 +3059,36 @@ class DockerComposeManager:
             return
         if is_port_free(service.bind, port):
             return
-        serving = [i for i in others if i.running and port in (p for _, p in i.ports)]
-        owner = f"container {serving[0].name}" if serving else "a process on this machine"
-        place = f" of {serving[0].working_dir}" if serving and serving[0].working_dir else ""
-        raise ContainerConflictError(
-            f"port {service.bind}:{port} is taken by {owner}{place}",
-            hint="hive-pg init --port N (or edit the compose file, if it fixes the port)",
-        )
+        hint = "hive-pg init --port N (or edit the compose file, if it fixes the port)"
+        names = self.docker.publishing(port)
+        serving = next((info for info in others if info.name in names), None)
+        if serving:
+            place, remedy = _origin(serving)
+            owner, hint = f"container {serving.name} of {place}", hint + remedy
+        else:
+            owner = self._name_listener(port)
+        raise ContainerConflictError(f"port {service.bind}:{port} is taken by {owner}", hint=hint)
+
+    def _serves_from(self, info: ContainerInfo, data_dir: str) -> bool:
+        """Whether a container runs on a directory that was elsewhere when it was started.
+
+        Its mount names the old place, where something else may be by now: only it can tell.
+        """
+        project, source = self.credentials.read_values().get(PROJECT_KEY), info.place[0]
+        if not info.running or info.project != project or not source or not os.path.isdir(data_dir):
+            return False
+        status = os.stat(data_dir)
+        mounted = self.docker.identify(info.name, dict(info.mounts)[source])
+        return mounted == f"{status.st_dev}:{status.st_ino}"
+
+    def _name_listener(self, port: int) -> str:
+        """Say which process listens on a port, as far as one may see."""
+        argv = ["ss", "-Hltnp", f"sport = :{port}"]
+        try:
+            with self.docker.runner.start(argv) as process:
+                return parse_listener(process.finish(timeout=QUESTION_TIMEOUT_S).stdout)
+        except (OSError, DockerNotAvailableError):  # no `ss` here, or it hangs
+            return parse_listener("")
 
     def _is_leftover(self, info: ContainerInfo, service: ComposeService) -> bool:
         """Whether Compose was interrupted before a new container of ours could take its place."""
@@ -3055,12 +3096,9 @@ class DockerComposeManager:
         return ours and info.state is ContainerState.CREATED and info.name != service.container
 
     def _conflict(self, info: ContainerInfo, what: str, hint: str) -> ContainerConflictError:
-        owner = info.working_dir or "somebody else (Compose did not make it)"
-        if is_gone(info.working_dir):
-            owner += ", which is gone" if info.working_dir else ""
-            hint += f"; or, if that container is not needed: docker rm -f {info.name}"
+        owner, remedy = _origin(info)
         return ContainerConflictError(
-            f"container {info.name} {what}, and belongs to {owner}", hint=hint
+            f"container {info.name} {what}, and belongs to {owner}", hint=hint + remedy
         )
 
     def _compose(
@@ -3078,6 +3116,16 @@ class DockerComposeManager:
         program = " ".join(self.compose_argv)
         hint = f"correct the compose file, or {ENV_FILE}, until `{program} config` succeeds"
         return _expect(result, f"`{' '.join(argv)}` failed", hint).stdout
+
+
+def _origin(info: ContainerInfo) -> tuple[str, str]:
+    """Return where another's container comes from, and what helps where that is gone."""
+    remedy = f"; or, if that container is not needed: docker rm -f {info.name}"
+    if not info.working_dir:
+        return "somebody else (Compose did not make it)", remedy
+    if is_gone(info.working_dir):
+        return f"{info.working_dir}, which is gone", remedy
+    return info.working_dir, ""
 
 
 def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) -> None:

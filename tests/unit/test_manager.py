@@ -331,21 +331,50 @@ def test_start_container_mount_beside(workspace, manager, docker, other, source)
     assert manager.start_container() is True
 
 
+SS = 'LISTEN 0 5 127.0.0.1:5532 0.0.0.0:* users:(("node",pid=7,fd=3))\n'
+
+
 @pytest.mark.parametrize(
-    ("container", "owner"),
+    ("listening", "owner"),
     [
-        pytest.param(True, "container theirs of", id="container"),
-        pytest.param(False, "a process on this machine", id="process"),
+        pytest.param(SS, "a process on this machine: node (pid 7)", id="seen"),
+        pytest.param(SS.split("users")[0], "a process on this machine", id="another user's"),
+        pytest.param(DockerNotAvailableError("hangs"), "a process on this machine", id="ss hangs"),
+        pytest.param(None, "a process on this machine", id="no ss"),
     ],
 )
-def test_start_container_port_taken(workspace, manager, docker, network, other, container, owner):
-    """A port that is taken is an error that names who has it."""
+def test_start_container_port_of_process(workspace, manager, docker, network, listening, owner):
+    """A port that a process listens on is an error that names it, where it may be seen."""
     network.taken.add(5532)
-    if container:
-        docker.containers.append(make_container("theirs", other, "theirs"))
-    with pytest.raises(ContainerConflictError, match=f"5532 is taken by {owner}") as caught:
+    if listening:
+        docker.answers["ss -Hltnp 'sport = :5532'"] = listening
+    with pytest.raises(ContainerConflictError, match="5532 is taken by") as caught:
         manager.start_container()
-    assert "--port" in caught.value.hint
+    assert str(caught.value).endswith(f" by {owner}")
+    assert caught.value.hint.startswith("hive-pg init --port N")
+
+
+@pytest.mark.parametrize(
+    ("where", "owner", "remedy"),
+    [
+        pytest.param("other", "of {}/other", "", id="workspace"),
+        pytest.param("gone", "of {}/gone, which is gone", "docker rm -f theirs", id="stale"),
+        pytest.param("", "of somebody else (Compose did", "docker rm -f theirs", id="by hand"),
+    ],
+)
+def test_start_container_port_of_container(
+    workspace, manager, docker, network, other, where, owner, remedy
+):
+    """A container that is published there is named with its origin, whatever it serves."""
+    network.taken.add(5532)
+    place, project = other.parent / where if where else "", "theirs" if where else ""
+    docker.published = [make_container("theirs", place, project, port=1)]
+    docker.containers += docker.published
+    with pytest.raises(ContainerConflictError) as caught:
+        manager.start_container()
+    assert f"is taken by container theirs {owner.format(other.parent)}" in str(caught.value)
+    assert caught.value.hint.endswith(remedy or "fixes the port)")
+    assert docker.calls_of("ss") == []
 
 
 def test_owns_workspace_moved(workspace, manager, docker, tmp_path):
@@ -932,6 +961,22 @@ def test_setup_copied_workspace(init, docker, other, workspace):
     assert values["HIVE_POSTGRES_CONTAINER"] != "hive-postgres"
     assert values["POSTGRES_PASSWORD"] == "s3cret"
     assert docker.containers[0]["Name"] == "/hive-postgres"
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_setup_moved_while_it_runs(init, docker, other, workspace, same):
+    """A container that seems another's, but runs on this very directory, bars a second server."""
+    original = make_container("original", other, "w-1a2b3c", port=1)
+    docker.containers.append(original)
+    status = os.stat(workspace / "data" / "postgres")
+    seen = f"{status.st_dev}:{status.st_ino + (not same)}\n"
+    docker.answers["docker exec original stat -c %d:%i /var/lib/postgresql/data"] = seen
+    if same:
+        with pytest.raises(ContainerConflictError, match=r"original \(running\) has the data mou"):
+            init(workspace)
+        assert "docker compose up" not in docker.commands
+    else:
+        init(workspace)
 
 
 def test_setup_name_taken_since(init, docker, other, workspace):

@@ -1,0 +1,401 @@
+"""Neighbours: who has the port, the name, the project or the directory that a workspace wants."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from laboratory import OURS, SYSTEM_PATH, LostError, docker, free_port, run, wait_until
+
+pytestmark = pytest.mark.engine
+
+LISTEN = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1])))"
+COMMANDS = "init start run stop restart status check logs".split()
+
+
+@contextlib.contextmanager
+def untouched(*workspaces):
+    """Make sure that the containers of other workspaces come out as they went in."""
+    before = [(workspace.identity, workspace.state) for workspace in workspaces]
+    yield
+    for workspace, was in zip(workspaces, before):
+        if workspace.inspect() is None or (workspace.identity, workspace.state) != was:
+            raise LostError(f"{workspace.path.name} is not what it was")
+
+
+@contextlib.contextmanager
+def listening(port, **options):
+    """Have a process of its own listen on a port; give it."""
+    argv = [sys.executable, "-c", f"{LISTEN}; print(flush=True); time.sleep(99)", str(port)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, **options) as process:
+        try:
+            process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def first(lab):
+    """Give a neighbour whose database runs and holds rows, which must be there at the end."""
+    with lab.workspace("first") as workspace:
+        workspace.init()
+        workspace.plant()
+        yield workspace
+        workspace.assert_kept()
+
+
+def copy_of(workspace, make, *, data=False):
+    """Copy a workspace, as `cp -a` does; `data` with its cluster, which must not run then."""
+    copy = make("copy", env="")
+    names = [".env", "docker-compose.yml", *(["data"] if data else [])]
+    sources = [str(workspace.path / name) for name in names]
+    assert run(["cp", "-a", *sources, str(copy.path)], **copy.options()).returncode == 0
+    return copy
+
+
+# -- the port -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stopped(lab):
+    """Give a workspace that has rows, and whose database does not run; every test leaves it so."""
+    with lab.workspace("stopped") as workspace:
+        workspace.init()
+        workspace.plant()
+        workspace.hive_pg("stop")
+        yield workspace
+        workspace.up()
+        workspace.assert_kept()
+
+
+def assert_port_taken(workspace, owner, **options):
+    """Make sure that `start` names who has the port, and how to get around it."""
+    result = workspace.hive_pg("start", code=1, **options)
+    port = workspace.env["HIVE_POSTGRES_PORT"]
+    assert f"error: port 127.0.0.1:{port} is taken by {owner}" in result.stderr
+    assert "hint: hive-pg init --port N" in result.stderr
+    assert workspace.state != "running"
+    return result
+
+
+def test_port_is_taken_by_a_process(stopped):
+    """It is named, and with another port the database serves on, its rows in it."""
+    if not shutil.which("ss"):
+        pytest.skip("ss is not installed")
+    taken = stopped.env["HIVE_POSTGRES_PORT"]
+    with listening(taken, **stopped.actor.options) as process:
+        name = run(["ps", "-o", "comm=", str(process.pid)]).stdout.strip()
+        assert_port_taken(stopped, f"a process on this machine: {name} (pid {process.pid})")
+        stopped.hive_pg("init", "--port", str(free_port()))
+        stopped.assert_kept()
+    stopped.hive_pg("init", "--port", taken)
+    stopped.hive_pg("stop")
+
+
+@pytest.mark.parametrize("hidden", ["another user's", "no ss"])
+def test_port_is_taken_by_a_process_that_nobody_sees(stopped, make, hidden):
+    """Where the host does not say which, it is a process on this machine."""
+    if hidden == "no ss":
+        workspace, path = stopped, stopped.path.parent / "bin"
+        path.mkdir()
+        (path / "docker").symlink_to(shutil.which("docker"))
+    elif os.geteuid() == 0:
+        workspace, path = make(actor="user"), SYSTEM_PATH
+        workspace.init("--no-start")
+    else:
+        pytest.skip("the tests do not run as root")
+    with listening(workspace.env["HIVE_POSTGRES_PORT"]):
+        result = workspace.hive_pg("start", code=1, PATH=str(path))
+    assert "is taken by a process on this machine\n" in result.stderr
+
+
+@pytest.fixture
+def web(stopped, lab):
+    """Give a container of another project, not a database, that is published on the port."""
+    name = f"{lab.token}-web"
+    published = f"127.0.0.1:{stopped.env['HIVE_POSTGRES_PORT']}:80"
+    argv = ["run", "--detach", "--name", name, "--publish", published, "--entrypoint", "sleep"]
+    where = stopped.path.parent / "web"
+    where.mkdir(exist_ok=True)
+    for key, value in (("project", name), ("project.working_dir", where), ("service", "web")):
+        argv += ["--label", f"com.docker.compose.{key}={value}"]
+    docker(*argv, "--label", f"{OURS}={where}", lab.image, "99")
+    yield name, where
+    docker("rm", "--force", name)
+
+
+@pytest.mark.parametrize("state", ["running", "paused"])
+def test_port_is_taken_by_a_container(stopped, web, state):
+    """It is named with its workspace, whatever it serves and also while it is paused."""
+    name, where = web
+    if state == "paused":
+        docker("pause", name)
+    assert_port_taken(stopped, f"container {name} of {where}")
+    assert docker("inspect", "--format", "{{.State.Status}}", name) == state
+
+
+def test_port_is_taken_by_a_stale_container(stopped, web):
+    """Its directory is gone: that is said, and how to remove it, and then the port is free."""
+    name, where = web
+    where.rmdir()
+    result = assert_port_taken(stopped, f"container {name} of {where}, which is gone")
+    assert f"docker rm -f {name}" in result.stderr
+    docker("rm", "--force", name)
+    stopped.hive_pg("start")
+    stopped.assert_kept()
+    stopped.hive_pg("stop")
+
+
+def test_port_of_a_stopped_neighbour_is_left_to_it(stopped, make):
+    """`init` takes the next one, and says so: both can run."""
+    taken = stopped.env["HIVE_POSTGRES_PORT"]
+    workspace = make(env=f"HIVE_POSTGRES_PORT={taken}\n")
+    result = workspace.hive_pg("init", "--no-start")
+    port = int(workspace.env["HIVE_POSTGRES_PORT"])
+    assert int(taken) < port < int(taken) + 100
+    assert f"port {taken} is taken; it will be {port}" in result.stderr
+
+
+@pytest.mark.parametrize("way_out", ["start", "init"])
+def test_port_is_taken_while_docker_binds_it(make, lab, way_out):
+    """A container is left behind, `created`: it stands in the way of nothing."""
+    workspace = make()
+    workspace.init()
+    workspace.plant()
+    workspace.compose("down")
+    asked, go, shim = (workspace.path.parent / name for name in ("asked", "go", "bin"))
+    shim.mkdir()
+    script = f'[ "$1 $2" = "compose up" ] && touch {asked} && until [ -e {go} ]; do sleep .05; done'
+    (shim / "docker").write_text(f'#!/bin/sh\n{script}\nexec {shutil.which("docker")} "$@"\n')
+    (shim / "docker").chmod(0o755)
+    taken = workspace.env["HIVE_POSTGRES_PORT"]
+    env = workspace.environment(PATH=f"{shim}:{SYSTEM_PATH}")
+    with workspace.started("start", env=env) as process:
+        wait_until(asked.exists)
+        with listening(taken):
+            go.touch()
+            stderr = process.communicate(timeout=60)[1]
+            assert process.returncode == 1, stderr
+            assert "another container or process has the port" in stderr
+            assert "hint: hive-pg init --port N" in stderr
+            assert workspace.state == "created"
+            assert "created" in workspace.hive_pg("status", code=3).stdout
+            if way_out == "init":
+                workspace.hive_pg("init", "--port", str(free_port()))
+            else:
+                assert_port_taken(workspace, "a process on this machine")
+    workspace.hive_pg("start")
+    workspace.assert_kept()
+
+
+# -- the name and the project -------------------------------------------------------------------
+
+
+@pytest.fixture(params=["exited", "paused", "restarting", "created"])
+def foreign(request, make):
+    """Give another workspace's container, in some state."""
+    state, workspace = request.param, make("foreign")
+    workspace.init("--no-start")
+    if state == "restarting":
+        text = (workspace.path / "docker-compose.yml").read_text()
+        text = text.replace("    command:\n", "    entrypoint: [sh, -c, exit 3]\n    command:\n")
+        workspace.write("docker-compose.yml", text)
+    workspace.compose("create" if state == "created" else "up", *["-d"] * (state != "created"))
+    if state in ("exited", "paused"):
+        docker({"exited": "kill", "paused": "pause"}[state], workspace.container)
+    if state == "restarting":
+        wait_until(lambda: workspace.inspect()["RestartCount"] > 0)
+    else:
+        assert workspace.state == state
+    workspace.seen = state
+    return workspace
+
+
+@pytest.mark.parametrize("key", ["HIVE_POSTGRES_CONTAINER", "COMPOSE_PROJECT_NAME"])
+def test_container_of_another_workspace_in_any_state(foreign, make, key):
+    """Its name or project is in our `.env`: it is refused and left alone; `init` takes others."""
+    workspace = make()
+    workspace.init("--no-start")
+    own = workspace.env[key]
+    workspace.edit_env(**{key: foreign.env[key]})
+    before = foreign.identity[0]
+    for command in ("start", "restart"):
+        result = workspace.hive_pg(command, code=1)
+        assert f"container {foreign.container} has the " in result.stderr
+        assert f"belongs to {foreign.path}\n" in result.stderr
+        assert "hint: hive-pg init gives this workspace a " in result.stderr
+    workspace.hive_pg("init", "--no-start")
+    assert workspace.env[key] not in (own, foreign.env[key])
+    if foreign.inspect() is None or foreign.identity[0] != before:
+        raise LostError("the other workspace's container was replaced")
+    assert foreign.state in (foreign.seen, *["running"] * (foreign.seen == "restarting"))
+
+
+def test_project_of_another_workspace_is_in_the_shell(first, make):
+    """COMPOSE_PROJECT_NAME names the neighbour's: no command acts on it, `init` takes its own."""
+    shell = {"COMPOSE_PROJECT_NAME": first.env["COMPOSE_PROJECT_NAME"]}
+    workspace = make(env="")
+    workspace.edit_env(HIVE_POSTGRES_CONTAINER=f"{workspace.path.name}-own")
+    with untouched(first):
+        workspace.init(**shell)
+        assert workspace.env["COMPOSE_PROJECT_NAME"] != shell["COMPOSE_PROJECT_NAME"]
+        for command in ("stop", "start", "restart", "status", "check", "logs"):
+            workspace.hive_pg(command, **shell)
+    assert workspace.login() == "1"
+
+
+def test_project_of_other_services(first, make, lab):
+    """A project of that name without a database is another's all the same."""
+    name = f"{lab.token}-shop"
+    web = make("shop", env=f"COMPOSE_PROJECT_NAME={name}\n")
+    service = f'{{image: "{lab.image}", entrypoint: sleep, command: "99"}}'
+    web.write("docker-compose.yml", f"services: {{web: {service}}}\n")
+    web.compose("up", "-d")
+    (before,) = (info["Id"] for info in lab.containers(web.path))
+    workspace = make(env="")
+    own = f"{workspace.path.name}-own"
+    workspace.edit_env(HIVE_POSTGRES_CONTAINER=own)
+    workspace.init("--no-start")
+    workspace.edit_env(COMPOSE_PROJECT_NAME=name)
+    result = workspace.hive_pg("start", code=1)
+    assert f"has the Compose project {name}, and belongs to {web.path}" in result.stderr
+    workspace.init()
+    assert workspace.env["COMPOSE_PROJECT_NAME"] != name
+    assert workspace.login() == "1"
+    if [info["Id"] for info in lab.containers(web.path)] != [before]:
+        raise LostError("the other project's container was replaced")
+
+
+# -- copied, moved, gone ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["copy inits", "copy starts first"])
+def test_workspace_is_copied_with_its_data(make, order):
+    """Whoever comes first keeps the names; after `init` both serve, each on its own rows."""
+    original = make()
+    original.init()
+    original.plant()
+    original.hive_pg("stop")
+    copy = copy_of(original, make, data=True)
+    if order == "copy inits":
+        copy.hive_pg("init")
+        original.hive_pg("start")
+    else:
+        original.compose("down")
+        copy.hive_pg("start")
+        with untouched(copy):
+            for command in COMMANDS[1:]:
+                words = [command, *(["--", "true"] if command == "run" else [])]
+                result = original.hive_pg(*words, code=1)
+                assert f"belongs to {copy.path}\n" in result.stdout + result.stderr
+            original.hive_pg("init")
+    for key in ("COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_CONTAINER", "HIVE_POSTGRES_PORT"):
+        assert original.env[key] != copy.env[key]
+    for workspace in (original, copy):
+        workspace.assert_kept()
+        workspace.login(f"create table which as select '{workspace.path}' as path")
+    assert original.login("select path from which") == str(original.path)
+
+
+def move(workspace):
+    """Rename a workspace's directory."""
+    place = workspace.path
+    workspace.path = place.rename(place.with_name(f"{place.name}-moved"))
+    return place
+
+
+def test_workspace_is_moved_while_it_runs(make):
+    """Its container serves on where it was, is looked at, and comes back at the new place."""
+    workspace = make()
+    workspace.init()
+    workspace.plant()
+    identity = workspace.identity
+    move(workspace)
+    for command in ("start", "status", "check", "logs"):
+        workspace.hive_pg(command)
+    assert workspace.identity == identity
+    workspace.assert_kept()
+    workspace.hive_pg("restart")
+    workspace.assert_kept()
+    mounts = [mount["Source"] for mount in workspace.inspect()["Mounts"]]
+    assert str(workspace.path / "data" / "postgres") in mounts
+
+
+def test_new_workspace_where_another_was(make):
+    """The moved one serves from its new place already: the new one has a project of its own."""
+    moved, new = make(env=""), make()
+    moved.edit_env(HIVE_POSTGRES_CONTAINER=f"{moved.path.name}-moved")
+    moved.init()
+    moved.plant()
+    shutil.rmtree(new.path)
+    new.path = move(moved)
+    moved.hive_pg("restart")
+    new.path.mkdir()
+    new.lab.give(new.path, new.actor)
+    new.edit_env(HIVE_POSTGRES_CONTAINER=f"{new.path.name}-new")
+    with untouched(moved):
+        new.init()
+    assert moved.env["COMPOSE_PROJECT_NAME"] != new.env["COMPOSE_PROJECT_NAME"]
+    assert new.login("select to_regclass('kept') is null") == "t"
+    moved.assert_kept()
+
+
+def test_place_of_a_moved_workspace_is_taken_while_it_runs(make):
+    """Its container seems another's now: no second server is started on its data, exit 1."""
+    moved = make()
+    moved.init()
+    moved.plant()
+    name, place = moved.container, move(moved)
+    place.mkdir()
+    with untouched(moved):
+        result = moved.hive_pg("start", code=1)
+        assert f"container {name} has the name that .env says" in result.stderr
+        assert "hint: hive-pg init" in result.stderr
+        result = moved.hive_pg("init", code=1)
+        assert f"container {name} (running) has the data mounted" in result.stderr
+        assert f"hint: docker rm -f {name}" in result.stderr
+    docker("stop", name)
+    docker("rm", name)
+    moved.hive_pg("init")
+    moved.assert_kept()
+
+
+def test_workspace_is_removed_and_made_anew(make):
+    """Its container runs on files that are gone: `init` says so, and makes a new database."""
+    workspace = make()
+    text = (workspace.path / ".env").read_text()
+    workspace.init()
+    shutil.rmtree(workspace.path)
+    workspace.path.mkdir()
+    workspace.lab.give(workspace.path, workspace.actor)
+    workspace.write(".env", text)
+    assert "data/postgres was missing: this is a new, empty database" in workspace.init().stderr
+    assert workspace.login("select '[1]'::vector") == "[1]"
+    workspace.plant()
+    workspace.hive_pg("restart")
+    workspace.assert_kept()
+
+
+def test_stale_container_has_the_name(make):
+    """Its directory is gone: named, left alone, and removed by the command in the message."""
+    stale, workspace = make("stale"), make()
+    stale.init()
+    name = stale.container
+    workspace.init("--no-start")
+    workspace.edit_env(HIVE_POSTGRES_CONTAINER=name)
+    identity = stale.identity
+    gone = stale.path.rename(stale.path.with_name("gone"))
+    for command in COMMANDS[1:]:
+        words = [command, *(["--", "true"] if command == "run" else [])]
+        result = workspace.hive_pg(*words, code=1)
+        said = result.stdout + result.stderr
+        assert f"belongs to {stale.path}, which is gone\n" in said
+        assert f"docker rm -f {name}" in said
+    stale.path = gone
+    assert stale.identity == identity
+    docker("rm", "--force", name)
+    workspace.hive_pg("start")
+    assert workspace.login() == "1"
