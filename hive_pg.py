@@ -959,11 +959,15 @@ def choose_names(
     name of its own. A container that plain Compose made here keeps its project.
     """
     recorded, container = values.get(PROJECT_KEY, ""), values.get(CONTAINER_KEY, "")
-    copied = bool(recorded) and recorded in {info.project for info in others}
+    theirs = {info.project for info in others}
+    copied = recorded in theirs
     if recorded and not copied:
         project = recorded
     elif not recorded and own:
         project = own[0].project
+    else:
+        while project in theirs:  # it was made here, and moved away
+            project += "-2"
     taken = {info.name for info in others}
     if container and not copied and container not in taken:
         return project, container, bool(recorded)
