@@ -2520,7 +2520,12 @@ class Docker:
 
     def pull(self, image: str) -> None:
         """Pull an image, with Docker's own progress on stderr."""
-        result = self.run(["docker", "pull", image], timeout=PULL_TIMEOUT_S, progress=True)
+        with self.start(["docker", "pull", image], progress=True) as process:
+            try:
+                result = process.finish(timeout=PULL_TIMEOUT_S)
+            except DockerNotAvailableError as error:  # docker is there; it is the registry's doing
+                hint = "check the network and Docker's proxy; or hive-pg init --image IMAGE"
+                raise DockerCommandError(f"cannot pull {image}: {error}", hint=hint) from None
         _expect(result, f"cannot pull {image}")
 
     def run_in_place(
