@@ -3232,8 +3232,12 @@ class PostgreSQLManager:
         if service.bind != "localhost" and not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
         if service.data_dir and not os.path.isdir(service.data_dir):
-            if any(info.name == service.container for info in containers):
-                self.console.warn(f"{service.data_dir} was missing: this is a new, empty database")
+            for info in containers:
+                if info.name == service.container:
+                    self.console.warn(
+                        f"{service.data_dir} was missing: this is a new, empty database"
+                    )
+                    compose.docker.stop(info.name)  # it has the old directory mounted
             compose.make_data_directory(service)
         if start:
             compose.bring_up(settings, service, containers)
