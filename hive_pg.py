@@ -1118,6 +1118,23 @@ def parse_compose_config(text: str) -> ComposeService:
     )
 
 
+def read_services(text: str) -> dict[str, dict[str, str]]:
+    r"""Read the services and their images from the YAML that Compose v1 prints for `config`.
+
+    It is in one fixed form, whatever the compose file looks like.
+
+    >>> read_services("services:\n  db:\n    image: postgres:16\nversion: '3'\n")
+    {'db': {'image': 'postgres:16'}}
+    """
+    section = re.search(r"(?m)^services:\n((?:[ \n].*\n?)*)", text)
+    parts = re.split(r"(?m)^  (\S+):$", section[1] if section else "")
+    images = (re.search(r"(?m)^    image: (.*)$", part) for part in parts[2::2])
+    return {
+        name: {"image": image[1].strip("'\"") if image else ""}
+        for name, image in zip(parts[1::2], images)
+    }
+
+
 def service_of_container(info: ContainerInfo) -> ComposeService:
     """Read a service from the container that Compose made of it.
 
@@ -2928,8 +2945,7 @@ class DockerComposeManager:
             raise NotSetUpError(f"there is no {COMPOSE_FILE}", hint="hive-pg init")
         if len(self.compose_argv) > 1:
             return parse_compose_config(self._compose(settings, "config", "--format", "json"))
-        names = self._compose(settings, "config", "--services").split()
-        service = names[0] if len(names) == 1 else choose_service({name: {} for name in names})
+        service = choose_service(read_services(self._compose(settings, "config")))
         self._compose(settings, "up", "--no-start", service)
         label = "com.docker.compose.service"
         for info in self.docker.containers():

@@ -449,7 +449,7 @@ def test_compose_directory_gone(workspace, manager, docker):
 
 V1 = {
     "docker compose version": (1, "docker: 'compose' is not a docker command."),
-    "docker-compose config": "postgres\n",
+    "docker-compose config": "services:\n  postgres:\n    image: agnohq/pgvector:16\nversion: '3'\n",
 }
 
 
@@ -467,7 +467,7 @@ def test_compose_v1_start(workspace, manager, v1, other):
     assert manager.start_container() is True
     compose = [call.argv[1:] for call in v1.calls_of("docker-compose")]
     assert compose == [
-        ["config", "--services"],
+        ["config"],
         ["up", "--no-start", "postgres"],
         ["up", "--detach", "postgres"],
     ]
