@@ -21,6 +21,7 @@ pytest.register_assert_rewrite("laboratory")
 from laboratory import (  # noqa: E402
     REPOSITORY,
     Laboratory,
+    LostError,
     collect_coverage,
     docker,
     find_image,
@@ -47,6 +48,7 @@ sys.addaudithook(_audit)
 def pytest_configure(config):
     """Register what only the tests know of."""
     config.addinivalue_line("markers", "processes: a unit test that may start real processes")
+    config.addinivalue_line("markers", "xdist_group: tests that are run one after the other")
     try:
         from hypothesis import settings
     except ImportError:  # the engine tests do without
@@ -56,6 +58,49 @@ def pytest_configure(config):
         "tests", max_examples=300, deadline=None, database=None, derandomize=True
     )
     settings.load_profile("tests")
+
+
+def pytest_collection_modifyitems(items):
+    """Keep together what would meet on the engine, where xdist runs several files at once.
+
+    The integration tests take the default names and ports, each file of faults its own.
+    """
+    for item in items:
+        together = TESTS / "integration" in item.path.parents
+        group = "integration" if together else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+# -- the table of faults -------------------------------------------------------------------------
+# Every test in tests/faults is a row of it, its docstring what happens: a row puts up a state that
+# real use leaves behind, and says what hive-pg makes of it.
+
+faults: list[str] = []  # how each row ended
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Note how a row ended; `LostError` says that somebody's data or names did not survive."""
+    report = (yield).get_result()
+    ended = report.when == "call" or report.failed
+    if TESTS / "faults" in item.path.parents and ended and not report.skipped:
+        lost = call.excinfo is not None and call.excinfo.errisinstance(LostError)
+        report.user_properties.append(("fault", "lost" if lost else report.outcome))
+
+
+def pytest_runtest_logreport(report):
+    """Gather what the rows' processes noted."""
+    faults.extend(outcome for name, outcome in report.user_properties if name == "fault")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what became of the rows that were tried."""
+    if faults:
+        tried, survived, lost = len(faults), faults.count("passed"), faults.count("lost")
+        terminalreporter.write_line(f"faults: {tried} tried, {survived} survived, {lost} lost")
+
+
+# -- the guard of the unit tests -----------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)

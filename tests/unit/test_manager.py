@@ -449,7 +449,7 @@ def test_compose_directory_gone(workspace, manager, docker):
 
 V1 = {
     "docker compose version": (1, "docker: 'compose' is not a docker command."),
-    "docker-compose config": "services:\n  postgres:\n    image: agnohq/pgvector:16\nversion: '3'\n",
+    "docker-compose config": "services:\n  postgres:\n    image: agnohq/pgvector:16\n",
 }
 
 
