@@ -2815,7 +2815,7 @@ class DockerComposeManager:
         left = float(STOP_GRACE_S)
         while left > 0:
             probe = self.docker.probe(settings, left, VERSIONS_SQL)
-            if probe.readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN):
+            if probe.readiness is not Readiness.NO_RESPONSE:
                 return
             left = deadline - time.monotonic()
             self.console.note(f"its first start cannot be stopped; waiting, {left:.0f} s left")
@@ -3591,7 +3591,8 @@ class PostgreSQLManager:
             left = began + timeout - time.monotonic()
             if probe.readiness is not Readiness.ACCEPTING:
                 self.compose.require_steady(settings.container, restarts, since)
-            if probe.readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN):
+            ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
+            if probe.readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended:
                 raise probe.error
             if left <= 0:
                 hint = "see hive-pg logs, or give it longer with --timeout"

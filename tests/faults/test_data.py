@@ -241,13 +241,14 @@ def test_missing_line_in_pg_hba_is_appended_with_a_yes(kept):
 
 
 HALVES = {
-    "no line, no database": ["sed -i '/^host all all all/d' pg_hba.conf"],
-    "no pg_control": ["rm global/pg_control"],
-    "no filenode map": ["rm global/pg_filenode.map"],
-    "no postgresql.conf": ["rm postgresql.conf"],
-    "no pg_hba.conf": ["rm pg_hba.conf"],
-    "no PG_VERSION": ["rm PG_VERSION"],
-    "empty PG_VERSION": [": > PG_VERSION"],
+    "no database": "",
+    "no line, no database": "sed -i '/^host all all all/d' pg_hba.conf",
+    "no pg_control": "rm global/pg_control",
+    "no filenode map": "rm global/pg_filenode.map",
+    "no postgresql.conf": "rm postgresql.conf",
+    "no pg_hba.conf": "rm pg_hba.conf",
+    "no PG_VERSION": "rm PG_VERSION",
+    "empty PG_VERSION": ": > PG_VERSION",
 }
 
 
@@ -262,13 +263,17 @@ def half(lab):
 @pytest.mark.parametrize("script", HALVES.values(), ids=HALVES)
 def test_half_made_cluster_is_moved_aside_and_made_again(half, script):
     """With the mark of a first start: nothing is deleted, and the credentials stay."""
+    half.up()
+    user, database = half.env["POSTGRES_USER"], half.env["POSTGRES_DB"]
+    argv = ["exec", half.container, "psql", "-XqU", user, "template1", "-c"]
+    docker(*argv, f"drop database {database} with (force)")
     half.hive_pg("stop")
     data, before = half.path / "data" / "postgres", half.env
     marker = data / "pgdata" / "this-one"
-    run(["sh", "-c", f"{script[0]} && touch this-one"], cwd=data / "pgdata")
+    run(["sh", "-c", f"{script}\ntouch this-one"], cwd=data / "pgdata")
     half.edit_env(HIVE_POSTGRES_FIRST_START="pending")
     aside = set(data.glob("pgdata.incomplete-*"))
-    assert half.hive_pg("start", "--timeout", "12", code=None).returncode in (5, 6)
+    assert half.hive_pg("start", "--timeout", "6", code=None).returncode in (5, 6)
     result = half.hive_pg("init")
     assert "mending: move the cluster aside, and make a new one" in result.stderr
     (moved,) = set(data.glob("pgdata.incomplete-*")) - aside
@@ -292,6 +297,21 @@ def test_incomplete_cluster_without_the_mark_is_left_alone(half):
     (cluster / "kept-control").rename(cluster / "global" / "pg_control")
     half.hive_pg("start")
     assert half.login() == "1"
+
+
+def test_database_in_use_is_never_moved_aside(half):
+    """The mark may be left over: a cluster with a database in it is only added to."""
+    half.up()
+    aside = len([*(half.path / "data" / "postgres").glob("pgdata.incomplete-*")])
+    user = half.env["POSTGRES_USER"]
+    argv = ["exec", half.container, "psql", "-XqU", user, "template1", "-c"]
+    docker(*argv, "alter database hive rename to renamed")
+    half.edit_env(HIVE_POSTGRES_FIRST_START="pending")
+    assert "mending: create the database" in half.hive_pg("init").stderr
+    docker(*argv, "drop database hive")
+    docker(*argv, "alter database renamed rename to hive")
+    if len([*(half.path / "data" / "postgres").glob("pgdata.incomplete-*")]) != aside:
+        raise LostError("a cluster in use was moved aside")
 
 
 def test_first_start_that_was_killed_is_made_again(make, slow_image):
@@ -469,11 +489,11 @@ def test_full_disk_of_a_database_in_use(make):
     with small_disk(data, "160m"):
         workspace.init()
         workspace.plant()
-        result = workspace.psql("create table much as select repeat(md5(i::text), 100)"
-                                " from generate_series(1, 100000) i")  # fmt: skip
+        run(["dd", "if=/dev/zero", f"of={data}/filler", "bs=1M"])
+        result = workspace.psql("create table more as select * from generate_series(1, 1e6)")
         assert "No space left on device" in result.stderr
         workspace.hive_pg("restart", code=None)
-        run(["mount", "-o", "remount,size=512m", data])
+        (data / "filler").unlink()
         workspace.hive_pg("start")
         workspace.assert_kept()
         workspace.hive_pg("stop")
