@@ -2972,8 +2972,8 @@ class DockerComposeManager:
                 self.docker.remove(info.name)
             if info.name != service.container:
                 continue
-            if mend or info.restarting:
-                self.docker.stop(info.name)  # or it would start by itself in between
+            if mend or info.restarting:  # or it would start by itself in between
+                self.docker.stop(info.name, 10 if info.restarting else STOP_GRACE_S)
             elif info.running and info.health is Health.STARTING:
                 self._await_first_start()  # which Compose would cut short to replace it
         if mend:
