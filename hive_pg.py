@@ -54,6 +54,7 @@ DEFAULT_DATABASE = "hive"
 DEFAULT_HOST_PORT = 5532
 DEFAULT_BIND = "127.0.0.1"
 DEFAULT_CONTAINER = "hive-postgres"
+DEFAULT_ROLE = "postgres"  # the image's own, and its database
 DEFAULT_PGDATA = "/var/lib/postgresql/data"  # the image's own
 CONTAINER_PORT = 5432
 SERVICE = "postgres"
@@ -62,6 +63,7 @@ ENV_FILE, ENV_EXAMPLE = ".env", ".env.example"
 COMPOSE_FILE = "docker-compose.yml"
 COMPOSE_FILES = ("compose.yaml", "compose.yml", COMPOSE_FILE, "docker-compose.yaml")
 FALLBACK_UID = 1000  # of the server, where root acts for nobody: PostgreSQL refuses to be root
+FIRST_USER_OID = 16384  # of PostgreSQL's objects that initdb has not made
 SAFE_PGVECTOR = (0, 8, 2)  # below it: CVE-2026-3172, a buffer overflow in parallel HNSW builds
 
 READY_TIMEOUT_S = 120.0
@@ -850,9 +852,8 @@ def has_credentials(values: Mapping[str, str]) -> bool:
 
 
 def has_login(values: Mapping[str, str]) -> bool:
-    """Whether `.env` has a user and a password, in the URL or in POSTGRES_*."""
-    apart = not any(is_placeholder(values.get(key, "")) for key in (USER_KEY, PASSWORD_KEY))
-    return has_credentials(values) or (apart and not values.get(URL_KEY))
+    """Whether `.env` has a user and a password, be they a template's, in the URL or apart."""
+    return bool(values.get(URL_KEY) or (values.get(USER_KEY) and values.get(PASSWORD_KEY)))
 
 
 def plan_database_url(
@@ -880,6 +881,17 @@ def plan_database_url(
     if is_placeholder(url.password) and not (has_data and url.password):
         url = url.replace(password=fresh.password)
     return url
+
+
+def require_carried(url: DatabaseURL) -> None:
+    """Make sure that `.env` and the URL in it carry a URL unchanged.
+
+    Raises: EnvFileError.
+    """
+    for value in (url.user, url.password):
+        format_env_value(value)
+    if parse_database_url(build_database_url(url)) != url:
+        raise EnvFileError(f"{URL_KEY} cannot carry these credentials", hint="choose others")
 
 
 def env_number(values: Mapping[str, str], key: str, default: int, allowed: range) -> int:
@@ -1212,6 +1224,8 @@ def adopt_service(
     credentials than those in `.env`, if they were `known` before.
     """
     environment = service.environment
+    if PASSWORD_KEY in environment:  # the image's own default
+        environment = {USER_KEY: DEFAULT_ROLE, **environment}
     user = environment.get(USER_KEY, settings.url.user)
     url = settings.url.replace(
         user=user,
@@ -1377,7 +1391,7 @@ CONTAINER_DIAGNOSES = (
         r"could not load \S*pg_hba\.conf|"
         "could not access the server configuration file",
         "the cluster is incomplete: a first start or a copy was cut short",
-        "hive-pg init makes a first start anew; else restore a backup, or a full copy of the data",
+        "hive-pg init makes it anew, if nobody ever logged in; else restore a backup of the data",
         repair=Repair.REMAKE),
     Diagnosis(
         'lock file "postmaster.pid" is empty',
@@ -1421,9 +1435,9 @@ LOGIN_DIAGNOSES = (
         "hive-pg init creates it; or correct HIVE_DATABASE_URL in .env",
         DatabaseConnectionError, Repair.DATABASE),
     Diagnosis(
-        r"could not open file .*pg_filenode\.map.*No such file",
+        r"could not open file .*global/pg_filenode\.map.*No such file",
         "the cluster is incomplete: a first start or a copy was cut short",
-        "hive-pg init makes a first start anew; else restore a backup, or a full copy of the data",
+        "hive-pg init makes it anew, if nobody ever logged in; else restore a backup of the data",
         DatabaseConnectionError, Repair.REMAKE),
     Diagnosis(
         "too many clients already|remaining connection slots",
@@ -1536,13 +1550,15 @@ def parse_containers(text: str) -> list[ContainerInfo]:
 
 def _read_container(item: dict[str, Any]) -> ContainerInfo:
     state, config = item["State"], item["Config"]
-    health = (state.get("Health") or {}).get("Status") or "none"
+    health = state.get("Health") or {}
+    # Until the first check after a pause, the engine calls a container unhealthy.
+    unchecked = health.get("Status") == "unhealthy" and health.get("FailingStreak") == 0
     bindings = (item["HostConfig"].get("PortBindings") or {}).get(f"{CONTAINER_PORT}/tcp") or []
     return ContainerInfo(
         name=item["Name"].lstrip("/"),
         image=config["Image"],
         state=ContainerState(state["Status"]),
-        health=Health(health),
+        health=Health.STARTING if unchecked else Health(health.get("Status") or "none"),
         exit_code=state["ExitCode"],
         oom_killed=state["OOMKilled"],
         restart_count=item["RestartCount"],
@@ -1579,6 +1595,7 @@ login=$?
 _PROBE_TRIES_PER_S = 30  # pg_isready takes some milliseconds, too
 # The script's exit codes: pg_isready's once the tries are used up, psql's when the login failed.
 _PROBE_REJECTING, _PROBE_NO_RESPONSE, _PROBE_SQL_FAILED, _PROBE_LOGIN_FAILED = 71, 72, 81, 82
+_ENDED = "[Cc]ontainer .* is (?:not running|restarting)"
 _NOT_YET = "the database system is (?:starting up|shutting down|in recovery|not yet accepting)"
 
 VERSIONS_SQL = (
@@ -1632,7 +1649,7 @@ def read_probe(result: CommandResult) -> Probe:
         if code == exit_code:
             why = f"PostgreSQL does not accept connections: {why}"
             return Probe(readiness, DatabaseConnectionError(why, hint=logs))
-    if not words:
+    if not words or re.search(_ENDED, words):
         why = f"the container ended while it was asked (exit code {code})"
         return Probe(Readiness.UNKNOWN, ContainerStartupError(why, hint=logs))
     return Probe(Readiness.UNKNOWN, build_docker_error(result, "cannot ask the container"))
@@ -1642,22 +1659,20 @@ def read_probe(result: CommandResult) -> Probe:
 # Decisions (pure): mending
 # ---------------------------------------------------------------------------------------------
 
+# What a cluster may want whose first start was interrupted.
+HALF_MADE = (Repair.NETWORK, Repair.DATABASE, Repair.REMAKE)
 
-def choose_repair(
-    wanted: Repair | None, *, first_start: bool, databases: Callable[[], str]
-) -> Repair | None:
-    """Return the repair that is safe: only a cluster that nobody ever logged in to is made anew.
 
-    The image makes the application's database last; where `databases` names any, its first start
-    has come to its end, whoever watched.
+def choose_repair(wanted: Repair | None, *, untouched: bool) -> Repair | None:
+    """Return the repair that is safe; only an `untouched` cluster, without a database, is remade.
 
-    >>> choose_repair(Repair.DATABASE, first_start=True, databases=lambda: "")
+    >>> choose_repair(Repair.DATABASE, untouched=True)
     <Repair.REMAKE: 'move the cluster aside, and make a new one'>
-    >>> choose_repair(Repair.REMAKE, first_start=False, databases=lambda: "")
+    >>> choose_repair(Repair.REMAKE, untouched=False)
     """
-    if first_start and wanted in (Repair.NETWORK, Repair.DATABASE) and not databases():
-        return Repair.REMAKE
-    return None if wanted is Repair.REMAKE and not first_start else wanted
+    if untouched and wanted in HALF_MADE:
+        return Repair.REMAKE  # the image's init scripts have not run to their end
+    return None if wanted is Repair.REMAKE else wanted
 
 
 # The image writes this line after initdb; \gexec runs the statement that the first one selects.
@@ -1671,16 +1686,15 @@ select pg_reload_conf();
 # user to have a name, which that of a container need not have.
 # Source: https://www.postgresql.org/docs/16/app-postgres.html (Options for Single-User Mode)
 _SINGLE_USER_SCRIPT = """\
-owner=$(stat -c %u:%g "$0") && echo "hive-pg:x:$owner::/:/bin/sh" >> /etc/passwd
+set -e
+owner=$(stat -c %u:%g "$0/PG_VERSION")
+echo "hive-pg:x:$owner::/:/bin/sh" >> /etc/passwd
 exec gosu "$owner" postgres --single -D "$0" template1
 """
-DATABASES_SQL = (
-    "select datname from pg_database where not datistemplate and datname <> 'postgres' order by 1"
-)
 # The image's POSTGRES_USER is the role that initdb made.
 OWNER_AND_DATABASES_SQL = (
-    f"select rolname as owner, array_to_string(array({DATABASES_SQL}), ' ') as databases"
-    " from pg_authid where oid = 10"
+    "select rolname as owner, (select string_agg(datname, ' ' order by datname) from pg_database"
+    " where not datistemplate and datname <> 'postgres') as databases from pg_authid where oid = 10"
 )
 
 
@@ -1705,17 +1719,23 @@ def read_owner_and_databases(text: str) -> tuple[str, list[str]]:
     return found.get("owner", ""), found.get("databases", "").split()
 
 
-def choose_database(wanted: str | None, databases: Sequence[str]) -> str:
+def choose_database(wanted: str | None, owner: str, databases: Sequence[str]) -> str:
     """Return the database that an application has used, of those that there are.
 
     Raises: WorkspaceError where there are several.
 
-    >>> choose_database(None, ["app"]), choose_database(None, ["app", "hive"])
-    ('app', 'hive')
+    >>> choose_database(None, "ann", ["app"]), choose_database(None, "postgres", [])
+    ('app', 'postgres')
     """
-    if wanted or len(databases) < 2 or DEFAULT_DATABASE in databases:
-        usual = DEFAULT_DATABASE if DEFAULT_DATABASE in databases or not databases else databases[0]
-        return wanted or usual
+    if wanted:
+        return wanted
+    if not databases:
+        return DEFAULT_ROLE if owner == DEFAULT_ROLE else DEFAULT_DATABASE
+    for name in (DEFAULT_DATABASE, owner):
+        if name in databases:
+            return name
+    if len(databases) == 1:
+        return databases[0]
     raise WorkspaceError(
         f"the data has several databases: {', '.join(databases)}",
         hint="hive-pg init --database NAME says which one is the application's",
@@ -2234,7 +2254,7 @@ def _replace_file(target: str, text: str, mode: int | None) -> None:
             os.fsync(descriptor)
         os.replace(temporary, target)
     except BaseException:
-        os.unlink(temporary)
+        remove_leftover(target)
         raise
     if os.name == "posix":
         directory = os.open(os.path.dirname(target), os.O_RDONLY)
@@ -2280,13 +2300,12 @@ def is_usable_by(data_dir: str, uid: int) -> bool:
     return owners <= {uid} and os.stat(data_dir).st_mode & 0o700 == 0o700
 
 
-def holds_data(data_dir: str) -> bool:
-    """Whether a directory holds anything that could be a cluster, but for one moved aside."""
+def holds_data(data_dir: str, cluster: str = "") -> bool:
+    """Whether there is anything in a cluster's directory, usually `pgdata`, or one around it."""
     try:
-        entries = [name for name in os.listdir(data_dir) if ".incomplete-" not in name]
-        if entries == ["pgdata"]:
-            return bool(os.listdir(os.path.join(data_dir, "pgdata")))
-        return bool(entries)
+        if "PG_VERSION" in os.listdir(data_dir):
+            return True
+        return bool(os.listdir(cluster or os.path.join(data_dir, "pgdata")))
     except FileNotFoundError:
         return False
     except OSError:  # another user's, and closed: it may well be one
@@ -2554,28 +2573,28 @@ class Docker:
         argv += ["--mount", f'type=bind,"source={source}",target=/target']
         argv += ["--entrypoint", program, image, *arguments]
         with self.start(argv, stdin=True) as process:
-            result = process.finish(timeout=COMPOSE_TIMEOUT_S, stdin=stdin)
-        return _expect(result, f"cannot run {program} in {directory}")
+            return process.finish(timeout=COMPOSE_TIMEOUT_S, stdin=stdin)
 
     def give_data_to(self, user: tuple[int, int], data_dir: str, image: str) -> None:
         """Have a directory and all in it belong to (uid, gid), which we may not be able to do."""
         owner = f"{user[0]}:{user[1]}"
         script = 'chown -R "$0" /target && chmod u+rwx /target'
-        self.run_in_place(image, data_dir, "sh", "-c", script, owner)
+        result = self.run_in_place(image, data_dir, "sh", "-c", script, owner)
+        _expect(result, f"cannot change the owner of {data_dir}")
 
-    def execute(self, settings: Settings, sql: str) -> str:
+    def execute(self, settings: Settings, sql: str) -> None:
         """Run SQL over the server's socket, where the image asks nobody for a password.
 
-        Returns what it selects. It runs in template1, the first database that there is.
+        It runs in template1, the first database that there is.
         """
         argv = ["docker", "exec", "--interactive", settings.container, "psql", "-XqAtw"]
         argv += ["-v", "ON_ERROR_STOP=1", "-U", settings.url.user, "-d", "template1"]
         with self.start(argv, stdin=True) as process:
-            result = process.finish(timeout=QUESTION_TIMEOUT_S, stdin=sql)
+            result = process.finish(timeout=COMPOSE_TIMEOUT_S, stdin=sql)
         found = result.returncode and diagnose(result.stderr, LOGIN_DIAGNOSES)
         if found:
             raise found.error(f"cannot mend it: {found.cause}", hint=found.remedy)
-        return _expect(result, "cannot mend it").stdout
+        _expect(result, "cannot mend it")
 
     def start_probe(self, container: str, url: DatabaseURL, *, wait: float, sql: str) -> Process:
         """Start to wait for the server, for about `wait` seconds; it has no password yet."""
@@ -2674,9 +2693,7 @@ class CredentialService:
         for name, value in (("user", url.user), ("password", url.password)):
             if is_placeholder(value):
                 raise EnvFileError(f"the {name} is missing or a placeholder", hint="hive-pg init")
-            format_env_value(value)
-        if parse_database_url(build_database_url(url)) != url:
-            raise EnvFileError(f"{URL_KEY} cannot carry these credentials", hint="choose others")
+        require_carried(url)
 
     def save_credentials_to_env(self, url: DatabaseURL) -> bool:
         """Make `.env` say these credentials; return whether it changed.
@@ -2798,7 +2815,7 @@ class DockerComposeManager:
         info = self.find_container()
         if info is None or info.state in (ContainerState.CREATED, ContainerState.EXITED):
             return False
-        if info.running and info.health is Health.STARTING:
+        if info.running and info.health is not Health.HEALTHY:
             self._await_first_start()
         self.docker.stop(info.name)
         stopped = self.docker.container(info.name)
@@ -2810,15 +2827,21 @@ class DockerComposeManager:
         return True
 
     def _await_first_start(self) -> None:
-        """Wait until the server accepts connections: before that, the image ignores the signal."""
+        """Wait until the server listens: before that, the image ignores the signal to stop.
+
+        Raises: ContainerStartupError where a first start takes longer: it would be killed.
+        """
         settings, deadline = self.credentials.read_settings(), time.monotonic() + STOP_GRACE_S
-        left = float(STOP_GRACE_S)
-        while left > 0:
+        while (left := deadline - time.monotonic()) > 0:
             probe = self.docker.probe(settings, left, VERSIONS_SQL)
             if probe.readiness is not Readiness.NO_RESPONSE:
                 return
-            left = deadline - time.monotonic()
-            self.console.note(f"its first start cannot be stopped; waiting, {left:.0f} s left")
+            self.console.note(f"it does not listen yet, and cannot be stopped; {left:.0f} s left")
+        if settings.first_start:
+            raise ContainerStartupError(
+                "its first start is still under way: stopping it now would leave half a database",
+                hint=f"hive-pg stop, later; or docker stop {settings.container}, to begin anew",
+            )
 
     def restart_postgres_service(self) -> None:
         """Stop the container, and bring it up as the compose file and `.env` say now."""
@@ -2874,19 +2897,19 @@ class DockerComposeManager:
             raise NotSetUpError("the workspace has no container", hint="hive-pg start")
         return info
 
-    def require_steady(self, name: str, restarts: int, since: float) -> None:
+    def require_steady(self, name: str, since: float) -> None:
         """Make sure that a container which does not serve yet is on its way to it.
 
-        It runs, has not restarted more than `restarts` times, and its server does not come back
-        from one crash after the other.
+        It runs, has not been restarted after `since` (epoch seconds), and its server does not come
+        back from one crash after the other.
 
-        Raises: ContainerStartupError, with what it wrote after `since` (epoch seconds).
+        Raises: ContainerStartupError, with what it wrote after `since`.
         """
         info = self.docker.container(name)
         logs = self.docker.logs(name, 50, since=since) if info else ""
         error = build_startup_error(info, name, logs)
-        steady = info is not None and info.running and info.restart_count <= restarts
-        if not steady or error.repair is Repair.REMAKE:
+        earlier = info is not None and (info.restart_count == 0 or info.started_at < since)
+        if info is None or not info.running or not earlier or error.repair is Repair.REMAKE:
             raise error
 
     def _own(self, info: ContainerInfo | None) -> ContainerInfo | None:
@@ -2958,15 +2981,21 @@ class DockerComposeManager:
     ) -> None:
         """Make the container run as the compose file and `.env` say; does not wait for it.
 
-        Raises: WorkspaceError where the data directory is missing: Docker would make it as root,
-        and an empty one in place of data that is elsewhere now would look like a loss.
+        Raises: WorkspaceError where the data are gone: an empty database in place of data that
+        are elsewhere now would look like a loss.
         """
-        if service.data_dir and not os.path.isdir(service.data_dir):
+        if (
+            service.data_dir
+            and not settings.first_start
+            and not holds_data(service.data_dir, service.cluster)
+        ):
+            what = "holds no data" if os.path.isdir(service.data_dir) else "is missing"
             raise WorkspaceError(
-                f"{service.data_dir} is missing",
+                f"{service.data_dir} {what}",
                 hint="put the data back, or mount it; hive-pg init makes an empty database",
             )
-        mend = self.has_wrong_owner(service)
+        serving = any(i.name == service.container and i.running for i in containers)
+        mend = not serving and self.has_wrong_owner(service)
         for info in containers:
             if self._is_leftover(info, service):
                 self.docker.remove(info.name)
@@ -2974,7 +3003,7 @@ class DockerComposeManager:
                 continue
             if mend or info.restarting:  # or it would start by itself in between
                 self.docker.stop(info.name, 10 if info.restarting else STOP_GRACE_S)
-            elif info.running and info.health is Health.STARTING:
+            elif info.running and info.health is not Health.HEALTHY:
                 self._await_first_start()  # which Compose would cut short to replace it
         if mend:
             self.mend_owner(service)
@@ -3009,7 +3038,11 @@ class DockerComposeManager:
     def has_wrong_owner(self, service: ComposeService) -> bool:
         """Whether the data belongs to another user than the one that the server runs as."""
         user = split_user(service.user)
-        return user is not None and not is_usable_by(service.data_dir, user[0])
+        return (
+            user is not None
+            and service.data_dir != ""
+            and not is_usable_by(service.data_dir, user[0])
+        )
 
     def mend_owner(self, service: ComposeService) -> None:
         """Have the data belong to the user that the server runs as."""
@@ -3018,25 +3051,39 @@ class DockerComposeManager:
             self.console.note(f"giving {service.data_dir} to {user[0]}:{user[1]}")
             self.docker.give_data_to(user, service.data_dir, service.image or DEFAULT_IMAGE)
 
-    def ask_cluster(self, service: ComposeService) -> tuple[str, list[str]]:
+    def ask_cluster(
+        self, service: ComposeService, containers: Iterable[ContainerInfo]
+    ) -> tuple[str, list[str]]:
         """Return the role that a cluster was made for, and its databases; nobody serves it now.
 
-        Raises: WorkspaceError.
+        Raises: WorkspaceError; ContainerConflictError where somebody may serve it.
         """
+        unknown = f"{ENV_FILE} has no user for the data in {service.cluster}"
+        hint = f"put the {URL_KEY} of that data into {ENV_FILE}"
+        for info in containers:
+            stopped = info.state in (ContainerState.CREATED, ContainerState.EXITED)
+            if not stopped and info.name == service.container:
+                raise ContainerConflictError(f"{unknown}, and {info.name} serves it", hint=hint)
         if self.has_wrong_owner(service):
             self.mend_owner(service)
         cluster = os.path.join("/target", os.path.relpath(service.cluster, service.data_dir))
         result = self.docker.run_in_place(
-            *(service.image, service.data_dir, "sh", "-c", _SINGLE_USER_SCRIPT, cluster),
+            *(service.image or DEFAULT_IMAGE, service.data_dir),
+            *("sh", "-c", _SINGLE_USER_SCRIPT, cluster),
             stdin=OWNER_AND_DATABASES_SQL + "\n",
         )
         user, databases = read_owner_and_databases(result.stdout)
         if not user:
-            raise WorkspaceError(
-                f"{service.cluster} does not say whose it is: {last_line(result.stderr)}",
-                hint=f"put the {URL_KEY} of that data into {ENV_FILE}",
-            )
+            why = f"it does not say whose it is: {last_line(result.stderr)}"
+            raise WorkspaceError(f"{unknown}, and {why}", hint=hint)
         return user, databases
+
+    def holds_databases(self, service: ComposeService) -> bool:
+        """Whether a cluster has a database that initdb did not make: somebody's data."""
+        base = os.path.join("/target", os.path.relpath(service.cluster, service.data_dir), "base")
+        image = service.image or DEFAULT_IMAGE
+        result = self.docker.run_in_place(image, service.data_dir, "ls", base)
+        return any(int(name) >= FIRST_USER_OID for name in result.stdout.split() if name.isdigit())
 
     def move_cluster_aside(self, service: ComposeService) -> str:
         """Take a half-made cluster out of the way; return its new name.
@@ -3047,11 +3094,13 @@ class DockerComposeManager:
         aside = name + time.strftime(".incomplete-%Y%m%dT%H%M%SZ", time.gmtime())
         if place != service.data_dir:
             raise WorkspaceError(
-                f"the first start of {service.cluster} was interrupted",
-                hint="move it away (it holds nothing yet), then hive-pg init",
+                f"the first start of the cluster in {service.cluster} was interrupted",
+                hint="move what is in it elsewhere, then hive-pg init",
             )
         image = service.image or DEFAULT_IMAGE
-        self.docker.run_in_place(image, place, "mv", "-n", f"/target/{name}", f"/target/{aside}")
+        paths = (f"/target/{name}", f"/target/{aside}")
+        result = self.docker.run_in_place(image, place, "mv", "--no-target-directory", *paths)
+        _expect(result, f"cannot move {service.cluster} aside")
         return os.path.join(place, aside)
 
     def refuse_conflicts(
@@ -3076,7 +3125,7 @@ class DockerComposeManager:
                 raise ContainerConflictError(
                     f"container {info.name} ({info.state.value}) has the data mounted that is in"
                     f" {service.cluster}, and two servers on one data directory destroy it",
-                    hint=f"docker rm -f {info.name}, if it is not needed",
+                    hint="stop and remove the one that is not needed: docker ps --all",
                 )
         port = service.host_port
         starting = own is not None and (own.running or own.restarting)
@@ -3099,9 +3148,16 @@ class DockerComposeManager:
 
         Its mount names the old place, where something else may be by now: only it can tell.
         """
-        project, source = self.credentials.read_values().get(PROJECT_KEY), info.place[0]
-        if not info.running or info.project != project or not source or not os.path.isdir(data_dir):
+        source, project = info.place[0], self.credentials.read_values().get(PROJECT_KEY)
+        moved = bool(source) and (is_gone(source) or info.project == project)
+        if (
+            not moved
+            or not os.path.isdir(data_dir)
+            or not (info.running or info.state is ContainerState.PAUSED)
+        ):
             return False
+        if info.state is ContainerState.PAUSED:
+            raise build_startup_error(info, info.name, "")  # it cannot be asked
         status = os.stat(data_dir)
         mounted = self.docker.identify(info.name, dict(info.mounts)[source])
         return mounted == f"{status.st_dev}:{status.st_ino}"
@@ -3205,7 +3261,7 @@ class PostgreSQLManager:
         with self._lock(timeout):
             # Names and ports are the machine's; whoever holds them may have an image to pull.
             with self._lock(timeout + PULL_TIMEOUT_S, os.sep):
-                lost = not has_login(self.credentials.read_values())
+                lost = not self._has_login()
                 began = time.time()
                 settings, service = self._bring_about(wanted, start=start, lost=lost)
             if start:
@@ -3228,36 +3284,43 @@ class PostgreSQLManager:
         values = self.credentials.read_values()
         known = has_credentials(values)
         if lost:
+            if not os.path.lexists(self.credentials.path) and has_login(values):
+                values = {**values, **dict.fromkeys(CREDENTIAL_KEYS, "")}  # an example's
             values = self._recover_values(values, containers)
         settings = self._plan_settings(values, fresh, containers, wanted)
         service = default_service(settings, self.workspace)
         if compose.find_compose_file():
             settings, service = self._adopt(settings, wanted, known=known)
         compose.refuse_conflicts(service, containers)
-        has_data = holds_data(service.data_dir)
+        has_data = holds_data(service.data_dir, service.cluster)
         unknown = has_data and settings.url.user == fresh.user
         if start or unknown:
             compose.ensure_image(service)
         if unknown:
-            user, databases = compose.ask_cluster(service)
-            database = choose_database(wanted.database, databases)
+            user, databases = compose.ask_cluster(service, containers)
+            database = choose_database(wanted.database, user, databases)
             settings = settings.replace(url=settings.url.replace(user=user, database=database))
         first_start = FIRST_START_KEY in values or bool(service.data_dir and not has_data)
         settings = settings.replace(first_start=first_start)
         self._write_files(settings)
         if service.bind != "localhost" and not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
-        if service.data_dir and not os.path.isdir(service.data_dir):
+        if service.data_dir and not has_data:
             for info in containers:
-                if info.name == service.container:
-                    self.console.warn(
-                        f"{service.data_dir} was missing: this is a new, empty database"
-                    )
-                    compose.docker.stop(info.name)  # it has the old directory mounted
+                if info.name == service.container and FIRST_START_KEY not in values:
+                    place = service.data_dir
+                    self.console.warn(f"{place} holds no data: this is a new, empty database")
+                    self.docker.stop(info.name)  # it may have another directory mounted
             compose.make_data_directory(service)
         if start:
             compose.bring_up(settings, service, containers)
         return settings, service
+
+    def _has_login(self) -> bool:
+        """Whether `.env` says how to log in; where there is data, no example does."""
+        has_data = holds_data(os.path.join(self.workspace, DATA_DIR))
+        is_example = has_data and not os.path.lexists(self.credentials.path)
+        return not is_example and has_login(self.credentials.read_values())
 
     def _adopt(
         self, settings: Settings, wanted: Wishes, *, known: bool
@@ -3275,17 +3338,31 @@ class PostgreSQLManager:
     def _recover_values(
         self, values: dict[str, str], containers: Iterable[ContainerInfo]
     ) -> dict[str, str]:
-        """Complete what `.env` says with what the workspace's container was made with."""
-        own = (info for info in containers if self.compose.owns(info))
-        info = next((info for info in own if info.ports and USER_KEY in info.environment), None)
-        if info is None:
+        """Complete what `.env` says with what the workspace's container was made with.
+
+        Raises: WorkspaceError where several could be it.
+        """
+        own = [info for info in containers if self.compose.owns(info) and info.ports]
+        own = [info for info in own if PASSWORD_KEY in info.environment]
+        data_dir = os.path.join(self.workspace, DATA_DIR)
+        own = [info for info in own if info.place[0] == data_dir] or own
+        if len(own) > 1:
+            names = ", ".join(info.name for info in own)
+            hint = f"put the {URL_KEY} of one into {ENV_FILE}; docker inspect shows what they have"
+            raise WorkspaceError(f"{ENV_FILE} has no credentials; {names} have", hint=hint)
+        if not own:
             return values
+        (info,) = own
         self.console.note(f"{ENV_FILE} has no credentials; container {info.name} has")
-        names = {CONTAINER_KEY: info.name, PROJECT_KEY: info.project, IMAGE_KEY: info.image}
         bind, port = info.ports[0]
-        names.update({PORT_KEY: str(port), **({} if is_local(bind) else {BIND_KEY: bind})})
-        credentials = {key: info.environment.get(key, "") for key in CREDENTIAL_KEYS}
-        return {**names, **values, **credentials}
+        user = info.environment.get(USER_KEY) or DEFAULT_ROLE
+        return {
+            **{CONTAINER_KEY: info.name, PROJECT_KEY: info.project, IMAGE_KEY: info.image},
+            **({} if is_local(bind) else {BIND_KEY: bind}),
+            **{**values, PORT_KEY: str(port), URL_KEY: "", USER_KEY: user},
+            PASSWORD_KEY: info.environment[PASSWORD_KEY],
+            DB_KEY: info.environment.get(DB_KEY) or user,
+        }
 
     def _plan_settings(
         self,
@@ -3312,7 +3389,7 @@ class PostgreSQLManager:
         settled = named and (values.get(URL_KEY) or values.get(PORT_KEY))
         if not wanted.port and not settled:
             url = url.replace(port=self._free_port(url.port, bind or DEFAULT_BIND, own, others))
-        self.credentials.validate_credentials(url)
+        require_carried(url)
         uid, gid = get_postgres_uid_gid()
         return Settings(
             url,
@@ -3410,14 +3487,13 @@ class PostgreSQLManager:
 
         Raises: PostgreSQLIntegrationError.
         """
-        settings = self.credentials.read_settings()
+        settings, began = self.credentials.read_settings(), time.time()
         look = self.compose.look(settings)
         if look.info and look.info.state is ContainerState.PAUSED:
             raise build_startup_error(look.info, settings.container, "")
         if look.info and look.info.running:
-            self._verify_alone(settings, timeout, look=look)
+            self._verify_alone(settings, timeout, since=began, look=look)
             return False
-        began = time.time()
         with self._lock(timeout):
             self.compose.start_postgres_service()
             self.console.step(f"container {settings.container} is up")
@@ -3509,27 +3585,28 @@ class PostgreSQLManager:
     ) -> None:
         """Log in; where the cluster keeps the application out, mend it, each way once."""
         tried: set[Repair] = set()
-
-        def names() -> str:
-            return self.docker.execute(settings, DATABASES_SQL)
-
         while True:
             try:
                 sql = CREATE_EXTENSION_SQL + VERSIONS_SQL
                 self._verify(settings, timeout, sql, since=since)
                 return self._note_login(settings)
             except PostgreSQLIntegrationError as error:
-                first = settings.first_start
-                repair = choose_repair(error.repair, first_start=first, databases=names)
+                untouched = error.repair in HALF_MADE and self._is_untouched(settings, service)
+                repair = choose_repair(error.repair, untouched=untouched)
                 if repair is None or repair in tried or not self._may(repair, error, ask=ask):
                     raise
             if repair is Repair.PASSWORD and lost:  # what the container had is outdated
                 fresh = self.credentials.generate_postgres_credentials()
                 settings = settings.replace(url=settings.url.replace(password=fresh.password))
-                self.credentials.save(settings.env)
             since = time.time()
             self._mend(repair, settings, service)
             tried.add(repair)
+
+    def _is_untouched(self, settings: Settings, service: ComposeService) -> bool:
+        """Whether nobody has ever logged in to a cluster, nor made a database in it."""
+        if not settings.first_start or settings.url.database == DEFAULT_ROLE:
+            return False  # the application's database is the one that initdb makes
+        return not self.compose.holds_databases(service)
 
     def _may(self, repair: Repair, error: PostgreSQLIntegrationError, *, ask: bool) -> bool:
         """Whether a repair is wanted; one that changes who gets in takes a yes."""
@@ -3548,6 +3625,7 @@ class PostgreSQLManager:
         else:
             sql = build_repair_sql(repair, settings.url, os.urandom(16))
             self.docker.execute(settings, sql)
+            self.credentials.save(settings.env)
         self.compose.bring_up(settings, service, ())
 
     def _note_login(self, settings: Settings) -> None:
@@ -3584,13 +3662,12 @@ class PostgreSQLManager:
         CredentialsRefusedError; DatabaseConnectionError when time is up.
         """
         began, url = time.monotonic(), settings.url
-        restarts = look.info.restart_count if look and look.info else 0
         probe = look.probe if look else self.docker.probe(settings, timeout, sql)
         objection = None if probe.error or not look else look.objection
         while probe.error:
             left = began + timeout - time.monotonic()
             if probe.readiness is not Readiness.ACCEPTING:
-                self.compose.require_steady(settings.container, restarts, since)
+                self.compose.require_steady(settings.container, since)
             ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
             if probe.readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended:
                 raise probe.error

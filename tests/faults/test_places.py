@@ -120,7 +120,7 @@ COMPOSE_FILES = {  # the text, and what is said of it with Compose v2 and v1
     "two PostgreSQL services": (
         TWO,
         "several PostgreSQL services: db1, db2",
-        "no PostgreSQL service",
+        "several PostgreSQL services: db1, db2",
     ),
 }
 

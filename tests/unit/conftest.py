@@ -4,7 +4,7 @@ import os
 import tempfile
 
 import pytest
-from fakes import FakeDocker, make_settings, make_url
+from fakes import FakeDocker, make_cluster, make_settings, make_url
 
 import hive_pg as pg
 
@@ -54,6 +54,7 @@ def workspace(tmp_path):
     settings = make_settings(url=make_url(), uid=uid, gid=gid)
     pg.CredentialService(str(workspace)).save(settings.env)
     (workspace / "docker-compose.yml").write_text(pg.render_compose())
+    make_cluster(workspace)
     return workspace
 
 

@@ -401,6 +401,14 @@ def test_parse_containers_recorded():
     ]
 
 
+@pytest.mark.parametrize(("streak", "health"), [(0, Health.STARTING), (10, Health.UNHEALTHY)])
+def test_parse_containers_after_pause(streak, health):
+    """The engine calls a container unhealthy before it checks it again: that is no failure."""
+    item = recorded("docker_inspect_20.10.24.json")[0]
+    item["State"]["Health"].update(Status="unhealthy", FailingStreak=streak)
+    assert parse_containers(json.dumps([item]))[0].health is health
+
+
 def test_parse_containers_of_compose():
     """Of a container that Compose made, its origin, user, mounts and environment are known."""
     info = parse_containers(INSPECT)[0]
@@ -517,12 +525,14 @@ def test_read_probe_success(stdout, versions):
 
 
 NOT_RUNNING = DAEMON + "Container 0123 is not running"
+RESTARTING = DAEMON + "Container 0123 is restarting, wait until the container is running"
 
 
 @pytest.mark.parametrize(
     ("code", "stderr", "readiness", "error", "message"),
     [
-        pytest.param(1, NOT_RUNNING, "unknown", DockerCommandError, "0123 is not running", id="1"),
+        pytest.param(1, NOT_RUNNING, "unknown", ContainerStartupError, "ended", id="1, ended"),
+        pytest.param(1, RESTARTING, "unknown", ContainerStartupError, "ended", id="1, restarting"),
         pytest.param(
             1,
             DOCKER_TEXTS["daemon does not run"]["docker 28"],

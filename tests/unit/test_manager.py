@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 import time
 
@@ -230,10 +231,17 @@ def test_manager_name_of_other(workspace, manager, docker, other, method):
     assert "docker stop" not in docker.commands
 
 
-def test_start_container_data_missing(workspace, manager, docker):
+@pytest.mark.parametrize(
+    ("directory", "message"),
+    [
+        pytest.param("data/postgres", "data/postgres is missing", id="missing"),
+        pytest.param("data/postgres/pgdata", "data/postgres holds no data", id="empty"),
+    ],
+)
+def test_start_container_data_gone(workspace, manager, docker, directory, message):
     """Data that are not where they were are an error: an empty database is no replacement."""
-    (workspace / "data" / "postgres").rmdir()
-    with pytest.raises(WorkspaceError, match="data/postgres is missing") as caught:
+    shutil.rmtree(workspace / directory)
+    with pytest.raises(WorkspaceError, match=message) as caught:
         manager.start_container()
     assert "put the data back" in caught.value.hint
     assert "docker compose up" not in docker.commands
@@ -544,7 +552,9 @@ def test_give_data_failed(workspace, manager, docker):
     """If the container cannot change the owner, that is an error, and nothing is started."""
     docker.answers["docker run"] = (1, "boom")
     os.chown(workspace / "data" / "postgres", 4321, 4321)
-    with pytest.raises(DockerCommandError, match=r"cannot run sh in .*/data/postgres: boom"):
+    with pytest.raises(
+        DockerCommandError, match=r"cannot change the owner of .*/data/postgres: boom"
+    ):
         manager.start_container()
     assert "docker compose up" not in docker.commands
 
@@ -582,7 +592,11 @@ def test_verify_waits(workspace, manager, docker, capsys):
     [
         pytest.param({"Status": "exited", "ExitCode": 1}, "stopped with exit code 1", id="exited"),
         pytest.param({"Status": "restarting", "ExitCode": 1}, "keeps restarting", id="restarting"),
-        pytest.param({"restarts": 1}, "restarted 1 times", id="restarted"),
+        pytest.param(
+            {"restarts": 1, "StartedAt": "2999-01-01T00:00:00Z"},
+            "restarted 1 times",
+            id="restarted",
+        ),
         pytest.param({"Status": "paused"}, "is paused", id="paused"),
     ],
 )
@@ -719,7 +733,7 @@ def test_stop_container_first_start(up, manager, docker, capsys):
     assert manager.stop_container() is True
     assert docker.commands.count("docker exec") == 2
     assert docker.commands.index("docker stop") > docker.commands.index("docker exec")
-    assert "first start" in capsys.readouterr().err
+    assert "it does not listen yet" in capsys.readouterr().err
 
 
 def test_restart_container_running(up, manager, docker):
@@ -954,7 +968,7 @@ def test_setup_port_listened(init, network, capsys):
 def test_setup_copied_workspace(init, docker, other, workspace):
     """A copied .env gets a project and a name of its own; its password is kept."""
     docker.containers.append(make_container(workspace=other))
-    (workspace / "data" / "postgres").rmdir()
+    shutil.rmtree(workspace / "data")
     init(workspace)
     values = env_of(workspace)
     assert values["COMPOSE_PROJECT_NAME"] == pg.choose_project_name(str(workspace))
@@ -1056,7 +1070,7 @@ def test_setup_lost_env_container_knows(init, up, docker):
     docker.containers[0]["Config"]["Env"] += ["POSTGRES_USER=bob", "POSTGRES_PASSWORD=b0b"]
     init(up)
     saved = env_of(up)
-    assert saved["HIVE_DATABASE_URL"] == "postgresql+psycopg://bob:b0b@localhost:5532/hive"
+    assert saved["HIVE_DATABASE_URL"] == "postgresql+psycopg://bob:b0b@localhost:5532/bob"
     assert saved["HIVE_POSTGRES_CONTAINER"] == "db-of-bob"
     assert saved["COMPOSE_PROJECT_NAME"] == "w-1a2b3c"
     assert "HIVE_POSTGRES_FIRST_START" not in saved
@@ -1120,15 +1134,16 @@ def test_setup_in_temporary_directory(monkeypatch, init, tmp_path):
 
 def test_setup_data_missing(init, up, capsys):
     """Where a database was and its data are missing, init makes a new one, and warns."""
-    (up / "data" / "postgres").rmdir()
+    shutil.rmtree(up / "data")
     init(up)
-    assert "this is a new, empty database" in capsys.readouterr().err
+    assert "holds no data: this is a new, empty database" in capsys.readouterr().err
     assert (up / "data" / "postgres").is_dir()
 
 
 def test_setup_volumes_of_compose(init, docker, workspace):
     """Where plain Compose has put data into a volume, its project name is kept."""
     (workspace / ".env").unlink()
+    shutil.rmtree(workspace / "data")
     docker.answers["docker volume ls"] = "w_data\n"
     init(workspace)
     assert env_of(workspace)["COMPOSE_PROJECT_NAME"] == "w"
@@ -1289,11 +1304,12 @@ def test_setup_first_start_interrupted(init, workspace, docker, words):
     make_cluster(workspace)
     with (workspace / ".env").open("a") as file:
         file.write("HIVE_POSTGRES_FIRST_START=pending\n")
-    docker.answers["docker exec"] = [(82, f"FATAL:  {words}"), "", "16.14|0.8.5|0.8.5\n"]
-    docker.answers["docker run"] = ""
+    docker.answers["docker exec"] = [(82, f"FATAL:  {words}"), "16.14|0.8.5|0.8.5\n"]
+    docker.answers["docker run"] = ["1\n4\n5\n", ""]
     init(workspace)
-    (move,) = docker.calls_of("docker run")
-    assert move.argv[-3:-1] == ["-n", "/target/pgdata"]
+    look, move = docker.calls_of("docker run")
+    assert look.argv[-1] == "/target/pgdata/base"
+    assert move.argv[-3:-1] == ["--no-target-directory", "/target/pgdata"]
     assert move.argv[-1].startswith("/target/pgdata.incomplete-")
     assert len(docker.calls_of("docker compose up")) == 2
     assert "HIVE_POSTGRES_FIRST_START" not in env_of(workspace)
@@ -1305,10 +1321,11 @@ def test_setup_first_start_not_watched(init, workspace, docker):
     with (workspace / ".env").open("a") as file:
         file.write("HIVE_POSTGRES_FIRST_START=pending\n")
     missing = (82, 'FATAL:  database "hive" does not exist')
-    docker.answers["docker exec"] = [missing, "books\n", "", "16.14|0.8.5|0.8.5\n"]
+    docker.answers["docker exec"] = [missing, "", "16.14|0.8.5|0.8.5\n"]
+    docker.answers["docker run"] = "1\n4\n5\n16384\n"
     init(workspace)
-    assert docker.calls_of("docker exec")[2].stdin == 'create database "hive";'
-    assert docker.calls_of("docker run") == []
+    assert docker.calls_of("docker exec")[1].stdin == 'create database "hive";'
+    assert len(docker.calls_of("docker run")) == 1
 
 
 def test_start_notes_first_login(workspace, manager):
