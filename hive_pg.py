@@ -1570,7 +1570,11 @@ def _read_container(item: dict[str, Any]) -> ContainerInfo:
             (mount.get("Name") or mount.get("Source") or "", mount["Destination"])
             for mount in item.get("Mounts") or []
         ],
-        ports=[(b["HostIp"] or "0.0.0.0", int(b["HostPort"])) for b in bindings if b["HostPort"]],
+        ports=[  # a range, of which Docker takes any, is no fixed port
+            (b["HostIp"] or "0.0.0.0", int(b["HostPort"]))
+            for b in bindings
+            if b["HostPort"].isdigit()
+        ],
     )
 
 
@@ -3125,7 +3129,7 @@ class DockerComposeManager:
                 raise ContainerConflictError(
                     f"container {info.name} ({info.state.value}) has the data mounted that is in"
                     f" {service.cluster}, and two servers on one data directory destroy it",
-                    hint="stop and remove the one that is not needed: docker ps --all",
+                    hint=f"if it is not needed: docker stop {info.name}; docker rm {info.name}",
                 )
         port = service.host_port
         starting = own is not None and (own.running or own.restarting)
@@ -3150,14 +3154,12 @@ class DockerComposeManager:
         """
         source, project = info.place[0], self.credentials.read_values().get(PROJECT_KEY)
         moved = bool(source) and (is_gone(source) or info.project == project)
-        if (
-            not moved
-            or not os.path.isdir(data_dir)
-            or not (info.running or info.state is ContainerState.PAUSED)
-        ):
+        paused = info.state is ContainerState.PAUSED
+        if not (moved and (info.running or paused) and os.path.isdir(data_dir)):
             return False
-        if info.state is ContainerState.PAUSED:
-            raise build_startup_error(info, info.name, "")  # it cannot be asked
+        if paused:
+            why = f"container {info.name} is paused, and cannot say whether it serves {data_dir}"
+            raise ContainerConflictError(why, hint=f"docker unpause {info.name}")
         status = os.stat(data_dir)
         mounted = self.docker.identify(info.name, dict(info.mounts)[source])
         return mounted == f"{status.st_dev}:{status.st_ino}"

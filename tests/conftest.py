@@ -60,13 +60,15 @@ def pytest_configure(config):
     settings.load_profile("tests")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items):
     """Keep together what would meet on the engine, where xdist runs several files at once.
 
-    The integration tests take the default names and ports, each file of faults its own.
+    The integration tests and the neighbours take the default names and ports, the other files of
+    faults their own.
     """
     for item in items:
-        together = TESTS / "integration" in item.path.parents
+        together = TESTS / "integration" in item.path.parents or "neighbours" in item.path.stem
         group = "integration" if together else item.path.stem
         item.add_marker(pytest.mark.xdist_group(group))
 

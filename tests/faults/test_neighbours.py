@@ -227,6 +227,11 @@ def test_container_of_another_workspace_in_any_state(foreign, make, key):
         assert f"container {foreign.container} has the " in result.stderr
         assert f"belongs to {foreign.path}\n" in result.stderr
         assert "hint: hive-pg init gives this workspace a " in result.stderr
+    if foreign.seen == "paused" and key == "COMPOSE_PROJECT_NAME":  # it may be ours, moved
+        result = workspace.hive_pg("init", "--no-start", code=1)
+        assert f"hint: docker unpause {foreign.container}" in result.stderr
+        docker("unpause", foreign.container)
+        foreign.seen = "running"
     workspace.hive_pg("init", "--no-start")
     assert workspace.env[key] not in (own, foreign.env[key])
     if foreign.inspect() is None or foreign.identity[0] != before:
@@ -356,7 +361,7 @@ def test_place_of_a_moved_workspace_is_taken_while_it_runs(make):
         assert "hint: hive-pg init" in result.stderr
         result = moved.hive_pg("init", code=1)
         assert f"container {name} (running) has the data mounted" in result.stderr
-        assert f"hint: docker rm -f {name}" in result.stderr
+        assert f"hint: if it is not needed: docker stop {name}; docker rm {name}" in result.stderr
     docker("stop", name)
     docker("rm", name)
     moved.hive_pg("init")
@@ -372,7 +377,8 @@ def test_workspace_is_removed_and_made_anew(make):
     workspace.path.mkdir()
     workspace.lab.give(workspace.path, workspace.actor)
     workspace.write(".env", text)
-    assert "data/postgres was missing: this is a new, empty database" in workspace.init().stderr
+    words = "data/postgres holds no data: this is a new, empty database"
+    assert words in workspace.init().stderr
     assert workspace.login("select '[1]'::vector") == "[1]"
     workspace.plant()
     workspace.hive_pg("restart")

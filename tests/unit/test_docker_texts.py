@@ -401,6 +401,14 @@ def test_parse_containers_recorded():
     ]
 
 
+def test_parse_containers_port_range():
+    """A range of host ports, which somebody else's container may have, is no fixed port."""
+    item = recorded("docker_inspect_20.10.24.json")[0]
+    ports = [{"HostIp": "", "HostPort": text} for text in ("", "56390-56399", "5599")]
+    item["HostConfig"]["PortBindings"]["5432/tcp"] = ports
+    assert parse_containers(json.dumps([item]))[0].ports == [("0.0.0.0", 5599)]
+
+
 @pytest.mark.parametrize(("streak", "health"), [(0, Health.STARTING), (10, Health.UNHEALTHY)])
 def test_parse_containers_after_pause(streak, health):
     """The engine calls a container unhealthy before it checks it again: that is no failure."""
