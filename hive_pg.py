@@ -30,7 +30,7 @@ TYPE_CHECKING = False  # `typing` would take longer to load than all of this fil
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from subprocess import Popen
-    from typing import Any, Callable, NoReturn, TypeVar
+    from typing import IO, Any, Callable, NoReturn, TypeVar
 
     from typing_extensions import dataclass_transform
 
@@ -59,6 +59,7 @@ DEFAULT_PGDATA = "/var/lib/postgresql/data"  # the image's own
 CONTAINER_PORT = 5432
 SERVICE = "postgres"
 DATA_DIR = os.path.join("data", "postgres")
+BACKUP_DIR = "backups"
 ENV_FILE, ENV_EXAMPLE = ".env", ".env.example"
 COMPOSE_FILE = "docker-compose.yml"
 COMPOSE_FILES = ("compose.yaml", "compose.yml", COMPOSE_FILE, "docker-compose.yaml")
@@ -72,6 +73,8 @@ COMPOSE_TIMEOUT_S = 180.0  # `up` may first stop the container that it replaces,
 PULL_TIMEOUT_S = 1800.0
 WAIT_ROUND_S = 5.0  # so long one `docker exec` waits inside the container
 STOP_GRACE_S = 60
+STALL_S = 20.0  # so long a stream may stand still until the daemon is asked what is the matter
+BLOCK_BYTES = 1 << 20
 
 # What .env holds of ours.
 URL_KEY = "HIVE_DATABASE_URL"
@@ -80,11 +83,12 @@ UID_KEY, GID_KEY = "POSTGRES_UID", "POSTGRES_GID"
 PORT_KEY, CONTAINER_KEY = "HIVE_POSTGRES_PORT", "HIVE_POSTGRES_CONTAINER"
 IMAGE_KEY, BIND_KEY = "HIVE_POSTGRES_IMAGE", "HIVE_POSTGRES_BIND"
 FIRST_START_KEY = "HIVE_POSTGRES_FIRST_START"  # there until the first login
+NEXT_PASSWORD_KEY = "HIVE_POSTGRES_NEXT_PASSWORD"  # there while `rotate` is under way
 PROJECT_KEY = "COMPOSE_PROJECT_NAME"
 CREDENTIAL_KEYS = (URL_KEY, USER_KEY, PASSWORD_KEY, DB_KEY)
 NAME_KEYS = (
     *(UID_KEY, GID_KEY, PORT_KEY, CONTAINER_KEY, IMAGE_KEY, BIND_KEY, PROJECT_KEY),
-    FIRST_START_KEY,
+    *(FIRST_START_KEY, NEXT_PASSWORD_KEY),
 )
 
 # A shell's own values of these would have Compose act on another project or on other files.
@@ -1990,6 +1994,8 @@ class Console:
         self.verbose = verbose
         self.program = program
         self.directory = directory
+        self._moving = False  # whether the cursor is in a line of progress
+        self._next_progress = 0.0
 
     def result(self, text: str) -> None:
         """Print what was asked for."""
@@ -2003,6 +2009,19 @@ class Console:
         """Say what is going on."""
         if not self.quiet:
             self._print(text)
+
+    def progress(self, text: str) -> None:
+        """Say how far it is: in one line that moves, or where there is no terminal now and then."""
+        now = time.monotonic()
+        if self.quiet or now < self._next_progress:
+            return
+        if not sys.stderr.isatty():
+            self._next_progress = now + 10
+            self._print(text)
+            return
+        self._next_progress = now + 0.1
+        print(f"\r\x1b[K{text[: _terminal_width() - 1]}", end="", file=sys.stderr, flush=True)
+        self._moving = True
 
     def warn(self, text: str) -> None:
         """Say what is not as it should be; heard also when quiet."""
@@ -2024,7 +2043,12 @@ class Console:
 
     def confirm(self, question: str) -> bool:
         """Ask a person; Enter is yes, the end of the input no."""
-        print(f"{question} [Y/n] ", end="", file=sys.stderr, flush=True)
+        answer = self.ask(f"{question} [Y/n]")
+        return answer is not None and answer.lower() in ("", "y", "yes")
+
+    def ask(self, question: str) -> str | None:
+        """Return what a person answers, None at the end of the input."""
+        print(f"{question} ", end="", file=sys.stderr, flush=True)
         try:
             answer = sys.stdin.readline()
         except KeyboardInterrupt:
@@ -2032,7 +2056,8 @@ class Console:
             raise
         if not answer.endswith("\n"):
             print(file=sys.stderr)
-        return answer.endswith("\n") and answer.strip().lower() in ("", "y", "yes")
+            return None
+        return answer.strip()
 
     def localize(self, text: str) -> str:
         """Write the commands in a text as they work here."""
@@ -2054,6 +2079,9 @@ class Console:
         return dict(zip(Outcome, "✓!✗-"))
 
     def _print(self, text: str) -> None:
+        if self._moving:
+            print("\r\x1b[K", end="", file=sys.stderr)
+            self._moving = False
         print(self.localize(text), file=sys.stderr, flush=True)
 
 
@@ -2109,6 +2137,61 @@ class Process:
                     os.killpg(self.process.pid, signal.SIGKILL)
 
 
+class Stream(Process):
+    """A running program that takes or gives bytes as they come, whatever their number.
+
+    What it writes to stderr goes into a file, so that it never waits for a reader. `idle` is
+    called where it has stood still for STALL_S, and raises if there is no more to hope for.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], process: Popen[Any], words: IO[bytes], idle: Callable[[], None]
+    ) -> None:
+        super().__init__(argv, process)
+        self.stdin: Any = process.stdin
+        self.stdout: Any = process.stdout
+        self.words = words
+        self.idle = idle
+        os.set_blocking(self.stdin.fileno(), False)
+
+    def read(self) -> bytes:
+        """Return some bytes, b"" at the end."""
+        self._await([self.stdout], [])
+        return os.read(self.stdout.fileno(), BLOCK_BYTES)
+
+    def write(self, data: bytes) -> None:
+        """Hand over all of `data`; one that has ended takes nothing more, and `finish` says why."""
+        view = memoryview(data)
+        try:
+            while view:
+                self._await([], [self.stdin])
+                view = view[os.write(self.stdin.fileno(), view) :]
+        except BrokenPipeError:
+            return
+
+    def finish(self, *, timeout: float = 0, stdin: str = "") -> CommandResult:
+        """Wait for its end, and return what it said on stderr."""
+        import subprocess
+
+        self.stdin.close()
+        while True:
+            try:
+                self.process.wait(timeout or STALL_S)
+                break
+            except subprocess.TimeoutExpired:
+                self.idle()
+        size = self.words.seek(0, os.SEEK_END)
+        self.words.seek(max(0, size - BLOCK_BYTES))
+        words = self.words.read().decode("utf-8", "replace")
+        return CommandResult(self.argv, self.process.returncode, "", words)
+
+    def _await(self, readable: list[Any], writable: list[Any]) -> None:
+        import select
+
+        while not any(select.select(readable, writable, [], STALL_S)):
+            self.idle()
+
+
 class Runner:
     """The one place that starts processes."""
 
@@ -2132,22 +2215,46 @@ class Runner:
 
         Raises: OSError where it cannot be started.
         """
-        import subprocess
+        from subprocess import DEVNULL, PIPE
 
-        self.console.trace(argv)
-        process = subprocess.Popen(
+        process = self._popen(
             argv,
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=sys.stderr if progress and not self.console.quiet else subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdin=PIPE if stdin else DEVNULL,
+            stdout=sys.stderr if progress and not self.console.quiet else PIPE,
+            stderr=PIPE,
             env=env,
             cwd=cwd,
             encoding="utf-8",
             errors="replace",
-            close_fds=False,  # Python's own are not inherited, but for DirectoryLock's
-            start_new_session=True,
         )
         return Process(argv, process)
+
+    def stream(
+        self,
+        argv: Sequence[str],
+        *,
+        idle: Callable[[], None],
+        env: Mapping[str, str] | None = None,
+        output: bool = False,
+    ) -> Stream:
+        """Start a program as `start` does, to give it bytes, or with `output` to take them.
+
+        Raises: OSError where it cannot be started.
+        """
+        import tempfile
+        from subprocess import DEVNULL, PIPE
+
+        words = tempfile.TemporaryFile()
+        stdout = PIPE if output else DEVNULL
+        process = self._popen(argv, stdin=PIPE, stdout=stdout, stderr=words, bufsize=0, env=env)
+        return Stream(argv, process, words, idle)
+
+    def _popen(self, argv: Sequence[str], **options: Any) -> Popen[Any]:
+        import subprocess
+
+        self.console.trace(argv)
+        # Python's own files are not inherited, but for DirectoryLock's.
+        return subprocess.Popen(argv, close_fds=False, start_new_session=True, **options)
 
     def attach(self, argv: Sequence[str]) -> int:
         """Run a program on our own streams, in the terminal's group; return its exit code.
@@ -2230,42 +2337,74 @@ def write_file(path: str, text: str, mode: int | None = None) -> None:
     Raises: WorkspaceError.
     """
     try:
-        _replace_file(os.path.realpath(path), text, mode)
+        with Replacement(path, mode) as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise _file_error("write", path, error) from None
 
 
-def _replace_file(target: str, text: str, mode: int | None) -> None:
-    status = os.stat(target) if os.path.lexists(target) else None
-    if status and not status.st_mode & 0o200:  # also to root, who could replace it all the same
-        import shlex
+class Replacement:
+    """A new file that takes the place of `path` where its context ends well, and is gone if not.
 
-        hint = f"chmod u+w {shlex.quote(target)}"
-        raise WorkspaceError(f"cannot write {target}: it is read-only", hint=hint)
-    owner = (status.st_uid, status.st_gid) if status else get_sudo_user()
-    if mode is None:
-        mode = status.st_mode & 0o777 if status else 0o644
-    temporary = remove_leftover(target)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    The lock is held, and other things are as `write_file` says.
+
+    Raises: OSError; WorkspaceError for a read-only file.
+    """
+
+    def __init__(self, path: str, mode: int | None = None) -> None:
+        self.target, self.mode = os.path.realpath(path), mode
+
+    def __enter__(self) -> IO[bytes]:
+        target, mode = self.target, self.mode
+        status = os.stat(target) if os.path.lexists(target) else None
+        if status and not status.st_mode & 0o200:  # also to root, who could replace it all the same
+            import shlex
+
+            hint = f"chmod u+w {shlex.quote(target)}"
+            raise WorkspaceError(f"cannot write {target}: it is read-only", hint=hint)
+        owner = (status.st_uid, status.st_gid) if status else get_sudo_user()
+        if mode is None:
+            mode = status.st_mode & 0o777 if status else 0o644
+        self.temporary = remove_leftover(target)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        self.file = open(os.open(self.temporary, flags, 0o600), "wb")
+        try:
             if os.name == "posix":
                 if owner and owner != (os.geteuid(), os.getegid()):
-                    os.fchown(descriptor, *owner)
-                os.fchmod(descriptor, mode)
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, target)
-    except BaseException:
-        remove_leftover(target)
-        raise
-    if os.name == "posix":
-        directory = os.open(os.path.dirname(target), os.O_RDONLY)
+                    os.fchown(self.file.fileno(), *owner)
+                os.fchmod(self.file.fileno(), mode)
+        except BaseException:
+            self._discard()
+            raise
+        return self.file
+
+    def __exit__(self, failed: object, *_: object) -> None:
         try:
-            os.fsync(directory)
+            if not failed:
+                self.file.flush()
+                os.fsync(self.file.fileno())
+                self.file.close()
+                os.replace(self.temporary, self.target)
+                sync_directory(os.path.dirname(self.target))
         finally:
-            os.close(directory)
+            self._discard()
+
+    def _discard(self) -> None:
+        """Remove what has not got to its place."""
+        try:
+            self.file.close()
+        finally:
+            remove_leftover(self.target)
+
+
+def sync_directory(path: str) -> None:
+    """Have a directory's entries survive a power cut."""
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_leftover(path: str) -> str:
