@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
 
     RecordType = TypeVar("RecordType", bound="Record")
+    ProcessType = TypeVar("ProcessType", bound="Process")
 else:
 
     def dataclass_transform(**_):
@@ -112,7 +113,13 @@ COMMANDS = {
     "check": "ask Docker, container, connections, credentials, pgvector and the published port",
     "logs": "show what PostgreSQL wrote, as docker logs does",
     "url": "print the database URL, with its password, and nothing else",
+    "psql": "run the image's psql in the database: psql [DIR] [-- ARGS ...]",
+    "backup": "write a dump of the database that was read back to its end",
+    "restore": "put a dump in the database's place; the old one is kept beside it",
+    "rotate": "give the server and .env a new password",
+    "destroy": "remove the container and its network; the data stays",
 }
+CHANGING = frozenset("init start run stop restart backup restore rotate destroy".split())
 CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector", "published port")
 
 
@@ -324,6 +331,10 @@ class Settings(Record):
     image: str = ""
     bind: str = ""
     first_start: bool = False
+
+    def with_password(self, password: str) -> Settings:
+        """Return the same settings with another password."""
+        return self.replace(url=self.url.replace(password=password))
 
     @property
     def env(self) -> dict[str, str]:
@@ -1480,13 +1491,17 @@ def last_line(text: str) -> str:
 
 
 def build_docker_error(
-    result: CommandResult, what: str, hint: str = ""
+    result: CommandResult, what: str, hint: str = "", table: Sequence[Diagnosis] = ()
 ) -> PostgreSQLIntegrationError:
-    """Turn a docker command that failed into an error with cause and remedy, or else `hint`."""
+    """Turn a docker command that failed into an error with cause and remedy, or else `hint`.
+
+    A program that ran in a container may have words of its own, in `table`.
+    """
     words = result.stderr
     if "Traceback (most recent call last)" in words:  # Compose v1's; it ends with what happened
         words = last_line(words)
-    found = diagnose(words or result.stdout, DOCKER_DIAGNOSES)  # WSL's stand-in speaks there
+    # WSL's stand-in speaks on stdout.
+    found = diagnose(words, table) or diagnose(words or result.stdout, DOCKER_DIAGNOSES)
     if found:
         cause = f"{what}: {found.cause}"
         return found.error(cause, hint=found.remedy, detail=words, repair=found.repair)
@@ -1614,6 +1629,20 @@ VERSIONS_SQL = (
 CREATE_EXTENSION_SQL = "set client_min_messages = warning; create extension if not exists vector; "
 
 
+def build_client_argv(
+    settings: Settings, program: str, *arguments: str, options: Sequence[str] = ()
+) -> tuple[list[str], dict[str, str]]:
+    """Build the `docker exec` of a client of the image, and the environment that it takes.
+
+    It logs in over the socket; the password is there for a server that asks for it there.
+    """
+    url = settings.url
+    argv = ["docker", "exec", "--interactive", *options, "--env", "PGPASSWORD"]
+    argv += ["--env", f"PGUSER={url.user}", "--env", f"PGDATABASE={url.database}"]
+    env = {**os.environ, "PGPASSWORD": url.password}
+    return [*argv, settings.container, program, *arguments], env
+
+
 def build_probe_argv(container: str, url: DatabaseURL, wait: float, sql: str) -> list[str]:
     """Build the `docker exec` that waits and logs in; the password is the line on its stdin.
 
@@ -1708,13 +1737,12 @@ OWNER_AND_DATABASES_SQL = (
 
 def build_repair_sql(repair: Repair, url: DatabaseURL, salt: bytes) -> str:
     """Write the psql script that has a server let `url` in."""
-    user, database = (name.replace('"', '""') for name in (url.user, url.database))
     if repair is Repair.PASSWORD:
         verifier = build_scram_verifier(url.password, salt)
-        return f"alter role \"{user}\" password '{verifier}';"
-    return (
-        f'create database "{database}";' if repair is Repair.DATABASE else _APPEND_NETWORK_LINE_SQL
-    )
+        return f"alter role {quote_identifier(url.user)} password '{verifier}';"
+    if repair is Repair.DATABASE:
+        return f"create database {quote_identifier(url.database)};"
+    return _APPEND_NETWORK_LINE_SQL
 
 
 def read_owner_and_databases(text: str) -> tuple[str, list[str]]:
@@ -1795,6 +1823,245 @@ def prepare_password(password: str) -> str:
     )
     refused = any(table(c) for c in mapped for table in forbidden)  # libpq looks before NFKC
     return password if mixed or refused or not mapped else unicodedata.normalize("NFKC", mapped)
+
+
+# ---------------------------------------------------------------------------------------------
+# Decisions (pure): dumps and passwords
+# ---------------------------------------------------------------------------------------------
+
+# Ends pg_dump when its stdin does, so that none goes on for nobody when hive-pg was killed.
+_DUMP_SCRIPT = """\
+exec 3<&0
+{ cat <&3; kill $$; } >/dev/null 2>&1 &
+exec pg_dump -Fc -w --lock-wait-timeout=30s 3<&-
+"""
+
+# fmt: off
+# What pg_dump, pg_restore and psql say of a file that is not restored.
+DUMP_DIAGNOSES = (
+    Diagnosis(
+        r"unsupported version \(.*\) in file header|unrecognized configuration parameter|"
+        r"invalid command \\(?:un)?restrict",
+        "the dump was made by a newer PostgreSQL than the image's",
+        "dump it again with pg_dump of the image's version; or hive-pg init --image, with a newer"
+        " one, in a new workspace"),
+    Diagnosis(
+        "could not read from input file: end of file|could not find block ID|"
+        "could not uncompress data|corrupt tar header|found unexpected block ID|"
+        "unrecognized data block type|unexpected end of file|"
+        "did not find magic string in file header",
+        "the dump is truncated or damaged",
+        "take another one; a copy that ended early has fewer bytes than the original"),
+    Diagnosis(
+        'role ".*" does not exist',
+        "the dump has objects of a role that is not there",
+        "hive-pg restore --no-owner gives them to the workspace's own"),
+    Diagnosis(
+        'extension ".*" is not available|could not open extension control file',
+        "the dump needs an extension that the image does not have",
+        "hive-pg init --image, with one that has it"),
+    Diagnosis(
+        "canceling statement due to lock timeout|could not obtain lock on relation",
+        "another session has a table locked",
+        "end it (select pid, query from pg_stat_activity), then try again"),
+)
+# fmt: on
+
+
+def choose_backup_name(database: str, now: float) -> str:
+    """Return the file name of a backup that is begun at `now`, in epoch seconds.
+
+    >>> choose_backup_name("hive", 1.0)
+    'hive-19700101T000001Z.dump'
+    """
+    return f"{database}-{format_stamp(now)}.dump"
+
+
+def choose_database_name(database: str, purpose: str, now: float) -> str:
+    """Return a name beside a database's, within PostgreSQL's 63 bytes.
+
+    >>> choose_database_name("hive", "before", 1.0)
+    'hive_before_19700101T000001Z'
+    """
+    suffix = f"_{purpose}_{format_stamp(now)}"
+    return database[: 63 - len(suffix)] + suffix
+
+
+def format_stamp(moment: float) -> str:
+    """Write a time, in epoch seconds, for a name: to the second, in UTC."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(moment))
+
+
+def is_archive(head: bytes) -> bool:
+    r"""Tell pg_dump's custom format from SQL by the first bytes of a file.
+
+    Raises: WorkspaceError for what is neither.
+
+    >>> is_archive(b"PGDMP\x01"), is_archive(b"create table t (i int);")
+    (True, False)
+    """
+    if head.startswith(b"PGDMP"):
+        return True
+    for what, found, advice in (
+        ("is empty", not head.strip(), ""),
+        (
+            "is compressed",
+            head.startswith((b"\x1f\x8b", b"(\xb5/\xfd", b"BZh")),
+            "gunzip -c FILE |",
+        ),
+        ("is a tar archive", head[257:262] == b"ustar", "pg_restore -f - FILE |"),
+        (
+            "is a dump of a whole server (pg_dumpall)",
+            b"-- PostgreSQL database cluster dump" in head,
+            "take the part of the one database, or pg_dump it:",
+        ),
+        ("is neither a dump nor SQL", b"\0" in head, "pg_dump -Fc |"),
+    ):
+        if found:
+            hint = f"{advice} hive-pg restore -".lstrip() if advice else "take another one"
+            raise WorkspaceError(f"the file {what}", hint=hint)
+    return False
+
+
+class ScriptGuard:
+    """Looks through an SQL script, block by block, for what ends elsewhere than it should.
+
+    The rows of a COPY may say what they like.
+    """
+
+    _HEADER = b"-- PostgreSQL database dump"
+    _TRAILER = _HEADER + b" complete"
+
+    def __init__(self) -> None:
+        self.pattern = re.compile(
+            rb"(?im)^(?:(?P<copy>copy\b.*\bfrom\s+stdin\b.*;\r?$)|(?P<end>\\\.\r?$)|"
+            rb"(?:\\c(?:onnect)?\b|(?:drop|create|alter)[ \t]+database\b).{0,60})"
+        )
+        self.line = b""  # the last one, not ended yet
+        self.tail = b""
+        self.in_copy = False
+        self.is_dump: bool | None = None
+
+    def check(self, block: bytes) -> None:
+        """Make sure that a block leads to no other database.
+
+        Raises: WorkspaceError.
+        """
+        if self.is_dump is None:
+            self.is_dump = self._HEADER in block[:1000]
+        text = self.line + block
+        end = text.rfind(b"\n") + 1
+        self.line, self.tail = text[end:][-BLOCK_BYTES:], (self.tail + block)[-1000:]
+        for found in self.pattern.finditer(text, 0, end):
+            if found["copy"] or found["end"]:
+                self.in_copy = bool(found["copy"])
+            elif not self.in_copy:
+                raise WorkspaceError(
+                    f"the script acts on databases: {found[0].decode('utf-8', 'replace').strip()}",
+                    hint="dump the one database without --create (-C)",
+                )
+
+    def finish(self) -> None:
+        """Make sure that pg_dump's last line was there, if its first one was.
+
+        Raises: WorkspaceError.
+        """
+        self.check(b"\n")
+        if self.is_dump and self._TRAILER not in self.tail:
+            raise WorkspaceError("the dump is truncated: its last line is missing")
+
+
+def quote_identifier(name: str) -> str:
+    """Write a name as SQL has it.
+
+    >>> quote_identifier('a"b')
+    '"a""b"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_literal(text: str) -> str:
+    """Write a text as SQL has it, whatever standard_conforming_strings says."""
+    return "E'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def build_staging_sql(database: str, staging: str) -> str:
+    """Write the psql script that makes an empty database with the settings of the present one.
+
+    What an interrupted restore left is dropped first.
+    """
+    present, new = quote_literal(database), quote_literal(staging)
+    return f"""\
+{build_drop_sql(comment_staging(database))}\
+select format('create database %I template template0 encoding %L lc_collate %L lc_ctype %L', {new},
+    pg_encoding_to_char(encoding), datcollate, datctype)
+from (select * from pg_database where datname in ({present}, 'template0')
+    order by datname = {present} desc limit 1) as d
+\\gexec
+select format('alter database %I set %I to %s', {new}, split_part(setting, '=', 1),
+    case when setting ~ '^(search_path|temp_tablespaces|.*_preload_libraries|DateStyle)='
+    then substr(setting, position('=' in setting) + 1)
+    else quote_literal(substr(setting, position('=' in setting) + 1)) end)
+from pg_db_role_setting, unnest(setconfig) as setting
+where setrole = 0 and setdatabase = (select oid from pg_database where datname = {present})
+\\gexec
+comment on database {quote_identifier(staging)} is {comment_staging(database)};
+"""
+
+
+def build_drop_sql(comment: str) -> str:
+    """Write the psql script that drops the databases with a comment, an SQL literal."""
+    return f"""\
+select format('drop database %I with (force)', datname) from pg_database
+where shobj_description(oid, 'pg_database') = {comment}
+\\gexec
+"""
+
+
+def comment_staging(database: str) -> str:
+    """Return the comment, an SQL literal, on what is to be `database` after a restore."""
+    return quote_literal(f"hive-pg restore of {database} is under way, or was interrupted")
+
+
+def comment_kept(database: str) -> str:
+    """Return the comment, an SQL literal, on what was `database` before a restore."""
+    return quote_literal(f"{database} before hive-pg restore")
+
+
+def build_swap_sql(database: str, staging: str, kept: str) -> str:
+    """Write the script that puts a restored database in the present one's place, both at once.
+
+    Sessions are ended: a database is renamed only where nobody is connected.
+    """
+    present, aside, new = map(quote_identifier, (database, kept, staging))
+    return f"""\
+begin;
+select pg_terminate_backend(pid) from pg_stat_activity where datname = {quote_literal(database)};
+alter database {present} rename to {aside};
+comment on database {aside} is {comment_kept(database)};
+alter database {new} rename to {present};
+comment on database {present} is null;
+commit;
+"""
+
+
+# Whether a script has made anything; initdb's own objects are below FIRST_USER_OID.
+MADE_SQL = "select " + " or ".join(
+    f"exists (select from {catalog} where oid >= {FIRST_USER_OID})"
+    for catalog in ("pg_class", "pg_proc", "pg_type", "pg_extension", "pg_largeobject_metadata")
+)
+
+
+def format_size(size: float) -> str:
+    """Write a number of bytes.
+
+    >>> format_size(999), format_size(12_345_678)
+    ('999 B', '12.3 MB')
+    """
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while size >= 999.95 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.0f} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
 
 
 # ---------------------------------------------------------------------------------------------
@@ -2012,14 +2279,15 @@ class Console:
 
     def progress(self, text: str) -> None:
         """Say how far it is: in one line that moves, or where there is no terminal now and then."""
-        now = time.monotonic()
-        if self.quiet or now < self._next_progress:
+        now, period = time.monotonic(), 0.1 if sys.stderr.isatty() else 10.0
+        begins, due = self._next_progress == 0, now >= self._next_progress
+        if begins or due:
+            self._next_progress = now + period
+        if self.quiet or begins or not due:
             return
         if not sys.stderr.isatty():
-            self._next_progress = now + 10
             self._print(text)
             return
-        self._next_progress = now + 0.1
         print(f"\r\x1b[K{text[: _terminal_width() - 1]}", end="", file=sys.stderr, flush=True)
         self._moving = True
 
@@ -2113,7 +2381,7 @@ class Process:
             ) from None
         return CommandResult(self.argv, self.process.returncode, stdout or "", stderr)
 
-    def __enter__(self) -> Process:
+    def __enter__(self: ProcessType) -> ProcessType:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -2145,7 +2413,7 @@ class Stream(Process):
     """
 
     def __init__(
-        self, argv: Sequence[str], process: Popen[Any], words: IO[bytes], idle: Callable[[], None]
+        self, argv: Sequence[str], process: Popen[Any], words: IO[bytes], idle: Callable[[], object]
     ) -> None:
         super().__init__(argv, process)
         self.stdin: Any = process.stdin
@@ -2233,7 +2501,7 @@ class Runner:
         self,
         argv: Sequence[str],
         *,
-        idle: Callable[[], None],
+        idle: Callable[[], object],
         env: Mapping[str, str] | None = None,
         output: bool = False,
     ) -> Stream:
@@ -2244,7 +2512,7 @@ class Runner:
         import tempfile
         from subprocess import DEVNULL, PIPE
 
-        words = tempfile.TemporaryFile()
+        words = tempfile.TemporaryFile()  # noqa: SIM115 (the Stream's, as long as that lives)
         stdout = PIPE if output else DEVNULL
         process = self._popen(argv, stdin=PIPE, stdout=stdout, stderr=words, bufsize=0, env=env)
         return Stream(argv, process, words, idle)
@@ -2475,6 +2743,19 @@ def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
     mounted = [canonical(source) for source, _ in info.mounts if os.path.isabs(source)]
     data_dir = canonical(service.data_dir)
     return bool(data_dir) and any(source.startswith(data_dir) for source in mounted)
+
+
+def open_source(path: str) -> IO[bytes]:
+    """Open a file to read it, `-` for stdin.
+
+    Raises: WorkspaceError.
+    """
+    try:
+        return sys.stdin.buffer if path == "-" else open(path, "rb")
+    except FileNotFoundError:
+        raise WorkspaceError(f"there is no file {path}", hint=f"ls {BACKUP_DIR}") from None
+    except OSError as error:
+        raise _file_error("read", os.path.abspath(path), error) from None
 
 
 def is_gone(directory: str) -> bool:
@@ -2725,19 +3006,35 @@ class Docker:
         result = self.run_in_place(image, data_dir, "sh", "-c", script, owner)
         _expect(result, f"cannot change the owner of {data_dir}")
 
-    def execute(self, settings: Settings, sql: str) -> None:
+    def execute(
+        self,
+        settings: Settings,
+        sql: str,
+        *,
+        database: str = "template1",
+        what: str = "cannot mend it",
+    ) -> str:
         """Run SQL over the server's socket, where the image asks nobody for a password.
 
-        It runs in template1, the first database that there is.
+        It runs in template1, the first database that there is, and returns what it selects.
         """
-        argv = ["docker", "exec", "--interactive", settings.container, "psql", "-XqAtw"]
-        argv += ["-v", "ON_ERROR_STOP=1", "-U", settings.url.user, "-d", "template1"]
-        with self.start(argv, stdin=True) as process:
+        argv, env = build_client_argv(settings, "psql", "-XqAtw", "-v", "ON_ERROR_STOP=1")
+        with self.start([*argv, "-d", database], stdin=True, env=env) as process:
             result = process.finish(timeout=COMPOSE_TIMEOUT_S, stdin=sql)
         found = result.returncode and diagnose(result.stderr, LOGIN_DIAGNOSES)
         if found:
-            raise found.error(f"cannot mend it: {found.cause}", hint=found.remedy)
-        _expect(result, "cannot mend it")
+            raise found.error(f"{what}: {found.cause}", hint=found.remedy)
+        return _expect(result, what).stdout
+
+    def start_stream(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        idle: Callable[[], object],
+        **options: Any,
+    ) -> Stream:
+        """Start a program in a container, to stream bytes to it, or with `output` from it."""
+        return self.runner.stream(argv, env=env, idle=idle, **options)
 
     def start_probe(self, container: str, url: DatabaseURL, *, wait: float, sql: str) -> Process:
         """Start to wait for the server, for about `wait` seconds; it has no password yet."""
@@ -2763,6 +3060,14 @@ class Docker:
         """Remove a container that does not run."""
         _expect(self.run(["docker", "rm", container]), f"cannot remove {container}")
 
+    def remove_networks(self, project: str) -> None:
+        """Remove the networks of a Compose project."""
+        label = f"label=com.docker.compose.project={project}"
+        result = self.run(["docker", "network", "ls", "--quiet", "--filter", label])
+        networks = _expect(result, "cannot list the networks").stdout.split()
+        if networks:
+            _expect(self.run(["docker", "network", "rm", *networks]), "cannot remove the network")
+
     def has_volumes(self, project: str) -> bool:
         """Whether there are volumes of a Compose project."""
         label = f"label=com.docker.compose.project={project}"
@@ -2776,9 +3081,11 @@ class Docker:
         return _expect(result, "cannot read the logs").stdout + result.stderr
 
 
-def _expect(result: CommandResult, what: str, hint: str = "") -> CommandResult:
+def _expect(
+    result: CommandResult, what: str, hint: str = "", table: Sequence[Diagnosis] = ()
+) -> CommandResult:
     if result.returncode != 0:
-        raise build_docker_error(result, what, hint)
+        raise build_docker_error(result, what, hint, table)
     return result
 
 
@@ -2986,6 +3293,52 @@ class DockerComposeManager:
                 hint=f"hive-pg stop, later; or docker stop {settings.container}, to begin anew",
             )
 
+    def remove_postgres_service(self, settings: Settings) -> bool:
+        """Remove the container, gracefully stopped, and its network; return whether it was there.
+
+        A network that has another container of the project stays.
+        """
+        info = self.find_container()
+        if info is not None:
+            self.stop_postgres_service()
+            self.docker.remove(info.name)
+        if all(info.project != settings.project for info in self.docker.containers()):
+            self.docker.remove_networks(settings.project)
+        return info is not None
+
+    def require_own_cluster(
+        self, settings: Settings, containers: Sequence[ContainerInfo]
+    ) -> ComposeService:
+        """Return the service, if its cluster may be deleted: one right below the data directory.
+
+        Raises: WorkspaceError for one that is elsewhere, by a link perhaps, or in a volume.
+        """
+        service = self.resolve_service(settings)
+        self.refuse_conflicts(service, containers)
+        own = os.path.join(self.workspace, DATA_DIR)
+        if os.path.realpath(service.data_dir) != own or os.path.dirname(service.cluster) != own:
+            hint = f"delete it yourself, if it is not needed: {service.cluster}"
+            raise WorkspaceError(f"the data is not in {own}, but elsewhere", hint=hint)
+        return service
+
+    def delete_cluster(self, service: ComposeService) -> None:
+        """Delete a cluster, and what was moved aside of it; its files may be another user's."""
+        script = 'rm -rf "/target/$0" "/target/$0".incomplete-*'
+        image, name = service.image or DEFAULT_IMAGE, os.path.basename(service.cluster)
+        result = self.docker.run_in_place(image, service.data_dir, "sh", "-c", script, name)
+        _expect(result, f"cannot delete {service.cluster}")
+
+    def require_follows(self, settings: Settings) -> None:
+        """Make sure that the compose file takes the password from `.env`.
+
+        Raises: WorkspaceError.
+        """
+        if settings.url.password not in self._compose(settings, "config"):
+            raise WorkspaceError(
+                "the compose file has a password of its own",
+                hint=f"let it take ${{{PASSWORD_KEY}}} from {ENV_FILE}",
+            )
+
     def restart_postgres_service(self) -> None:
         """Stop the container, and bring it up as the compose file and `.env` say now."""
         settings, service, containers = self._prepare()
@@ -3038,6 +3391,18 @@ class DockerComposeManager:
         info = self.find_container()
         if info is None:
             raise NotSetUpError("the workspace has no container", hint="hive-pg start")
+        return info
+
+    def require_running(self) -> ContainerInfo:
+        """Return this workspace's container.
+
+        Raises: NotSetUpError where it does not run.
+        """
+        info = self.require_container()
+        if not info.running:
+            paused = info.state is ContainerState.PAUSED
+            hint = f"docker unpause {info.name}" if paused else "hive-pg start"
+            raise NotSetUpError(f"container {info.name} is {info.state.value}", hint=hint)
         return info
 
     def require_steady(self, name: str, since: float) -> None:
@@ -3712,6 +4077,217 @@ class PostgreSQLManager:
             login = "" if refusal is None else ", and psycopg logs in"
             yield CheckPoint(published, Outcome.PASSED, f"{where} answers as PostgreSQL{login}")
 
+    # -- dumps and passwords -------------------------------------------------------------------
+
+    def backup(self, path: str = "") -> str:
+        """Write a dump of the database that was read back to its end; return its path.
+
+        `path` is `backups/DATABASE-TIME.dump` in the workspace by default, and `-` for stdout. A
+        file is there when the dump is whole, and not before.
+
+        Raises: PostgreSQLIntegrationError.
+        """
+        settings = self.credentials.read_settings()
+        self.compose.require_running()
+        if path == "-":
+            self._dump(settings, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+            return path
+        if not path:
+            directory = os.path.join(self.workspace, BACKUP_DIR)
+            make_directory(directory, get_sudo_user(), 0o700)
+            if not os.path.lexists(os.path.join(directory, ".gitignore")):
+                write_file(os.path.join(directory, ".gitignore"), "*\n")
+            path = os.path.join(directory, choose_backup_name(settings.url.database, time.time()))
+        path = os.path.realpath(path)
+        try:
+            if os.path.isdir(path):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            with self._lock(directory=os.path.dirname(path)), Replacement(path, 0o600) as file:
+                self._dump(settings, file)
+        except OSError as error:
+            raise _file_error("write", path, error) from None
+        return path
+
+    def _dump(self, settings: Settings, file: IO[bytes]) -> None:
+        """Copy pg_dump's output to a file, and to a pg_restore that reads it to the end.
+
+        (`pg_restore --list` reads the table of contents only, which a truncated dump has, too.)
+        """
+        idle, began, size = self.compose.require_running, time.monotonic(), 0
+        dump_argv, env = build_client_argv(settings, "sh", "-c", _DUMP_SCRIPT)
+        read_argv, _ = build_client_argv(settings, "pg_restore", "--file=/dev/null")
+        with (
+            self.docker.start_stream(dump_argv, env, idle, output=True) as dump,
+            self.docker.start_stream(read_argv, env, idle) as reader,
+        ):
+            while block := dump.read():
+                file.write(block)
+                reader.write(block)
+                size += len(block)
+                rate = format_size(size / (time.monotonic() - began))
+                self.console.progress(f"{format_size(size)} dumped, {rate}/s")
+            _expect(dump.finish(), "cannot dump the database", table=DUMP_DIAGNOSES)
+            _expect(reader.finish(), "the dump cannot be read back", table=DUMP_DIAGNOSES)
+
+    def restore(self, path: str, *, owner: bool = True, drop_old: bool = False) -> str:
+        """Put a dump in the database's place; return what the old one is called now.
+
+        It goes into a new database first, which is logged in to before the two change names; that
+        takes an instant, and ends all sessions. `-` is stdin. Without `owner` everything belongs
+        to the workspace's own role; with `drop_old` old ones are dropped.
+
+        Raises: PostgreSQLIntegrationError; the present database then serves as before.
+        """
+        settings = self.credentials.read_settings()
+        database, now = settings.url.database, time.time()
+        staging = choose_database_name(database, "restoring", now)
+        kept = choose_database_name(database, "before", now)
+        with open_source(path) as file:
+            head = file.read(4096)
+            archive = is_archive(head)
+            self.compose.require_running()
+            with self._lock():
+                self._execute(settings, build_staging_sql(database, staging))
+                try:
+                    self._load(settings, staging, file, head, archive=archive, owner=owner)
+                    self._verify_restored(settings, staging)
+                    self._swap(settings, build_swap_sql(database, staging, kept))
+                except BaseException:
+                    self._drop_staging(settings)
+                    raise
+                self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL)
+                if drop_old:
+                    self.drop_old_databases()
+        return kept
+
+    def _drop_staging(self, settings: Settings) -> None:
+        try:
+            self._execute(settings, build_drop_sql(comment_staging(settings.url.database)))
+        except PostgreSQLIntegrationError as error:
+            self.console.warn(f"what was restored so far stays until the next restore: {error}")
+
+    def _load(
+        self,
+        settings: Settings,
+        staging: str,
+        file: IO[bytes],
+        head: bytes,
+        *,
+        archive: bool,
+        owner: bool,
+    ) -> None:
+        """Have pg_restore or psql run a dump in a database."""
+        client = ["pg_restore", "--exit-on-error", "-w"] if archive else ["psql", "-XqAtw"]
+        client += ["--no-owner", "--no-privileges"] if archive and not owner else []
+        client += [] if archive else ["-v", "ON_ERROR_STOP=1"]
+        argv, env = build_client_argv(settings, *client, "-d", staging)
+        guard, size, began, end = ScriptGuard(), 0, time.monotonic(), f"hive-pg-{staging}"
+        with self.docker.start_stream(argv, env, self.compose.require_running) as process:
+            block = head
+            while block:
+                if not archive:
+                    guard.check(block)
+                process.write(block)
+                size += len(block)
+                rate = format_size(size / (time.monotonic() - began))
+                self.console.progress(f"{format_size(size)} restored, {rate}/s")
+                block = file.read(BLOCK_BYTES)
+            if not archive:
+                guard.finish()
+                process.write(f"\n;\n\\warn {end}\n".encode())
+            self.console.progress("building what comes after the rows")
+            result = process.finish()
+        _expect(result, "cannot restore it", table=DUMP_DIAGNOSES)
+        if not archive and end not in result.stderr:
+            raise WorkspaceError("the script ends in the middle of a statement")
+
+    def _verify_restored(self, settings: Settings, staging: str) -> None:
+        """Make sure that there is something in a database, and that the application gets in."""
+        if self._execute(settings, MADE_SQL, database=staging).strip() != "t":
+            raise WorkspaceError("the file makes nothing in a database", hint="take another one")
+        new = settings.replace(url=settings.url.replace(database=staging))
+        probe = self.docker.probe(new, 0, VERSIONS_SQL)
+        if probe.error:
+            raise probe.error
+
+    def _swap(self, settings: Settings, sql: str) -> None:
+        """Change names; somebody may connect between the end of the sessions and that."""
+        for tries_left in reversed(range(5)):
+            try:
+                self._execute(settings, sql)
+                return
+            except DockerCommandError as error:
+                if "is being accessed by other users" not in error.detail or not tries_left:
+                    raise
+
+    def drop_old_databases(self) -> None:
+        """Drop what `restore` kept of earlier databases."""
+        settings = self.credentials.read_settings()
+        self._execute(settings, build_drop_sql(comment_kept(settings.url.database)))
+
+    def _execute(self, settings: Settings, sql: str, **options: Any) -> str:
+        return self.docker.execute(settings, sql, what="cannot restore it", **options)
+
+    def rotate_password(self) -> None:
+        """Give the server and `.env` a new password; open connections stay.
+
+        `.env` has it beside the old one first: where this is interrupted, `start` and `init` go on.
+
+        Raises: PostgreSQLIntegrationError; WorkspaceError where the compose file has a password.
+        """
+        settings = self.credentials.read_settings()
+        self.compose.require_running()
+        password = self.credentials.generate_postgres_credentials().password
+        with self._lock():
+            self.compose.survey()
+            self.compose.require_follows(settings.with_password(password))
+            self.credentials.save({NEXT_PASSWORD_KEY: password})
+            settings = self._finish_rotation(settings)
+            self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL)
+
+    def _finish_rotation(self, settings: Settings) -> Settings:
+        """Do what is left of a `rotate`, if one is under way; the lock is held."""
+        password = self.credentials.read_values().get(NEXT_PASSWORD_KEY)
+        if not password:
+            return settings
+        settings = settings.with_password(password)
+        sql = build_repair_sql(Repair.PASSWORD, settings.url, os.urandom(16))
+        self.docker.execute(settings, sql, what="cannot change the password")
+        self.credentials.save(settings.env)
+        self.credentials.drop(NEXT_PASSWORD_KEY)
+        self.console.step(f"the password is a new one, in the server and in {ENV_FILE}")
+        return settings
+
+    def destroy_container(self, *, data: bool = False, backup: bool = True) -> None:
+        """Remove the container and its network, and with `data` the cluster, after a backup.
+
+        Raises: PostgreSQLIntegrationError; nothing outside the workspace is touched.
+        """
+        settings = self.credentials.read_settings()
+        with self._lock():
+            containers = self.compose.survey()
+            service = self.compose.require_own_cluster(settings, containers) if data else None
+            if service and backup and holds_data(service.data_dir, service.cluster):
+                self._back_up_last(settings, service, containers)
+            if self.compose.remove_postgres_service(settings):
+                self.console.step(f"container {settings.container} is removed")
+            if service:
+                self.compose.delete_cluster(service)
+                self.console.step(f"{service.cluster} is deleted")
+
+    def _back_up_last(
+        self, settings: Settings, service: ComposeService, containers: Sequence[ContainerInfo]
+    ) -> None:
+        began = time.time()
+        hint = "hive-pg destroy --data --no-backup goes without"
+        try:
+            self.compose.bring_up(settings, service, containers)
+            self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, since=began)
+            self.console.step(f"the backup is {self.backup()}")
+        except PostgreSQLIntegrationError as error:
+            raise type(error)(f"no backup: {error}", hint=hint, detail=error.detail) from None
+
     # -- waiting and mending -------------------------------------------------------------------
 
     def _verify_or_mend(
@@ -3729,7 +4305,7 @@ class PostgreSQLManager:
         while True:
             try:
                 sql = CREATE_EXTENSION_SQL + VERSIONS_SQL
-                self._verify(settings, timeout, sql, since=since)
+                settings = self._verify_rotation(settings, timeout, sql, since=since)
                 return self._note_login(settings)
             except PostgreSQLIntegrationError as error:
                 untouched = error.repair in HALF_MADE and self._is_untouched(settings, service)
@@ -3738,7 +4314,7 @@ class PostgreSQLManager:
                     raise
             if repair is Repair.PASSWORD and lost:  # what the container had is outdated
                 fresh = self.credentials.generate_postgres_credentials()
-                settings = settings.replace(url=settings.url.replace(password=fresh.password))
+                settings = settings.with_password(fresh.password)
             since = time.time()
             self._mend(repair, settings, service)
             tried.add(repair)
@@ -3780,10 +4356,27 @@ class PostgreSQLManager:
 
     def _verify_alone(self, settings: Settings, timeout: float, **options: Any) -> None:
         """Log in, without a repair, and without holding others up while it takes its time."""
-        self._verify(settings, timeout, VERSIONS_SQL, **options)
-        if settings.first_start:
+        if settings.first_start or NEXT_PASSWORD_KEY in self.credentials.read_values():
             with self._lock(timeout):
+                settings = self._verify_rotation(settings, timeout, VERSIONS_SQL, **options)
                 self._note_login(settings)
+        else:
+            self._verify(settings, timeout, VERSIONS_SQL, **options)
+
+    def _verify_rotation(
+        self, settings: Settings, timeout: float, sql: str, **options: Any
+    ) -> Settings:
+        """Log in, having done what an interrupted `rotate` left; return what `.env` says then."""
+        rotating = NEXT_PASSWORD_KEY in self.credentials.read_values()
+        try:
+            self._verify(settings, timeout, sql, **options)
+        except CredentialsRefusedError:
+            if not rotating:
+                raise
+        if rotating:
+            settings = self._finish_rotation(settings)
+            self._verify(settings, timeout, sql)
+        return settings
 
     def _verify(
         self,
@@ -3945,6 +4538,64 @@ def command_url(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCod
     return ExitCode.DONE
 
 
+def command_psql(manager: PostgreSQLManager, args: argparse.Namespace) -> NoReturn:
+    """Become the image's psql."""
+    settings = manager.credentials.read_settings()
+    manager.compose.require_running()
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    # The container's root is read-only, and its user has no home there.
+    options = ["--tty", "--env", "PSQL_HISTORY=/tmp/.psql_history"] if terminal else []
+    script = [] if sys.stdin.isatty() else ["-X", "-v", "ON_ERROR_STOP=1"]
+    argv, env = build_client_argv(settings, "psql", *script, *args.argv, options=options)
+    manager.docker.runner.replace(argv, env)
+
+
+def command_backup(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Write a dump."""
+    if args.output == "-" and sys.stdout.isatty():
+        raise WorkspaceError("a dump is nothing for a terminal", hint="hive-pg backup -o FILE")
+    path = manager.backup(args.output)
+    if path != "-":
+        manager.console.step(f"{format_size(os.path.getsize(path))}, read back to its end")
+        manager.console.result(path)
+    return ExitCode.DONE
+
+
+def command_restore(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Put a dump in the database's place."""
+    database = manager.credentials.read_settings().url.database
+    if args.file is None:
+        manager.drop_old_databases()
+        manager.console.step(f"what was {database} before is dropped")
+        return ExitCode.DONE
+    question = f"Put {args.file} in the place of database {database}, and end its sessions?"
+    if not args.yes and not (is_interactive() and manager.console.confirm(question)):
+        raise WorkspaceError("nothing was done", hint="hive-pg restore --yes does not ask")
+    kept = manager.restore(args.file, owner=not args.no_owner, drop_old=args.drop_old)
+    if not args.drop_old:
+        manager.console.note(
+            f"what was {database} is {kept} now; drop it: hive-pg restore --drop-old"
+        )
+    return ExitCode.DONE
+
+
+def command_rotate(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Give the server and `.env` a new password."""
+    manager.rotate_password()
+    return ExitCode.DONE
+
+
+def command_destroy(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Remove the container, and with `--data` the data."""
+    name = os.path.basename(manager.workspace)
+    if args.data and not args.yes:
+        question = f"This deletes the data of {manager.workspace}. Type {name} to go on:"
+        if not is_interactive() or manager.console.ask(question) != name:
+            raise WorkspaceError("nothing was done", hint="hive-pg destroy --yes does not ask")
+    manager.destroy_container(data=args.data, backup=not args.no_backup)
+    return ExitCode.DONE
+
+
 # ---------------------------------------------------------------------------------------------
 # The parser and main
 # ---------------------------------------------------------------------------------------------
@@ -3976,6 +4627,16 @@ _HANDLERS: dict[str, Callable[[PostgreSQLManager, argparse.Namespace], ExitCode]
     "check": command_check,
     "logs": command_logs,
     "url": command_url,
+    "psql": command_psql,
+    "backup": command_backup,
+    "restore": command_restore,
+    "rotate": command_rotate,
+    "destroy": command_destroy,
+}
+_USAGES = {
+    "run": "[DIR] -- CMD ...",
+    "psql": "[DIR] [-- ARGS ...]",
+    "restore": "[DIR] FILE",
 }
 _PLANNED_SPELLINGS = {
     "--init": "init",
@@ -3992,7 +4653,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     listing = "\n".join(f"  {name:<8} {summary}" for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog=f"{prog} {command}".rstrip(),
-        usage="%(prog)s [options] [DIR] -- CMD ..." if command == "run" else None,
+        usage=f"%(prog)s [options] {_USAGES[command]}" if command in _USAGES else None,
         description=COMMANDS.get(command, _DESCRIPTION),
         epilog=None if command else f"COMMANDS\n{listing}\n\n{_EPILOG}",
         # Without a width argparse loads shutil to find it, for every argument again.
@@ -4035,6 +4696,18 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         option("-f", "--follow", action="store_true", help="go on until Ctrl-C")
         option("--since", metavar="TIME", help="10m, or a date and time")
         option("-t", "--timestamps", action="store_true", help="with Docker's times")
+    if command == "backup":
+        what = f"where to write it (default: {BACKUP_DIR}/DATABASE-TIME.dump), - for stdout"
+        option("-o", "--output", default="", metavar="FILE", help=what)
+    if command == "restore":
+        option("file", nargs="?", metavar="FILE", help="a dump or an SQL script, - for stdin")
+        option("--no-owner", action="store_true", help="have all belong to the workspace's role")
+        option("--drop-old", action="store_true", help="drop what earlier restores kept")
+    if command == "destroy":
+        option("--data", action="store_true", help="delete the data, too, after a backup")
+        option("--no-backup", action="store_true", help="delete it without")
+    if command in ("restore", "destroy"):
+        option("-y", "--yes", action="store_true", help="do not ask")
     if command == "url":
         formats, what = ("sqlalchemy", "libpq"), "libpq: without the driver, as psql takes it"
         option("--format", choices=formats, default=formats[0], help=what)
@@ -4126,9 +4799,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not command and not any(a.startswith("-") for a in arguments):
         _refuse_command(parser, arguments)
     args = parser.parse_args(arguments)
-    if (command == "run") != bool(rest):
+    if (rest and command not in _USAGES) or (command == "run" and not rest):
         parser.error("a command after -- goes with run: run [DIR] -- CMD ...")
     args.argv = rest
+    if command == "restore":
+        _sort_out_file(parser, args)
     console = Console(args.quiet, args.verbose, program, args.directory)
     if command != "url":  # it starts nothing that would have to be ended
         _leave_in_order_on_termination()
@@ -4139,7 +4814,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(error)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        changing = command in ("init", "start", "run", "stop", "restart")
+        changing = command in CHANGING
         left = "; nothing is lost: the same command goes on from what hive-pg status shows"
         console.warn("interrupted" + (left if changing else ""))
         return int(ExitCode.INTERRUPTED)
@@ -4149,6 +4824,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         console.error(WorkspaceError(str(error)))
         return int(ExitCode.FAILED)
+
+
+def _sort_out_file(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Tell DIR from FILE where there is only one of them."""
+    if args.file is None and not (args.drop_old and os.path.isdir(args.directory)):
+        args.directory, args.file = ".", args.directory
+    if args.file == ".":
+        parser.error("FILE is missing")
 
 
 def _refuse_command(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> NoReturn:
