@@ -63,6 +63,7 @@ DATA_DIR = os.path.join("data", "postgres")
 BACKUP_DIR = "backups"
 ENV_FILE, ENV_EXAMPLE = ".env", ".env.example"
 COMPOSE_FILE = "docker-compose.yml"
+CONFIG_FILES_LABEL = "com.docker.compose.project.config_files"
 COMPOSE_FILES = ("compose.yaml", "compose.yml", COMPOSE_FILE, "docker-compose.yaml")
 FALLBACK_UID = 1000  # of the server, where root acts for nobody: PostgreSQL refuses to be root
 FIRST_USER_OID = 16384  # of PostgreSQL's objects that initdb has not made
@@ -1320,6 +1321,10 @@ DOCKER_DIAGNOSES = (
         "another container or process has the port, or Windows has reserved it",
         "hive-pg init --port N, or stop the other one (docker ps; ss -ltnp)"),
     Diagnosis(
+        "cannot assign requested address",
+        "this machine has no such address to publish on",
+        "hive-pg init --bind 127.0.0.1"),
+    Diagnosis(
         "container name .* is already in use",
         "a container that is not this workspace's has that name",
         "hive-pg init chooses another one where the compose file lets it"),
@@ -1390,8 +1395,9 @@ CONTAINER_DIAGNOSES = (
         "chmod 700 data/postgres/pgdata; on a Windows or network drive, move the project"),
     Diagnosis(
         "exists but is not empty",
-        "the data directory holds files that are not a cluster",
-        "look at them and move them away, then hive-pg start", repair=Repair.REMAKE),
+        "the data directory holds files but no PG_VERSION: no cluster, or a damaged one",
+        "if it is one, put PG_VERSION back; else move the files away, then hive-pg init",
+        repair=Repair.REMAKE),
     Diagnosis(
         "could not resize shared memory segment",
         "the container's /dev/shm is too small",
@@ -1483,6 +1489,15 @@ def diagnose(text: str, table: Iterable[Diagnosis]) -> Diagnosis | None:
     'another container or process has the port, or Windows has reserved it'
     """
     return next((row for row in table if re.search(row.pattern, text, re.IGNORECASE)), None)
+
+
+def mask_values(text: str) -> str:
+    """Take out what Compose quotes of a file that it cannot read: it may be a password.
+
+    >>> mask_values('invalid interpolation format for a.b: "s3cret${"')
+    'invalid interpolation format for a.b: "****"'
+    """
+    return re.sub(r'(?s)((?:interpolation format|near )[^"]*)".*"', r'\1"****"', text)
 
 
 def last_line(text: str) -> str:
@@ -1601,22 +1616,21 @@ def _read_container(item: dict[str, Any]) -> ContainerInfo:
 # The socket and 127.0.0.1 are `trust` in the image, and answer too early during the first start;
 # `!none` makes psql 16 refuse a server that asks for no password at all.
 _PROBE_SCRIPT = """\
-user=$1 database=$2 tries=$3 sql=$4
+user=$1 database=$2 deadline=$(($(date +%s) + $3)) sql=$4
 address=$(hostname -i) && address=${address%% *}
 case $address in "" | 127.* | ::1) echo "its own address is '$address'" >&2; exit 64 ;; esac
-until pg_isready -q -h "$address" -p 5432 -U "$user" -d "$database"; do
-  ready=$? tries=$((tries - 1))
-  if [ "$ready" -gt 2 ] || [ "$tries" -le 0 ]; then exit $((70 + ready)); fi
+until pg_isready -q -t 1 -h "$address" -p 5432 -U "$user" -d "$database"; do
+  ready=$?
+  if [ "$ready" -gt 2 ] || [ "$(date +%s)" -ge "$deadline" ]; then exit $((70 + ready)); fi
   sleep 0.02
 done
 IFS= read -r PGPASSWORD
-export PGPASSWORD PGREQUIREAUTH='!none' PGCONNECT_TIMEOUT=10
+export PGPASSWORD PGREQUIREAUTH='!none' PGCONNECT_TIMEOUT=5
 psql -XwqAt -v ON_ERROR_STOP=1 -h "$address" -p 5432 -U "$user" -d "$database" -c "$sql"
 login=$?
 [ "$login" -eq 0 ] || exit $((80 + login))
 """
-_PROBE_TRIES_PER_S = 30  # pg_isready takes some milliseconds, too
-# The script's exit codes: pg_isready's once the tries are used up, psql's when the login failed.
+# The script's exit codes: pg_isready's once time is up, psql's when the login failed.
 _PROBE_REJECTING, _PROBE_NO_RESPONSE, _PROBE_SQL_FAILED, _PROBE_LOGIN_FAILED = 71, 72, 81, 82
 _ENDED = "[Cc]ontainer .* is (?:not running|restarting)"
 _NOT_YET = "the database system is (?:starting up|shutting down|in recovery|not yet accepting)"
@@ -1649,8 +1663,8 @@ def build_probe_argv(container: str, url: DatabaseURL, wait: float, sql: str) ->
     >>> build_probe_argv("c", DatabaseURL("u", "p"), 1.0, "select 1")[:5]
     ['docker', 'exec', '--interactive', 'c', 'sh']
     """
-    tries = max(1, round(wait * _PROBE_TRIES_PER_S))
-    script = ["sh", "-c", _PROBE_SCRIPT, "hive-pg", url.user, url.database, str(tries), sql]
+    seconds = str(round(wait))
+    script = ["sh", "-c", _PROBE_SCRIPT, "hive-pg", url.user, url.database, seconds, sql]
     return ["docker", "exec", "--interactive", container, *script]
 
 
@@ -2707,8 +2721,11 @@ def is_usable_by(data_dir: str, uid: int) -> bool:
     if os.name != "posix":
         return True
     paths = (data_dir, os.path.join(data_dir, "pgdata"))
-    owners = {os.stat(path).st_uid for path in paths if os.path.exists(path)}
-    return owners <= {uid} and os.stat(data_dir).st_mode & 0o700 == 0o700
+    try:
+        owners = {os.stat(path).st_uid for path in paths if os.path.exists(path)}
+        return owners <= {uid} and os.stat(data_dir).st_mode & 0o700 == 0o700
+    except OSError as error:
+        raise _file_error("look at", data_dir, error) from None
 
 
 def holds_data(data_dir: str, cluster: str = "") -> bool:
@@ -2726,10 +2743,11 @@ def holds_data(data_dir: str, cluster: str = "") -> bool:
 def read_cluster_version(cluster: str) -> str:
     """Return the major version that made a cluster, '' where it is not to be read here."""
     try:
-        with open(os.path.join(cluster, "PG_VERSION"), encoding="ascii") as file:
-            return file.read().strip()
+        with open(os.path.join(cluster, "PG_VERSION"), encoding="latin-1") as file:
+            found = re.fullmatch(r"([0-9.]+)\s*", file.read())
     except OSError:  # there is none yet, or it is another user's, or in a volume
         return ""
+    return found[1] if found else ""
 
 
 def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
@@ -2740,9 +2758,23 @@ def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
 
     if service.cluster and canonical(info.place[1]) == canonical(service.cluster):
         return True
-    mounted = [canonical(source) for source, _ in info.mounts if os.path.isabs(source)]
-    data_dir = canonical(service.data_dir)
-    return bool(data_dir) and any(source.startswith(data_dir) for source in mounted)
+    if not service.data_dir:
+        return False
+    data_dir, own = canonical(service.data_dir), identify_file(service.data_dir)
+    mounted = [source for source, _ in info.mounts if os.path.isabs(source)]
+    # The same directory may have another path: a mount, or a file system without case.
+    return any(canonical(m).startswith(data_dir) for m in mounted) or (
+        own != "" and own in map(identify_file, (*mounted, info.place[0]))
+    )
+
+
+def identify_file(path: str) -> str:
+    """Return DEVICE:INODE of a path, as `stat -c %d:%i` does, '' where there is none to be seen."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    return f"{status.st_dev}:{status.st_ino}"
 
 
 def open_source(path: str) -> IO[bytes]:
@@ -2856,8 +2888,8 @@ def is_port_free(bind: str, port: int) -> bool:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((bind, port))
-        except OSError:
-            return False
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE  # what else there is, Docker knows better
     return True
 
 
@@ -3042,7 +3074,7 @@ class Docker:
 
     def finish_probe(self, process: Process, url: DatabaseURL, *, wait: float) -> Probe:
         """Hand over the password, log in over the container's network, and say what came of it."""
-        timeout = 3 * wait + QUESTION_TIMEOUT_S
+        timeout = wait + QUESTION_TIMEOUT_S
         return read_probe(process.finish(timeout=timeout, stdin=url.password + "\n"))
 
     def probe(self, settings: Settings, wait: float, sql: str) -> Probe:
@@ -3427,12 +3459,18 @@ class DockerComposeManager:
         return info
 
     def owns(self, info: ContainerInfo) -> bool:
-        """Whether Compose made a container here, or where this workspace was before it moved."""
-        if not is_gone(info.working_dir):
-            return os.path.realpath(info.working_dir) == self.workspace
-        return bool(info.project) and info.project == self.credentials.read_values().get(
-            PROJECT_KEY
-        )
+        """Whether Compose made a container here, or where this workspace was before it moved.
+
+        Another project may be here, too, with a compose file of its own.
+        """
+        recorded = self.credentials.read_values().get(PROJECT_KEY)
+        if info.project and info.project == recorded and is_gone(info.working_dir):
+            return True
+        if identify_file(info.working_dir) != identify_file(self.workspace):
+            return False
+        files = map(os.path.basename, info.labels.get(CONFIG_FILES_LABEL, "").split(","))
+        own = os.path.basename(self.find_compose_file() or COMPOSE_FILE)
+        return info.project == recorded or own in files
 
     def find_compose_file(self) -> str | None:
         """Return the compose file that Compose itself would take, None where there is none."""
@@ -3515,6 +3553,7 @@ class DockerComposeManager:
                 self._await_first_start()  # which Compose would cut short to replace it
         if mend:
             self.mend_owner(service)
+            self.ensure_image(service)  # only now its version is to be read
         timeout = PULL_TIMEOUT_S if service.builds else COMPOSE_TIMEOUT_S
         self._compose(settings, "up", "--detach", service.service, timeout=timeout)
 
@@ -3591,6 +3630,7 @@ class DockerComposeManager:
         base = os.path.join("/target", os.path.relpath(service.cluster, service.data_dir), "base")
         image = service.image or DEFAULT_IMAGE
         result = self.docker.run_in_place(image, service.data_dir, "ls", base)
+        _expect(result, f"cannot look into {service.cluster}")
         return any(int(name) >= FIRST_USER_OID for name in result.stdout.split() if name.isdigit())
 
     def move_cluster_aside(self, service: ComposeService) -> str:
@@ -3622,8 +3662,8 @@ class DockerComposeManager:
         """
         own = next((info for info in containers if info.name == service.container), None)
         if own is not None and not self.owns(own):
-            hint = "hive-pg init gives this workspace a name of its own, where the compose file has"
-            hint += f" container_name: ${{{CONTAINER_KEY}:-{own.name}}}"
+            hint = f"write container_name: ${{{CONTAINER_KEY}:-{own.name}}} there, then hive-pg"
+            hint += " init gives this workspace a name of its own"
             raise self._conflict(own, "has the name that the compose file says", hint)
         if own is not None and own.state is ContainerState.PAUSED:
             raise build_startup_error(own, own.name, "")
@@ -3637,7 +3677,7 @@ class DockerComposeManager:
                 )
         port = service.host_port
         starting = own is not None and (own.running or own.restarting)
-        if own and starting and port in dict(own.ports).values():
+        if own and starting and any(port == published for _, published in own.ports):
             return
         if is_port_free(service.bind, port):
             return
@@ -3657,16 +3697,14 @@ class DockerComposeManager:
         Its mount names the old place, where something else may be by now: only it can tell.
         """
         source, project = info.place[0], self.credentials.read_values().get(PROJECT_KEY)
-        moved = bool(source) and (is_gone(source) or info.project == project)
-        paused = info.state is ContainerState.PAUSED
-        if not (moved and (info.running or paused) and os.path.isdir(data_dir)):
+        paused, ours = info.state is ContainerState.PAUSED, info.project == project
+        awake = (info.running and (ours or is_gone(source))) or (paused and ours)
+        if not (source and awake and os.path.isdir(data_dir)):
             return False
         if paused:
             why = f"container {info.name} is paused, and cannot say whether it serves {data_dir}"
             raise ContainerConflictError(why, hint=f"docker unpause {info.name}")
-        status = os.stat(data_dir)
-        mounted = self.docker.identify(info.name, dict(info.mounts)[source])
-        return mounted == f"{status.st_dev}:{status.st_ino}"
+        return self.docker.identify(info.name, dict(info.mounts)[source]) == identify_file(data_dir)
 
     def _name_listener(self, port: int) -> str:
         """Say which process listens on a port, as far as one may see."""
@@ -3679,8 +3717,8 @@ class DockerComposeManager:
 
     def _is_leftover(self, info: ContainerInfo, service: ComposeService) -> bool:
         """Whether Compose was interrupted before a new container of ours could take its place."""
-        ours = info.labels.get("com.docker.compose.service") == service.service and self.owns(info)
-        return ours and info.state is ContainerState.CREATED and info.name != service.container
+        named = re.fullmatch(f"[0-9a-f]{{12}}_{re.escape(service.container)}", info.name)
+        return bool(named) and info.state is ContainerState.CREATED and self.owns(info)
 
     def _conflict(self, info: ContainerInfo, what: str, hint: str) -> ContainerConflictError:
         owner, remedy = _origin(info)
@@ -3700,6 +3738,7 @@ class DockerComposeManager:
         env.update(settings.env, PWD=self.workspace)
         argv = [*self.compose_argv, *arguments]
         result = self.docker.run(argv, timeout, env=env, cwd=self.workspace)
+        result = result.replace(stderr=mask_values(result.stderr))
         program = " ".join(self.compose_argv)
         hint = f"correct the compose file, or {ENV_FILE}, until `{program} config` succeeds"
         return _expect(result, f"`{' '.join(argv)}` failed", hint).stdout
@@ -3808,6 +3847,7 @@ class PostgreSQLManager:
             settings = settings.replace(url=settings.url.replace(user=user, database=database))
         first_start = FIRST_START_KEY in values or bool(service.data_dir and not has_data)
         settings = settings.replace(first_start=first_start)
+        compose.make_data_directory(service)
         self._write_files(settings)
         if service.bind != "localhost" and not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
@@ -3817,7 +3857,6 @@ class PostgreSQLManager:
                     place = service.data_dir
                     self.console.warn(f"{place} holds no data: this is a new, empty database")
                     self.docker.stop(info.name)  # it may have another directory mounted
-            compose.make_data_directory(service)
         if start:
             compose.bring_up(settings, service, containers)
         return settings, service

@@ -92,6 +92,7 @@ def make_container(name="hive-postgres", workspace="/w", project="w-1a2b3c", **c
     labels = {
         "com.docker.compose.project": project,
         "com.docker.compose.project.working_dir": str(workspace),
+        "com.docker.compose.project.config_files": f"{workspace}/docker-compose.yml",
         "com.docker.compose.service": changes.pop("service", "postgres"),
     }
     mount = {"Type": "bind", "Destination": "/var/lib/postgresql/data"}

@@ -92,6 +92,11 @@ OPTIONS = {
     "check": "--json",
     "logs": "--tail --follow --since --timestamps",
     "url": "--format",
+    "psql": "",
+    "backup": "--output",
+    "restore": "--no-owner --drop-old --yes",
+    "rotate": "",
+    "destroy": "--data --no-backup --yes",
 }
 
 

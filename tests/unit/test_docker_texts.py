@@ -109,6 +109,11 @@ DOCKER_TEXTS = {
         "Windows, reserved": "listen tcp 0.0.0.0:5532: bind: An attempt was made to access a socket"
         " in a way forbidden by its access permissions.",
     },
+    "no such address": {
+        "docker": "driver failed programming external connectivity on endpoint hive-postgres (0123)"
+        ": Error starting userland proxy: listen tcp4 10.9.9.9:5532: bind: cannot assign requested"
+        " address",
+    },
     "has that name": {
         "all versions": DAEMON + 'Conflict. The container name "/hive-postgres" is already in use'
         f' by container "{"0" * 64}". You have to remove (or rename) that container to be able to'
@@ -211,7 +216,7 @@ CONTAINER_TEXTS = {
         "0777": 'FATAL:  data directory "/d" has invalid permissions\nDETAIL:  Permissions should'
         " be u=rwx (0700) or u=rwx,g=rx (0750).",
     },
-    "not a cluster": {
+    "no PG_VERSION": {
         "initdb": 'initdb: error: directory "/d" exists but is not empty\ninitdb: hint: If you',
     },
     "shm is too small": {
@@ -628,7 +633,7 @@ def test_build_probe_argv_secret():
 
 def test_build_probe_argv_no_wait():
     """Without time to wait it asks once."""
-    assert build_probe_argv("name", make_url(), 0, "select 1")[-2] == "1"
+    assert build_probe_argv("name", make_url(), 0, "select 1")[-2] == "0"
 
 
 # -- small ones ----------------------------------------------------------------------------------

@@ -1241,7 +1241,11 @@ def test_setup_refused_password(monkeypatch, init, docker):
     new = init()
     url = pg.CredentialService(str(new)).read_settings().url
     call = docker.calls_of("docker exec")[1]
-    assert call.argv[3:5] == ["hive-postgres", "psql"]
+    assert call.argv[7:] == [
+        "hive-postgres",
+        *"psql -XqAtw -v ON_ERROR_STOP=1 -d".split(),
+        "template1",
+    ]
     assert call.stdin == pg.build_repair_sql(pg.Repair.PASSWORD, url, b"s" * 16)
     assert url.password not in call.stdin
 
