@@ -181,9 +181,9 @@ class Outcome(enum.Enum):
 
 
 class PostgreSQLIntegrationError(Exception):
-    """What failed and why; `hint` is the next step, `detail` the other program's own words.
+    """What the managers raise: what failed and why, with `hint` for the next step.
 
-    `repair` is what `init` can do about it.
+    `detail` is the other program's own words, `repair` what `init` can do about it.
     """
 
     exit_code = ExitCode.FAILED
@@ -702,8 +702,6 @@ def edit_env(text: str, changes: Mapping[str, str], environ: Mapping[str, str]) 
 
     Nothing else changes; a key that is not there is appended, an equal value is left as it is.
 
-    Raises: EnvFileError for a key whose present value cannot be read, or a value not written.
-
     >>> edit_env("A='1' # one\nB=2", {"A": "3", "C": "x y"}, {})
     "A=3 # one\nB=2\nC='x y'\n"
     """
@@ -762,9 +760,7 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 
 
 def parse_database_url(text: str) -> DatabaseURL:
-    """Read a URL that SQLAlchemy and libpq take alike.
-
-    Raises: EnvFileError that names the part which they take differently.
+    """Read a URL that SQLAlchemy and libpq take alike; an error names the part that is not.
 
     >>> parse_database_url("postgresql+psycopg://u:p%40ss@localhost:5532/hive").password
     'p@ss'
@@ -884,10 +880,7 @@ def plan_database_url(
 
 
 def require_carried(url: DatabaseURL) -> None:
-    """Make sure that `.env` and the URL in it carry a URL unchanged.
-
-    Raises: EnvFileError.
-    """
+    """Make sure that `.env` and the URL in it carry a URL unchanged."""
     for value in (url.user, url.password):
         format_env_value(value)
     if parse_database_url(build_database_url(url)) != url:
@@ -896,8 +889,6 @@ def require_carried(url: DatabaseURL) -> None:
 
 def env_number(values: Mapping[str, str], key: str, default: int, allowed: range) -> int:
     """Read a number of `.env`.
-
-    Raises: EnvFileError.
 
     >>> env_number({"POSTGRES_UID": "501"}, "POSTGRES_UID", 1000, range(2**32))
     501
@@ -988,9 +979,7 @@ def choose_names(
 
 
 def choose_host_port(first: int, reserved: Iterable[int], is_free: Callable[[int], bool]) -> int:
-    """Return the first port from `first` on that no container has and nothing listens on.
-
-    Raises: ContainerConflictError where a hundred are taken.
+    """Return the first port, of a hundred, that no container has and nothing listens on.
 
     >>> choose_host_port(5532, [5532], lambda port: port != 5533)
     5534
@@ -1094,10 +1083,7 @@ def default_service(settings: Settings, workspace: str) -> ComposeService:
 
 
 def parse_compose_config(text: str) -> ComposeService:
-    """Read the PostgreSQL service from `docker compose config --format json`.
-
-    Raises: WorkspaceError where there is none, or more than one that could be it.
-    """
+    """Read the PostgreSQL service from `docker compose config --format json`."""
     import json
 
     # `config` doubles every dollar sign, so that its output is a compose file again.
@@ -1148,10 +1134,7 @@ def read_services(text: str) -> dict[str, dict[str, str]]:
 
 
 def service_of_container(info: ContainerInfo) -> ComposeService:
-    """Read a service from the container that Compose made of it.
-
-    Raises: WorkspaceError where no host port leads to it.
-    """
+    """Read a service from the container that Compose made of it."""
     name = info.labels.get("com.docker.compose.service", SERVICE)
     bind, host_port = require_published(info.ports, name)
     data_dir, cluster = info.place
@@ -1169,10 +1152,7 @@ def service_of_container(info: ContainerInfo) -> ComposeService:
 
 
 def require_published(ports: Sequence[tuple[str, int]], service: str) -> tuple[str, int]:
-    """Return the first host address and port.
-
-    Raises: WorkspaceError where there is none.
-    """
+    """Return the first host address and port; a service without one is refused."""
     if not ports:
         raise WorkspaceError(
             f"service {service!r} of the compose file publishes no fixed port for {CONTAINER_PORT}",
@@ -1182,9 +1162,7 @@ def require_published(ports: Sequence[tuple[str, int]], service: str) -> tuple[s
 
 
 def choose_service(services: Mapping[str, Mapping[str, object]]) -> str:
-    """Return the service called postgres, or the one that runs a PostgreSQL image.
-
-    Raises: WorkspaceError.
+    """Return the service called postgres, or the only one that runs a PostgreSQL image.
 
     >>> choose_service({"web": {"image": "nginx"}, "db": {"image": "pgvector/pgvector:pg16"}})
     'db'
@@ -1220,8 +1198,8 @@ def adopt_service(
 ) -> Settings:
     """Return the settings that an existing compose file leaves us with.
 
-    Raises: WorkspaceError where it fixes what a person asked to be otherwise, or has other
-    credentials than those in `.env`, if they were `known` before.
+    It may not fix what a person asked to be otherwise, nor have other credentials than those that
+    were `known` from `.env` before.
     """
     environment = service.environment
     if PASSWORD_KEY in environment:  # the image's own default
@@ -1720,9 +1698,7 @@ def read_owner_and_databases(text: str) -> tuple[str, list[str]]:
 
 
 def choose_database(wanted: str | None, owner: str, databases: Sequence[str]) -> str:
-    """Return the database that an application has used, of those that there are.
-
-    Raises: WorkspaceError where there are several.
+    """Return the database that an application has used; several that could be it are refused.
 
     >>> choose_database(None, "ann", ["app"]), choose_database(None, "postgres", [])
     ('app', 'postgres')
@@ -2203,10 +2179,7 @@ def _file_error(action: str, path: str, error: OSError) -> WorkspaceError:
 
 
 def read_file(path: str) -> bytes | None:
-    """Return a file's bytes, None where there is no such file.
-
-    Raises: WorkspaceError.
-    """
+    """Return a file's bytes, None where there is no such file."""
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -2222,8 +2195,6 @@ def write_file(path: str, text: str, mode: int | None = None) -> None:
     A symbolic link stays one: the file that it points to is replaced. An existing file keeps its
     owner and, without `mode`, its mode; under sudo a new one is the caller's. The lock is held: a
     temporary file that is there already was left over.
-
-    Raises: WorkspaceError.
     """
     try:
         _replace_file(os.path.realpath(path), text, mode)
@@ -2276,8 +2247,6 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
     """Make a directory where there is none, and its parents.
 
     Root gives it to `owner`, (uid, gid); others cannot.
-
-    Raises: WorkspaceError.
     """
     if os.path.isdir(path):
         return
@@ -2485,10 +2454,7 @@ class Docker:
         self.runner = runner
 
     def start(self, argv: Sequence[str], cwd: str | None = None, **options: Any) -> Process:
-        """Start docker or docker-compose, with the options of `Runner.start`.
-
-        Raises: DockerNotAvailableError where it is missing.
-        """
+        """Start docker or docker-compose, with the options of `Runner.start`."""
         try:
             return self.runner.start(argv, cwd=cwd, **options)
         except OSError as error:
@@ -2501,10 +2467,7 @@ class Docker:
     def run(
         self, argv: Sequence[str], timeout: float = QUESTION_TIMEOUT_S, **options: Any
     ) -> CommandResult:
-        """Run docker or docker-compose to its end, whatever its exit code.
-
-        Raises: DockerNotAvailableError where it is missing, or does not answer in time.
-        """
+        """Run docker or docker-compose to its end, whatever its exit code."""
         with self.start(argv, **options) as process:
             return process.finish(timeout=timeout)
 
@@ -2678,36 +2641,24 @@ class CredentialService:
         return DatabaseURL(user, password, host, port, database)
 
     def extract_postgres_credentials_from_env(self) -> DatabaseURL | None:
-        """Return what HIVE_DATABASE_URL says, None where there is none.
-
-        Raises: EnvFileError.
-        """
+        """Return what HIVE_DATABASE_URL says, None where there is none."""
         url = self.read_values().get(URL_KEY)
         return parse_database_url(url) if url else None
 
     def validate_credentials(self, url: DatabaseURL) -> None:
-        """Make sure that credentials are real, and that `.env` and the URL carry them unchanged.
-
-        Raises: EnvFileError.
-        """
+        """Make sure that credentials are real, and that `.env` and the URL carry them unchanged."""
         for name, value in (("user", url.user), ("password", url.password)):
             if is_placeholder(value):
                 raise EnvFileError(f"the {name} is missing or a placeholder", hint="hive-pg init")
         require_carried(url)
 
     def save_credentials_to_env(self, url: DatabaseURL) -> bool:
-        """Make `.env` say these credentials; return whether it changed.
-
-        Raises: EnvFileError, WorkspaceError.
-        """
+        """Make `.env` say these credentials; return whether it changed."""
         self.validate_credentials(url)
         return self.save(url_env(url))
 
     def read_values(self) -> dict[str, str]:
-        """Return the values in `.env`, or in `.env.example` where there is no `.env` yet.
-
-        Raises: EnvFileError where a key of ours is not read alike by all.
-        """
+        """Return the values in `.env`, or in `.env.example` where there is no `.env` yet."""
         items = parse_env(self._read_text()[0], os.environ)
         return env_values(items, required=(*CREDENTIAL_KEYS, *NAME_KEYS))
 
@@ -2717,10 +2668,7 @@ class CredentialService:
         return sorted({item.key for item in items} - env_values(items).keys())
 
     def read_settings(self) -> Settings:
-        """Return what the `.env` of a workspace that is set up says.
-
-        Raises: NotSetUpError, EnvFileError.
-        """
+        """Return what the `.env` of a workspace that is set up says."""
         if is_gone(self.path) and not os.path.islink(self.path):
             there = os.path.isdir(self.workspace)
             missing = self.path if there else f"directory {self.workspace}"
@@ -2728,18 +2676,12 @@ class CredentialService:
         return read_settings(self.read_values())
 
     def drop(self, key: str) -> None:
-        """Have `.env` say nothing of a key.
-
-        Raises: EnvFileError, WorkspaceError.
-        """
+        """Have `.env` say nothing of a key."""
         text = self._read_text()[0]
         write_file(self.path, drop_env(text, key, os.environ), 0o600)
 
     def save(self, changes: Mapping[str, str]) -> bool:
-        """Make `.env` say `changes`, readable by its owner alone; return whether it changed.
-
-        Raises: EnvFileError, WorkspaceError.
-        """
+        """Make `.env` say `changes`, readable by its owner alone; return whether it changed."""
         text, exists = self._read_text()
         edited = edit_env(text, changes, os.environ)
         if exists and edited == text:
@@ -2782,10 +2724,7 @@ class DockerComposeManager:
         self.compose_argv = ["docker", "compose"]  # until a survey found another
 
     def start_postgres_service(self) -> None:
-        """Bring the container up as the compose file and `.env` say; does not wait for it.
-
-        Raises: ContainerConflictError, and whatever Docker refuses.
-        """
+        """Bring the container up as the compose file and `.env` say; does not wait for it."""
         self.bring_up(*self._prepare())
 
     def _prepare(self) -> tuple[Settings, ComposeService, list[ContainerInfo]]:
@@ -2808,10 +2747,7 @@ class DockerComposeManager:
         return settings, service, containers
 
     def stop_postgres_service(self) -> bool:
-        """Stop the container gracefully; return whether it ran.
-
-        Raises: ContainerStartupError where the server had to be killed.
-        """
+        """Stop the container gracefully; return whether it ran. A server that is killed fails."""
         info = self.find_container()
         if info is None or info.state in (ContainerState.CREATED, ContainerState.EXITED):
             return False
@@ -2827,10 +2763,7 @@ class DockerComposeManager:
         return True
 
     def _await_first_start(self) -> None:
-        """Wait until the server listens: before that, the image ignores the signal to stop.
-
-        Raises: ContainerStartupError where a first start takes longer: it would be killed.
-        """
+        """Wait until the server listens: before that, the image ignores the signal to stop."""
         settings, deadline = self.credentials.read_settings(), time.monotonic() + STOP_GRACE_S
         while (left := deadline - time.monotonic()) > 0:
             probe = self.docker.probe(settings, left, VERSIONS_SQL)
@@ -2861,10 +2794,7 @@ class DockerComposeManager:
         return self.require_container().health
 
     def find_container(self) -> ContainerInfo | None:
-        """Return this workspace's container, None where it is not there.
-
-        Raises: NotSetUpError; ContainerConflictError where another workspace has its name.
-        """
+        """Return this workspace's container, None where it is not there."""
         return self._own(self.docker.container(self.credentials.read_settings().container))
 
     def look(self, settings: Settings) -> Look:
@@ -2888,10 +2818,7 @@ class DockerComposeManager:
             return Look(info, found, objection)
 
     def require_container(self) -> ContainerInfo:
-        """Return this workspace's container.
-
-        Raises: NotSetUpError where there is none.
-        """
+        """Return this workspace's container, which has to be there."""
         info = self.find_container()
         if info is None:
             raise NotSetUpError("the workspace has no container", hint="hive-pg start")
@@ -2901,9 +2828,7 @@ class DockerComposeManager:
         """Make sure that a container which does not serve yet is on its way to it.
 
         It runs, has not been restarted after `since` (epoch seconds), and its server does not come
-        back from one crash after the other.
-
-        Raises: ContainerStartupError, with what it wrote after `since`.
+        back from one crash after the other. The error shows what it wrote after `since`.
         """
         info = self.docker.container(name)
         logs = self.docker.logs(name, 50, since=since) if info else ""
@@ -2935,10 +2860,7 @@ class DockerComposeManager:
         return next((path for path in paths if os.path.lexists(path)), None)
 
     def survey(self) -> list[ContainerInfo]:
-        """Return all containers of the engine, and find Compose at the same time.
-
-        Raises: DockerNotAvailableError.
-        """
+        """Return all containers of the engine, and find Compose at the same time."""
         with self.docker.start(["docker", "compose", "version", "--short"]) as plugin:
             containers = self.docker.containers()
             self.compose_argv = self._choose_compose(plugin.finish(timeout=QUESTION_TIMEOUT_S))
@@ -2961,8 +2883,6 @@ class DockerComposeManager:
         """Return the PostgreSQL service as Compose resolves it.
 
         Compose v1 cannot say so as JSON: there a container tells, created but not started.
-
-        Raises: WorkspaceError, DockerCommandError.
         """
         if self.find_compose_file() is None:
             raise NotSetUpError(f"there is no {COMPOSE_FILE}", hint="hive-pg init")
@@ -2981,8 +2901,7 @@ class DockerComposeManager:
     ) -> None:
         """Make the container run as the compose file and `.env` say; does not wait for it.
 
-        Raises: WorkspaceError where the data are gone: an empty database in place of data that
-        are elsewhere now would look like a loss.
+        Data that are gone are an error: an empty database in their place would look like a loss.
         """
         if (
             service.data_dir
@@ -3011,10 +2930,7 @@ class DockerComposeManager:
         self._compose(settings, "up", "--detach", service.service, timeout=timeout)
 
     def ensure_image(self, service: ComposeService) -> None:
-        """Pull the service's image where it is not there, with Docker's own progress.
-
-        Raises: ContainerStartupError where it is of another major version than the data.
-        """
+        """Pull the image where it is not there; refuse one of another version than the data."""
         if service.builds:
             return
         environment = self.docker.image_environment(service.image)
@@ -3054,10 +2970,7 @@ class DockerComposeManager:
     def ask_cluster(
         self, service: ComposeService, containers: Iterable[ContainerInfo]
     ) -> tuple[str, list[str]]:
-        """Return the role that a cluster was made for, and its databases; nobody serves it now.
-
-        Raises: WorkspaceError; ContainerConflictError where somebody may serve it.
-        """
+        """Return the role that a cluster was made for, and its databases; nobody may serve it."""
         unknown = f"{ENV_FILE} has no user for the data in {service.cluster}"
         hint = f"put the {URL_KEY} of that data into {ENV_FILE}"
         for info in containers:
@@ -3086,10 +2999,7 @@ class DockerComposeManager:
         return any(int(name) >= FIRST_USER_OID for name in result.stdout.split() if name.isdigit())
 
     def move_cluster_aside(self, service: ComposeService) -> str:
-        """Take a half-made cluster out of the way; return its new name.
-
-        Raises: WorkspaceError where it is not in a directory below the one that is mounted.
-        """
+        """Take a half-made cluster out of the way, within what is mounted; return its new name."""
         place, name = os.path.split(service.cluster)
         aside = name + time.strftime(".incomplete-%Y%m%dT%H%M%SZ", time.gmtime())
         if place != service.data_dir:
@@ -3109,8 +3019,6 @@ class DockerComposeManager:
         """Make sure that starting takes nothing away from another container of the engine.
 
         Two servers on one directory both start, and corrupt it, whatever they are called.
-
-        Raises: ContainerConflictError.
         """
         own = next((info for info in containers if info.name == service.container), None)
         if own is not None and not self.owns(own):
@@ -3217,10 +3125,7 @@ def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) 
 
 
 class PostgreSQLManager:
-    """A workspace's database, from nothing to verified, and its life.
-
-    A method succeeds or raises a PostgreSQLIntegrationError.
-    """
+    """A workspace's database, from nothing to verified, and its life."""
 
     def __init__(
         self,
@@ -3250,8 +3155,6 @@ class PostgreSQLManager:
 
         What is there is reused: a second call changes nothing. Returns False where a person at
         the terminal declined.
-
-        Raises: PostgreSQLIntegrationError.
         """
         wanted = wanted or Wishes()
         question = f"Set up PostgreSQL in Docker for {self.workspace}?"
@@ -3338,10 +3241,7 @@ class PostgreSQLManager:
     def _recover_values(
         self, values: dict[str, str], containers: Iterable[ContainerInfo]
     ) -> dict[str, str]:
-        """Complete what `.env` says with what the workspace's container was made with.
-
-        Raises: WorkspaceError where several could be it.
-        """
+        """Complete what `.env` says with what the workspace's container was made with."""
         own = [info for info in containers if self.compose.owns(info) and info.ports]
         own = [info for info in own if PASSWORD_KEY in info.environment]
         data_dir = os.path.join(self.workspace, DATA_DIR)
@@ -3413,10 +3313,7 @@ class PostgreSQLManager:
     def _plan_url(
         self, values: Mapping[str, str], fresh: DatabaseURL, wanted: Wishes
     ) -> DatabaseURL:
-        """Return the URL that `.env` stands for, with what is wanted and what is missing.
-
-        Raises: WorkspaceError where data is there that would not know it.
-        """
+        """Return the URL that `.env` stands for, with what is wanted and what is missing."""
         has_data = holds_data(os.path.join(self.workspace, DATA_DIR))
         url = plan_database_url(values, fresh, has_data=has_data)
         for key, value in ((USER_KEY, url.user), (PASSWORD_KEY, url.password)):
@@ -3483,10 +3380,7 @@ class PostgreSQLManager:
     # -- the container's life ------------------------------------------------------------------
 
     def start_container(self, *, timeout: float = READY_TIMEOUT_S) -> bool:
-        """Have the database run, and log in to it; return whether it had to be started.
-
-        Raises: PostgreSQLIntegrationError.
-        """
+        """Have the database run, and log in to it; return whether it had to be started."""
         settings, began = self.credentials.read_settings(), time.time()
         look = self.compose.look(settings)
         if look.info and look.info.state is ContainerState.PAUSED:
