@@ -2216,10 +2216,9 @@ def _replace_file(target: str, text: str, mode: int | None) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            if os.name == "posix":
-                if owner and owner != (os.geteuid(), os.getegid()):
-                    os.fchown(descriptor, *owner)
-                os.fchmod(descriptor, mode)
+            if owner and owner != (os.geteuid(), os.getegid()):
+                os.fchown(descriptor, *owner)
+            os.fchmod(descriptor, mode)
             file.write(text)
             file.flush()
             os.fsync(descriptor)
@@ -2227,12 +2226,11 @@ def _replace_file(target: str, text: str, mode: int | None) -> None:
     except BaseException:
         remove_leftover(target)
         raise
-    if os.name == "posix":
-        directory = os.open(os.path.dirname(target), os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    directory = os.open(os.path.dirname(target), os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def remove_leftover(path: str) -> str:
@@ -2254,16 +2252,14 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
         make_directory(os.path.dirname(path), get_sudo_user())
     try:
         os.mkdir(path, mode)
-        if owner and hasattr(os, "geteuid") and os.geteuid() == 0:
+        if owner and os.geteuid() == 0:
             os.chown(path, *owner)
     except OSError as error:
         raise _file_error("create", path, error) from None
 
 
 def is_usable_by(data_dir: str, uid: int) -> bool:
-    """Whether a data directory and the cluster in it are a user's; always so on Windows."""
-    if os.name != "posix":
-        return True
+    """Whether a data directory and the cluster in it are a user's."""
     paths = (data_dir, os.path.join(data_dir, "pgdata"))
     owners = {os.stat(path).st_uid for path in paths if os.path.exists(path)}
     return owners <= {uid} and os.stat(data_dir).st_mode & 0o700 == 0o700
@@ -2329,10 +2325,8 @@ class DirectoryLock:
         self.descriptor: int | None = None
 
     def __enter__(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows has no locks on directories
-            return
+        import fcntl
+
         try:
             self.descriptor = os.open(self.directory, os.O_RDONLY)
         except OSError as error:
@@ -2376,9 +2370,9 @@ def get_postgres_uid_gid() -> tuple[int, int]:
     """Return the uid and gid that the server runs as and that own the data.
 
     They are the caller's; root acts for the user that called sudo, or else for 1000:1000, because
-    PostgreSQL refuses to run as root. Windows has none: 1000:1000.
+    PostgreSQL refuses to run as root.
     """
-    if hasattr(os, "geteuid") and os.geteuid() != 0:
+    if os.geteuid() != 0:
         return os.geteuid(), os.getegid()
     return get_sudo_user() or (FALLBACK_UID, FALLBACK_UID)
 
@@ -2386,7 +2380,7 @@ def get_postgres_uid_gid() -> tuple[int, int]:
 def get_sudo_user() -> tuple[int, int] | None:
     """Return the uid and gid of the user that root acts for by sudo, None where it does not."""
     uid, gid = (os.environ.get(name, "") for name in ("SUDO_UID", "SUDO_GID"))
-    if not hasattr(os, "geteuid") or os.geteuid() != 0 or not (uid + gid).isdigit():
+    if os.geteuid() != 0 or not (uid + gid).isdigit():
         return None
     return (int(uid), int(gid)) if int(uid or 0) and gid else None
 
@@ -2397,8 +2391,8 @@ def is_port_free(bind: str, port: int) -> bool:
 
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        if os.name == "posix":  # a port whose last connections have just ended is free
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # A port whose last connections have just ended is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((bind, port))
         except OSError:
@@ -2617,6 +2611,8 @@ class CredentialService:
     """The workspace's `.env`: its credentials, and the settings around them."""
 
     def __init__(self, workspace: str = ".", *, console: Console | None = None) -> None:
+        if os.name != "posix":  # no modes, owners, locks and process groups
+            raise WorkspaceError("hive-pg needs Linux, macOS or WSL", hint="wsl --install")
         self.workspace = os.path.realpath(workspace)
         self.console = console or Console()
         self.path = os.path.join(self.workspace, ENV_FILE)
@@ -2686,7 +2682,7 @@ class CredentialService:
         edited = edit_env(text, changes, os.environ)
         if exists and edited == text:
             mode = os.stat(self.path).st_mode & 0o777
-            if os.name == "posix" and mode & 0o077:
+            if mode & 0o077:
                 mode &= 0o700
                 try:
                     os.chmod(self.path, mode)
