@@ -1472,26 +1472,20 @@ def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> Con
     """Say why a container is not up, from its state and its last words."""
     if info is None:
         return ContainerStartupError(f"container {name} was removed", hint="hive-pg start")
-    happened = {
-        ContainerState.PAUSED: "is paused",
-        ContainerState.EXITED: f"stopped with exit code {info.exit_code}",
-        ContainerState.RESTARTING: f"keeps restarting (exit code {info.exit_code})",
-        ContainerState.RUNNING: f"restarted {info.restart_count} times"
-        if info.restart_count
-        else "runs, but does not serve",
-    }.get(info.state, f"is {info.state.value}")
     if info.state is ContainerState.PAUSED:
         return ContainerStartupError(f"container {name} is paused", hint=f"docker unpause {name}")
+    again = f"restarted {info.restart_count} times" if info.restart_count else ""
+    happened = {
+        ContainerState.EXITED: f"stopped with exit code {info.exit_code}",
+        ContainerState.RESTARTING: f"keeps restarting (exit code {info.exit_code})",
+        ContainerState.RUNNING: again or "runs, but does not serve",
+    }.get(info.state, f"is {info.state.value}")
     found = diagnose(logs, CONTAINER_DIAGNOSES)
     if info.oom_killed:
         found = Diagnosis("", "the kernel ended it for lack of memory", "give Docker more memory")
     found = found or Diagnosis("", "its last words are below", "hive-pg logs")
-    return ContainerStartupError(
-        f"container {name} {happened}: {found.cause}",
-        hint=found.remedy,
-        detail=logs,
-        repair=found.repair,
-    )
+    message = f"container {name} {happened}: {found.cause}"
+    return ContainerStartupError(message, hint=found.remedy, detail=logs, repair=found.repair)
 
 
 def parse_listener(text: str) -> str:
@@ -1620,13 +1614,14 @@ def read_probe(result: CommandResult) -> Probe:
             return Probe(Readiness.ACCEPTING, error)
         why = f"the login failed: {last_line(words)}"
         return Probe(Readiness.ACCEPTING, DatabaseConnectionError(why, hint=logs))
-    for readiness, exit_code, why in (
-        (Readiness.REJECTING, _PROBE_REJECTING, "it starts, stops or recovers"),
-        (Readiness.NO_RESPONSE, _PROBE_NO_RESPONSE, "nothing answers on its address"),
-    ):
-        if code == exit_code:
-            why = f"PostgreSQL does not accept connections: {why}"
-            return Probe(readiness, DatabaseConnectionError(why, hint=logs))
+    not_ready = {
+        _PROBE_REJECTING: (Readiness.REJECTING, "it starts, stops or recovers"),
+        _PROBE_NO_RESPONSE: (Readiness.NO_RESPONSE, "nothing answers on its address"),
+    }
+    if code in not_ready:
+        readiness, why = not_ready[code]
+        why = f"PostgreSQL does not accept connections: {why}"
+        return Probe(readiness, DatabaseConnectionError(why, hint=logs))
     if not words or re.search(_ENDED, words):
         why = f"the container ended while it was asked (exit code {code})"
         return Probe(Readiness.UNKNOWN, ContainerStartupError(why, hint=logs))
@@ -2730,7 +2725,7 @@ class DockerComposeManager:
         for info in containers:
             if info.project == settings.project and not self.owns(info):
                 hint = "hive-pg init gives this workspace a project of its own"
-                raise self._conflict(info, f"has the Compose project {settings.project}", hint)
+                raise build_conflict(info, f"has the Compose project {settings.project}", hint)
         service = self.resolve_service(settings)
         if (service.container, service.host_port) != (settings.container, settings.url.port):
             raise WorkspaceError(
@@ -2836,7 +2831,7 @@ class DockerComposeManager:
     def _own(self, info: ContainerInfo | None) -> ContainerInfo | None:
         if info is not None and not self.owns(info):
             hint = "hive-pg init gives this workspace a name of its own"
-            raise self._conflict(info, "has the name that .env says", hint)
+            raise build_conflict(info, "has the name that .env says", hint)
         return info
 
     def owns(self, info: ContainerInfo) -> bool:
@@ -2942,19 +2937,10 @@ class DockerComposeManager:
                 " with that one, and restore into a new workspace",
             )
 
-    def make_data_directory(self, service: ComposeService) -> None:
-        """Make the data directory, private to the user that the server runs as."""
-        if service.data_dir and not os.path.isdir(service.data_dir):
-            make_directory(service.data_dir, split_user(service.user), 0o700)
-
     def has_wrong_owner(self, service: ComposeService) -> bool:
         """Whether the data belongs to another user than the one that the server runs as."""
         user = split_user(service.user)
-        return (
-            user is not None
-            and service.data_dir != ""
-            and not is_usable_by(service.data_dir, user[0])
-        )
+        return bool(user and service.data_dir and not is_usable_by(service.data_dir, user[0]))
 
     def mend_owner(self, service: ComposeService) -> None:
         """Have the data belong to the user that the server runs as."""
@@ -3020,7 +3006,7 @@ class DockerComposeManager:
         if own is not None and not self.owns(own):
             hint = "hive-pg init gives this workspace a name of its own, where the compose file has"
             hint += f" container_name: ${{{CONTAINER_KEY}:-{own.name}}}"
-            raise self._conflict(own, "has the name that the compose file says", hint)
+            raise build_conflict(own, "has the name that the compose file says", hint)
         if own is not None and own.state is ContainerState.PAUSED:
             raise build_startup_error(own, own.name, "")
         others = [i for i in containers if i is not own and not self._is_leftover(i, service)]
@@ -3032,20 +3018,24 @@ class DockerComposeManager:
                     hint="stop and remove the one that is not needed: docker ps --all",
                 )
         port = service.host_port
-        starting = own is not None and (own.running or own.restarting)
-        if own and starting and port in dict(own.ports).values():
-            return
-        if is_port_free(service.bind, port):
-            return
+        has_it = own and (own.running or own.restarting) and port in dict(own.ports).values()
+        if not has_it and not is_port_free(service.bind, port):
+            raise self._taken_port(service, others)
+
+    def _taken_port(
+        self, service: ComposeService, others: Iterable[ContainerInfo]
+    ) -> ContainerConflictError:
+        """Say who has the port that a service is to have."""
         hint = "hive-pg init --port N (or edit the compose file, if it fixes the port)"
-        names = self.docker.publishing(port)
+        names = self.docker.publishing(service.host_port)
         serving = next((info for info in others if info.name in names), None)
         if serving:
             place, remedy = _origin(serving)
             owner, hint = f"container {serving.name} of {place}", hint + remedy
         else:
-            owner = self._name_listener(port)
-        raise ContainerConflictError(f"port {service.bind}:{port} is taken by {owner}", hint=hint)
+            owner = self._name_listener(service.host_port)
+        address = f"{service.bind}:{service.host_port}"
+        return ContainerConflictError(f"port {address} is taken by {owner}", hint=hint)
 
     def _serves_from(self, info: ContainerInfo, data_dir: str) -> bool:
         """Whether a container runs on a directory that was elsewhere when it was started.
@@ -3080,12 +3070,6 @@ class DockerComposeManager:
         ours = info.labels.get("com.docker.compose.service") == service.service and self.owns(info)
         return ours and info.state is ContainerState.CREATED and info.name != service.container
 
-    def _conflict(self, info: ContainerInfo, what: str, hint: str) -> ContainerConflictError:
-        owner, remedy = _origin(info)
-        return ContainerConflictError(
-            f"container {info.name} {what}, and belongs to {owner}", hint=hint + remedy
-        )
-
     def _compose(
         self, settings: Settings, *arguments: str, timeout: float = COMPOSE_TIMEOUT_S
     ) -> str:
@@ -3101,6 +3085,13 @@ class DockerComposeManager:
         program = " ".join(self.compose_argv)
         hint = f"correct the compose file, or {ENV_FILE}, until `{program} config` succeeds"
         return _expect(result, f"`{' '.join(argv)}` failed", hint).stdout
+
+
+def build_conflict(info: ContainerInfo, what: str, hint: str) -> ContainerConflictError:
+    """Say what another's container has that this workspace's would need."""
+    owner, remedy = _origin(info)
+    message = f"container {info.name} {what}, and belongs to {owner}"
+    return ContainerConflictError(message, hint=hint + remedy)
 
 
 def _origin(info: ContainerInfo) -> tuple[str, str]:
@@ -3179,13 +3170,11 @@ class PostgreSQLManager:
         compose = self.compose
         containers = compose.survey()
         self.console.step(f"Docker answers, and so does {' '.join(compose.compose_argv)}")
-        fresh = self.credentials.generate_postgres_credentials()
         values = self.credentials.read_values()
         known = has_credentials(values)
         if lost:
-            if not os.path.lexists(self.credentials.path) and has_login(values):
-                values = {**values, **dict.fromkeys(CREDENTIAL_KEYS, "")}  # an example's
             values = self._recover_values(values, containers)
+        fresh = self.credentials.generate_postgres_credentials()
         settings = self._plan_settings(values, fresh, containers, wanted)
         service = default_service(settings, self.workspace)
         if compose.find_compose_file():
@@ -3199,18 +3188,18 @@ class PostgreSQLManager:
             user, databases = compose.ask_cluster(service, containers)
             database = choose_database(wanted.database, user, databases)
             settings = settings.replace(url=settings.url.replace(user=user, database=database))
-        first_start = FIRST_START_KEY in values or bool(service.data_dir and not has_data)
-        settings = settings.replace(first_start=first_start)
+        begun, anew = FIRST_START_KEY in values, service.data_dir != "" and not has_data
+        settings = settings.replace(first_start=begun or anew)
         self._write_files(settings)
-        if service.bind != "localhost" and not is_local(service.bind):
+        if not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
-        if service.data_dir and not has_data:
-            for info in containers:
-                if info.name == service.container and FIRST_START_KEY not in values:
-                    place = service.data_dir
-                    self.console.warn(f"{place} holds no data: this is a new, empty database")
-                    self.docker.stop(info.name)  # it may have another directory mounted
-            compose.make_data_directory(service)
+        if anew:
+            if not begun and service.container in {info.name for info in containers}:
+                self.console.warn(
+                    f"{service.data_dir} holds no data: this is a new, empty database"
+                )
+                self.docker.stop(service.container)  # it may have another directory mounted
+            make_directory(service.data_dir, split_user(service.user), 0o700)
         if start:
             compose.bring_up(settings, service, containers)
         return settings, service
@@ -3238,6 +3227,8 @@ class PostgreSQLManager:
         self, values: dict[str, str], containers: Iterable[ContainerInfo]
     ) -> dict[str, str]:
         """Complete what `.env` says with what the workspace's container was made with."""
+        if has_login(values):  # an example's, which is not that of the data
+            values = {**values, **dict.fromkeys(CREDENTIAL_KEYS, "")}
         own = [info for info in containers if self.compose.owns(info) and info.ports]
         own = [info for info in own if PASSWORD_KEY in info.environment]
         data_dir = os.path.join(self.workspace, DATA_DIR)
