@@ -420,6 +420,11 @@ class ComposeService(Record):
     environment: Mapping[str, str]
     builds: bool = False
 
+    @property
+    def target(self) -> str:
+        """Where a container that has `data_dir` as /target sees the cluster."""
+        return os.path.join("/target", os.path.relpath(self.cluster, self.data_dir))
+
     def __repr__(self) -> str:  # its environment holds the password
         return f"ComposeService({self.service}, {self.container}, {self.image})"
 
@@ -2517,22 +2522,21 @@ class Docker:
         _expect(result, f"cannot pull {image}")
 
     def run_in_place(
-        self, image: str, directory: str, program: str, *arguments: str, stdin: str = ""
+        self, image: str, directory: str, command: Sequence[str], stdin: str = ""
     ) -> CommandResult:
         """Run a program as root in a short-lived container that has a directory as /target."""
         source = directory.replace('"', '""')
         argv = ["docker", "run", "--rm", "--interactive", "--network", "none", "--user", "0:0"]
         argv += ["--mount", f'type=bind,"source={source}",target=/target']
-        argv += ["--entrypoint", program, image, *arguments]
+        argv += ["--entrypoint", command[0], image, *command[1:]]
         with self.start(argv, stdin=True) as process:
             return process.finish(timeout=COMPOSE_TIMEOUT_S, stdin=stdin)
 
     def give_data_to(self, user: tuple[int, int], data_dir: str, image: str) -> None:
         """Have a directory and all in it belong to (uid, gid), which we may not be able to do."""
-        owner = f"{user[0]}:{user[1]}"
         script = 'chown -R "$0" /target && chmod u+rwx /target'
-        result = self.run_in_place(image, data_dir, "sh", "-c", script, owner)
-        _expect(result, f"cannot change the owner of {data_dir}")
+        argv = ["sh", "-c", script, f"{user[0]}:{user[1]}"]
+        _expect(self.run_in_place(image, data_dir, argv), f"cannot change the owner of {data_dir}")
 
     def execute(self, settings: Settings, sql: str) -> None:
         """Run SQL over the server's socket, where the image asks nobody for a password.
@@ -2955,18 +2959,13 @@ class DockerComposeManager:
         """Return the role that a cluster was made for, and its databases; nobody may serve it."""
         unknown = f"{ENV_FILE} has no user for the data in {service.cluster}"
         hint = f"put the {URL_KEY} of that data into {ENV_FILE}"
-        for info in containers:
-            stopped = info.state in (ContainerState.CREATED, ContainerState.EXITED)
-            if not stopped and info.name == service.container:
-                raise ContainerConflictError(f"{unknown}, and {info.name} serves it", hint=hint)
+        own = next((info for info in containers if info.name == service.container), None)
+        if own and own.state not in (ContainerState.CREATED, ContainerState.EXITED):
+            raise ContainerConflictError(f"{unknown}, and {own.name} serves it", hint=hint)
         if self.has_wrong_owner(service):
             self.mend_owner(service)
-        cluster = os.path.join("/target", os.path.relpath(service.cluster, service.data_dir))
-        result = self.docker.run_in_place(
-            *(service.image or DEFAULT_IMAGE, service.data_dir),
-            *("sh", "-c", _SINGLE_USER_SCRIPT, cluster),
-            stdin=OWNER_AND_DATABASES_SQL + "\n",
-        )
+        argv = ["sh", "-c", _SINGLE_USER_SCRIPT, service.target]
+        result = self._run_in_place(service, argv, stdin=OWNER_AND_DATABASES_SQL + "\n")
         user, databases = read_owner_and_databases(result.stdout)
         if not user:
             why = f"it does not say whose it is: {last_line(result.stderr)}"
@@ -2975,10 +2974,8 @@ class DockerComposeManager:
 
     def holds_databases(self, service: ComposeService) -> bool:
         """Whether a cluster has a database that initdb did not make: somebody's data."""
-        base = os.path.join("/target", os.path.relpath(service.cluster, service.data_dir), "base")
-        image = service.image or DEFAULT_IMAGE
-        result = self.docker.run_in_place(image, service.data_dir, "ls", base)
-        return any(int(name) >= FIRST_USER_OID for name in result.stdout.split() if name.isdigit())
+        names = self._run_in_place(service, ["ls", f"{service.target}/base"]).stdout.split()
+        return any(int(name) >= FIRST_USER_OID for name in names if name.isdigit())
 
     def move_cluster_aside(self, service: ComposeService) -> str:
         """Take a half-made cluster out of the way, within what is mounted; return its new name."""
@@ -2989,11 +2986,15 @@ class DockerComposeManager:
                 f"the first start of the cluster in {service.cluster} was interrupted",
                 hint="move what is in it elsewhere, then hive-pg init",
             )
-        image = service.image or DEFAULT_IMAGE
-        paths = (f"/target/{name}", f"/target/{aside}")
-        result = self.docker.run_in_place(image, place, "mv", "--no-target-directory", *paths)
-        _expect(result, f"cannot move {service.cluster} aside")
+        argv = ["mv", "--no-target-directory", service.target, f"/target/{aside}"]
+        _expect(self._run_in_place(service, argv), f"cannot move {service.cluster} aside")
         return os.path.join(place, aside)
+
+    def _run_in_place(
+        self, service: ComposeService, argv: Sequence[str], stdin: str = ""
+    ) -> CommandResult:
+        image = service.image or DEFAULT_IMAGE
+        return self.docker.run_in_place(image, service.data_dir, argv, stdin=stdin)
 
     def refuse_conflicts(
         self, service: ComposeService, containers: Sequence[ContainerInfo]
