@@ -759,7 +759,7 @@ _URL_PARTS = {
     "host": (r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+", "one name or address"),
     "port": (r"[1-9][0-9]{0,4}", "a number from 1 to 65535"),
     "database": (DATABASE_NAME, "letters, digits and _ . - only"),
-    "query": (f"{_QUERY_PAIR}(?:&{_QUERY_PAIR})*", "libpq's name=value, percent-encoded"),
+    "query": (f"(?:{_QUERY_PAIR}(?:&{_QUERY_PAIR})*)?", "libpq's name=value, percent-encoded"),
 }
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._")
 
@@ -777,8 +777,6 @@ def parse_database_url(text: str) -> DatabaseURL:
         parts["port"] = str(CONTAINER_PORT) if match["port"] is None else match["port"]
     try:
         for name, (pattern, _) in _URL_PARTS.items():
-            if name == "query" and not parts[name]:
-                continue
             if not re.fullmatch(pattern, parts[name]):
                 raise ValueError
             if name == "port" and int(parts[name]) > 65535:
@@ -836,11 +834,7 @@ def url_env(url: DatabaseURL) -> dict[str, str]:
 
 
 def is_placeholder(value: str) -> bool:
-    """Whether a user or a password is missing, or one that templates carry.
-
-    >>> is_placeholder("your-secure-password-here"), is_placeholder("Zk3x")
-    (True, False)
-    """
+    """Whether a user or a password is missing, or one that templates carry."""
     return not value or value.lower() in PLACEHOLDERS
 
 
@@ -893,11 +887,7 @@ def require_carried(url: DatabaseURL) -> None:
 
 
 def env_number(values: Mapping[str, str], key: str, default: int, allowed: range) -> int:
-    """Read a number of `.env`.
-
-    >>> env_number({"POSTGRES_UID": "501"}, "POSTGRES_UID", 1000, range(2**32))
-    501
-    """
+    """Read a number of `.env`."""
     text = values.get(key) or str(default)
     if not re.fullmatch("[0-9]{1,10}", text) or int(text) not in allowed:
         limits = f"a number from {allowed[0]} to {allowed[-1]}"
@@ -946,11 +936,7 @@ def choose_project_name(workspace: str) -> str:
 
 
 def choose_compose_name(workspace: str) -> str:
-    """Return the project name that Compose takes where nobody chose one.
-
-    >>> choose_compose_name("/home/ann/My App")
-    'myapp'
-    """
+    """Return the project name that Compose takes where nobody chose one: for `My App`, `myapp`."""
     name = re.sub("[^a-z0-9_-]", "", os.path.basename(workspace).lower())
     return name.lstrip("_-") or "hive"
 
@@ -984,11 +970,7 @@ def choose_names(
 
 
 def choose_host_port(first: int, reserved: Iterable[int], is_free: Callable[[int], bool]) -> int:
-    """Return the first port, of a hundred, that no container has and nothing listens on.
-
-    >>> choose_host_port(5532, [5532], lambda port: port != 5533)
-    5534
-    """
+    """Return the first port, of a hundred, that no container has and nothing listens on."""
     for port in range(first, min(first + 100, 65536)):
         if port not in reserved and is_free(port):
             return port
@@ -1445,11 +1427,7 @@ LOGIN_WARNINGS = (
 
 
 def diagnose(text: str, table: Iterable[Diagnosis]) -> Diagnosis | None:
-    """Return the first row of a table whose pattern occurs in the text.
-
-    >>> diagnose("Bind for 0.0.0.0:5532 failed: port is already allocated", DOCKER_DIAGNOSES).cause
-    'another container or process has the port, or Windows has reserved it'
-    """
+    """Return the first row of a table whose pattern occurs in the text."""
     return next((row for row in table if re.search(row.pattern, text, re.IGNORECASE)), None)
 
 
@@ -1504,11 +1482,7 @@ def parse_listener(text: str) -> str:
 
 
 def parse_time(text: str) -> float:
-    """Read Docker's RFC 3339 time in UTC, to the second; return seconds since the epoch.
-
-    >>> parse_time("1970-01-02T00:00:01.123456789Z")
-    86401.0
-    """
+    """Read Docker's RFC 3339 time in UTC, to the second; return seconds since the epoch."""
     import datetime
 
     moment = datetime.datetime.fromisoformat(text[:19])
@@ -1584,22 +1558,14 @@ CREATE_EXTENSION_SQL = "set client_min_messages = warning; create extension if n
 
 
 def build_probe_argv(container: str, url: DatabaseURL, wait: float, sql: str) -> list[str]:
-    """Build the `docker exec` that waits and logs in; the password is the line on its stdin.
-
-    >>> build_probe_argv("c", DatabaseURL("u", "p"), 1.0, "select 1")[:5]
-    ['docker', 'exec', '--interactive', 'c', 'sh']
-    """
+    """Build the `docker exec` that waits and logs in; the password is the line on its stdin."""
     tries = max(1, round(wait * _PROBE_TRIES_PER_S))
     script = ["sh", "-c", _PROBE_SCRIPT, "hive-pg", url.user, url.database, str(tries), sql]
     return ["docker", "exec", "--interactive", container, *script]
 
 
 def read_probe(result: CommandResult) -> Probe:
-    r"""Read the end of a probe.
-
-    >>> read_probe(CommandResult([], 0, "16.14|0.8.5|\n", "")).available_version
-    '0.8.5'
-    """
+    """Read the end of a probe."""
     code, words = result.returncode, result.stderr.strip()
     if code == 0:
         server, available, created = last_line(result.stdout).split("|")
@@ -1821,11 +1787,7 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def is_local(host: str) -> bool:
-    """Whether a host of a URL is this machine, whatever name servers say.
-
-    >>> is_local("localhost"), is_local("127.0.0.2"), is_local("db.example.org")
-    (True, True, False)
-    """
+    """Whether a host of a URL is this machine, whatever name servers say."""
     return host in ("localhost", "::1") or bool(re.fullmatch(r"127(?:\.[0-9]{1,3}){3}", host))
 
 
