@@ -562,13 +562,14 @@ def decode_env(data: bytes) -> str:
         encoding = "UTF-16" if utf16 else "LATIN1"
         advice = f"iconv -f {encoding} -t UTF-8 {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"
         raise EnvFileError(f"{ENV_FILE} {what}", hint=advice) from None
-    for character, name, advice in (
-        ("\ufeff", "a byte order mark", f"tail -c +4 {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"),
-        ("\0", "a NUL character", f"tr -d '\\0' < {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"),
-        ("\r", "a carriage return", f"convert its line ends: sed -i 's/\\r$//' {ENV_FILE}"),
+    for pattern, name, advice in (
+        (r"\A\ufeff", "a byte order mark", f"tail -c +4 {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"),
+        (r"\0", "a NUL character", f"tr -d '\\0' < {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"),
+        (r"\r", "a carriage return", f"convert its line ends: sed -i 's/\\r$//' {ENV_FILE}"),
     ):
-        if character in (text[:1] if character == "\ufeff" else text):
-            line = text.count("\n", 0, text.index(character)) + 1
+        found = re.search(pattern, text)
+        if found:
+            line = text.count("\n", 0, found.start()) + 1
             raise EnvFileError(f"{ENV_FILE} line {line}: {name}: {_UNLIKE}", hint=advice)
     return text
 
@@ -1451,6 +1452,11 @@ def build_docker_error(
     return DockerCommandError(f"{what}: {why}", hint=hint, detail=words)
 
 
+def find_named(containers: Iterable[ContainerInfo], name: str) -> ContainerInfo | None:
+    """Return the container of a name, None where there is none."""
+    return next((info for info in containers if info.name == name), None)
+
+
 def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> ContainerStartupError:
     """Say why a container is not up, from its state and its last words."""
     if info is None:
@@ -1738,20 +1744,17 @@ def prepare_password(password: str) -> str:
 
 def judge_container(info: ContainerInfo | None, name: str) -> CheckPoint:
     """Say whether a container runs and is healthy, as far as the engine knows."""
-    if info and info.state is ContainerState.RESTARTING:
-        finding, code = f"{name} keeps restarting", ExitCode.UNHEALTHY
-        return CheckPoint("container", Outcome.FAILED, finding, "hive-pg logs", code)
-    if info is None or not info.running:
-        state = info.state if info else ContainerState.MISSING
-        remedy = f"docker unpause {name}" if state is ContainerState.PAUSED else "hive-pg start"
-        finding, code = f"{name} is {state.value}", ExitCode.NOT_RUNNING
-        return CheckPoint("container", Outcome.FAILED, finding, remedy, code)
-    if info.health is Health.UNHEALTHY:
-        finding, code = f"{name} runs, but its health check fails", ExitCode.UNHEALTHY
-        return CheckPoint("container", Outcome.FAILED, finding, "hive-pg logs", code)
-    health = {Health.NONE: "no health check", Health.STARTING: "health check pending"}
-    finding = f"{name} runs ({health.get(info.health, info.health.value)})"
-    return CheckPoint("container", Outcome.PASSED, finding)
+    if info and info.running and info.health is not Health.UNHEALTHY:
+        health = {Health.NONE: "no health check", Health.STARTING: "health check pending"}
+        finding = f"{name} runs ({health.get(info.health, info.health.value)})"
+        return CheckPoint("container", Outcome.PASSED, finding)
+    state, logs = info.state if info else ContainerState.MISSING, "hive-pg logs"
+    finding, remedy, code = {
+        ContainerState.RUNNING: ("runs, but its health check fails", logs, ExitCode.UNHEALTHY),
+        ContainerState.RESTARTING: ("keeps restarting", logs, ExitCode.UNHEALTHY),
+        ContainerState.PAUSED: ("is paused", f"docker unpause {name}", ExitCode.NOT_RUNNING),
+    }.get(state, (f"is {state.value}", "hive-pg start", ExitCode.NOT_RUNNING))
+    return CheckPoint("container", Outcome.FAILED, f"{name} {finding}", remedy, code)
 
 
 def judge_connections(probe: Probe) -> CheckPoint:
@@ -2870,17 +2873,15 @@ class DockerComposeManager:
                 f"{service.data_dir} {what}",
                 hint="put the data back, or mount it; hive-pg init makes an empty database",
             )
-        serving = any(i.name == service.container and i.running for i in containers)
-        mend = not serving and self.has_wrong_owner(service)
         for info in containers:
             if self._is_leftover(info, service):
                 self.docker.remove(info.name)
-            if info.name != service.container:
-                continue
-            if mend or info.restarting:  # or it would start by itself in between
-                self.docker.stop(info.name, 10 if info.restarting else STOP_GRACE_S)
-            elif info.running and info.health is not Health.HEALTHY:
-                self._await_first_start()  # which Compose would cut short to replace it
+        own = find_named(containers, service.container)
+        mend = not (own and own.running) and self.has_wrong_owner(service)
+        if own and (mend or own.restarting):  # or it would start by itself in between
+            self.docker.stop(own.name, 10 if own.restarting else STOP_GRACE_S)
+        elif own and own.running and own.health is not Health.HEALTHY:
+            self._await_first_start()  # which Compose would cut short to replace it
         if mend:
             self.mend_owner(service)
         timeout = PULL_TIMEOUT_S if service.builds else COMPOSE_TIMEOUT_S
@@ -2921,7 +2922,7 @@ class DockerComposeManager:
         """Return the role that a cluster was made for, and its databases; nobody may serve it."""
         unknown = f"{ENV_FILE} has no user for the data in {service.cluster}"
         hint = f"put the {URL_KEY} of that data into {ENV_FILE}"
-        own = next((info for info in containers if info.name == service.container), None)
+        own = find_named(containers, service.container)
         if own and own.state not in (ContainerState.CREATED, ContainerState.EXITED):
             raise ContainerConflictError(f"{unknown}, and {own.name} serves it", hint=hint)
         if self.has_wrong_owner(service):
@@ -2965,7 +2966,7 @@ class DockerComposeManager:
 
         Two servers on one directory both start, and corrupt it, whatever they are called.
         """
-        own = next((info for info in containers if info.name == service.container), None)
+        own = find_named(containers, service.container)
         if own is not None and not self.owns(own):
             hint = "hive-pg init gives this workspace a name of its own, where the compose file has"
             hint += f" container_name: ${{{CONTAINER_KEY}:-{own.name}}}"
@@ -3157,7 +3158,7 @@ class PostgreSQLManager:
         if not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
         if anew:
-            if not begun and service.container in {info.name for info in containers}:
+            if not begun and find_named(containers, service.container):
                 self.console.warn(
                     f"{service.data_dir} holds no data: this is a new, empty database"
                 )
