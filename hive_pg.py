@@ -1241,177 +1241,142 @@ def split_user(user: str) -> tuple[int, int] | None:
 
 # fmt: off
 DOCKER_DIAGNOSES = (
-    Diagnosis(
-        "permission denied while trying to connect to the docker (?:API|daemon socket)|"
+    Diagnosis("permission denied while trying to connect to the docker (?:API|daemon socket)|"
         "fetching server API version.*PermissionError",
         "your user may not use Docker's socket",
         "sudo usermod -aG docker $USER, then log in again", DockerNotAvailableError),
-    Diagnosis(
-        "could not be found in this WSL",
+    Diagnosis("could not be found in this WSL",
         "`docker` is only Docker Desktop's stand-in in this WSL distribution",
         "switch it on: Docker Desktop > Settings > Resources > WSL integration",
         DockerNotAvailableError),
-    Diagnosis(
-        "Cannot connect to the Docker daemon|failed to connect to the docker API|"
+    Diagnosis("Cannot connect to the Docker daemon|failed to connect to the docker API|"
         "error during connect|docker_engine|dockerDesktopLinuxEngine|"
         "unable to resolve docker endpoint|fetching server API version",
         "the Docker daemon does not run, or DOCKER_HOST or the context points elsewhere",
         "start Docker: sudo systemctl start docker, or Docker Desktop", DockerNotAvailableError),
-    Diagnosis(
-        "Internal Server Error for API route",
+    Diagnosis("Internal Server Error for API route",
         "Docker Desktop is still starting, or broken",
         "wait a moment, or restart Docker Desktop", DockerNotAvailableError),
-    Diagnosis(
-        "client version .* is too (?:old|new)",
+    Diagnosis("client version .* is too (?:old|new)",
         "the docker CLI and the engine are too far apart",
         "update the older of the two, and unset DOCKER_API_VERSION", DockerNotAvailableError),
-    Diagnosis(
-        "port is already allocated|address already in use|Ports are not available|"
+    Diagnosis("port is already allocated|address already in use|Ports are not available|"
         "Only one usage of each socket|forbidden by its access permissions",
         "another container or process has the port, or Windows has reserved it",
         "hive-pg init --port N, or stop the other one (docker ps; ss -ltnp)"),
-    Diagnosis(
-        "container name .* is already in use",
+    Diagnosis("container name .* is already in use",
         "a container that is not this workspace's has that name",
         "hive-pg init chooses another one where the compose file lets it"),
-    Diagnosis(
-        "toomanyrequests|429 Too Many Requests",
+    Diagnosis("toomanyrequests|429 Too Many Requests",
         "the registry's pull limit is reached",
         "docker login, or wait"),
-    Diagnosis(
-        "no matching manifest|no match for platform in manifest",
+    Diagnosis("no matching manifest|no match for platform in manifest",
         "the image does not exist for this processor",
         "hive-pg init --image IMAGE"),
-    Diagnosis(
-        "pull access denied|(?:manifest|name) unknown|manifest for .* not found|"
+    Diagnosis("pull access denied|(?:manifest|name) unknown|manifest for .* not found|"
         "repository does not exist|failed to resolve reference .*: not found|"
         ": (?:denied|unauthorized)",
         "there is no such image, or it is private",
         "hive-pg init --image IMAGE, or docker login"),
-    Diagnosis(
-        r"error getting credentials|docker-credential-\S+ (?:not installed|exited)",
+    Diagnosis(r"error getting credentials|docker-credential-\S+ (?:not installed|exited)",
         "the credential helper that ~/.docker/config.json names is missing or broken",
         "remove credsStore from ~/.docker/config.json"),
-    Diagnosis(
-        "no such host|dial tcp|i/o timeout|TLS handshake timeout|Client.Timeout exceeded|"
+    Diagnosis("no such host|dial tcp|i/o timeout|TLS handshake timeout|Client.Timeout exceeded|"
         "context deadline exceeded|connection reset by peer|x509:|"
         "unexpected (?:HTTP )?status.*: 5[0-9][0-9]",
         "the image registry is out of reach",
         "check the network and Docker's proxy; or hive-pg init --image IMAGE, of docker images"),
-    Diagnosis(
-        "no space left on device",
+    Diagnosis("no space left on device",
         "Docker's disk is full",
         "free space (docker system df), then try again"),
-    Diagnosis(
-        "could not find an available, non-overlapping IPv4 address pool|"
+    Diagnosis("could not find an available, non-overlapping IPv4 address pool|"
         "all predefined address pools have been fully subnetted",
         "Docker has no addresses left for another network",
         "docker network prune removes the networks that nobody uses"),
-    Diagnosis(
-        "Mounts denied|is not shared from the host",
+    Diagnosis("Mounts denied|is not shared from the host",
         "Docker Desktop may not read this directory",
         "share it in Docker Desktop's settings, or move the project below your home"),
-    Diagnosis(
-        "bind source path does not exist|error while creating mount source path",
+    Diagnosis("bind source path does not exist|error while creating mount source path",
         "the daemon does not see the data directory: it is remote, or confined (snap)",
         "hive-pg init makes the directory; with snap's Docker, move the project below your home"),
 )
 
 # What a container wrote before it stopped.
 CONTAINER_DIAGNOSES = (
-    Diagnosis(
-        "database files are incompatible with server",
+    Diagnosis("database files are incompatible with server",
         "the data was made by another major version of PostgreSQL",
         "go back to that version's image, dump, and restore into the new one"),
-    Diagnosis(
-        "unrecognized configuration parameter|invalid value for parameter|invalid argument:|"
+    Diagnosis("unrecognized configuration parameter|invalid value for parameter|invalid argument:|"
         "is outside the valid range",
         "a server setting (-c ..., or HIVE_POSTGRES_... in .env) is not valid",
         "correct it in .env or in the compose file, then hive-pg restart"),
-    Diagnosis(
-        "cannot create directory .*Permission denied|has wrong ownership|"
+    Diagnosis("cannot create directory .*Permission denied|has wrong ownership|"
         "could not change permissions of directory|could not access directory|"
         "could not open (?:file|directory) .*: Permission denied|"
         "database is uninitialized and superuser password is not specified",
         "the data directory belongs to another user than the server's",
         "hive-pg init gives it to POSTGRES_UID:POSTGRES_GID", repair=Repair.OWNER),
-    Diagnosis(
-        "has invalid permissions",
+    Diagnosis("has invalid permissions",
         "the data directory is open to others, and its file system cannot change that",
         "chmod 700 data/postgres/pgdata; on a Windows or network drive, move the project"),
-    Diagnosis(
-        "exists but is not empty",
+    Diagnosis("exists but is not empty",
         "the data directory holds files that are not a cluster",
         "look at them and move them away, then hive-pg start", repair=Repair.REMAKE),
-    Diagnosis(
-        "could not resize shared memory segment",
+    Diagnosis("could not resize shared memory segment",
         "the container's /dev/shm is too small",
         "raise HIVE_POSTGRES_SHM_SIZE in .env, then hive-pg restart"),
-    Diagnosis(
-        "No space left on device",
+    Diagnosis("No space left on device",
         "the disk is full",
         "free space; the server recovers by itself"),
-    Diagnosis(
-        "could not locate a valid checkpoint record|could not find the database system|"
+    Diagnosis("could not locate a valid checkpoint record|could not find the database system|"
         r"could not open file .*(?:pg_control|pg_filenode\.map).*No such file|"
         r"could not load \S*pg_hba\.conf|"
         "could not access the server configuration file",
         "the cluster is incomplete: a first start or a copy was cut short",
         "hive-pg init makes it anew, if nobody ever logged in; else restore a backup of the data",
         repair=Repair.REMAKE),
-    Diagnosis(
-        'lock file "postmaster.pid" is empty',
+    Diagnosis('lock file "postmaster.pid" is empty',
         "the disk was full, or the machine went down, while the server started",
         "when no other server uses the data: rm data/postgres/pgdata/postmaster.pid"),
-    Diagnosis(
-        "postmaster.pid. already exists|pre-existing shared memory block",
+    Diagnosis("postmaster.pid. already exists|pre-existing shared memory block",
         "another server runs on the same data directory",
         "stop it first (docker ps)"),
-    Diagnosis(
-        "could not map anonymous shared memory|Cannot allocate memory|out of memory",
+    Diagnosis("could not map anonymous shared memory|Cannot allocate memory|out of memory",
         "there is too little memory for the server's settings",
         "lower HIVE_POSTGRES_SHARED_BUFFERS, or give Docker more memory"),
-    Diagnosis(
-        "exec format error",
+    Diagnosis("exec format error",
         "the image is for another processor",
         "hive-pg init --image IMAGE"),
 )
 
 # What psql says of a login that failed.
 LOGIN_DIAGNOSES = (
-    Diagnosis(
-        "password authentication failed",
+    Diagnosis("password authentication failed",
         "the server refuses the user and password in .env; it took them from there only when"
         " the data was made",
         "hive-pg init --yes has the server accept them; or put back the old HIVE_DATABASE_URL",
         CredentialsRefusedError, Repair.PASSWORD),
-    Diagnosis(
-        "server did not complete authentication",
+    Diagnosis("server did not complete authentication",
         "the server asks nobody for a password, so none can be verified",
         "in its pg_hba.conf, replace trust by scram-sha-256 in the host lines",
         CredentialsRefusedError),
-    Diagnosis(
-        "no pg_hba.conf entry",
+    Diagnosis("no pg_hba.conf entry",
         "the server lets nobody in over the network",
         "hive-pg init --yes appends to its pg_hba.conf: host all all all scram-sha-256",
         CredentialsRefusedError, Repair.NETWORK),
-    Diagnosis(
-        'database ".*" does not exist',
+    Diagnosis('database ".*" does not exist',
         "the server accepts the credentials, but has no such database",
         "hive-pg init creates it; or correct HIVE_DATABASE_URL in .env",
         DatabaseConnectionError, Repair.DATABASE),
-    Diagnosis(
-        r"could not open file .*global/pg_filenode\.map.*No such file",
+    Diagnosis(r"could not open file .*global/pg_filenode\.map.*No such file",
         "the cluster is incomplete: a first start or a copy was cut short",
         "hive-pg init makes it anew, if nobody ever logged in; else restore a backup of the data",
         DatabaseConnectionError, Repair.REMAKE),
-    Diagnosis(
-        "too many clients already|remaining connection slots",
+    Diagnosis("too many clients already|remaining connection slots",
         "all of the server's connections are in use",
         "close some, or raise HIVE_POSTGRES_MAX_CONNECTIONS in .env, then hive-pg restart",
         DatabaseConnectionError),
-    Diagnosis(
-        'role ".*" does not exist',
+    Diagnosis('role ".*" does not exist',
         "the data knows no such user",
         "put back the user in HIVE_DATABASE_URL that the data was made with",
         CredentialsRefusedError),
@@ -1419,8 +1384,7 @@ LOGIN_DIAGNOSES = (
 
 # What the server complains of while it lets somebody in.
 LOGIN_WARNINGS = (
-    Diagnosis(
-        "collation version mismatch",
+    Diagnosis("collation version mismatch",
         "the image sorts text otherwise than the one that the data was made with",
         "in each database: REINDEX DATABASE name; ALTER DATABASE name REFRESH COLLATION VERSION"),
 )
