@@ -2251,11 +2251,8 @@ class DirectoryLock:
         self.directory = directory
         self.console = console
         self.timeout = timeout
-        self.descriptor: int | None = None
 
     def __enter__(self) -> None:
-        import fcntl
-
         try:
             self.descriptor = os.open(self.directory, os.O_RDONLY)
         except OSError as error:
@@ -2263,36 +2260,39 @@ class DirectoryLock:
         os.set_inheritable(self.descriptor, True)
         deadline = time.monotonic() + self.timeout
         waiting = False
-        while True:
-            try:
-                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    import shlex
+        while not self._acquire():
+            if time.monotonic() > deadline:
+                import shlex
 
-                    os.close(self.descriptor)
-                    place = shlex.quote(self.directory)
-                    raise WorkspaceError(
-                        f"another hive-pg has held {self.directory} for {self.timeout:.0f} s",
-                        hint=f"see who holds it, a docker perhaps: fuser -v {place}",
-                    ) from None
-            except OSError as error:  # some network file systems have no locks
-                self.console.warn(f"cannot lock {self.directory}: {error.strerror}")
                 os.close(self.descriptor)
-                self.descriptor = None
-                return
+                place = shlex.quote(self.directory)
+                raise WorkspaceError(
+                    f"another hive-pg has held {self.directory} for {self.timeout:.0f} s",
+                    hint=f"see who holds it, a docker perhaps: fuser -v {place}",
+                )
             if not waiting:
                 self.console.note("waiting for another hive-pg")
             waiting = True
             time.sleep(0.05)
 
-    def __exit__(self, *_: object) -> None:
-        if self.descriptor is not None:
-            import fcntl
+    def _acquire(self) -> bool:
+        import fcntl
 
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:  # some network file systems have no locks
+            self.console.warn(f"cannot lock {self.directory}: {error.strerror}")
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        import contextlib
+        import fcntl
+
+        with contextlib.suppress(OSError):  # where there are no locks
             fcntl.flock(self.descriptor, fcntl.LOCK_UN)  # whoever may still have a copy of it
-            os.close(self.descriptor)
+        os.close(self.descriptor)
 
 
 def get_postgres_uid_gid() -> tuple[int, int]:
@@ -3459,36 +3459,20 @@ class PostgreSQLManager:
         timeout: float,
         sql: str,
         *,
-        since: float = 0,
+        since: float,
         look: Look | None = None,
     ) -> None:
         """Wait until the credentials in `.env` log in and the published port answers.
 
         `look` is a first one that was taken already, of a container that ran then; `since` is
         when it was started, in epoch seconds: older words in its log are of no interest.
-
-        Raises: ContainerStartupError at once where the container stops or restarts;
-        CredentialsRefusedError; DatabaseConnectionError when time is up.
         """
         began, url = time.monotonic(), settings.url
         probe = look.probe if look else self.docker.probe(settings, timeout, sql)
-        objection = None if probe.error or not look else look.objection
-        while probe.error:
-            left = began + timeout - time.monotonic()
-            if probe.readiness is not Readiness.ACCEPTING:
-                self.compose.require_steady(settings.container, since)
-            ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
-            if probe.readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended:
-                raise probe.error
-            if left <= 0:
-                hint = "see hive-pg logs, or give it longer with --timeout"
-                raise DatabaseConnectionError(f"not ready in time: {probe.error}", hint=hint)
-            self.console.note(
-                f"waiting for PostgreSQL ({probe.readiness.value}), {left:.0f} s left"
-            )
-            time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise
-            probe = self.docker.probe(settings, left, sql)
-        if objection is None:
+        if look and not probe.error:
+            objection = look.objection
+        else:
+            probe = self._await_login(probe, settings, began + timeout, sql, since)
             objection = ask_published_port(url, settings.bind)
         if objection:
             raise _published_error(url, objection)
@@ -3498,6 +3482,26 @@ class PostgreSQLManager:
             f"{url.user} logs in to {url.database}: PostgreSQL {probe.server_version},"
             f" pgvector {probe.created_version or 'not created'} ({time.monotonic() - began:.1f} s)"
         )
+
+    def _await_login(
+        self, probe: Probe, settings: Settings, deadline: float, sql: str, since: float
+    ) -> Probe:
+        """Probe again, until a login succeeds or is refused, or the container ends."""
+        while probe.error:
+            left = deadline - time.monotonic()
+            if probe.readiness is not Readiness.ACCEPTING:
+                self.compose.require_steady(settings.container, since)
+            ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
+            if probe.readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended:
+                raise probe.error
+            if left <= 0:
+                hint = "see hive-pg logs, or give it longer with --timeout"
+                raise DatabaseConnectionError(f"not ready in time: {probe.error}", hint=hint)
+            waiting = f"waiting for PostgreSQL ({probe.readiness.value}), {left:.0f} s left"
+            self.console.note(waiting)
+            time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise
+            probe = self.docker.probe(settings, left, sql)
+        return probe
 
     def _lock(self, timeout: float = READY_TIMEOUT_S, directory: str = "") -> DirectoryLock:
         return DirectoryLock(directory or self.workspace, self.console, timeout + COMPOSE_TIMEOUT_S)
