@@ -550,10 +550,7 @@ _UNLIKE = "Compose, python-dotenv and sh read it differently"
 
 
 def decode_env(data: bytes) -> str:
-    """Decode the bytes of a `.env` file.
-
-    Raises: EnvFileError where the readers would not agree on any line of it.
-    """
+    """Decode a `.env` file; refuse one of which readers would not agree on any line."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -665,8 +662,7 @@ def _expand_env(
 def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[str, str]:
     r"""Return the values that all readers agree on; the last assignment of a key counts.
 
-    Raises: EnvFileError that names the line, where one of the `required` keys is there, but is
-    not read alike.
+    A `required` key may be missing, but not be read differently.
 
     >>> env_values(parse_env("A=1\nA=2\nB=$(id)\n", {}))
     {'A': '2'}
@@ -682,9 +678,7 @@ def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[s
 
 
 def format_env_value(value: str) -> str:
-    r"""Write a value so that every reader reads it back.
-
-    Raises: EnvFileError for a value that no spelling carries to all of them.
+    r"""Write a value so that every reader reads it back; refuse one that no spelling carries.
 
     >>> format_env_value("s3cret"), format_env_value("a b"), format_env_value("it's")
     ('s3cret', "'a b'", '"it\'s"')
@@ -897,10 +891,7 @@ def env_number(values: Mapping[str, str], key: str, default: int, allowed: range
 
 
 def read_settings(values: Mapping[str, str]) -> Settings:
-    """Read the `.env` of a workspace that is set up.
-
-    Raises: NotSetUpError where keys are missing, EnvFileError where two of them disagree.
-    """
+    """Read the `.env` of a workspace that is set up; no key is missing, no two disagree."""
     missing = [key for key in (URL_KEY, CONTAINER_KEY, PROJECT_KEY) if not values.get(key)]
     if missing:
         what = " and no ".join(missing)
@@ -1193,12 +1184,11 @@ def adopt_service(
     if PASSWORD_KEY in environment:  # the image's own default
         environment = {USER_KEY: DEFAULT_ROLE, **environment}
     user = environment.get(USER_KEY, settings.url.user)
+    usual = user if USER_KEY in environment else settings.url.database
     url = settings.url.replace(
         user=user,
         password=environment.get(PASSWORD_KEY, settings.url.password),
-        database=environment.get(
-            DB_KEY, user if USER_KEY in environment else settings.url.database
-        ),
+        database=environment.get(DB_KEY, usual),
     )
     for option, wish, fixed in (
         ("--port", wanted.port, service.host_port),
@@ -1618,9 +1608,9 @@ def build_repair_sql(repair: Repair, url: DatabaseURL, salt: bytes) -> str:
     if repair is Repair.PASSWORD:
         verifier = build_scram_verifier(url.password, salt)
         return f"alter role \"{user}\" password '{verifier}';"
-    return (
-        f'create database "{database}";' if repair is Repair.DATABASE else _APPEND_NETWORK_LINE_SQL
-    )
+    if repair is Repair.DATABASE:
+        return f'create database "{database}";'
+    return _APPEND_NETWORK_LINE_SQL
 
 
 def read_owner_and_databases(text: str) -> tuple[str, list[str]]:
@@ -2171,10 +2161,7 @@ def remove_leftover(path: str) -> str:
 
 
 def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) -> None:
-    """Make a directory where there is none, and its parents.
-
-    Root gives it to `owner`, (uid, gid); others cannot.
-    """
+    """Make a directory and its parents where there are none; root gives it to `owner`'s ids."""
     if os.path.isdir(path):
         return
     if os.path.dirname(path) != path:
@@ -2468,10 +2455,7 @@ class Docker:
         _expect(self.run_in_place(image, data_dir, argv), f"cannot change the owner of {data_dir}")
 
     def execute(self, settings: Settings, sql: str) -> None:
-        """Run SQL over the server's socket, where the image asks nobody for a password.
-
-        It runs in template1, the first database that there is.
-        """
+        """Run SQL in template1, over the socket, where the image asks nobody for a password."""
         argv = ["docker", "exec", "--interactive", settings.container, "psql", "-XqAtw"]
         argv += ["-v", "ON_ERROR_STOP=1", "-U", settings.url.user, "-d", "template1"]
         with self.start(argv, stdin=True) as process:
@@ -2551,10 +2535,7 @@ class CredentialService:
         port: int = DEFAULT_HOST_PORT,
         database: str = DEFAULT_DATABASE,
     ) -> DatabaseURL:
-        """Return a new user (16 characters) and password (32) of letters and digits.
-
-        They need no quoting in `.env`, in a shell or in a URL; the user starts with a letter.
-        """
+        """Return a new user and password of letters and digits, which nothing has to quote."""
         import secrets
         import string
 
@@ -2771,8 +2752,8 @@ class DockerComposeManager:
         """Whether Compose made a container here, or where this workspace was before it moved."""
         if not is_gone(info.working_dir):
             return os.path.realpath(info.working_dir) == self.workspace
-        return bool(info.project) and info.project == self.credentials.read_values().get(
-            PROJECT_KEY
+        return (
+            bool(info.project) and self.credentials.read_values().get(PROJECT_KEY) == info.project
         )
 
     def find_compose_file(self) -> str | None:
@@ -2827,16 +2808,11 @@ class DockerComposeManager:
 
         Data that are gone are an error: an empty database in their place would look like a loss.
         """
-        if (
-            service.data_dir
-            and not settings.first_start
-            and not holds_data(service.data_dir, service.cluster)
-        ):
-            what = "holds no data" if os.path.isdir(service.data_dir) else "is missing"
-            raise WorkspaceError(
-                f"{service.data_dir} {what}",
-                hint="put the data back, or mount it; hive-pg init makes an empty database",
-            )
+        data_dir = service.data_dir
+        if data_dir and not settings.first_start and not holds_data(data_dir, service.cluster):
+            what = "holds no data" if os.path.isdir(data_dir) else "is missing"
+            hint = "put the data back, or mount it; hive-pg init makes an empty database"
+            raise WorkspaceError(f"{data_dir} {what}", hint=hint)
         for info in containers:
             if self._is_leftover(info, service):
                 self.docker.remove(info.name)
@@ -2972,13 +2948,10 @@ class DockerComposeManager:
         """
         source, project = info.place[0], self.credentials.read_values().get(PROJECT_KEY)
         moved = bool(source) and (is_gone(source) or info.project == project)
-        if (
-            not moved
-            or not os.path.isdir(data_dir)
-            or not (info.running or info.state is ContainerState.PAUSED)
-        ):
+        paused = info.state is ContainerState.PAUSED
+        if not (moved and os.path.isdir(data_dir) and (info.running or paused)):
             return False
-        if info.state is ContainerState.PAUSED:
+        if paused:
             raise build_startup_error(info, info.name, "")  # it cannot be asked
         status = os.stat(data_dir)
         mounted = self.docker.identify(info.name, dict(info.mounts)[source])
@@ -3123,9 +3096,8 @@ class PostgreSQLManager:
             self.console.warn(f"published on {service.bind}: other machines can reach it")
         if anew:
             if not begun and find_named(containers, service.container):
-                self.console.warn(
-                    f"{service.data_dir} holds no data: this is a new, empty database"
-                )
+                empty = "holds no data: this is a new, empty database"
+                self.console.warn(f"{service.data_dir} {empty}")
                 self.docker.stop(service.container)  # it may have another directory mounted
             make_directory(service.data_dir, split_user(service.user), 0o700)
         if start:
@@ -3243,21 +3215,17 @@ class PostgreSQLManager:
         self, first: int, bind: str, own: Sequence[ContainerInfo], others: Sequence[ContainerInfo]
     ) -> int:
         """Return the port to publish on: the first that nobody else has or may want again."""
-        own_ports = {port for info in own for _, port in info.ports}
+        usable = {port for info in own for _, port in info.ports}
         reserved = {port for info in others for _, port in info.ports}
-        port = choose_host_port(
-            first, reserved, lambda port: port in own_ports or is_port_free(bind, port)
-        )
+        port = choose_host_port(first, reserved, lambda p: p in usable or is_port_free(bind, p))
         if port != first and not self.compose.find_compose_file():
             self.console.note(f"port {first} is taken; it will be {port}")
         return port
 
     def _write_files(self, settings: Settings) -> None:
         changed = self.credentials.save(settings.env)
-        says = (
-            "holds the credentials (mode 0600), and port" if changed else "is as it was, with port"
-        )
-        self.console.step(f"{ENV_FILE} {says} {settings.url.port}")
+        says = "holds the credentials (mode 0600), and" if changed else "is as it was, with"
+        self.console.step(f"{ENV_FILE} {says} port {settings.url.port}")
         if self.compose.find_compose_file() is None:
             write_file(os.path.join(self.workspace, COMPOSE_FILE), render_compose())
             self.console.step(f"{COMPOSE_FILE} is written, and yours to edit")
@@ -3547,9 +3515,8 @@ def command_run(manager: PostgreSQLManager, args: argparse.Namespace) -> NoRetur
     manager.start_container(timeout=args.timeout)
     values, left_out = manager.credentials.read_values(), manager.credentials.unread_keys()
     if left_out:
-        manager.console.warn(
-            f"{ENV_FILE}: not read alike by all, so left out: {' '.join(left_out)}"
-        )
+        names = " ".join(left_out)
+        manager.console.warn(f"{ENV_FILE}: not read alike by all, so left out: {names}")
     credentials = {key: values[key] for key in CREDENTIAL_KEYS if key in values}
     try:
         manager.docker.runner.replace(args.argv, {**values, **os.environ, **credentials})
