@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
 
     RecordType = TypeVar("RecordType", bound="Record")
+    Containers = Sequence["ContainerInfo"]
 else:
 
     def dataclass_transform(**_):
@@ -934,10 +935,7 @@ def choose_compose_name(workspace: str) -> str:
 
 
 def choose_names(
-    values: Mapping[str, str],
-    project: str,
-    own: Sequence[ContainerInfo],
-    others: Sequence[ContainerInfo],
+    values: Mapping[str, str], project: str, own: Containers, others: Containers
 ) -> tuple[str, str, bool]:
     """Return the Compose project, the container name, and whether `.env` had both already.
 
@@ -1406,7 +1404,7 @@ def build_docker_error(
     return DockerCommandError(f"{what}: {why}", hint=hint, detail=words)
 
 
-def find_named(containers: Iterable[ContainerInfo], name: str) -> ContainerInfo | None:
+def find_named(containers: Containers, name: str) -> ContainerInfo | None:
     """Return the container of a name, None where there is none."""
     return next((info for info in containers if info.name == name), None)
 
@@ -2801,9 +2799,7 @@ class DockerComposeManager:
                 return service_of_container(info)
         raise WorkspaceError(f"Compose made no container of service {service!r}")
 
-    def bring_up(
-        self, settings: Settings, service: ComposeService, containers: Iterable[ContainerInfo]
-    ) -> None:
+    def bring_up(self, settings: Settings, service: ComposeService, containers: Containers) -> None:
         """Make the container run as the compose file and `.env` say; does not wait for it.
 
         Data that are gone are an error: an empty database in their place would look like a loss.
@@ -2856,9 +2852,7 @@ class DockerComposeManager:
             self.console.note(f"giving {service.data_dir} to {user[0]}:{user[1]}")
             self.docker.give_data_to(user, service.data_dir, service.image or DEFAULT_IMAGE)
 
-    def ask_cluster(
-        self, service: ComposeService, containers: Iterable[ContainerInfo]
-    ) -> tuple[str, list[str]]:
+    def ask_cluster(self, service: ComposeService, containers: Containers) -> tuple[str, list[str]]:
         """Return the role that a cluster was made for, and its databases; nobody may serve it."""
         unknown = f"{ENV_FILE} has no user for the data in {service.cluster}"
         hint = f"put the {URL_KEY} of that data into {ENV_FILE}"
@@ -2899,9 +2893,7 @@ class DockerComposeManager:
         image = service.image or DEFAULT_IMAGE
         return self.docker.run_in_place(image, service.data_dir, argv, stdin=stdin)
 
-    def refuse_conflicts(
-        self, service: ComposeService, containers: Sequence[ContainerInfo]
-    ) -> None:
+    def refuse_conflicts(self, service: ComposeService, containers: Containers) -> None:
         """Make sure that starting takes nothing away from another container of the engine.
 
         Two servers on one directory both start, and corrupt it, whatever they are called.
@@ -2926,9 +2918,7 @@ class DockerComposeManager:
         if not has_it and not is_port_free(service.bind, port):
             raise self._taken_port(service, others)
 
-    def _taken_port(
-        self, service: ComposeService, others: Iterable[ContainerInfo]
-    ) -> ContainerConflictError:
+    def _taken_port(self, service: ComposeService, others: Containers) -> ContainerConflictError:
         """Say who has the port that a service is to have."""
         hint = "hive-pg init --port N (or edit the compose file, if it fixes the port)"
         names = self.docker.publishing(service.host_port)
@@ -3123,9 +3113,7 @@ class PostgreSQLManager:
                 os.unlink(os.path.realpath(self.credentials.path))
             raise
 
-    def _recover_values(
-        self, values: dict[str, str], containers: Iterable[ContainerInfo]
-    ) -> dict[str, str]:
+    def _recover_values(self, values: dict[str, str], containers: Containers) -> dict[str, str]:
         """Complete what `.env` says with what the workspace's container was made with."""
         if has_login(values):  # an example's, which is not that of the data
             values = {**values, **dict.fromkeys(CREDENTIAL_KEYS, "")}
@@ -3152,11 +3140,7 @@ class PostgreSQLManager:
         }
 
     def _plan_settings(
-        self,
-        values: Mapping[str, str],
-        fresh: DatabaseURL,
-        containers: Sequence[ContainerInfo],
-        wanted: Wishes,
+        self, values: Mapping[str, str], fresh: DatabaseURL, containers: Containers, wanted: Wishes
     ) -> Settings:
         """Decide what `.env` shall say, reusing all that it says already."""
         own = [info for info in containers if self.compose.owns(info)]
@@ -3188,12 +3172,11 @@ class PostgreSQLManager:
             bind=bind,
         )
 
-    def _own_project(self, values: Mapping[str, str], others: Iterable[ContainerInfo]) -> str:
+    def _own_project(self, values: Mapping[str, str], others: Containers) -> str:
         """Return the Compose project that is this workspace's own."""
-        usual = choose_compose_name(self.workspace)
-        if values.get(PROJECT_KEY) or self.compose.find_compose_file() is None:
-            return choose_project_name(self.workspace)
-        if usual not in {info.project for info in others} and self.docker.has_volumes(usual):
+        usual, theirs = choose_compose_name(self.workspace), {info.project for info in others}
+        unnamed = not values.get(PROJECT_KEY) and self.compose.find_compose_file() is not None
+        if unnamed and usual not in theirs and self.docker.has_volumes(usual):
             return usual  # plain Compose has put data into a volume of that project
         return choose_project_name(self.workspace)
 
@@ -3211,9 +3194,7 @@ class PostgreSQLManager:
                 )
         return url.replace(database=wanted.database or url.database, port=wanted.port or url.port)
 
-    def _free_port(
-        self, first: int, bind: str, own: Sequence[ContainerInfo], others: Sequence[ContainerInfo]
-    ) -> int:
+    def _free_port(self, first: int, bind: str, own: Containers, others: Containers) -> int:
         """Return the port to publish on: the first that nobody else has or may want again."""
         usable = {port for info in own for _, port in info.ports}
         reserved = {port for info in others for _, port in info.ports}
@@ -3269,7 +3250,7 @@ class PostgreSQLManager:
         if look.info and look.info.state is ContainerState.PAUSED:
             raise build_startup_error(look.info, settings.container, "")
         if look.info and look.info.running:
-            self._verify_alone(settings, timeout, since=began, look=look)
+            self._verify_alone(settings, timeout, began, look)
             return False
         with self._lock(timeout):
             self.compose.start_postgres_service()
@@ -3315,38 +3296,38 @@ class PostgreSQLManager:
 
     def _check_points(self, settings: Settings) -> Iterator[CheckPoint]:
         """Answer the points in their order, up to the first that bars the way to the next."""
-        docker, container, connections, credentials, _, published = CHECK_POINTS
+        answers = CheckPoint("docker", Outcome.PASSED, "the daemon answers")
         try:
             look = self.compose.look(settings)
         except DockerNotAvailableError as error:
-            yield failed_point(docker, error)
+            yield failed_point("docker", error)
             return
         except ContainerConflictError as error:
-            yield CheckPoint(docker, Outcome.PASSED, "the daemon answers")
-            yield failed_point(container, error)
+            yield answers
+            yield failed_point("container", error)
             return
-        yield CheckPoint(docker, Outcome.PASSED, "the daemon answers")
+        yield answers
         info, probe, url = look.info, look.probe, settings.url
         yield judge_container(info, settings.container)
         if info is None or not info.running:
             return
         if probe.error and probe.readiness is not Readiness.ACCEPTING:
-            yield failed_point(connections, probe.error)
+            yield failed_point("connections", probe.error)
             return
         yield judge_connections(probe)
         if probe.error:
-            yield failed_point(credentials, probe.error)
+            yield failed_point("credentials", probe.error)
             return
         finding = f"{url.user} logs in to {url.database} with the password"
-        yield CheckPoint(credentials, Outcome.PASSED, finding)
+        yield CheckPoint("credentials", Outcome.PASSED, finding)
         yield judge_pgvector(probe, info.image)
-        where = f"{url.host}:{url.port}"
-        refusal = "" if look.objection else login_with_psycopg(url)
-        if look.objection or refusal:
-            yield failed_point(published, _published_error(url, look.objection or refusal or ""))
+        refusal = look.objection or login_with_psycopg(url)
+        if refusal:
+            yield failed_point("published port", _published_error(url, refusal))
         else:
             login = "" if refusal is None else ", and psycopg logs in"
-            yield CheckPoint(published, Outcome.PASSED, f"{where} answers as PostgreSQL{login}")
+            finding = f"{url.host}:{url.port} answers as PostgreSQL{login}"
+            yield CheckPoint("published port", Outcome.PASSED, finding)
 
     # -- waiting and mending -------------------------------------------------------------------
 
@@ -3365,7 +3346,7 @@ class PostgreSQLManager:
         while True:
             try:
                 sql = CREATE_EXTENSION_SQL + VERSIONS_SQL
-                self._verify(settings, timeout, sql, since=since)
+                self._verify(settings, timeout, sql, since)
                 return self._note_login(settings)
             except PostgreSQLIntegrationError as error:
                 untouched = error.repair in HALF_MADE and self._is_untouched(settings, service)
@@ -3414,21 +3395,17 @@ class PostgreSQLManager:
         except WorkspaceError as error:  # the database serves all the same
             self.console.warn(f"{error}; so {FIRST_START_KEY} stays in it")
 
-    def _verify_alone(self, settings: Settings, timeout: float, **options: Any) -> None:
+    def _verify_alone(
+        self, settings: Settings, timeout: float, since: float, look: Look | None = None
+    ) -> None:
         """Log in, without a repair, and without holding others up while it takes its time."""
-        self._verify(settings, timeout, VERSIONS_SQL, **options)
+        self._verify(settings, timeout, VERSIONS_SQL, since, look)
         if settings.first_start:
             with self._lock(timeout):
                 self._note_login(settings)
 
     def _verify(
-        self,
-        settings: Settings,
-        timeout: float,
-        sql: str,
-        *,
-        since: float,
-        look: Look | None = None,
+        self, settings: Settings, timeout: float, sql: str, since: float, look: Look | None = None
     ) -> None:
         """Wait until the credentials in `.env` log in and the published port answers.
 
