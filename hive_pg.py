@@ -767,10 +767,9 @@ def parse_database_url(text: str) -> DatabaseURL:
     'p@ss'
     """
     match = re.fullmatch(_URL_SHAPE, text)
-    parts: dict[str, str] = dict.fromkeys(_URL_PARTS, "")
-    if match:
-        parts = match.groupdict("")
-        parts["port"] = str(CONTAINER_PORT) if match["port"] is None else match["port"]
+    parts = match.groupdict("") if match else dict.fromkeys(_URL_PARTS, "")
+    if match and match["port"] is None:
+        parts["port"] = str(CONTAINER_PORT)
     try:
         for name, (pattern, _) in _URL_PARTS.items():
             if not re.fullmatch(pattern, parts[name]):
@@ -1840,20 +1839,14 @@ The database is {"ready" if started else "set up"}.
          hive-pg stop"""
 
 
-def to_json(record: object) -> object:
-    """Turn a record into what JSON has, with enums as their values and fields as keys."""
-    if isinstance(record, enum.Enum):
-        return record.value
-    if isinstance(record, Record):
-        return {name: to_json(value) for name, value in record.fields().items()}
-    return [to_json(item) for item in record] if isinstance(record, (list, tuple)) else record
-
-
 def format_json(value: object) -> str:
-    """Write one JSON value for people and programs."""
+    """Write one JSON value for people and programs, an enum as its value, a record by fields."""
     import json
 
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    def plain(item: Any) -> object:
+        return item.value if isinstance(item, enum.Enum) else item.fields()
+
+    return json.dumps(value, indent=2, ensure_ascii=False, default=plain)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -3519,7 +3512,7 @@ def command_restart(manager: PostgreSQLManager, args: argparse.Namespace) -> Exi
 def command_status(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
     """Show state, health and readiness."""
     status = manager.check_container_status()
-    text = format_json(to_json(status)) if args.json else format_status(status)
+    text = format_json(status) if args.json else format_status(status)
     manager.console.result(text)
     if status.verdict is ExitCode.NOT_RUNNING and not args.json:
         paused = status.state is ContainerState.PAUSED
@@ -3533,7 +3526,7 @@ def command_check(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitC
     result = manager.validate_postgres_integration()
     if args.json:
         summary = {"healthy": result.healthy, "exit_code": int(result.exit_code)}
-        manager.console.result(format_json({**summary, "points": to_json(result.points)}))
+        manager.console.result(format_json({**summary, **result.fields()}))
     else:
         symbols = manager.console.symbols(sys.stdout)
         text = format_validation(result, symbols)
