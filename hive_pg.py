@@ -2210,10 +2210,8 @@ def is_gone(directory: str) -> bool:
     """Whether there is no such directory; one that we may not see is there."""
     try:
         os.stat(directory)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, (FileNotFoundError, NotADirectoryError))
     return False
 
 
@@ -2743,9 +2741,9 @@ class DockerComposeManager:
         """Whether Compose made a container here, or where this workspace was before it moved."""
         if not is_gone(info.working_dir):
             return os.path.realpath(info.working_dir) == self.workspace
-        return (
-            bool(info.project) and self.credentials.read_values().get(PROJECT_KEY) == info.project
-        )
+        if not info.project:
+            return False
+        return info.project == self.credentials.read_values().get(PROJECT_KEY)
 
     def find_compose_file(self) -> str | None:
         """Return the compose file that Compose itself would take, None where there is none."""
