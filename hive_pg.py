@@ -1147,13 +1147,13 @@ def choose_service(services: Mapping[str, Mapping[str, object]]) -> str:
         return SERVICE
     pattern = r"(?:^|[/_-])(?:postgres(?:ql)?|pgvector|postgis|timescaledb)(?:[:@_-]|$)"
     found = [n for n, s in services.items() if re.search(pattern, str(s.get("image") or ""))]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    if not found:
+        hint = f"add a service {SERVICE}, or use a directory of its own: hive-pg init"
+        raise WorkspaceError("the compose file has no PostgreSQL service", hint=hint)
+    if len(found) > 1:
         what = f"the compose file has several PostgreSQL services: {', '.join(found)}"
         raise WorkspaceError(what, hint=f"call the one to use {SERVICE}")
-    hint = f"add a service {SERVICE}, or use a directory of its own: hive-pg init"
-    raise WorkspaceError("the compose file has no PostgreSQL service", hint=hint)
+    return found[0]
 
 
 def locate_cluster(mounts: Iterable[tuple[str, str]], pgdata: str) -> tuple[str, str]:
@@ -1633,12 +1633,10 @@ def choose_database(wanted: str | None, owner: str, databases: Sequence[str]) ->
     for name in (DEFAULT_DATABASE, owner):
         if name in databases:
             return name
-    if len(databases) == 1:
-        return databases[0]
-    raise WorkspaceError(
-        f"the data has several databases: {', '.join(databases)}",
-        hint="hive-pg init --database NAME says which one is the application's",
-    )
+    if len(databases) > 1:
+        hint = "hive-pg init --database NAME says which one is the application's"
+        raise WorkspaceError(f"the data has several databases: {', '.join(databases)}", hint=hint)
+    return databases[0]
 
 
 def build_scram_verifier(password: str, salt: bytes, iterations: int = 4096) -> str:
@@ -2364,11 +2362,11 @@ class Docker:
             raise DockerNotAvailableError(message, hint=hint) from None
 
     def run(
-        self, argv: Sequence[str], timeout: float = QUESTION_TIMEOUT_S, **options: Any
+        self, argv: Sequence[str], timeout: float = QUESTION_TIMEOUT_S, stdin: str = "", **how: Any
     ) -> CommandResult:
         """Run docker or docker-compose to its end, whatever its exit code."""
-        with self.start(argv, **options) as process:
-            return process.finish(timeout=timeout)
+        with self.start(argv, stdin=stdin != "", **how) as process:
+            return process.finish(timeout=timeout, stdin=stdin)
 
     def start_inspect(self, container: str) -> Process:
         """Start to ask for a container."""
@@ -2434,8 +2432,7 @@ class Docker:
         argv = ["docker", "run", "--rm", "--interactive", "--network", "none", "--user", "0:0"]
         argv += ["--mount", f'type=bind,"source={source}",target=/target']
         argv += ["--entrypoint", command[0], image, *command[1:]]
-        with self.start(argv, stdin=True) as process:
-            return process.finish(timeout=COMPOSE_TIMEOUT_S, stdin=stdin)
+        return self.run(argv, COMPOSE_TIMEOUT_S, stdin)
 
     def give_data_to(self, user: tuple[int, int], data_dir: str, image: str) -> None:
         """Have a directory and all in it belong to (uid, gid), which we may not be able to do."""
@@ -2447,8 +2444,7 @@ class Docker:
         """Run SQL in template1, over the socket, where the image asks nobody for a password."""
         argv = ["docker", "exec", "--interactive", settings.container, "psql", "-XqAtw"]
         argv += ["-v", "ON_ERROR_STOP=1", "-U", settings.url.user, "-d", "template1"]
-        with self.start(argv, stdin=True) as process:
-            result = process.finish(timeout=COMPOSE_TIMEOUT_S, stdin=sql)
+        result = self.run(argv, COMPOSE_TIMEOUT_S, stdin=sql)
         found = result.returncode and diagnose(result.stderr, LOGIN_DIAGNOSES)
         if found:
             raise found.error(f"cannot mend it: {found.cause}", hint=found.remedy)
@@ -2487,8 +2483,8 @@ class Docker:
     def logs(self, container: str, tail: int, *, since: float = 0) -> str:
         """Return a container's last lines, stdout before stderr; `since` in epoch seconds."""
         argv = ["docker", "logs", "--tail", str(tail), "--since", str(int(since)), container]
-        result = self.run(argv)
-        return _expect(result, "cannot read the logs").stdout + result.stderr
+        result = _expect(self.run(argv), "cannot read the logs")
+        return result.stdout + result.stderr
 
 
 def _expect(result: CommandResult, what: str, hint: str = "") -> CommandResult:
