@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     RecordType = TypeVar("RecordType", bound="Record")
     ProcessType = TypeVar("ProcessType", bound="Process")
+    Containers = Sequence["ContainerInfo"]
 else:
 
     def dataclass_transform(**_):
@@ -193,9 +194,9 @@ class Outcome(enum.Enum):
 
 
 class PostgreSQLIntegrationError(Exception):
-    """What failed and why; `hint` is the next step, `detail` the other program's own words.
+    """What the managers raise: what failed and why, with `hint` for the next step.
 
-    `repair` is what `init` can do about it.
+    `detail` is the other program's own words, `repair` what `init` can do about it.
     """
 
     exit_code = ExitCode.FAILED
@@ -436,6 +437,11 @@ class ComposeService(Record):
     environment: Mapping[str, str]
     builds: bool = False
 
+    @property
+    def target(self) -> str:
+        """Where a container that has `data_dir` as /target sees the cluster."""
+        return os.path.join("/target", os.path.relpath(self.cluster, self.data_dir))
+
     def __repr__(self) -> str:  # its environment holds the password
         return f"ComposeService({self.service}, {self.container}, {self.image})"
 
@@ -561,10 +567,7 @@ _UNLIKE = "Compose, python-dotenv and sh read it differently"
 
 
 def decode_env(data: bytes) -> str:
-    """Decode the bytes of a `.env` file.
-
-    Raises: EnvFileError where the readers would not agree on any line of it.
-    """
+    """Decode a `.env` file; refuse one of which readers would not agree on any line."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -573,13 +576,14 @@ def decode_env(data: bytes) -> str:
         encoding = "UTF-16" if utf16 else "LATIN1"
         advice = f"iconv -f {encoding} -t UTF-8 {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"
         raise EnvFileError(f"{ENV_FILE} {what}", hint=advice) from None
-    for character, name, advice in (
-        ("\ufeff", "a byte order mark", f"tail -c +4 {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"),
-        ("\0", "a NUL character", f"tr -d '\\0' < {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"),
-        ("\r", "a carriage return", f"convert its line ends: sed -i 's/\\r$//' {ENV_FILE}"),
+    for pattern, name, advice in (
+        (r"\A\ufeff", "a byte order mark", f"tail -c +4 {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"),
+        (r"\0", "a NUL character", f"tr -d '\\0' < {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"),
+        (r"\r", "a carriage return", f"convert its line ends: sed -i 's/\\r$//' {ENV_FILE}"),
     ):
-        if character in (text[:1] if character == "\ufeff" else text):
-            line = text.count("\n", 0, text.index(character)) + 1
+        found = re.search(pattern, text)
+        if found:
+            line = text.count("\n", 0, found.start()) + 1
             raise EnvFileError(f"{ENV_FILE} line {line}: {name}: {_UNLIKE}", hint=advice)
     return text
 
@@ -675,8 +679,7 @@ def _expand_env(
 def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[str, str]:
     r"""Return the values that all readers agree on; the last assignment of a key counts.
 
-    Raises: EnvFileError that names the line, where one of the `required` keys is there, but is
-    not read alike.
+    A `required` key may be missing, but not be read differently.
 
     >>> env_values(parse_env("A=1\nA=2\nB=$(id)\n", {}))
     {'A': '2'}
@@ -692,9 +695,7 @@ def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[s
 
 
 def format_env_value(value: str) -> str:
-    r"""Write a value so that every reader reads it back.
-
-    Raises: EnvFileError for a value that no spelling carries to all of them.
+    r"""Write a value so that every reader reads it back; refuse one that no spelling carries.
 
     >>> format_env_value("s3cret"), format_env_value("a b"), format_env_value("it's")
     ('s3cret', "'a b'", '"it\'s"')
@@ -717,8 +718,6 @@ def edit_env(text: str, changes: Mapping[str, str], environ: Mapping[str, str]) 
     r"""Return `text` with the last assignment of each key of `changes` set to its value.
 
     Nothing else changes; a key that is not there is appended, an equal value is left as it is.
-
-    Raises: EnvFileError for a key whose present value cannot be read, or a value not written.
 
     >>> edit_env("A='1' # one\nB=2", {"A": "3", "C": "x y"}, {})
     "A=3 # one\nB=2\nC='x y'\n"
@@ -772,28 +771,23 @@ _URL_PARTS = {
     "host": (r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+", "one name or address"),
     "port": (r"[1-9][0-9]{0,4}", "a number from 1 to 65535"),
     "database": (DATABASE_NAME, "letters, digits and _ . - only"),
-    "query": (f"{_QUERY_PAIR}(?:&{_QUERY_PAIR})*", "libpq's name=value, percent-encoded"),
+    "query": (f"(?:{_QUERY_PAIR}(?:&{_QUERY_PAIR})*)?", "libpq's name=value, percent-encoded"),
 }
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._")
 
 
 def parse_database_url(text: str) -> DatabaseURL:
-    """Read a URL that SQLAlchemy and libpq take alike.
-
-    Raises: EnvFileError that names the part which they take differently.
+    """Read a URL that SQLAlchemy and libpq take alike; an error names the part that is not.
 
     >>> parse_database_url("postgresql+psycopg://u:p%40ss@localhost:5532/hive").password
     'p@ss'
     """
     match = re.fullmatch(_URL_SHAPE, text)
-    parts: dict[str, str] = dict.fromkeys(_URL_PARTS, "")
-    if match:
-        parts = match.groupdict("")
-        parts["port"] = str(CONTAINER_PORT) if match["port"] is None else match["port"]
+    parts = match.groupdict("") if match else dict.fromkeys(_URL_PARTS, "")
+    if match and match["port"] is None:
+        parts["port"] = str(CONTAINER_PORT)
     try:
         for name, (pattern, _) in _URL_PARTS.items():
-            if name == "query" and not parts[name]:
-                continue
             if not re.fullmatch(pattern, parts[name]):
                 raise ValueError
             if name == "port" and int(parts[name]) > 65535:
@@ -851,11 +845,7 @@ def url_env(url: DatabaseURL) -> dict[str, str]:
 
 
 def is_placeholder(value: str) -> bool:
-    """Whether a user or a password is missing, or one that templates carry.
-
-    >>> is_placeholder("your-secure-password-here"), is_placeholder("Zk3x")
-    (True, False)
-    """
+    """Whether a user or a password is missing, or one that templates carry."""
     return not value or value.lower() in PLACEHOLDERS
 
 
@@ -900,10 +890,7 @@ def plan_database_url(
 
 
 def require_carried(url: DatabaseURL) -> None:
-    """Make sure that `.env` and the URL in it carry a URL unchanged.
-
-    Raises: EnvFileError.
-    """
+    """Make sure that `.env` and the URL in it carry a URL unchanged."""
     for value in (url.user, url.password):
         format_env_value(value)
     if parse_database_url(build_database_url(url)) != url:
@@ -911,13 +898,7 @@ def require_carried(url: DatabaseURL) -> None:
 
 
 def env_number(values: Mapping[str, str], key: str, default: int, allowed: range) -> int:
-    """Read a number of `.env`.
-
-    Raises: EnvFileError.
-
-    >>> env_number({"POSTGRES_UID": "501"}, "POSTGRES_UID", 1000, range(2**32))
-    501
-    """
+    """Read a number of `.env`."""
     text = values.get(key) or str(default)
     if not re.fullmatch("[0-9]{1,10}", text) or int(text) not in allowed:
         limits = f"a number from {allowed[0]} to {allowed[-1]}"
@@ -926,10 +907,7 @@ def env_number(values: Mapping[str, str], key: str, default: int, allowed: range
 
 
 def read_settings(values: Mapping[str, str]) -> Settings:
-    """Read the `.env` of a workspace that is set up.
-
-    Raises: NotSetUpError where keys are missing, EnvFileError where two of them disagree.
-    """
+    """Read the `.env` of a workspace that is set up; no key is missing, no two disagree."""
     missing = [key for key in (URL_KEY, CONTAINER_KEY, PROJECT_KEY) if not values.get(key)]
     if missing:
         what = " and no ".join(missing)
@@ -966,20 +944,13 @@ def choose_project_name(workspace: str) -> str:
 
 
 def choose_compose_name(workspace: str) -> str:
-    """Return the project name that Compose takes where nobody chose one.
-
-    >>> choose_compose_name("/home/ann/My App")
-    'myapp'
-    """
+    """Return the project name that Compose takes where nobody chose one: for `My App`, `myapp`."""
     name = re.sub("[^a-z0-9_-]", "", os.path.basename(workspace).lower())
     return name.lstrip("_-") or "hive"
 
 
 def choose_names(
-    values: Mapping[str, str],
-    project: str,
-    own: Sequence[ContainerInfo],
-    others: Sequence[ContainerInfo],
+    values: Mapping[str, str], project: str, own: Containers, others: Containers
 ) -> tuple[str, str, bool]:
     """Return the Compose project, the container name, and whether `.env` had both already.
 
@@ -1004,13 +975,7 @@ def choose_names(
 
 
 def choose_host_port(first: int, reserved: Iterable[int], is_free: Callable[[int], bool]) -> int:
-    """Return the first port from `first` on that no container has and nothing listens on.
-
-    Raises: ContainerConflictError where a hundred are taken.
-
-    >>> choose_host_port(5532, [5532], lambda port: port != 5533)
-    5534
-    """
+    """Return the first port, of a hundred, that no container has and nothing listens on."""
     for port in range(first, min(first + 100, 65536)):
         if port not in reserved and is_free(port):
             return port
@@ -1110,10 +1075,7 @@ def default_service(settings: Settings, workspace: str) -> ComposeService:
 
 
 def parse_compose_config(text: str) -> ComposeService:
-    """Read the PostgreSQL service from `docker compose config --format json`.
-
-    Raises: WorkspaceError where there is none, or more than one that could be it.
-    """
+    """Read the PostgreSQL service from `docker compose config --format json`."""
     import json
 
     # `config` doubles every dollar sign, so that its output is a compose file again.
@@ -1164,10 +1126,7 @@ def read_services(text: str) -> dict[str, dict[str, str]]:
 
 
 def service_of_container(info: ContainerInfo) -> ComposeService:
-    """Read a service from the container that Compose made of it.
-
-    Raises: WorkspaceError where no host port leads to it.
-    """
+    """Read a service from the container that Compose made of it."""
     name = info.labels.get("com.docker.compose.service", SERVICE)
     bind, host_port = require_published(info.ports, name)
     data_dir, cluster = info.place
@@ -1185,10 +1144,7 @@ def service_of_container(info: ContainerInfo) -> ComposeService:
 
 
 def require_published(ports: Sequence[tuple[str, int]], service: str) -> tuple[str, int]:
-    """Return the first host address and port.
-
-    Raises: WorkspaceError where there is none.
-    """
+    """Return the first host address and port; a service without one is refused."""
     if not ports:
         raise WorkspaceError(
             f"service {service!r} of the compose file publishes no fixed port for {CONTAINER_PORT}",
@@ -1198,9 +1154,7 @@ def require_published(ports: Sequence[tuple[str, int]], service: str) -> tuple[s
 
 
 def choose_service(services: Mapping[str, Mapping[str, object]]) -> str:
-    """Return the service called postgres, or the one that runs a PostgreSQL image.
-
-    Raises: WorkspaceError.
+    """Return the service called postgres, or the only one that runs a PostgreSQL image.
 
     >>> choose_service({"web": {"image": "nginx"}, "db": {"image": "pgvector/pgvector:pg16"}})
     'db'
@@ -1209,13 +1163,13 @@ def choose_service(services: Mapping[str, Mapping[str, object]]) -> str:
         return SERVICE
     pattern = r"(?:^|[/_-])(?:postgres(?:ql)?|pgvector|postgis|timescaledb)(?:[:@_-]|$)"
     found = [n for n, s in services.items() if re.search(pattern, str(s.get("image") or ""))]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    if not found:
+        hint = f"add a service {SERVICE}, or use a directory of its own: hive-pg init"
+        raise WorkspaceError("the compose file has no PostgreSQL service", hint=hint)
+    if len(found) > 1:
         what = f"the compose file has several PostgreSQL services: {', '.join(found)}"
         raise WorkspaceError(what, hint=f"call the one to use {SERVICE}")
-    hint = f"add a service {SERVICE}, or use a directory of its own: hive-pg init"
-    raise WorkspaceError("the compose file has no PostgreSQL service", hint=hint)
+    return found[0]
 
 
 def locate_cluster(mounts: Iterable[tuple[str, str]], pgdata: str) -> tuple[str, str]:
@@ -1236,19 +1190,18 @@ def adopt_service(
 ) -> Settings:
     """Return the settings that an existing compose file leaves us with.
 
-    Raises: WorkspaceError where it fixes what a person asked to be otherwise, or has other
-    credentials than those in `.env`, if they were `known` before.
+    It may not fix what a person asked to be otherwise, nor have other credentials than those that
+    were `known` from `.env` before.
     """
     environment = service.environment
     if PASSWORD_KEY in environment:  # the image's own default
         environment = {USER_KEY: DEFAULT_ROLE, **environment}
     user = environment.get(USER_KEY, settings.url.user)
+    usual = user if USER_KEY in environment else settings.url.database
     url = settings.url.replace(
         user=user,
         password=environment.get(PASSWORD_KEY, settings.url.password),
-        database=environment.get(
-            DB_KEY, user if USER_KEY in environment else settings.url.database
-        ),
+        database=environment.get(DB_KEY, usual),
     )
     for option, wish, fixed in (
         ("--port", wanted.port, service.host_port),
@@ -1291,182 +1244,146 @@ def split_user(user: str) -> tuple[int, int] | None:
 
 # fmt: off
 DOCKER_DIAGNOSES = (
-    Diagnosis(
-        "permission denied while trying to connect to the docker (?:API|daemon socket)|"
+    Diagnosis("permission denied while trying to connect to the docker (?:API|daemon socket)|"
         "fetching server API version.*PermissionError",
         "your user may not use Docker's socket",
         "sudo usermod -aG docker $USER, then log in again", DockerNotAvailableError),
-    Diagnosis(
-        "could not be found in this WSL",
+    Diagnosis("could not be found in this WSL",
         "`docker` is only Docker Desktop's stand-in in this WSL distribution",
         "switch it on: Docker Desktop > Settings > Resources > WSL integration",
         DockerNotAvailableError),
-    Diagnosis(
-        "Cannot connect to the Docker daemon|failed to connect to the docker API|"
+    Diagnosis("Cannot connect to the Docker daemon|failed to connect to the docker API|"
         "error during connect|docker_engine|dockerDesktopLinuxEngine|"
         "unable to resolve docker endpoint|fetching server API version",
         "the Docker daemon does not run, or DOCKER_HOST or the context points elsewhere",
         "start Docker: sudo systemctl start docker, or Docker Desktop", DockerNotAvailableError),
-    Diagnosis(
-        "Internal Server Error for API route",
+    Diagnosis("Internal Server Error for API route",
         "Docker Desktop is still starting, or broken",
         "wait a moment, or restart Docker Desktop", DockerNotAvailableError),
-    Diagnosis(
-        "client version .* is too (?:old|new)",
+    Diagnosis("client version .* is too (?:old|new)",
         "the docker CLI and the engine are too far apart",
         "update the older of the two, and unset DOCKER_API_VERSION", DockerNotAvailableError),
-    Diagnosis(
-        "port is already allocated|address already in use|Ports are not available|"
+    Diagnosis("port is already allocated|address already in use|Ports are not available|"
         "Only one usage of each socket|forbidden by its access permissions",
         "another container or process has the port, or Windows has reserved it",
         "hive-pg init --port N, or stop the other one (docker ps; ss -ltnp)"),
-    Diagnosis(
-        "cannot assign requested address",
+    Diagnosis("cannot assign requested address",
         "this machine has no such address to publish on",
         "hive-pg init --bind 127.0.0.1"),
-    Diagnosis(
-        "container name .* is already in use",
+    Diagnosis("container name .* is already in use",
         "a container that is not this workspace's has that name",
         "hive-pg init chooses another one where the compose file lets it"),
-    Diagnosis(
-        "toomanyrequests|429 Too Many Requests",
+    Diagnosis("toomanyrequests|429 Too Many Requests",
         "the registry's pull limit is reached",
         "docker login, or wait"),
-    Diagnosis(
-        "no matching manifest|no match for platform in manifest",
+    Diagnosis("no matching manifest|no match for platform in manifest",
         "the image does not exist for this processor",
         "hive-pg init --image IMAGE"),
-    Diagnosis(
-        "pull access denied|(?:manifest|name) unknown|manifest for .* not found|"
+    Diagnosis("pull access denied|(?:manifest|name) unknown|manifest for .* not found|"
         "repository does not exist|failed to resolve reference .*: not found|"
         ": (?:denied|unauthorized)",
         "there is no such image, or it is private",
         "hive-pg init --image IMAGE, or docker login"),
-    Diagnosis(
-        r"error getting credentials|docker-credential-\S+ (?:not installed|exited)",
+    Diagnosis(r"error getting credentials|docker-credential-\S+ (?:not installed|exited)",
         "the credential helper that ~/.docker/config.json names is missing or broken",
         "remove credsStore from ~/.docker/config.json"),
-    Diagnosis(
-        "no such host|dial tcp|i/o timeout|TLS handshake timeout|Client.Timeout exceeded|"
+    Diagnosis("no such host|dial tcp|i/o timeout|TLS handshake timeout|Client.Timeout exceeded|"
         "context deadline exceeded|connection reset by peer|x509:|"
         "unexpected (?:HTTP )?status.*: 5[0-9][0-9]",
         "the image registry is out of reach",
         "check the network and Docker's proxy; or hive-pg init --image IMAGE, of docker images"),
-    Diagnosis(
-        "no space left on device",
+    Diagnosis("no space left on device",
         "Docker's disk is full",
         "free space (docker system df), then try again"),
-    Diagnosis(
-        "could not find an available, non-overlapping IPv4 address pool|"
+    Diagnosis("could not find an available, non-overlapping IPv4 address pool|"
         "all predefined address pools have been fully subnetted",
         "Docker has no addresses left for another network",
         "docker network prune removes the networks that nobody uses"),
-    Diagnosis(
-        "Mounts denied|is not shared from the host",
+    Diagnosis("Mounts denied|is not shared from the host",
         "Docker Desktop may not read this directory",
         "share it in Docker Desktop's settings, or move the project below your home"),
-    Diagnosis(
-        "bind source path does not exist|error while creating mount source path",
+    Diagnosis("bind source path does not exist|error while creating mount source path",
         "the daemon does not see the data directory: it is remote, or confined (snap)",
         "hive-pg init makes the directory; with snap's Docker, move the project below your home"),
 )
 
 # What a container wrote before it stopped.
 CONTAINER_DIAGNOSES = (
-    Diagnosis(
-        "database files are incompatible with server",
+    Diagnosis("database files are incompatible with server",
         "the data was made by another major version of PostgreSQL",
         "go back to that version's image, dump, and restore into the new one"),
-    Diagnosis(
-        "unrecognized configuration parameter|invalid value for parameter|invalid argument:|"
+    Diagnosis("unrecognized configuration parameter|invalid value for parameter|invalid argument:|"
         "is outside the valid range",
         "a server setting (-c ..., or HIVE_POSTGRES_... in .env) is not valid",
         "correct it in .env or in the compose file, then hive-pg restart"),
-    Diagnosis(
-        "cannot create directory .*Permission denied|has wrong ownership|"
+    Diagnosis("cannot create directory .*Permission denied|has wrong ownership|"
         "could not change permissions of directory|could not access directory|"
         "could not open (?:file|directory) .*: Permission denied|"
         "database is uninitialized and superuser password is not specified",
         "the data directory belongs to another user than the server's",
         "hive-pg init gives it to POSTGRES_UID:POSTGRES_GID", repair=Repair.OWNER),
-    Diagnosis(
-        "has invalid permissions",
+    Diagnosis("has invalid permissions",
         "the data directory is open to others, and its file system cannot change that",
         "chmod 700 data/postgres/pgdata; on a Windows or network drive, move the project"),
-    Diagnosis(
-        "exists but is not empty",
+    Diagnosis("exists but is not empty",
         "the data directory holds files but no PG_VERSION: no cluster, or a damaged one",
         "if it is one, put PG_VERSION back; else move the files away, then hive-pg init",
         repair=Repair.REMAKE),
-    Diagnosis(
-        "could not resize shared memory segment",
+    Diagnosis("could not resize shared memory segment",
         "the container's /dev/shm is too small",
         "raise HIVE_POSTGRES_SHM_SIZE in .env, then hive-pg restart"),
-    Diagnosis(
-        "No space left on device",
+    Diagnosis("No space left on device",
         "the disk is full",
         "free space; the server recovers by itself"),
-    Diagnosis(
-        "could not locate a valid checkpoint record|could not find the database system|"
+    Diagnosis("could not locate a valid checkpoint record|could not find the database system|"
         r"could not open file .*(?:pg_control|pg_filenode\.map).*No such file|"
         r"could not load \S*pg_hba\.conf|"
         "could not access the server configuration file",
         "the cluster is incomplete: a first start or a copy was cut short",
         "hive-pg init makes it anew, if nobody ever logged in; else restore a backup of the data",
         repair=Repair.REMAKE),
-    Diagnosis(
-        'lock file "postmaster.pid" is empty',
+    Diagnosis('lock file "postmaster.pid" is empty',
         "the disk was full, or the machine went down, while the server started",
         "when no other server uses the data: rm data/postgres/pgdata/postmaster.pid"),
-    Diagnosis(
-        "postmaster.pid. already exists|pre-existing shared memory block",
+    Diagnosis("postmaster.pid. already exists|pre-existing shared memory block",
         "another server runs on the same data directory",
         "stop it first (docker ps)"),
-    Diagnosis(
-        "could not map anonymous shared memory|Cannot allocate memory|out of memory",
+    Diagnosis("could not map anonymous shared memory|Cannot allocate memory|out of memory",
         "there is too little memory for the server's settings",
         "lower HIVE_POSTGRES_SHARED_BUFFERS, or give Docker more memory"),
-    Diagnosis(
-        "exec format error",
+    Diagnosis("exec format error",
         "the image is for another processor",
         "hive-pg init --image IMAGE"),
 )
 
 # What psql says of a login that failed.
 LOGIN_DIAGNOSES = (
-    Diagnosis(
-        "password authentication failed",
+    Diagnosis("password authentication failed",
         "the server refuses the user and password in .env; it took them from there only when"
         " the data was made",
         "hive-pg init --yes has the server accept them; or put back the old HIVE_DATABASE_URL",
         CredentialsRefusedError, Repair.PASSWORD),
-    Diagnosis(
-        "server did not complete authentication",
+    Diagnosis("server did not complete authentication",
         "the server asks nobody for a password, so none can be verified",
         "in its pg_hba.conf, replace trust by scram-sha-256 in the host lines",
         CredentialsRefusedError),
-    Diagnosis(
-        "no pg_hba.conf entry",
+    Diagnosis("no pg_hba.conf entry",
         "the server lets nobody in over the network",
         "hive-pg init --yes appends to its pg_hba.conf: host all all all scram-sha-256",
         CredentialsRefusedError, Repair.NETWORK),
-    Diagnosis(
-        'database ".*" does not exist',
+    Diagnosis('database ".*" does not exist',
         "the server accepts the credentials, but has no such database",
         "hive-pg init creates it; or correct HIVE_DATABASE_URL in .env",
         DatabaseConnectionError, Repair.DATABASE),
-    Diagnosis(
-        r"could not open file .*global/pg_filenode\.map.*No such file",
+    Diagnosis(r"could not open file .*global/pg_filenode\.map.*No such file",
         "the cluster is incomplete: a first start or a copy was cut short",
         "hive-pg init makes it anew, if nobody ever logged in; else restore a backup of the data",
         DatabaseConnectionError, Repair.REMAKE),
-    Diagnosis(
-        "too many clients already|remaining connection slots",
+    Diagnosis("too many clients already|remaining connection slots",
         "all of the server's connections are in use",
         "close some, or raise HIVE_POSTGRES_MAX_CONNECTIONS in .env, then hive-pg restart",
         DatabaseConnectionError),
-    Diagnosis(
-        'role ".*" does not exist',
+    Diagnosis('role ".*" does not exist',
         "the data knows no such user",
         "put back the user in HIVE_DATABASE_URL that the data was made with",
         CredentialsRefusedError),
@@ -1474,8 +1391,7 @@ LOGIN_DIAGNOSES = (
 
 # What the server complains of while it lets somebody in.
 LOGIN_WARNINGS = (
-    Diagnosis(
-        "collation version mismatch",
+    Diagnosis("collation version mismatch",
         "the image sorts text otherwise than the one that the data was made with",
         "in each database: REINDEX DATABASE name; ALTER DATABASE name REFRESH COLLATION VERSION"),
 )
@@ -1483,11 +1399,7 @@ LOGIN_WARNINGS = (
 
 
 def diagnose(text: str, table: Iterable[Diagnosis]) -> Diagnosis | None:
-    """Return the first row of a table whose pattern occurs in the text.
-
-    >>> diagnose("Bind for 0.0.0.0:5532 failed: port is already allocated", DOCKER_DIAGNOSES).cause
-    'another container or process has the port, or Windows has reserved it'
-    """
+    """Return the first row of a table whose pattern occurs in the text."""
     return next((row for row in table if re.search(row.pattern, text, re.IGNORECASE)), None)
 
 
@@ -1524,30 +1436,29 @@ def build_docker_error(
     return DockerCommandError(f"{what}: {why}", hint=hint, detail=words)
 
 
+def find_named(containers: Containers, name: str) -> ContainerInfo | None:
+    """Return the container of a name, None where there is none."""
+    return next((info for info in containers if info.name == name), None)
+
+
 def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> ContainerStartupError:
     """Say why a container is not up, from its state and its last words."""
     if info is None:
         return ContainerStartupError(f"container {name} was removed", hint="hive-pg start")
-    happened = {
-        ContainerState.PAUSED: "is paused",
-        ContainerState.EXITED: f"stopped with exit code {info.exit_code}",
-        ContainerState.RESTARTING: f"keeps restarting (exit code {info.exit_code})",
-        ContainerState.RUNNING: f"restarted {info.restart_count} times"
-        if info.restart_count
-        else "runs, but does not serve",
-    }.get(info.state, f"is {info.state.value}")
     if info.state is ContainerState.PAUSED:
         return ContainerStartupError(f"container {name} is paused", hint=f"docker unpause {name}")
+    again = f"restarted {info.restart_count} times" if info.restart_count else ""
+    happened = {
+        ContainerState.EXITED: f"stopped with exit code {info.exit_code}",
+        ContainerState.RESTARTING: f"keeps restarting (exit code {info.exit_code})",
+        ContainerState.RUNNING: again or "runs, but does not serve",
+    }.get(info.state, f"is {info.state.value}")
     found = diagnose(logs, CONTAINER_DIAGNOSES)
     if info.oom_killed:
         found = Diagnosis("", "the kernel ended it for lack of memory", "give Docker more memory")
     found = found or Diagnosis("", "its last words are below", "hive-pg logs")
-    return ContainerStartupError(
-        f"container {name} {happened}: {found.cause}",
-        hint=found.remedy,
-        detail=logs,
-        repair=found.repair,
-    )
+    message = f"container {name} {happened}: {found.cause}"
+    return ContainerStartupError(message, hint=found.remedy, detail=logs, repair=found.repair)
 
 
 def parse_listener(text: str) -> str:
@@ -1561,11 +1472,7 @@ def parse_listener(text: str) -> str:
 
 
 def parse_time(text: str) -> float:
-    """Read Docker's RFC 3339 time in UTC, to the second; return seconds since the epoch.
-
-    >>> parse_time("1970-01-02T00:00:01.123456789Z")
-    86401.0
-    """
+    """Read Docker's RFC 3339 time in UTC, to the second; return seconds since the epoch."""
     import datetime
 
     moment = datetime.datetime.fromisoformat(text[:19])
@@ -1658,22 +1565,14 @@ def build_client_argv(
 
 
 def build_probe_argv(container: str, url: DatabaseURL, wait: float, sql: str) -> list[str]:
-    """Build the `docker exec` that waits and logs in; the password is the line on its stdin.
-
-    >>> build_probe_argv("c", DatabaseURL("u", "p"), 1.0, "select 1")[:5]
-    ['docker', 'exec', '--interactive', 'c', 'sh']
-    """
+    """Build the `docker exec` that waits and logs in; the password is the line on its stdin."""
     seconds = str(round(wait))
     script = ["sh", "-c", _PROBE_SCRIPT, "hive-pg", url.user, url.database, seconds, sql]
     return ["docker", "exec", "--interactive", container, *script]
 
 
 def read_probe(result: CommandResult) -> Probe:
-    r"""Read the end of a probe.
-
-    >>> read_probe(CommandResult([], 0, "16.14|0.8.5|\n", "")).available_version
-    '0.8.5'
-    """
+    """Read the end of a probe."""
     code, words = result.returncode, result.stderr.strip()
     if code == 0:
         server, available, created = last_line(result.stdout).split("|")
@@ -1693,13 +1592,14 @@ def read_probe(result: CommandResult) -> Probe:
             return Probe(Readiness.ACCEPTING, error)
         why = f"the login failed: {last_line(words)}"
         return Probe(Readiness.ACCEPTING, DatabaseConnectionError(why, hint=logs))
-    for readiness, exit_code, why in (
-        (Readiness.REJECTING, _PROBE_REJECTING, "it starts, stops or recovers"),
-        (Readiness.NO_RESPONSE, _PROBE_NO_RESPONSE, "nothing answers on its address"),
-    ):
-        if code == exit_code:
-            why = f"PostgreSQL does not accept connections: {why}"
-            return Probe(readiness, DatabaseConnectionError(why, hint=logs))
+    not_ready = {
+        _PROBE_REJECTING: (Readiness.REJECTING, "it starts, stops or recovers"),
+        _PROBE_NO_RESPONSE: (Readiness.NO_RESPONSE, "nothing answers on its address"),
+    }
+    if code in not_ready:
+        readiness, why = not_ready[code]
+        why = f"PostgreSQL does not accept connections: {why}"
+        return Probe(readiness, DatabaseConnectionError(why, hint=logs))
     if not words or re.search(_ENDED, words):
         why = f"the container ended while it was asked (exit code {code})"
         return Probe(Readiness.UNKNOWN, ContainerStartupError(why, hint=logs))
@@ -1770,9 +1670,7 @@ def read_owner_and_databases(text: str) -> tuple[str, list[str]]:
 
 
 def choose_database(wanted: str | None, owner: str, databases: Sequence[str]) -> str:
-    """Return the database that an application has used, of those that there are.
-
-    Raises: WorkspaceError where there are several.
+    """Return the database that an application has used; several that could be it are refused.
 
     >>> choose_database(None, "ann", ["app"]), choose_database(None, "postgres", [])
     ('app', 'postgres')
@@ -1784,12 +1682,10 @@ def choose_database(wanted: str | None, owner: str, databases: Sequence[str]) ->
     for name in (DEFAULT_DATABASE, owner):
         if name in databases:
             return name
-    if len(databases) == 1:
-        return databases[0]
-    raise WorkspaceError(
-        f"the data has several databases: {', '.join(databases)}",
-        hint="hive-pg init --database NAME says which one is the application's",
-    )
+    if len(databases) > 1:
+        hint = "hive-pg init --database NAME says which one is the application's"
+        raise WorkspaceError(f"the data has several databases: {', '.join(databases)}", hint=hint)
+    return databases[0]
 
 
 def build_scram_verifier(password: str, salt: bytes, iterations: int = 4096) -> str:
@@ -2085,20 +1981,17 @@ def format_size(size: float) -> str:
 
 def judge_container(info: ContainerInfo | None, name: str) -> CheckPoint:
     """Say whether a container runs and is healthy, as far as the engine knows."""
-    if info and info.state is ContainerState.RESTARTING:
-        finding, code = f"{name} keeps restarting", ExitCode.UNHEALTHY
-        return CheckPoint("container", Outcome.FAILED, finding, "hive-pg logs", code)
-    if info is None or not info.running:
-        state = info.state if info else ContainerState.MISSING
-        remedy = f"docker unpause {name}" if state is ContainerState.PAUSED else "hive-pg start"
-        finding, code = f"{name} is {state.value}", ExitCode.NOT_RUNNING
-        return CheckPoint("container", Outcome.FAILED, finding, remedy, code)
-    if info.health is Health.UNHEALTHY:
-        finding, code = f"{name} runs, but its health check fails", ExitCode.UNHEALTHY
-        return CheckPoint("container", Outcome.FAILED, finding, "hive-pg logs", code)
-    health = {Health.NONE: "no health check", Health.STARTING: "health check pending"}
-    finding = f"{name} runs ({health.get(info.health, info.health.value)})"
-    return CheckPoint("container", Outcome.PASSED, finding)
+    if info and info.running and info.health is not Health.UNHEALTHY:
+        health = {Health.NONE: "no health check", Health.STARTING: "health check pending"}
+        finding = f"{name} runs ({health.get(info.health, info.health.value)})"
+        return CheckPoint("container", Outcome.PASSED, finding)
+    state, logs = info.state if info else ContainerState.MISSING, "hive-pg logs"
+    finding, remedy, code = {
+        ContainerState.RUNNING: ("runs, but its health check fails", logs, ExitCode.UNHEALTHY),
+        ContainerState.RESTARTING: ("keeps restarting", logs, ExitCode.UNHEALTHY),
+        ContainerState.PAUSED: ("is paused", f"docker unpause {name}", ExitCode.NOT_RUNNING),
+    }.get(state, (f"is {state.value}", "hive-pg start", ExitCode.NOT_RUNNING))
+    return CheckPoint("container", Outcome.FAILED, f"{name} {finding}", remedy, code)
 
 
 def judge_connections(probe: Probe) -> CheckPoint:
@@ -2134,11 +2027,7 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def is_local(host: str) -> bool:
-    """Whether a host of a URL is this machine, whatever name servers say.
-
-    >>> is_local("localhost"), is_local("127.0.0.2"), is_local("db.example.org")
-    (True, True, False)
-    """
+    """Whether a host of a URL is this machine, whatever name servers say."""
     return host in ("localhost", "::1") or bool(re.fullmatch(r"127(?:\.[0-9]{1,3}){3}", host))
 
 
@@ -2236,20 +2125,14 @@ The database is {"ready" if started else "set up"}.
          hive-pg stop"""
 
 
-def to_json(record: object) -> object:
-    """Turn a record into what JSON has, with enums as their values and fields as keys."""
-    if isinstance(record, enum.Enum):
-        return record.value
-    if isinstance(record, Record):
-        return {name: to_json(value) for name, value in record.fields().items()}
-    return [to_json(item) for item in record] if isinstance(record, (list, tuple)) else record
-
-
 def format_json(value: object) -> str:
-    """Write one JSON value for people and programs."""
+    """Write one JSON value for people and programs, an enum as its value, a record by fields."""
     import json
 
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    def plain(item: Any) -> object:
+        return item.value if isinstance(item, enum.Enum) else item.fields()
+
+    return json.dumps(value, indent=2, ensure_ascii=False, default=plain)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -2427,11 +2310,10 @@ class Stream(Process):
     """
 
     def __init__(
-        self, argv: Sequence[str], process: Popen[Any], words: IO[bytes], idle: Callable[[], object]
+        self, argv: Sequence[str], process: Any, words: IO[bytes], idle: Callable[[], object]
     ) -> None:
         super().__init__(argv, process)
-        self.stdin: Any = process.stdin
-        self.stdout: Any = process.stdout
+        self.stdin, self.stdout = process.stdin, process.stdout
         self.words = words
         self.idle = idle
         os.set_blocking(self.stdin.fileno(), False)
@@ -2596,10 +2478,7 @@ def _file_error(action: str, path: str, error: OSError) -> WorkspaceError:
 
 
 def read_file(path: str) -> bytes | None:
-    """Return a file's bytes, None where there is no such file.
-
-    Raises: WorkspaceError.
-    """
+    """Return a file's bytes, None where there is no such file."""
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -2615,8 +2494,6 @@ def write_file(path: str, text: str, mode: int | None = None) -> None:
     A symbolic link stays one: the file that it points to is replaced. An existing file keeps its
     owner and, without `mode`, its mode; under sudo a new one is the caller's. The lock is held: a
     temporary file that is there already was left over.
-
-    Raises: WorkspaceError.
     """
     try:
         with Replacement(path, mode) as file:
@@ -2651,10 +2528,9 @@ class Replacement:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         self.file = open(os.open(self.temporary, flags, 0o600), "wb")
         try:
-            if os.name == "posix":
-                if owner and owner != (os.geteuid(), os.getegid()):
-                    os.fchown(self.file.fileno(), *owner)
-                os.fchmod(self.file.fileno(), mode)
+            if owner and owner != (os.geteuid(), os.getegid()):
+                os.fchown(self.file.fileno(), *owner)
+            os.fchmod(self.file.fileno(), mode)
         except BaseException:
             self._discard()
             raise
@@ -2681,12 +2557,11 @@ class Replacement:
 
 def sync_directory(path: str) -> None:
     """Have a directory's entries survive a power cut."""
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_leftover(path: str) -> str:
@@ -2698,28 +2573,21 @@ def remove_leftover(path: str) -> str:
 
 
 def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) -> None:
-    """Make a directory where there is none, and its parents.
-
-    Root gives it to `owner`, (uid, gid); others cannot.
-
-    Raises: WorkspaceError.
-    """
+    """Make a directory and its parents where there are none; root gives it to `owner`'s ids."""
     if os.path.isdir(path):
         return
     if os.path.dirname(path) != path:
         make_directory(os.path.dirname(path), get_sudo_user())
     try:
         os.mkdir(path, mode)
-        if owner and hasattr(os, "geteuid") and os.geteuid() == 0:
+        if owner and os.geteuid() == 0:
             os.chown(path, *owner)
     except OSError as error:
         raise _file_error("create", path, error) from None
 
 
 def is_usable_by(data_dir: str, uid: int) -> bool:
-    """Whether a data directory and the cluster in it are a user's; always so on Windows."""
-    if os.name != "posix":
-        return True
+    """Whether a data directory and the cluster in it are a user's."""
     paths = (data_dir, os.path.join(data_dir, "pgdata"))
     try:
         owners = {os.stat(path).st_uid for path in paths if os.path.exists(path)}
@@ -2794,10 +2662,8 @@ def is_gone(directory: str) -> bool:
     """Whether there is no such directory; one that we may not see is there."""
     try:
         os.stat(directory)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, (FileNotFoundError, NotADirectoryError))
     return False
 
 
@@ -2813,13 +2679,8 @@ class DirectoryLock:
         self.directory = directory
         self.console = console
         self.timeout = timeout
-        self.descriptor: int | None = None
 
     def __enter__(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows has no locks on directories
-            return
         try:
             self.descriptor = os.open(self.directory, os.O_RDONLY)
         except OSError as error:
@@ -2827,45 +2688,48 @@ class DirectoryLock:
         os.set_inheritable(self.descriptor, True)
         deadline = time.monotonic() + self.timeout
         waiting = False
-        while True:
-            try:
-                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    import shlex
+        while not self._acquire():
+            if time.monotonic() > deadline:
+                import shlex
 
-                    os.close(self.descriptor)
-                    place = shlex.quote(self.directory)
-                    raise WorkspaceError(
-                        f"another hive-pg has held {self.directory} for {self.timeout:.0f} s",
-                        hint=f"see who holds it, a docker perhaps: fuser -v {place}",
-                    ) from None
-            except OSError as error:  # some network file systems have no locks
-                self.console.warn(f"cannot lock {self.directory}: {error.strerror}")
                 os.close(self.descriptor)
-                self.descriptor = None
-                return
+                place = shlex.quote(self.directory)
+                raise WorkspaceError(
+                    f"another hive-pg has held {self.directory} for {self.timeout:.0f} s",
+                    hint=f"see who holds it, a docker perhaps: fuser -v {place}",
+                )
             if not waiting:
                 self.console.note("waiting for another hive-pg")
             waiting = True
             time.sleep(0.05)
 
-    def __exit__(self, *_: object) -> None:
-        if self.descriptor is not None:
-            import fcntl
+    def _acquire(self) -> bool:
+        import fcntl
 
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:  # some network file systems have no locks
+            self.console.warn(f"cannot lock {self.directory}: {error.strerror}")
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        import contextlib
+        import fcntl
+
+        with contextlib.suppress(OSError):  # where there are no locks
             fcntl.flock(self.descriptor, fcntl.LOCK_UN)  # whoever may still have a copy of it
-            os.close(self.descriptor)
+        os.close(self.descriptor)
 
 
 def get_postgres_uid_gid() -> tuple[int, int]:
     """Return the uid and gid that the server runs as and that own the data.
 
     They are the caller's; root acts for the user that called sudo, or else for 1000:1000, because
-    PostgreSQL refuses to run as root. Windows has none: 1000:1000.
+    PostgreSQL refuses to run as root.
     """
-    if hasattr(os, "geteuid") and os.geteuid() != 0:
+    if os.geteuid() != 0:
         return os.geteuid(), os.getegid()
     return get_sudo_user() or (FALLBACK_UID, FALLBACK_UID)
 
@@ -2873,7 +2737,7 @@ def get_postgres_uid_gid() -> tuple[int, int]:
 def get_sudo_user() -> tuple[int, int] | None:
     """Return the uid and gid of the user that root acts for by sudo, None where it does not."""
     uid, gid = (os.environ.get(name, "") for name in ("SUDO_UID", "SUDO_GID"))
-    if not hasattr(os, "geteuid") or os.geteuid() != 0 or not (uid + gid).isdigit():
+    if os.geteuid() != 0 or not (uid + gid).isdigit():
         return None
     return (int(uid), int(gid)) if int(uid or 0) and gid else None
 
@@ -2884,8 +2748,8 @@ def is_port_free(bind: str, port: int) -> bool:
 
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        if os.name == "posix":  # a port whose last connections have just ended is free
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # A port whose last connections have just ended is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((bind, port))
         except OSError as error:
@@ -2941,10 +2805,7 @@ class Docker:
         self.runner = runner
 
     def start(self, argv: Sequence[str], cwd: str | None = None, **options: Any) -> Process:
-        """Start docker or docker-compose, with the options of `Runner.start`.
-
-        Raises: DockerNotAvailableError where it is missing.
-        """
+        """Start docker or docker-compose, with the options of `Runner.start`."""
         try:
             return self.runner.start(argv, cwd=cwd, **options)
         except OSError as error:
@@ -2955,14 +2816,11 @@ class Docker:
             raise DockerNotAvailableError(message, hint=hint) from None
 
     def run(
-        self, argv: Sequence[str], timeout: float = QUESTION_TIMEOUT_S, **options: Any
+        self, argv: Sequence[str], timeout: float = QUESTION_TIMEOUT_S, stdin: str = "", **how: Any
     ) -> CommandResult:
-        """Run docker or docker-compose to its end, whatever its exit code.
-
-        Raises: DockerNotAvailableError where it is missing, or does not answer in time.
-        """
-        with self.start(argv, **options) as process:
-            return process.finish(timeout=timeout)
+        """Run docker or docker-compose to its end, whatever its exit code."""
+        with self.start(argv, stdin=stdin != "", **how) as process:
+            return process.finish(timeout=timeout, stdin=stdin)
 
     def start_inspect(self, container: str) -> Process:
         """Start to ask for a container."""
@@ -3021,22 +2879,20 @@ class Docker:
         _expect(result, f"cannot pull {image}")
 
     def run_in_place(
-        self, image: str, directory: str, program: str, *arguments: str, stdin: str = ""
+        self, image: str, directory: str, command: Sequence[str], stdin: str = ""
     ) -> CommandResult:
         """Run a program as root in a short-lived container that has a directory as /target."""
         source = directory.replace('"', '""')
         argv = ["docker", "run", "--rm", "--interactive", "--network", "none", "--user", "0:0"]
         argv += ["--mount", f'type=bind,"source={source}",target=/target']
-        argv += ["--entrypoint", program, image, *arguments]
-        with self.start(argv, stdin=True) as process:
-            return process.finish(timeout=COMPOSE_TIMEOUT_S, stdin=stdin)
+        argv += ["--entrypoint", command[0], image, *command[1:]]
+        return self.run(argv, COMPOSE_TIMEOUT_S, stdin)
 
     def give_data_to(self, user: tuple[int, int], data_dir: str, image: str) -> None:
         """Have a directory and all in it belong to (uid, gid), which we may not be able to do."""
-        owner = f"{user[0]}:{user[1]}"
         script = 'chown -R "$0" /target && chmod u+rwx /target'
-        result = self.run_in_place(image, data_dir, "sh", "-c", script, owner)
-        _expect(result, f"cannot change the owner of {data_dir}")
+        argv = ["sh", "-c", script, f"{user[0]}:{user[1]}"]
+        _expect(self.run_in_place(image, data_dir, argv), f"cannot change the owner of {data_dir}")
 
     def execute(
         self,
@@ -3051,8 +2907,7 @@ class Docker:
         It runs in template1, the first database that there is, and returns what it selects.
         """
         argv, env = build_client_argv(settings, "psql", "-XqAtw", "-v", "ON_ERROR_STOP=1")
-        with self.start([*argv, "-d", database], stdin=True, env=env) as process:
-            result = process.finish(timeout=COMPOSE_TIMEOUT_S, stdin=sql)
+        result = self.run([*argv, "-d", database], COMPOSE_TIMEOUT_S, sql, env=env)
         found = result.returncode and diagnose(result.stderr, LOGIN_DIAGNOSES)
         if found:
             raise found.error(f"{what}: {found.cause}", hint=found.remedy)
@@ -3109,8 +2964,8 @@ class Docker:
     def logs(self, container: str, tail: int, *, since: float = 0) -> str:
         """Return a container's last lines, stdout before stderr; `since` in epoch seconds."""
         argv = ["docker", "logs", "--tail", str(tail), "--since", str(int(since)), container]
-        result = self.run(argv)
-        return _expect(result, "cannot read the logs").stdout + result.stderr
+        result = _expect(self.run(argv), "cannot read the logs")
+        return result.stdout + result.stderr
 
 
 def _expect(
@@ -3136,6 +2991,8 @@ class CredentialService:
     """The workspace's `.env`: its credentials, and the settings around them."""
 
     def __init__(self, workspace: str = ".", *, console: Console | None = None) -> None:
+        if os.name != "posix":  # no modes, owners, locks and process groups
+            raise WorkspaceError("hive-pg needs Linux, macOS or WSL", hint="wsl --install")
         self.workspace = os.path.realpath(workspace)
         self.console = console or Console()
         self.path = os.path.join(self.workspace, ENV_FILE)
@@ -3146,10 +3003,7 @@ class CredentialService:
         port: int = DEFAULT_HOST_PORT,
         database: str = DEFAULT_DATABASE,
     ) -> DatabaseURL:
-        """Return a new user (16 characters) and password (32) of letters and digits.
-
-        They need no quoting in `.env`, in a shell or in a URL; the user starts with a letter.
-        """
+        """Return a new user and password of letters and digits, which nothing has to quote."""
         import secrets
         import string
 
@@ -3160,36 +3014,24 @@ class CredentialService:
         return DatabaseURL(user, password, host, port, database)
 
     def extract_postgres_credentials_from_env(self) -> DatabaseURL | None:
-        """Return what HIVE_DATABASE_URL says, None where there is none.
-
-        Raises: EnvFileError.
-        """
+        """Return what HIVE_DATABASE_URL says, None where there is none."""
         url = self.read_values().get(URL_KEY)
         return parse_database_url(url) if url else None
 
     def validate_credentials(self, url: DatabaseURL) -> None:
-        """Make sure that credentials are real, and that `.env` and the URL carry them unchanged.
-
-        Raises: EnvFileError.
-        """
+        """Make sure that credentials are real, and that `.env` and the URL carry them unchanged."""
         for name, value in (("user", url.user), ("password", url.password)):
             if is_placeholder(value):
                 raise EnvFileError(f"the {name} is missing or a placeholder", hint="hive-pg init")
         require_carried(url)
 
     def save_credentials_to_env(self, url: DatabaseURL) -> bool:
-        """Make `.env` say these credentials; return whether it changed.
-
-        Raises: EnvFileError, WorkspaceError.
-        """
+        """Make `.env` say these credentials; return whether it changed."""
         self.validate_credentials(url)
         return self.save(url_env(url))
 
     def read_values(self) -> dict[str, str]:
-        """Return the values in `.env`, or in `.env.example` where there is no `.env` yet.
-
-        Raises: EnvFileError where a key of ours is not read alike by all.
-        """
+        """Return the values in `.env`, or in `.env.example` where there is no `.env` yet."""
         items = parse_env(self._read_text()[0], os.environ)
         return env_values(items, required=(*CREDENTIAL_KEYS, *NAME_KEYS))
 
@@ -3199,10 +3041,7 @@ class CredentialService:
         return sorted({item.key for item in items} - env_values(items).keys())
 
     def read_settings(self) -> Settings:
-        """Return what the `.env` of a workspace that is set up says.
-
-        Raises: NotSetUpError, EnvFileError.
-        """
+        """Return what the `.env` of a workspace that is set up says."""
         if is_gone(self.path) and not os.path.islink(self.path):
             there = os.path.isdir(self.workspace)
             missing = self.path if there else f"directory {self.workspace}"
@@ -3210,23 +3049,17 @@ class CredentialService:
         return read_settings(self.read_values())
 
     def drop(self, key: str) -> None:
-        """Have `.env` say nothing of a key.
-
-        Raises: EnvFileError, WorkspaceError.
-        """
+        """Have `.env` say nothing of a key."""
         text = self._read_text()[0]
         write_file(self.path, drop_env(text, key, os.environ), 0o600)
 
     def save(self, changes: Mapping[str, str]) -> bool:
-        """Make `.env` say `changes`, readable by its owner alone; return whether it changed.
-
-        Raises: EnvFileError, WorkspaceError.
-        """
+        """Make `.env` say `changes`, readable by its owner alone; return whether it changed."""
         text, exists = self._read_text()
         edited = edit_env(text, changes, os.environ)
         if exists and edited == text:
             mode = os.stat(self.path).st_mode & 0o777
-            if os.name == "posix" and mode & 0o077:
+            if mode & 0o077:
                 mode &= 0o700
                 try:
                     os.chmod(self.path, mode)
@@ -3264,10 +3097,7 @@ class DockerComposeManager:
         self.compose_argv = ["docker", "compose"]  # until a survey found another
 
     def start_postgres_service(self) -> None:
-        """Bring the container up as the compose file and `.env` say; does not wait for it.
-
-        Raises: ContainerConflictError, and whatever Docker refuses.
-        """
+        """Bring the container up as the compose file and `.env` say; does not wait for it."""
         self.bring_up(*self._prepare())
 
     def _prepare(self) -> tuple[Settings, ComposeService, list[ContainerInfo]]:
@@ -3277,7 +3107,7 @@ class DockerComposeManager:
         for info in containers:
             if info.project == settings.project and not self.owns(info):
                 hint = "hive-pg init gives this workspace a project of its own"
-                raise self._conflict(info, f"has the Compose project {settings.project}", hint)
+                raise build_conflict(info, f"has the Compose project {settings.project}", hint)
         service = self.resolve_service(settings)
         if (service.container, service.host_port) != (settings.container, settings.url.port):
             raise WorkspaceError(
@@ -3290,10 +3120,7 @@ class DockerComposeManager:
         return settings, service, containers
 
     def stop_postgres_service(self) -> bool:
-        """Stop the container gracefully; return whether it ran.
-
-        Raises: ContainerStartupError where the server had to be killed.
-        """
+        """Stop the container gracefully; return whether it ran. A server that is killed fails."""
         info = self.find_container()
         if info is None or info.state in (ContainerState.CREATED, ContainerState.EXITED):
             return False
@@ -3309,10 +3136,7 @@ class DockerComposeManager:
         return True
 
     def _await_first_start(self) -> None:
-        """Wait until the server listens: before that, the image ignores the signal to stop.
-
-        Raises: ContainerStartupError where a first start takes longer: it would be killed.
-        """
+        """Wait until the server listens: before that, the image ignores the signal to stop."""
         settings, deadline = self.credentials.read_settings(), time.monotonic() + STOP_GRACE_S
         while (left := deadline - time.monotonic()) > 0:
             probe = self.docker.probe(settings, left, VERSIONS_SQL)
@@ -3356,8 +3180,9 @@ class DockerComposeManager:
     def delete_cluster(self, service: ComposeService) -> None:
         """Delete a cluster, and what was moved aside of it; its files may be another user's."""
         script = 'rm -rf "/target/$0" "/target/$0".incomplete-*'
-        image, name = service.image or DEFAULT_IMAGE, os.path.basename(service.cluster)
-        result = self.docker.run_in_place(image, service.data_dir, "sh", "-c", script, name)
+        result = self._run_in_place(
+            service, ["sh", "-c", script, os.path.basename(service.cluster)]
+        )
         _expect(result, f"cannot delete {service.cluster}")
 
     def require_follows(self, settings: Settings) -> None:
@@ -3389,10 +3214,7 @@ class DockerComposeManager:
         return self.require_container().health
 
     def find_container(self) -> ContainerInfo | None:
-        """Return this workspace's container, None where it is not there.
-
-        Raises: NotSetUpError; ContainerConflictError where another workspace has its name.
-        """
+        """Return this workspace's container, None where it is not there."""
         return self._own(self.docker.container(self.credentials.read_settings().container))
 
     def look(self, settings: Settings) -> Look:
@@ -3416,10 +3238,7 @@ class DockerComposeManager:
             return Look(info, found, objection)
 
     def require_container(self) -> ContainerInfo:
-        """Return this workspace's container.
-
-        Raises: NotSetUpError where there is none.
-        """
+        """Return this workspace's container, which has to be there."""
         info = self.find_container()
         if info is None:
             raise NotSetUpError("the workspace has no container", hint="hive-pg start")
@@ -3441,9 +3260,7 @@ class DockerComposeManager:
         """Make sure that a container which does not serve yet is on its way to it.
 
         It runs, has not been restarted after `since` (epoch seconds), and its server does not come
-        back from one crash after the other.
-
-        Raises: ContainerStartupError, with what it wrote after `since`.
+        back from one crash after the other. The error shows what it wrote after `since`.
         """
         info = self.docker.container(name)
         logs = self.docker.logs(name, 50, since=since) if info else ""
@@ -3455,7 +3272,7 @@ class DockerComposeManager:
     def _own(self, info: ContainerInfo | None) -> ContainerInfo | None:
         if info is not None and not self.owns(info):
             hint = "hive-pg init gives this workspace a name of its own"
-            raise self._conflict(info, "has the name that .env says", hint)
+            raise build_conflict(info, "has the name that .env says", hint)
         return info
 
     def owns(self, info: ContainerInfo) -> bool:
@@ -3481,10 +3298,7 @@ class DockerComposeManager:
         return next((path for path in paths if os.path.lexists(path)), None)
 
     def survey(self) -> list[ContainerInfo]:
-        """Return all containers of the engine, and find Compose at the same time.
-
-        Raises: DockerNotAvailableError.
-        """
+        """Return all containers of the engine, and find Compose at the same time."""
         with self.docker.start(["docker", "compose", "version", "--short"]) as plugin:
             containers = self.docker.containers()
             self.compose_argv = self._choose_compose(plugin.finish(timeout=QUESTION_TIMEOUT_S))
@@ -3507,8 +3321,6 @@ class DockerComposeManager:
         """Return the PostgreSQL service as Compose resolves it.
 
         Compose v1 cannot say so as JSON: there a container tells, created but not started.
-
-        Raises: WorkspaceError, DockerCommandError.
         """
         if self.find_compose_file() is None:
             raise NotSetUpError(f"there is no {COMPOSE_FILE}", hint="hive-pg init")
@@ -3522,35 +3334,25 @@ class DockerComposeManager:
                 return service_of_container(info)
         raise WorkspaceError(f"Compose made no container of service {service!r}")
 
-    def bring_up(
-        self, settings: Settings, service: ComposeService, containers: Iterable[ContainerInfo]
-    ) -> None:
+    def bring_up(self, settings: Settings, service: ComposeService, containers: Containers) -> None:
         """Make the container run as the compose file and `.env` say; does not wait for it.
 
-        Raises: WorkspaceError where the data are gone: an empty database in place of data that
-        are elsewhere now would look like a loss.
+        Data that are gone are an error: an empty database in their place would look like a loss.
         """
-        if (
-            service.data_dir
-            and not settings.first_start
-            and not holds_data(service.data_dir, service.cluster)
-        ):
-            what = "holds no data" if os.path.isdir(service.data_dir) else "is missing"
-            raise WorkspaceError(
-                f"{service.data_dir} {what}",
-                hint="put the data back, or mount it; hive-pg init makes an empty database",
-            )
-        serving = any(i.name == service.container and i.running for i in containers)
-        mend = not serving and self.has_wrong_owner(service)
+        data_dir = service.data_dir
+        if data_dir and not settings.first_start and not holds_data(data_dir, service.cluster):
+            what = "holds no data" if os.path.isdir(data_dir) else "is missing"
+            hint = "put the data back, or mount it; hive-pg init makes an empty database"
+            raise WorkspaceError(f"{data_dir} {what}", hint=hint)
         for info in containers:
             if self._is_leftover(info, service):
                 self.docker.remove(info.name)
-            if info.name != service.container:
-                continue
-            if mend or info.restarting:  # or it would start by itself in between
-                self.docker.stop(info.name, 10 if info.restarting else STOP_GRACE_S)
-            elif info.running and info.health is not Health.HEALTHY:
-                self._await_first_start()  # which Compose would cut short to replace it
+        own = find_named(containers, service.container)
+        mend = not (own and own.running) and self.has_wrong_owner(service)
+        if own and (mend or own.restarting):  # or it would start by itself in between
+            self.docker.stop(own.name, 10 if own.restarting else STOP_GRACE_S)
+        elif own and own.running and own.health is not Health.HEALTHY:
+            self._await_first_start()  # which Compose would cut short to replace it
         if mend:
             self.mend_owner(service)
             self.ensure_image(service)  # only now its version is to be read
@@ -3558,10 +3360,7 @@ class DockerComposeManager:
         self._compose(settings, "up", "--detach", service.service, timeout=timeout)
 
     def ensure_image(self, service: ComposeService) -> None:
-        """Pull the service's image where it is not there, with Docker's own progress.
-
-        Raises: ContainerStartupError where it is of another major version than the data.
-        """
+        """Pull the image where it is not there; refuse one of another version than the data."""
         if service.builds:
             return
         environment = self.docker.image_environment(service.image)
@@ -3577,19 +3376,10 @@ class DockerComposeManager:
                 " with that one, and restore into a new workspace",
             )
 
-    def make_data_directory(self, service: ComposeService) -> None:
-        """Make the data directory, private to the user that the server runs as."""
-        if service.data_dir and not os.path.isdir(service.data_dir):
-            make_directory(service.data_dir, split_user(service.user), 0o700)
-
     def has_wrong_owner(self, service: ComposeService) -> bool:
         """Whether the data belongs to another user than the one that the server runs as."""
         user = split_user(service.user)
-        return (
-            user is not None
-            and service.data_dir != ""
-            and not is_usable_by(service.data_dir, user[0])
-        )
+        return bool(user and service.data_dir and not is_usable_by(service.data_dir, user[0]))
 
     def mend_owner(self, service: ComposeService) -> None:
         """Have the data belong to the user that the server runs as."""
@@ -3598,27 +3388,17 @@ class DockerComposeManager:
             self.console.note(f"giving {service.data_dir} to {user[0]}:{user[1]}")
             self.docker.give_data_to(user, service.data_dir, service.image or DEFAULT_IMAGE)
 
-    def ask_cluster(
-        self, service: ComposeService, containers: Iterable[ContainerInfo]
-    ) -> tuple[str, list[str]]:
-        """Return the role that a cluster was made for, and its databases; nobody serves it now.
-
-        Raises: WorkspaceError; ContainerConflictError where somebody may serve it.
-        """
+    def ask_cluster(self, service: ComposeService, containers: Containers) -> tuple[str, list[str]]:
+        """Return the role that a cluster was made for, and its databases; nobody may serve it."""
         unknown = f"{ENV_FILE} has no user for the data in {service.cluster}"
         hint = f"put the {URL_KEY} of that data into {ENV_FILE}"
-        for info in containers:
-            stopped = info.state in (ContainerState.CREATED, ContainerState.EXITED)
-            if not stopped and info.name == service.container:
-                raise ContainerConflictError(f"{unknown}, and {info.name} serves it", hint=hint)
+        own = find_named(containers, service.container)
+        if own and own.state not in (ContainerState.CREATED, ContainerState.EXITED):
+            raise ContainerConflictError(f"{unknown}, and {own.name} serves it", hint=hint)
         if self.has_wrong_owner(service):
             self.mend_owner(service)
-        cluster = os.path.join("/target", os.path.relpath(service.cluster, service.data_dir))
-        result = self.docker.run_in_place(
-            *(service.image or DEFAULT_IMAGE, service.data_dir),
-            *("sh", "-c", _SINGLE_USER_SCRIPT, cluster),
-            stdin=OWNER_AND_DATABASES_SQL + "\n",
-        )
+        argv = ["sh", "-c", _SINGLE_USER_SCRIPT, service.target]
+        result = self._run_in_place(service, argv, stdin=OWNER_AND_DATABASES_SQL + "\n")
         user, databases = read_owner_and_databases(result.stdout)
         if not user:
             why = f"it does not say whose it is: {last_line(result.stderr)}"
@@ -3627,17 +3407,12 @@ class DockerComposeManager:
 
     def holds_databases(self, service: ComposeService) -> bool:
         """Whether a cluster has a database that initdb did not make: somebody's data."""
-        base = os.path.join("/target", os.path.relpath(service.cluster, service.data_dir), "base")
-        image = service.image or DEFAULT_IMAGE
-        result = self.docker.run_in_place(image, service.data_dir, "ls", base)
-        _expect(result, f"cannot look into {service.cluster}")
-        return any(int(name) >= FIRST_USER_OID for name in result.stdout.split() if name.isdigit())
+        result = self._run_in_place(service, ["ls", f"{service.target}/base"])
+        names = _expect(result, f"cannot look into {service.cluster}").stdout.split()
+        return any(int(name) >= FIRST_USER_OID for name in names if name.isdigit())
 
     def move_cluster_aside(self, service: ComposeService) -> str:
-        """Take a half-made cluster out of the way; return its new name.
-
-        Raises: WorkspaceError where it is not in a directory below the one that is mounted.
-        """
+        """Take a half-made cluster out of the way, within what is mounted; return its new name."""
         place, name = os.path.split(service.cluster)
         aside = name + time.strftime(".incomplete-%Y%m%dT%H%M%SZ", time.gmtime())
         if place != service.data_dir:
@@ -3645,26 +3420,26 @@ class DockerComposeManager:
                 f"the first start of the cluster in {service.cluster} was interrupted",
                 hint="move what is in it elsewhere, then hive-pg init",
             )
-        image = service.image or DEFAULT_IMAGE
-        paths = (f"/target/{name}", f"/target/{aside}")
-        result = self.docker.run_in_place(image, place, "mv", "--no-target-directory", *paths)
-        _expect(result, f"cannot move {service.cluster} aside")
+        argv = ["mv", "--no-target-directory", service.target, f"/target/{aside}"]
+        _expect(self._run_in_place(service, argv), f"cannot move {service.cluster} aside")
         return os.path.join(place, aside)
 
-    def refuse_conflicts(
-        self, service: ComposeService, containers: Sequence[ContainerInfo]
-    ) -> None:
+    def _run_in_place(
+        self, service: ComposeService, argv: Sequence[str], stdin: str = ""
+    ) -> CommandResult:
+        image = service.image or DEFAULT_IMAGE
+        return self.docker.run_in_place(image, service.data_dir, argv, stdin=stdin)
+
+    def refuse_conflicts(self, service: ComposeService, containers: Containers) -> None:
         """Make sure that starting takes nothing away from another container of the engine.
 
         Two servers on one directory both start, and corrupt it, whatever they are called.
-
-        Raises: ContainerConflictError.
         """
-        own = next((info for info in containers if info.name == service.container), None)
+        own = find_named(containers, service.container)
         if own is not None and not self.owns(own):
             hint = f"write container_name: ${{{CONTAINER_KEY}:-{own.name}}} there, then hive-pg"
             hint += " init gives this workspace a name of its own"
-            raise self._conflict(own, "has the name that the compose file says", hint)
+            raise build_conflict(own, "has the name that the compose file says", hint)
         if own is not None and own.state is ContainerState.PAUSED:
             raise build_startup_error(own, own.name, "")
         others = [i for i in containers if i is not own and not self._is_leftover(i, service)]
@@ -3676,20 +3451,22 @@ class DockerComposeManager:
                     hint=f"if it is not needed: docker stop {info.name}; docker rm {info.name}",
                 )
         port = service.host_port
-        starting = own is not None and (own.running or own.restarting)
-        if own and starting and any(port == published for _, published in own.ports):
-            return
-        if is_port_free(service.bind, port):
-            return
+        has_it = own and (own.running or own.restarting) and port in [p for _, p in own.ports]
+        if not has_it and not is_port_free(service.bind, port):
+            raise self._taken_port(service, others)
+
+    def _taken_port(self, service: ComposeService, others: Containers) -> ContainerConflictError:
+        """Say who has the port that a service is to have."""
         hint = "hive-pg init --port N (or edit the compose file, if it fixes the port)"
-        names = self.docker.publishing(port)
+        names = self.docker.publishing(service.host_port)
         serving = next((info for info in others if info.name in names), None)
         if serving:
             place, remedy = _origin(serving)
             owner, hint = f"container {serving.name} of {place}", hint + remedy
         else:
-            owner = self._name_listener(port)
-        raise ContainerConflictError(f"port {service.bind}:{port} is taken by {owner}", hint=hint)
+            owner = self._name_listener(service.host_port)
+        address = f"{service.bind}:{service.host_port}"
+        return ContainerConflictError(f"port {address} is taken by {owner}", hint=hint)
 
     def _serves_from(self, info: ContainerInfo, data_dir: str) -> bool:
         """Whether a container runs on a directory that was elsewhere when it was started.
@@ -3720,12 +3497,6 @@ class DockerComposeManager:
         named = re.fullmatch(f"[0-9a-f]{{12}}_{re.escape(service.container)}", info.name)
         return bool(named) and info.state is ContainerState.CREATED and self.owns(info)
 
-    def _conflict(self, info: ContainerInfo, what: str, hint: str) -> ContainerConflictError:
-        owner, remedy = _origin(info)
-        return ContainerConflictError(
-            f"container {info.name} {what}, and belongs to {owner}", hint=hint + remedy
-        )
-
     def _compose(
         self, settings: Settings, *arguments: str, timeout: float = COMPOSE_TIMEOUT_S
     ) -> str:
@@ -3742,6 +3513,13 @@ class DockerComposeManager:
         program = " ".join(self.compose_argv)
         hint = f"correct the compose file, or {ENV_FILE}, until `{program} config` succeeds"
         return _expect(result, f"`{' '.join(argv)}` failed", hint).stdout
+
+
+def build_conflict(info: ContainerInfo, what: str, hint: str) -> ContainerConflictError:
+    """Say what another's container has that this workspace's would need."""
+    owner, remedy = _origin(info)
+    message = f"container {info.name} {what}, and belongs to {owner}"
+    return ContainerConflictError(message, hint=hint + remedy)
 
 
 def _origin(info: ContainerInfo) -> tuple[str, str]:
@@ -3762,10 +3540,7 @@ def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) 
 
 
 class PostgreSQLManager:
-    """A workspace's database, from nothing to verified, and its life.
-
-    A method succeeds or raises a PostgreSQLIntegrationError.
-    """
+    """A workspace's database, from nothing to verified, and its life."""
 
     def __init__(
         self,
@@ -3795,8 +3570,6 @@ class PostgreSQLManager:
 
         What is there is reused: a second call changes nothing. Returns False where a person at
         the terminal declined.
-
-        Raises: PostgreSQLIntegrationError.
         """
         wanted = wanted or Wishes()
         question = f"Set up PostgreSQL in Docker for {self.workspace}?"
@@ -3825,13 +3598,11 @@ class PostgreSQLManager:
         compose = self.compose
         containers = compose.survey()
         self.console.step(f"Docker answers, and so does {' '.join(compose.compose_argv)}")
-        fresh = self.credentials.generate_postgres_credentials()
         values = self.credentials.read_values()
         known = has_credentials(values)
         if lost:
-            if not os.path.lexists(self.credentials.path) and has_login(values):
-                values = {**values, **dict.fromkeys(CREDENTIAL_KEYS, "")}  # an example's
             values = self._recover_values(values, containers)
+        fresh = self.credentials.generate_postgres_credentials()
         settings = self._plan_settings(values, fresh, containers, wanted)
         service = default_service(settings, self.workspace)
         if compose.find_compose_file():
@@ -3845,18 +3616,17 @@ class PostgreSQLManager:
             user, databases = compose.ask_cluster(service, containers)
             database = choose_database(wanted.database, user, databases)
             settings = settings.replace(url=settings.url.replace(user=user, database=database))
-        first_start = FIRST_START_KEY in values or bool(service.data_dir and not has_data)
-        settings = settings.replace(first_start=first_start)
-        compose.make_data_directory(service)
+        begun, anew = FIRST_START_KEY in values, service.data_dir != "" and not has_data
+        settings = settings.replace(first_start=begun or anew)
+        if anew:
+            make_directory(service.data_dir, split_user(service.user), 0o700)
         self._write_files(settings)
-        if service.bind != "localhost" and not is_local(service.bind):
+        if not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
-        if service.data_dir and not has_data:
-            for info in containers:
-                if info.name == service.container and FIRST_START_KEY not in values:
-                    place = service.data_dir
-                    self.console.warn(f"{place} holds no data: this is a new, empty database")
-                    self.docker.stop(info.name)  # it may have another directory mounted
+        if anew and not begun and find_named(containers, service.container):
+            empty = "holds no data: this is a new, empty database"
+            self.console.warn(f"{service.data_dir} {empty}")
+            self.docker.stop(service.container)  # it may have another directory mounted
         if start:
             compose.bring_up(settings, service, containers)
         return settings, service
@@ -3880,13 +3650,10 @@ class PostgreSQLManager:
                 os.unlink(os.path.realpath(self.credentials.path))
             raise
 
-    def _recover_values(
-        self, values: dict[str, str], containers: Iterable[ContainerInfo]
-    ) -> dict[str, str]:
-        """Complete what `.env` says with what the workspace's container was made with.
-
-        Raises: WorkspaceError where several could be it.
-        """
+    def _recover_values(self, values: dict[str, str], containers: Containers) -> dict[str, str]:
+        """Complete what `.env` says with what the workspace's container was made with."""
+        if has_login(values):  # an example's, which is not that of the data
+            values = {**values, **dict.fromkeys(CREDENTIAL_KEYS, "")}
         own = [info for info in containers if self.compose.owns(info) and info.ports]
         own = [info for info in own if PASSWORD_KEY in info.environment]
         data_dir = os.path.join(self.workspace, DATA_DIR)
@@ -3910,11 +3677,7 @@ class PostgreSQLManager:
         }
 
     def _plan_settings(
-        self,
-        values: Mapping[str, str],
-        fresh: DatabaseURL,
-        containers: Sequence[ContainerInfo],
-        wanted: Wishes,
+        self, values: Mapping[str, str], fresh: DatabaseURL, containers: Containers, wanted: Wishes
     ) -> Settings:
         """Decide what `.env` shall say, reusing all that it says already."""
         own = [info for info in containers if self.compose.owns(info)]
@@ -3946,22 +3709,18 @@ class PostgreSQLManager:
             bind=bind,
         )
 
-    def _own_project(self, values: Mapping[str, str], others: Iterable[ContainerInfo]) -> str:
+    def _own_project(self, values: Mapping[str, str], others: Containers) -> str:
         """Return the Compose project that is this workspace's own."""
-        usual = choose_compose_name(self.workspace)
-        if values.get(PROJECT_KEY) or self.compose.find_compose_file() is None:
-            return choose_project_name(self.workspace)
-        if usual not in {info.project for info in others} and self.docker.has_volumes(usual):
+        usual, theirs = choose_compose_name(self.workspace), {info.project for info in others}
+        unnamed = not values.get(PROJECT_KEY) and self.compose.find_compose_file() is not None
+        if unnamed and usual not in theirs and self.docker.has_volumes(usual):
             return usual  # plain Compose has put data into a volume of that project
         return choose_project_name(self.workspace)
 
     def _plan_url(
         self, values: Mapping[str, str], fresh: DatabaseURL, wanted: Wishes
     ) -> DatabaseURL:
-        """Return the URL that `.env` stands for, with what is wanted and what is missing.
-
-        Raises: WorkspaceError where data is there that would not know it.
-        """
+        """Return the URL that `.env` stands for, with what is wanted and what is missing."""
         has_data = holds_data(os.path.join(self.workspace, DATA_DIR))
         url = plan_database_url(values, fresh, has_data=has_data)
         for key, value in ((USER_KEY, url.user), (PASSWORD_KEY, url.password)):
@@ -3972,25 +3731,19 @@ class PostgreSQLManager:
                 )
         return url.replace(database=wanted.database or url.database, port=wanted.port or url.port)
 
-    def _free_port(
-        self, first: int, bind: str, own: Sequence[ContainerInfo], others: Sequence[ContainerInfo]
-    ) -> int:
+    def _free_port(self, first: int, bind: str, own: Containers, others: Containers) -> int:
         """Return the port to publish on: the first that nobody else has or may want again."""
-        own_ports = {port for info in own for _, port in info.ports}
+        usable = {port for info in own for _, port in info.ports}
         reserved = {port for info in others for _, port in info.ports}
-        port = choose_host_port(
-            first, reserved, lambda port: port in own_ports or is_port_free(bind, port)
-        )
+        port = choose_host_port(first, reserved, lambda p: p in usable or is_port_free(bind, p))
         if port != first and not self.compose.find_compose_file():
             self.console.note(f"port {first} is taken; it will be {port}")
         return port
 
     def _write_files(self, settings: Settings) -> None:
         changed = self.credentials.save(settings.env)
-        says = (
-            "holds the credentials (mode 0600), and port" if changed else "is as it was, with port"
-        )
-        self.console.step(f"{ENV_FILE} {says} {settings.url.port}")
+        says = "holds the credentials (mode 0600), and" if changed else "is as it was, with"
+        self.console.step(f"{ENV_FILE} {says} port {settings.url.port}")
         if self.compose.find_compose_file() is None:
             write_file(os.path.join(self.workspace, COMPOSE_FILE), render_compose())
             self.console.step(f"{COMPOSE_FILE} is written, and yours to edit")
@@ -4028,16 +3781,13 @@ class PostgreSQLManager:
     # -- the container's life ------------------------------------------------------------------
 
     def start_container(self, *, timeout: float = READY_TIMEOUT_S) -> bool:
-        """Have the database run, and log in to it; return whether it had to be started.
-
-        Raises: PostgreSQLIntegrationError.
-        """
+        """Have the database run, and log in to it; return whether it had to be started."""
         settings, began = self.credentials.read_settings(), time.time()
         look = self.compose.look(settings)
         if look.info and look.info.state is ContainerState.PAUSED:
             raise build_startup_error(look.info, settings.container, "")
         if look.info and look.info.running:
-            self._verify_alone(settings, timeout, since=began, look=look)
+            self._verify_alone(settings, timeout, began, look)
             return False
         with self._lock(timeout):
             self.compose.start_postgres_service()
@@ -4083,38 +3833,38 @@ class PostgreSQLManager:
 
     def _check_points(self, settings: Settings) -> Iterator[CheckPoint]:
         """Answer the points in their order, up to the first that bars the way to the next."""
-        docker, container, connections, credentials, _, published = CHECK_POINTS
+        answers = CheckPoint("docker", Outcome.PASSED, "the daemon answers")
         try:
             look = self.compose.look(settings)
         except DockerNotAvailableError as error:
-            yield failed_point(docker, error)
+            yield failed_point("docker", error)
             return
         except ContainerConflictError as error:
-            yield CheckPoint(docker, Outcome.PASSED, "the daemon answers")
-            yield failed_point(container, error)
+            yield answers
+            yield failed_point("container", error)
             return
-        yield CheckPoint(docker, Outcome.PASSED, "the daemon answers")
+        yield answers
         info, probe, url = look.info, look.probe, settings.url
         yield judge_container(info, settings.container)
         if info is None or not info.running:
             return
         if probe.error and probe.readiness is not Readiness.ACCEPTING:
-            yield failed_point(connections, probe.error)
+            yield failed_point("connections", probe.error)
             return
         yield judge_connections(probe)
         if probe.error:
-            yield failed_point(credentials, probe.error)
+            yield failed_point("credentials", probe.error)
             return
         finding = f"{url.user} logs in to {url.database} with the password"
-        yield CheckPoint(credentials, Outcome.PASSED, finding)
+        yield CheckPoint("credentials", Outcome.PASSED, finding)
         yield judge_pgvector(probe, info.image)
-        where = f"{url.host}:{url.port}"
-        refusal = "" if look.objection else login_with_psycopg(url)
-        if look.objection or refusal:
-            yield failed_point(published, _published_error(url, look.objection or refusal or ""))
+        refusal = look.objection or login_with_psycopg(url)
+        if refusal:
+            yield failed_point("published port", _published_error(url, refusal))
         else:
             login = "" if refusal is None else ", and psycopg logs in"
-            yield CheckPoint(published, Outcome.PASSED, f"{where} answers as PostgreSQL{login}")
+            finding = f"{url.host}:{url.port} answers as PostgreSQL{login}"
+            yield CheckPoint("published port", Outcome.PASSED, finding)
 
     # -- dumps and passwords -------------------------------------------------------------------
 
@@ -4195,7 +3945,7 @@ class PostgreSQLManager:
                 except BaseException:
                     self._drop_staging(settings)
                     raise
-                self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL)
+                self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, now)
                 if drop_old:
                     self.drop_old_databases()
         return kept
@@ -4283,7 +4033,7 @@ class PostgreSQLManager:
             self.compose.require_follows(settings.with_password(password))
             self.credentials.save({NEXT_PASSWORD_KEY: password})
             settings = self._finish_rotation(settings)
-            self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL)
+            self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, time.time())
 
     def _finish_rotation(self, settings: Settings) -> Settings:
         """Do what is left of a `rotate`, if one is under way; the lock is held."""
@@ -4322,7 +4072,7 @@ class PostgreSQLManager:
         hint = "hive-pg destroy --data --no-backup goes without"
         try:
             self.compose.bring_up(settings, service, containers)
-            self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, since=began)
+            self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, began)
             self.console.step(f"the backup is {self.backup()}")
         except PostgreSQLIntegrationError as error:
             raise type(error)(f"no backup: {error}", hint=hint, detail=error.detail) from None
@@ -4344,7 +4094,7 @@ class PostgreSQLManager:
         while True:
             try:
                 sql = CREATE_EXTENSION_SQL + VERSIONS_SQL
-                settings = self._verify_rotation(settings, timeout, sql, since=since)
+                settings = self._verify_rotation(settings, timeout, sql, since)
                 return self._note_login(settings)
             except PostgreSQLIntegrationError as error:
                 untouched = error.repair in HALF_MADE and self._is_untouched(settings, service)
@@ -4393,66 +4143,48 @@ class PostgreSQLManager:
         except WorkspaceError as error:  # the database serves all the same
             self.console.warn(f"{error}; so {FIRST_START_KEY} stays in it")
 
-    def _verify_alone(self, settings: Settings, timeout: float, **options: Any) -> None:
+    def _verify_alone(
+        self, settings: Settings, timeout: float, since: float, look: Look | None = None
+    ) -> None:
         """Log in, without a repair, and without holding others up while it takes its time."""
-        if settings.first_start or NEXT_PASSWORD_KEY in self.credentials.read_values():
+        if NEXT_PASSWORD_KEY in self.credentials.read_values():
             with self._lock(timeout):
-                settings = self._verify_rotation(settings, timeout, VERSIONS_SQL, **options)
-                self._note_login(settings)
+                self._verify_rotation(settings, timeout, VERSIONS_SQL, since)
         else:
-            self._verify(settings, timeout, VERSIONS_SQL, **options)
+            self._verify(settings, timeout, VERSIONS_SQL, since, look)
+        if settings.first_start:
+            with self._lock(timeout):
+                self._note_login(settings)
 
     def _verify_rotation(
-        self, settings: Settings, timeout: float, sql: str, **options: Any
+        self, settings: Settings, timeout: float, sql: str, since: float
     ) -> Settings:
         """Log in, having done what an interrupted `rotate` left; return what `.env` says then."""
         rotating = NEXT_PASSWORD_KEY in self.credentials.read_values()
         try:
-            self._verify(settings, timeout, sql, **options)
+            self._verify(settings, timeout, sql, since)
         except CredentialsRefusedError:
             if not rotating:
                 raise
         if rotating:
             settings = self._finish_rotation(settings)
-            self._verify(settings, timeout, sql)
+            self._verify(settings, timeout, sql, since)
         return settings
 
     def _verify(
-        self,
-        settings: Settings,
-        timeout: float,
-        sql: str,
-        *,
-        since: float = 0,
-        look: Look | None = None,
+        self, settings: Settings, timeout: float, sql: str, since: float, look: Look | None = None
     ) -> None:
         """Wait until the credentials in `.env` log in and the published port answers.
 
         `look` is a first one that was taken already, of a container that ran then; `since` is
         when it was started, in epoch seconds: older words in its log are of no interest.
-
-        Raises: ContainerStartupError at once where the container stops or restarts;
-        CredentialsRefusedError; DatabaseConnectionError when time is up.
         """
         began, url = time.monotonic(), settings.url
         probe = look.probe if look else self.docker.probe(settings, timeout, sql)
-        objection = None if probe.error or not look else look.objection
-        while probe.error:
-            left = began + timeout - time.monotonic()
-            if probe.readiness is not Readiness.ACCEPTING:
-                self.compose.require_steady(settings.container, since)
-            ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
-            if probe.readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended:
-                raise probe.error
-            if left <= 0:
-                hint = "see hive-pg logs, or give it longer with --timeout"
-                raise DatabaseConnectionError(f"not ready in time: {probe.error}", hint=hint)
-            self.console.note(
-                f"waiting for PostgreSQL ({probe.readiness.value}), {left:.0f} s left"
-            )
-            time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise
-            probe = self.docker.probe(settings, left, sql)
-        if objection is None:
+        if look and not probe.error:
+            objection = look.objection
+        else:
+            probe = self._await_login(probe, settings, began + timeout, sql, since)
             objection = ask_published_port(url, settings.bind)
         if objection:
             raise _published_error(url, objection)
@@ -4462,6 +4194,26 @@ class PostgreSQLManager:
             f"{url.user} logs in to {url.database}: PostgreSQL {probe.server_version},"
             f" pgvector {probe.created_version or 'not created'} ({time.monotonic() - began:.1f} s)"
         )
+
+    def _await_login(
+        self, probe: Probe, settings: Settings, deadline: float, sql: str, since: float
+    ) -> Probe:
+        """Probe again, until a login succeeds or is refused, or the container ends."""
+        while probe.error:
+            left = deadline - time.monotonic()
+            if probe.readiness is not Readiness.ACCEPTING:
+                self.compose.require_steady(settings.container, since)
+            ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
+            if probe.readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended:
+                raise probe.error
+            if left <= 0:
+                hint = "see hive-pg logs, or give it longer with --timeout"
+                raise DatabaseConnectionError(f"not ready in time: {probe.error}", hint=hint)
+            waiting = f"waiting for PostgreSQL ({probe.readiness.value}), {left:.0f} s left"
+            self.console.note(waiting)
+            time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise
+            probe = self.docker.probe(settings, left, sql)
+        return probe
 
     def _lock(self, timeout: float = READY_TIMEOUT_S, directory: str = "") -> DirectoryLock:
         return DirectoryLock(directory or self.workspace, self.console, timeout + COMPOSE_TIMEOUT_S)
@@ -4507,9 +4259,8 @@ def command_run(manager: PostgreSQLManager, args: argparse.Namespace) -> NoRetur
     manager.start_container(timeout=args.timeout)
     values, left_out = manager.credentials.read_values(), manager.credentials.unread_keys()
     if left_out:
-        manager.console.warn(
-            f"{ENV_FILE}: not read alike by all, so left out: {' '.join(left_out)}"
-        )
+        names = " ".join(left_out)
+        manager.console.warn(f"{ENV_FILE}: not read alike by all, so left out: {names}")
     credentials = {key: values[key] for key in CREDENTIAL_KEYS if key in values}
     try:
         manager.docker.runner.replace(args.argv, {**values, **os.environ, **credentials})
@@ -4535,7 +4286,7 @@ def command_restart(manager: PostgreSQLManager, args: argparse.Namespace) -> Exi
 def command_status(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
     """Show state, health and readiness."""
     status = manager.check_container_status()
-    text = format_json(to_json(status)) if args.json else format_status(status)
+    text = format_json(status) if args.json else format_status(status)
     manager.console.result(text)
     if status.verdict is ExitCode.NOT_RUNNING and not args.json:
         paused = status.state is ContainerState.PAUSED
@@ -4549,7 +4300,7 @@ def command_check(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitC
     result = manager.validate_postgres_integration()
     if args.json:
         summary = {"healthy": result.healthy, "exit_code": int(result.exit_code)}
-        manager.console.result(format_json({**summary, "points": to_json(result.points)}))
+        manager.console.result(format_json({**summary, **result.fields()}))
     else:
         symbols = manager.console.symbols(sys.stdout)
         text = format_validation(result, symbols)

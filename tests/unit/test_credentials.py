@@ -235,6 +235,14 @@ def test_validate_credentials_altered(service):
         service.validate_credentials(make_url(database="hive?sslmode=disable"))
 
 
+def test_service_windows(monkeypatch, tmp_path):
+    """Where there are no modes, owners and locks, the first step says what is needed."""
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "name", "nt")
+        with pytest.raises(WorkspaceError, match="needs Linux, macOS or WSL"):
+            CredentialService(str(tmp_path))
+
+
 def test_service_path_is_real(tmp_path):
     """The workspace is known by its real path, wherever the process goes later."""
     (tmp_path / "link").symlink_to(tmp_path)

@@ -5,7 +5,6 @@ import fcntl
 import os
 import shlex
 import stat
-import sys
 
 import pytest
 
@@ -349,14 +348,6 @@ def test_directory_lock_unsupported(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(fcntl, "flock", refuse)
     with DirectoryLock(str(tmp_path), Console(), 0):
         assert "warning: cannot lock" in capsys.readouterr().err
-
-
-def test_directory_lock_windows(monkeypatch, tmp_path):
-    """Where directories cannot be locked, there is no lock, and the work goes on."""
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    lock = DirectoryLock(str(tmp_path), Console(), 0)
-    with lock:
-        assert lock.descriptor is None
 
 
 def test_directory_lock_missing(tmp_path):
