@@ -438,9 +438,14 @@ class ComposeService(Record):
     builds: bool = False
 
     @property
+    def source(self) -> str:
+        """What is mounted for the cluster: a directory, or the name of a volume."""
+        return self.data_dir or self.cluster.partition("/")[0]
+
+    @property
     def target(self) -> str:
-        """Where a container that has `data_dir` as /target sees the cluster."""
-        return os.path.join("/target", os.path.relpath(self.cluster, self.data_dir))
+        """Where a container that has `source` as /target sees the cluster."""
+        return os.path.normpath(f"/target/{self.cluster[len(self.source) :]}")
 
     def __repr__(self) -> str:  # its environment holds the password
         return f"ComposeService({self.service}, {self.container}, {self.image})"
@@ -573,19 +578,24 @@ def decode_env(data: bytes) -> str:
     except UnicodeDecodeError as error:
         utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
         what = "is UTF-16" if utf16 else f"is not UTF-8 (byte {error.start})"
-        encoding = "UTF-16" if utf16 else "LATIN1"
-        advice = f"iconv -f {encoding} -t UTF-8 {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"
-        raise EnvFileError(f"{ENV_FILE} {what}", hint=advice) from None
-    for pattern, name, advice in (
-        (r"\A\ufeff", "a byte order mark", f"tail -c +4 {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"),
-        (r"\0", "a NUL character", f"tr -d '\\0' < {ENV_FILE} > utf8 && mv utf8 {ENV_FILE}"),
-        (r"\r", "a carriage return", f"convert its line ends: sed -i 's/\\r$//' {ENV_FILE}"),
+        program = f"iconv -f {'UTF-16' if utf16 else 'LATIN1'} -t UTF-8"
+        raise EnvFileError(f"{ENV_FILE} {what}", hint=_advise_filter(program)) from None
+    for pattern, name, program in (
+        (r"\A\ufeff", "a byte order mark", "tail -c +4"),
+        (r"\0", "a NUL character", "tr -d '\\0'"),
+        (r"\r", "a carriage return", "tr -d '\\r'"),
     ):
         found = re.search(pattern, text)
         if found:
             line = text.count("\n", 0, found.start()) + 1
-            raise EnvFileError(f"{ENV_FILE} line {line}: {name}: {_UNLIKE}", hint=advice)
+            what = f"{ENV_FILE} line {line}: {name}: {_UNLIKE}"
+            raise EnvFileError(what, hint=_advise_filter(program))
     return text
+
+
+def _advise_filter(program: str) -> str:
+    """Say how to have a program change `.env`, which keeps its mode, or stays a link."""
+    return f"cp -p {ENV_FILE} {ENV_FILE}.old && {program} < {ENV_FILE}.old > {ENV_FILE}"
 
 
 def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
@@ -858,8 +868,9 @@ def has_credentials(values: Mapping[str, str]) -> bool:
 
 
 def has_login(values: Mapping[str, str]) -> bool:
-    """Whether `.env` has a user and a password, be they a template's, in the URL or apart."""
-    return bool(values.get(URL_KEY) or (values.get(USER_KEY) and values.get(PASSWORD_KEY)))
+    """Whether `.env` has a user and a password, in the URL or apart, that are no template's."""
+    apart = not any(is_placeholder(values.get(key, "")) for key in (USER_KEY, PASSWORD_KEY))
+    return has_credentials(values) or (apart and not values.get(URL_KEY))
 
 
 def plan_database_url(
@@ -1076,10 +1087,8 @@ def default_service(settings: Settings, workspace: str) -> ComposeService:
 
 def parse_compose_config(text: str) -> ComposeService:
     """Read the PostgreSQL service from `docker compose config --format json`."""
-    import json
-
     # `config` doubles every dollar sign, so that its output is a compose file again.
-    config = json.loads(text.replace("$$", "$"))
+    config = parse_json(text.replace("$$", "$"))
     name = choose_service(config.get("services") or {})
     service = config["services"][name]
     environment = {k: v for k, v in (service.get("environment") or {}).items() if v}
@@ -1164,7 +1173,7 @@ def choose_service(services: Mapping[str, Mapping[str, object]]) -> str:
     pattern = r"(?:^|[/_-])(?:postgres(?:ql)?|pgvector|postgis|timescaledb)(?:[:@_-]|$)"
     found = [n for n, s in services.items() if re.search(pattern, str(s.get("image") or ""))]
     if not found:
-        hint = f"add a service {SERVICE}, or use a directory of its own: hive-pg init"
+        hint = f"add a service {SERVICE}, or set up the database in a directory of its own"
         raise WorkspaceError("the compose file has no PostgreSQL service", hint=hint)
     if len(found) > 1:
         what = f"the compose file has several PostgreSQL services: {', '.join(found)}"
@@ -1256,7 +1265,8 @@ DOCKER_DIAGNOSES = (
         "error during connect|docker_engine|dockerDesktopLinuxEngine|"
         "unable to resolve docker endpoint|fetching server API version",
         "the Docker daemon does not run, or DOCKER_HOST or the context points elsewhere",
-        "start Docker: sudo systemctl start docker, or Docker Desktop", DockerNotAvailableError),
+        "start Docker: sudo systemctl start docker, or Docker Desktop; or see docker context ls",
+        DockerNotAvailableError),
     Diagnosis("Internal Server Error for API route",
         "Docker Desktop is still starting, or broken",
         "wait a moment, or restart Docker Desktop", DockerNotAvailableError),
@@ -1345,7 +1355,7 @@ CONTAINER_DIAGNOSES = (
     Diagnosis('lock file "postmaster.pid" is empty',
         "the disk was full, or the machine went down, while the server started",
         "when no other server uses the data: rm data/postgres/pgdata/postmaster.pid"),
-    Diagnosis("postmaster.pid. already exists|pre-existing shared memory block",
+    Diagnosis('"postmaster.pid" already exists|pre-existing shared memory block',
         "another server runs on the same data directory",
         "stop it first (docker ps)"),
     Diagnosis("could not map anonymous shared memory|Cannot allocate memory|out of memory",
@@ -1409,7 +1419,8 @@ def mask_values(text: str) -> str:
     >>> mask_values('invalid interpolation format for a.b: "s3cret${"')
     'invalid interpolation format for a.b: "****"'
     """
-    return re.sub(r'(?s)((?:interpolation format|near )[^"]*)".*"', r'\1"****"', text)
+    quoting = "interpolation format|invalid template|near "
+    return re.sub(rf'(?is)((?:{quoting})[^"]*)".*"', r'\1"****"', text)
 
 
 def last_line(text: str) -> str:
@@ -1484,9 +1495,20 @@ def parse_containers(text: str) -> list[ContainerInfo]:
 
     Source: https://docs.docker.com/reference/api/engine/ (ContainerInspect).
     """
+    return [_read_container(item) for item in parse_json(text or "[]")]
+
+
+def parse_json(text: str) -> Any:
+    """Read what docker prints as JSON; something else may have its name."""
     import json
 
-    return [_read_container(item) for item in json.loads(text or "[]")]
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise DockerNotAvailableError(
+            f"`docker` does not print JSON, but: {last_line(text)}",
+            hint="see what it is: type -a docker",
+        ) from None
 
 
 def _read_container(item: dict[str, Any]) -> ContainerInfo:
@@ -2174,19 +2196,17 @@ class Console:
         if not self.quiet:
             self._print(text)
 
-    def progress(self, text: str) -> None:
-        """Say how far it is: in one line that moves, or where there is no terminal now and then."""
-        now, period = time.monotonic(), 0.1 if sys.stderr.isatty() else 10.0
-        begins, due = self._next_progress == 0, now >= self._next_progress
-        if begins or due:
-            self._next_progress = now + period
-        if self.quiet or begins or not due:
+    def progress(self, text: str, period: float = 10.0) -> None:
+        """Say how far it is: in one line that moves, or without a terminal once in `period` s."""
+        now, terminal = time.monotonic(), sys.stderr.isatty()
+        if self.quiet or now < self._next_progress:
             return
-        if not sys.stderr.isatty():
+        self._next_progress = now + (0.1 if terminal else period)
+        if terminal:
+            print(f"\r\x1b[K{text[: _terminal_width() - 1]}", end="", file=sys.stderr, flush=True)
+            self._moving = True
+        else:
             self._print(text)
-            return
-        print(f"\r\x1b[K{text[: _terminal_width() - 1]}", end="", file=sys.stderr, flush=True)
-        self._moving = True
 
     def warn(self, text: str) -> None:
         """Say what is not as it should be; heard also when quiet."""
@@ -2287,11 +2307,8 @@ class Process:
         import subprocess
 
         with self.process:
-            if self.process.poll() is not None:
-                return
-            if not hasattr(os, "killpg"):
-                self.process.kill()
-                return
+            if self.process.returncode is not None:
+                return  # as long as nobody asked for it, the group is still this program's
             try:
                 os.killpg(self.process.pid, signal.SIGTERM)
                 self.process.wait(timeout=0.5)
@@ -2451,12 +2468,12 @@ class Runner:
 # What helps where a file cannot be had; `place` is the file, or the directory that bars the way.
 _FILE_REMEDIES = {
     errno.EACCES: "chmod u+rwX {place}, or, if it is another user's: sudo chown $USER {place}",
-    errno.EPERM: "sudo chown $USER {path}, or, if it is immutable: sudo chattr -i {path}",
+    errno.EPERM: "sudo chown $USER: {path}, or, if it is immutable: sudo chattr -i {path}",
     errno.ENOSPC: "free space: df -h {place}",
     errno.EDQUOT: "free space: quota",
     errno.EROFS: "mount it for writing: findmnt -T {place}",
     errno.EBUSY: "mount its directory instead, or edit it by hand",
-    errno.EISDIR: "mv {path} {path}.old; Docker makes a directory where it mounts a missing file",
+    errno.EISDIR: "mv {place} {place}.old; Docker makes a directory where it mounts a missing file",
     errno.ELOOP: "rm {path}",
     errno.ENOENT: "mkdir -p {place}",
     errno.EEXIST: "something else is in its place: ls -ld {path}",
@@ -2479,6 +2496,8 @@ def _file_error(action: str, path: str, error: OSError) -> WorkspaceError:
 
 def read_file(path: str) -> bytes | None:
     """Return a file's bytes, None where there is no such file."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise WorkspaceError(f"cannot read {path}: it is no regular file")  # it could wait for ever
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -2860,12 +2879,10 @@ class Docker:
 
     def image_environment(self, image: str) -> dict[str, str] | None:
         """Return the environment that an image sets, None where it is not there."""
-        import json
-
         result = self.run(["docker", "image", "inspect", "--format", "{{json .Config.Env}}", image])
         if _is_missing(result):
             return None
-        entries = json.loads(_expect(result, f"cannot look for {image}").stdout) or []
+        entries = parse_json(_expect(result, f"cannot look for {image}").stdout) or []
         return dict(entry.partition("=")[::2] for entry in entries)
 
     def pull(self, image: str) -> None:
@@ -2879,12 +2896,12 @@ class Docker:
         _expect(result, f"cannot pull {image}")
 
     def run_in_place(
-        self, image: str, directory: str, command: Sequence[str], stdin: str = ""
+        self, image: str, mounted: str, command: Sequence[str], stdin: str = ""
     ) -> CommandResult:
-        """Run a program as root in a short-lived container that has a directory as /target."""
-        source = directory.replace('"', '""')
+        """Run a program as root in a short-lived container, on a directory or volume at /target."""
+        kind, source = ("bind" if os.path.isabs(mounted) else "volume"), mounted.replace('"', '""')
         argv = ["docker", "run", "--rm", "--interactive", "--network", "none", "--user", "0:0"]
-        argv += ["--mount", f'type=bind,"source={source}",target=/target']
+        argv += ["--mount", f'type={kind},"source={source}",target=/target']
         argv += ["--entrypoint", command[0], image, *command[1:]]
         return self.run(argv, COMPOSE_TIMEOUT_S, stdin)
 
@@ -2959,6 +2976,11 @@ class Docker:
         """Whether there are volumes of a Compose project."""
         label = f"label=com.docker.compose.project={project}"
         result = self.run(["docker", "volume", "ls", "--quiet", "--filter", label])
+        return bool(_expect(result, "cannot list the volumes").stdout.strip())
+
+    def has_volume(self, name: str) -> bool:
+        """Whether there is a volume of that name."""
+        result = self.run(["docker", "volume", "ls", "--quiet", "--filter", f"name=^{name}$"])
         return bool(_expect(result, "cannot list the volumes").stdout.strip())
 
     def logs(self, container: str, tail: int, *, since: float = 0) -> str:
@@ -3076,7 +3098,13 @@ class CredentialService:
         if data is not None:
             return decode_env(data), True
         example = read_file(os.path.join(self.workspace, ENV_EXAMPLE))
-        return decode_env(example or b""), False
+        try:
+            text = decode_env(example or b"")
+            env_values(parse_env(text, os.environ), required=(*CREDENTIAL_KEYS, *NAME_KEYS))
+        except EnvFileError as error:
+            said, hint = (t.replace(ENV_FILE, ENV_EXAMPLE) for t in (str(error), error.hint))
+            raise EnvFileError(said, hint=hint) from None
+        return text, False
 
 
 class DockerComposeManager:
@@ -3124,8 +3152,7 @@ class DockerComposeManager:
         info = self.find_container()
         if info is None or info.state in (ContainerState.CREATED, ContainerState.EXITED):
             return False
-        if info.running and info.health is not Health.HEALTHY:
-            self._await_first_start()
+        self._await_first_start(info)
         self.docker.stop(info.name)
         stopped = self.docker.container(info.name)
         if stopped is not None and stopped.exit_code == 137:
@@ -3135,9 +3162,14 @@ class DockerComposeManager:
             )
         return True
 
-    def _await_first_start(self) -> None:
-        """Wait until the server listens: before that, the image ignores the signal to stop."""
+    def _await_first_start(self, info: ContainerInfo) -> None:
+        """Wait until the server listens: before that, the image ignores the signal to stop.
+
+        A health check may be content with the temporary server of the first start.
+        """
         settings, deadline = self.credentials.read_settings(), time.monotonic() + STOP_GRACE_S
+        if not info.running or (info.health is Health.HEALTHY and not settings.first_start):
+            return
         while (left := deadline - time.monotonic()) > 0:
             probe = self.docker.probe(settings, left, VERSIONS_SQL)
             if probe.readiness is not Readiness.NO_RESPONSE:
@@ -3256,16 +3288,16 @@ class DockerComposeManager:
             raise NotSetUpError(f"container {info.name} is {info.state.value}", hint=hint)
         return info
 
-    def require_steady(self, name: str, since: float) -> None:
+    def require_steady(self, name: str, since: float, restarts: int) -> None:
         """Make sure that a container which does not serve yet is on its way to it.
 
-        It runs, has not been restarted after `since` (epoch seconds), and its server does not come
-        back from one crash after the other. The error shows what it wrote after `since`.
+        It runs, and after `since` (epoch seconds) it has not been restarted, in all more than
+        `restarts` times. The error shows what it wrote after `since`.
         """
         info = self.docker.container(name)
         logs = self.docker.logs(name, 50, since=since) if info else ""
         error = build_startup_error(info, name, logs)
-        earlier = info is not None and (info.restart_count == 0 or info.started_at < since)
+        earlier = info and (info.restart_count <= restarts or info.started_at < since)
         if info is None or not info.running or not earlier or error.repair is Repair.REMAKE:
             raise error
 
@@ -3351,8 +3383,8 @@ class DockerComposeManager:
         mend = not (own and own.running) and self.has_wrong_owner(service)
         if own and (mend or own.restarting):  # or it would start by itself in between
             self.docker.stop(own.name, 10 if own.restarting else STOP_GRACE_S)
-        elif own and own.running and own.health is not Health.HEALTHY:
-            self._await_first_start()  # which Compose would cut short to replace it
+        elif own:
+            self._await_first_start(own)  # which Compose would cut short to replace it
         if mend:
             self.mend_owner(service)
             self.ensure_image(service)  # only now its version is to be read
@@ -3428,7 +3460,14 @@ class DockerComposeManager:
         self, service: ComposeService, argv: Sequence[str], stdin: str = ""
     ) -> CommandResult:
         image = service.image or DEFAULT_IMAGE
-        return self.docker.run_in_place(image, service.data_dir, argv, stdin=stdin)
+        return self.docker.run_in_place(image, service.source, argv, stdin=stdin)
+
+    def has_volume(self, service: ComposeService) -> bool:
+        """Whether a service has its cluster in a volume, and there is one in it."""
+        if service.data_dir or not service.source or not self.docker.has_volume(service.source):
+            return False
+        argv = ["test", "-s", f"{service.target}/PG_VERSION"]
+        return self._run_in_place(service, argv).returncode == 0
 
     def refuse_conflicts(self, service: ComposeService, containers: Containers) -> None:
         """Make sure that starting takes nothing away from another container of the engine.
@@ -3576,20 +3615,20 @@ class PostgreSQLManager:
         if interactive and is_interactive() and not self.console.confirm(question):
             return False
         make_directory(self.workspace, get_sudo_user())
+        ask = interactive
         with self._lock(timeout):
             # Names and ports are the machine's; whoever holds them may have an image to pull.
             with self._lock(timeout + PULL_TIMEOUT_S, os.sep):
                 lost = not self._has_login()
                 began = time.time()
-                settings, service = self._bring_about(wanted, start=start, lost=lost)
+                settings, service = self._bring_about(wanted, start=start, lost=lost, ask=ask)
             if start:
                 self.console.step(f"container {settings.container} is up")
-                ask = interactive
                 self._verify_or_mend(settings, service, timeout, began, lost=lost, ask=ask)
         return True
 
     def _bring_about(
-        self, wanted: Wishes, *, start: bool, lost: bool
+        self, wanted: Wishes, *, start: bool, lost: bool, ask: bool
     ) -> tuple[Settings, ComposeService]:
         """Have the files, and the container if it shall start, as they should be.
 
@@ -3600,8 +3639,8 @@ class PostgreSQLManager:
         self.console.step(f"Docker answers, and so does {' '.join(compose.compose_argv)}")
         values = self.credentials.read_values()
         known = has_credentials(values)
-        if lost:
-            values = self._recover_values(values, containers)
+        found = self._recover_values(values, containers) if lost else None
+        values = found or values
         fresh = self.credentials.generate_postgres_credentials()
         settings = self._plan_settings(values, fresh, containers, wanted)
         service = default_service(settings, self.workspace)
@@ -3609,13 +3648,20 @@ class PostgreSQLManager:
             settings, service = self._adopt(settings, wanted, known=known)
         compose.refuse_conflicts(service, containers)
         has_data = holds_data(service.data_dir, service.cluster)
-        unknown = has_data and settings.url.user == fresh.user
+        guessed = settings.url.user == fresh.user or not has_credentials(settings.env)
+        unknown = lost and not found and guessed and (has_data or compose.has_volume(service))
         if start or unknown:
             compose.ensure_image(service)
         if unknown:
             user, databases = compose.ask_cluster(service, containers)
-            database = choose_database(wanted.database, user, databases)
-            settings = settings.replace(url=settings.url.replace(user=user, database=database))
+            if user != settings.url.user:  # the guess is right where an example's user is used
+                database = choose_database(wanted.database, user, databases)
+                url = settings.url.replace(user=user, database=database)
+                if is_placeholder(url.password):
+                    url = url.replace(password=fresh.password)
+                settings = settings.replace(url=url)
+        if start and has_data and not lost:
+            self._agree_with_server(settings, find_named(containers, service.container), ask=ask)
         begun, anew = FIRST_START_KEY in values, service.data_dir != "" and not has_data
         settings = settings.replace(first_start=begun or anew)
         if anew:
@@ -3632,10 +3678,8 @@ class PostgreSQLManager:
         return settings, service
 
     def _has_login(self) -> bool:
-        """Whether `.env` says how to log in; where there is data, no example does."""
-        has_data = holds_data(os.path.join(self.workspace, DATA_DIR))
-        is_example = has_data and not os.path.lexists(self.credentials.path)
-        return not is_example and has_login(self.credentials.read_values())
+        """Whether `.env` says how to log in; an example does not."""
+        return os.path.lexists(self.credentials.path) and has_login(self.credentials.read_values())
 
     def _adopt(
         self, settings: Settings, wanted: Wishes, *, known: bool
@@ -3650,10 +3694,28 @@ class PostgreSQLManager:
                 os.unlink(os.path.realpath(self.credentials.path))
             raise
 
-    def _recover_values(self, values: dict[str, str], containers: Containers) -> dict[str, str]:
-        """Complete what `.env` says with what the workspace's container was made with."""
-        if has_login(values):  # an example's, which is not that of the data
-            values = {**values, **dict.fromkeys(CREDENTIAL_KEYS, "")}
+    def _agree_with_server(
+        self, settings: Settings, own: ContainerInfo | None, *, ask: bool
+    ) -> None:
+        """Before a container is replaced that has another password, have its server accept ours.
+
+        Where that is not wanted, the container stays: it may be the last to know the right one.
+        """
+        if not own or not own.running or PASSWORD_KEY not in own.environment:
+            return
+        if own.environment[PASSWORD_KEY] == settings.url.password:
+            return
+        error = self.docker.probe(settings, 0, VERSIONS_SQL).error
+        if isinstance(error, CredentialsRefusedError):
+            if not error.repair or not self._may(error.repair, error, ask=ask):
+                raise error
+            sql = build_repair_sql(error.repair, settings.url, os.urandom(16))
+            self.docker.execute(settings, sql)
+
+    def _recover_values(
+        self, values: dict[str, str], containers: Containers
+    ) -> dict[str, str] | None:
+        """Complete what `.env` says with what the workspace's container was made with, if any."""
         own = [info for info in containers if self.compose.owns(info) and info.ports]
         own = [info for info in own if PASSWORD_KEY in info.environment]
         data_dir = os.path.join(self.workspace, DATA_DIR)
@@ -3663,7 +3725,7 @@ class PostgreSQLManager:
             hint = f"put the {URL_KEY} of one into {ENV_FILE}; docker inspect shows what they have"
             raise WorkspaceError(f"{ENV_FILE} has no credentials; {names} have", hint=hint)
         if not own:
-            return values
+            return None
         (info,) = own
         self.console.note(f"{ENV_FILE} has no credentials; container {info.name} has")
         bind, port = info.ports[0]
@@ -3763,6 +3825,9 @@ class PostgreSQLManager:
             ignored = git("check-ignore", "--no-index", *lines)
         except OSError:
             return  # no git, so nobody commits
+        except DockerNotAvailableError as error:
+            self.console.warn(f"{ENV_FILE} may not be ignored: {error}")
+            return
         if ignored.returncode not in (0, 1):
             if "not a git repository" not in ignored.stderr:
                 self.console.warn(f"{ENV_FILE} may not be ignored: {last_line(ignored.stderr)}")
@@ -3914,10 +3979,15 @@ class PostgreSQLManager:
                 file.write(block)
                 reader.write(block)
                 size += len(block)
-                rate = format_size(size / (time.monotonic() - began))
-                self.console.progress(f"{format_size(size)} dumped, {rate}/s")
+                self._show_flow("dumped", size, began)
             _expect(dump.finish(), "cannot dump the database", table=DUMP_DIAGNOSES)
             _expect(reader.finish(), "the dump cannot be read back", table=DUMP_DIAGNOSES)
+
+    def _show_flow(self, done: str, size: int, began: float) -> None:
+        elapsed = time.monotonic() - began
+        if elapsed > 0.5:
+            rate = format_size(size / elapsed)
+            self.console.progress(f"{format_size(size)} {done} in {elapsed:.0f} s, {rate}/s")
 
     def restore(self, path: str, *, owner: bool = True, drop_old: bool = False) -> str:
         """Put a dump in the database's place; return what the old one is called now.
@@ -3979,8 +4049,7 @@ class PostgreSQLManager:
                     guard.check(block)
                 process.write(block)
                 size += len(block)
-                rate = format_size(size / (time.monotonic() - began))
-                self.console.progress(f"{format_size(size)} restored, {rate}/s")
+                self._show_flow("restored", size, began)
                 block = file.read(BLOCK_BYTES)
             if not archive:
                 guard.finish()
@@ -4180,11 +4249,13 @@ class PostgreSQLManager:
         when it was started, in epoch seconds: older words in its log are of no interest.
         """
         began, url = time.monotonic(), settings.url
+        # One that was found running may be started once more after a crash that is over now.
+        restarts = look.info.restart_count + 1 if look and look.info else 0
         probe = look.probe if look else self.docker.probe(settings, timeout, sql)
         if look and not probe.error:
             objection = look.objection
         else:
-            probe = self._await_login(probe, settings, began + timeout, sql, since)
+            probe = self._await_login(probe, settings, began + timeout, sql, since, restarts)
             objection = ask_published_port(url, settings.bind)
         if objection:
             raise _published_error(url, objection)
@@ -4196,13 +4267,19 @@ class PostgreSQLManager:
         )
 
     def _await_login(
-        self, probe: Probe, settings: Settings, deadline: float, sql: str, since: float
+        self,
+        probe: Probe,
+        settings: Settings,
+        deadline: float,
+        sql: str,
+        since: float,
+        restarts: int,
     ) -> Probe:
         """Probe again, until a login succeeds or is refused, or the container ends."""
         while probe.error:
             left = deadline - time.monotonic()
             if probe.readiness is not Readiness.ACCEPTING:
-                self.compose.require_steady(settings.container, since)
+                self.compose.require_steady(settings.container, since, restarts)
             ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
             if probe.readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended:
                 raise probe.error
@@ -4210,7 +4287,7 @@ class PostgreSQLManager:
                 hint = "see hive-pg logs, or give it longer with --timeout"
                 raise DatabaseConnectionError(f"not ready in time: {probe.error}", hint=hint)
             waiting = f"waiting for PostgreSQL ({probe.readiness.value}), {left:.0f} s left"
-            self.console.note(waiting)
+            self.console.progress(waiting, period=WAIT_ROUND_S - 1)
             time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise
             probe = self.docker.probe(settings, left, sql)
         return probe
@@ -4577,6 +4654,7 @@ def split_argv(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code. Errors become messages here and only here."""
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 (closed by who called us)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

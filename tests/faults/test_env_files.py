@@ -289,12 +289,12 @@ def test_env_of_another_owner_is_refused(spoil, mode, words):
     workspace = spoil(THEIRS, mode, actor="user")
     path = workspace.path / ".env"
     os.chown(path, 0, 0)
-    refused(workspace, f"{words} {path}: ", f"sudo chown $USER {path}")
+    refused(workspace, f"{words} {path}: ", f"sudo chown $USER: {path}")
     os.chown(path, workspace.actor.uid, workspace.actor.uid)
     assert set_up(workspace).startswith(THEIRS)
     os.chown(path, 0, 0)
     path.chmod(mode)  # nothing is to change but, perhaps, a mode that is not ours to change
-    refused(workspace, str(path), f"sudo chown $USER {path}")
+    refused(workspace, str(path), f"sudo chown $USER: {path}")
 
 
 def test_env_of_a_user_stays_the_users(spoil):

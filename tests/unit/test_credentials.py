@@ -90,7 +90,7 @@ def test_save_mode_refused(monkeypatch, service, env):
     monkeypatch.setattr(os, "chmod", refuse)
     with pytest.raises(WorkspaceError, match=f"cannot change the mode of {env}: .* not") as caught:
         service.save_credentials_to_env(make_url())
-    assert f"sudo chown $USER {env}" in caught.value.hint
+    assert f"sudo chown $USER: {env}" in caught.value.hint
 
 
 def test_save_read_only(service, env):

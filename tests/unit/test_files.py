@@ -188,7 +188,7 @@ def test_write_file_read_only(path, mode):
         pytest.param("EACCES", "d/f.tmp", "Permission denied", "chmod u+rwX {0}/d, or", id="dir"),
         pytest.param("EACCES", "f", "Permission denied", "chmod u+rwX {0}/f, or", id="file"),
         pytest.param("EACCES", "link", "Permission denied", "chmod u+rwX {0}/f, or", id="linked"),
-        pytest.param("EPERM", None, "not permitted", "sudo chown $USER {0}/f, or", id="owner"),
+        pytest.param("EPERM", None, "not permitted", "sudo chown $USER: {0}/f, or", id="owner"),
         pytest.param("ENOSPC", None, "No space left", "free space: df -h {0}/f", id="full"),
         pytest.param("EDQUOT", None, "quota", "free space: quota", id="quota"),
         pytest.param("EROFS", "d/f.tmp", "Read-only", "findmnt -T {0}/d", id="read-only"),

@@ -150,14 +150,6 @@ def test_runner_exception_twice(monkeypatch, runner, tmp_path):
     assert process.process.wait(timeout=5) == -signal.SIGKILL
 
 
-def test_runner_exception_without_groups(monkeypatch, runner):
-    """Where there are no process groups, the program itself is ended."""
-    monkeypatch.delattr(os, "killpg")
-    with runner.start(["sleep", "60"]) as process:
-        assert process.process.returncode is None
-    assert process.process.returncode == -signal.SIGKILL
-
-
 def is_locked(directory):
     """Whether somebody holds the lock on a directory."""
     try:
