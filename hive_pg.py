@@ -3476,8 +3476,8 @@ class DockerComposeManager:
         """
         own = find_named(containers, service.container)
         if own is not None and not self.owns(own):
-            hint = f"write container_name: ${{{CONTAINER_KEY}:-{own.name}}} there, then hive-pg"
-            hint += " init gives this workspace a name of its own"
+            hint = "hive-pg init gives this workspace a name of its own, where the compose file has"
+            hint += f" container_name: ${{{CONTAINER_KEY}:-{own.name}}}"
             raise build_conflict(own, "has the name that the compose file says", hint)
         if own is not None and own.state is ContainerState.PAUSED:
             raise build_startup_error(own, own.name, "")
@@ -3664,9 +3664,9 @@ class PostgreSQLManager:
             self._agree_with_server(settings, find_named(containers, service.container), ask=ask)
         begun, anew = FIRST_START_KEY in values, service.data_dir != "" and not has_data
         settings = settings.replace(first_start=begun or anew)
-        if anew:
-            make_directory(service.data_dir, split_user(service.user), 0o700)
         self._write_files(settings)
+        if anew:
+            self._make_data_directory(service, begun=begun)
         if not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
         if anew and not begun and find_named(containers, service.container):
@@ -3692,6 +3692,15 @@ class PostgreSQLManager:
         except BaseException:
             if made:
                 os.unlink(os.path.realpath(self.credentials.path))
+            raise
+
+    def _make_data_directory(self, service: ComposeService, *, begun: bool) -> None:
+        """Make the directory of a new cluster; where that fails, no first start is to come."""
+        try:
+            make_directory(service.data_dir, split_user(service.user), 0o700)
+        except WorkspaceError:
+            if not begun:
+                self.credentials.drop(FIRST_START_KEY)
             raise
 
     def _agree_with_server(
