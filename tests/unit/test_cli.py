@@ -90,6 +90,7 @@ OPTIONS = {
     "restart": "--timeout",
     "status": "--json",
     "check": "--json",
+    "stats": "--watch --json --prometheus",
     "logs": "--tail --follow --since --timestamps",
     "url": "--format",
 }
@@ -131,10 +132,13 @@ def test_build_parser_values(argv, expected):
     [
         ("", "COMMAND"),
         ("nonsense", "'nonsense' is neither a command nor a directory\n"),
-        ("statsu", "'statsu' is neither a command nor a directory; did you mean status?"),
+        ("statu", "'statu' is neither a command nor a directory; did you mean status?"),
         ("--nonsense", "hive-pg: error: "),
         ("start --nonsense", "unrecognized arguments: --nonsense"),
         ("start a b", "unrecognized arguments: b"),
+        ("stats --watch 0", "argument --watch: invalid seconds value: '0'"),
+        ("stats --json --prometheus", "--prometheus: not allowed with argument --json"),
+        ("stats --watch 1 --prometheus", "--prometheus is one sample, and does not go with"),
         ("init --port 0", "argument --port: invalid port value: '0'"),
         ("init --port 65536", "invalid port value"),
         ("init --port x", "invalid port value"),
