@@ -1831,7 +1831,7 @@ with activity as (
   select l.relation as oid, coalesce(i.indrelid, t.oid, l.relation) as of
   from pg_locks l left join pg_index i on i.indexrelid = l.relation
   left join pg_class t on t.reltoastrelid = coalesce(i.indrelid, l.relation)
-  where l.mode = 'AccessExclusiveLock'
+  where l.mode = 'AccessExclusiveLock' and l.relation > 0
 ), tables as (
   select *, case when relid not in (select of from locked) then pg_total_relation_size(relid) end
     as size
