@@ -1838,7 +1838,7 @@ with activity as (
   from pg_stat_user_tables join (select oid as relid, relpages from pg_class) c using (relid)
 )
 select row_to_json(sample) from (select
-  extract(epoch from clock_timestamp()) as time, datname as database,
+  extract(epoch from clock_timestamp()) as timestamp_seconds, datname as database,
   split_part(current_setting('server_version'), ' ', 1) as server_version,
   (select count(*) from activity) as connections,
   (select count(*) from activity where state = 'active') as connections_active,
@@ -1906,6 +1906,7 @@ _METRICS = {
     "vector_index_size_bytes": "Size of an hnsw or ivfflat index.",
     "vector_index_valid": "Whether queries use the index (1), or its build failed (0).",
 }
+_TIME = "timestamp_seconds"
 _RATES = {
     "transactions_per_second": ("transactions_committed_total", "transactions_rolled_back_total"),
     "rows_read_per_second": ("rows_read",),
@@ -1929,10 +1930,14 @@ temporary     {temporary_files_total} files, {temporary_bytes_total}
 wal           {wal_bytes_total}, {wal_bytes_per_second}
 checkpoints   {checkpoints_timed_total} timed, {checkpoints_requested_total} requested"""
 _STATISTICS_LINE = (
-    "{clock}  {connections}/{connections_limit} connections  {transactions_per_second} tx"
+    "{timestamp_seconds}  {connections}/{connections_limit} clients  {transactions_per_second} tx"
     "  {rows_read_per_second} rows  CPU {container_cpu_ratio}"
 )
-_TABLE_LINE = "{:<28} {:>9} {:>11} {:>10}  {}"
+_TABLE = "{:<25} {:>9} {:>11} {:>10}  {}"
+_TABLES = {
+    "tables": (("schema", "table"), "size_bytes live_rows dead_rows last_vacuum_timestamp_seconds"),
+    "vector_indexes": (("schema", "index"), "size_bytes method valid table"),
+}
 
 
 def build_sample_argv(container: str, url: DatabaseURL, count: int) -> list[str]:
@@ -1997,7 +2002,7 @@ def read_cgroup(found: Mapping[str, int]) -> dict[str, float | None]:
 
 def build_rates(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, float | None]:
     """Return what grew per second, None without two samples or where a counter began anew."""
-    elapsed, rates = now["time"] - before["time"], dict[str, "float | None"]()
+    elapsed, rates = now[_TIME] - before[_TIME], dict[str, "float | None"]()
     for rate, names in _RATES.items():
         known = elapsed > 0 and all(None not in (before[name], now[name]) for name in names)
         grown = sum(now[name] - before[name] for name in names) if known else -1
@@ -2018,48 +2023,45 @@ def format_size(size: float) -> str:
     return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
-def format_field(name: str, value: Any, width: int = 28) -> str:
+def format_field(name: str, value: Any, width: int = 25) -> str:
     r"""Write a field of a sample as its unit wants it; a word as a terminal bears it, cut.
 
     >>> format_field("cache_hit_ratio", 0.9876), format_field("table", "an\nembedding", 9)
     ('98.8 %', 'an?emb...')
     """
-    if value is None:
-        return "-"
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "NO"}[value]
     if isinstance(value, str):
         word = "".join(letter if letter.isprintable() else "?" for letter in value)
         return word if len(word) <= width else word[: width - 3] + "..."
+    if name.endswith(_TIME):
+        return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(value))
     if name.endswith("_ratio"):
-        return f"{value:.1%}".replace("%", " %")
-    if "_bytes" in name:
-        return format_size(value) + ("/s" if name.endswith("_per_second") else "")
+        return f"{value * 100:.1f} %"
+    if name.endswith("_seconds"):
+        return format_duration(value)
+    text = format_size(value) if "_bytes" in name else str(value)
     if name.endswith("_per_second"):
-        return f"{value:.1f}/s"
-    return format_duration(value) if name.endswith("_seconds") else str(value)
+        return (text if "_bytes" in name else f"{value:.{int(value < 100)}f}") + "/s"
+    return text
 
 
-def format_statistics(sample: Mapping[str, Any], form: str = _STATISTICS) -> str:
-    """Return what `stats` prints for people, in 80 columns; in a line, what goes into that."""
+def format_sample(sample: Mapping[str, Any], form: str) -> str:
+    """Fill in the fields of a sample."""
     fields = {name: format_field(name, value) for name, value in sample.items()}
-    clock = time.strftime("%H:%M:%SZ", time.gmtime(sample["time"]))
-    lines = [form.format(clock=clock, **fields).replace(" (pid -)", "")]
-    tables, indexes = sample["tables"], sample["vector_indexes"]
-    if form != _STATISTICS:
-        return lines[0]
-    if tables:
-        lines += ["", _TABLE_LINE.format("table", "size", "live rows", "dead rows", "vacuumed")]
-    for item in tables:
-        name, since = f"{item['schema']}.{item['table']}", item["last_vacuum_timestamp_seconds"]
-        age = f"{format_duration(sample['time'] - since)} ago" if since else "never"
-        cells = [format_field(key, item[key]) for key in ("size_bytes", "live_rows", "dead_rows")]
-        lines.append(_TABLE_LINE.format(format_field("", name), *cells, age))
-    if indexes:
-        lines += ["", _TABLE_LINE.format("vector index", "size", "method", "valid", "table")]
-    for item in indexes:
-        name, valid = f"{item['schema']}.{item['index']}", "yes" if item["valid"] else "NO"
-        cells = [format_field(key, item[key], 16) for key in ("size_bytes", "method", "table")]
-        cells.insert(2, valid)
-        lines.append(_TABLE_LINE.format(format_field("", name), *cells))
+    return form.format(**fields).replace(" (pid -)", "")
+
+
+def format_statistics(sample: Mapping[str, Any]) -> str:
+    """Return what `stats` prints for people, in 80 columns."""
+    lines = [format_sample(sample, _STATISTICS)]
+    for key, (name, columns) in _TABLES.items():
+        heads = (re.sub("_(bytes|timestamp_seconds)", "", c) for c in columns.split())
+        title = [key, *heads] if sample[key] else []
+        lines += ["", _TABLE.format(*(head.replace("_", " ") for head in title))] if title else []
+        for item in sample[key]:
+            cells = [format_field(column, item[column], 20) for column in columns.split()]
+            lines.append(_TABLE.format(format_field("", ".".join(item[n] for n in name)), *cells))
     return "\n".join(lines)
 
 
@@ -2074,21 +2076,18 @@ def format_prometheus(sample: Mapping[str, Any]) -> str:
 
     Source: https://prometheus.io/docs/instrumenting/exposition_formats/
     """
-    series = [("", {name: sample[name] for name in _METRICS if name in sample})]
-    series += [("table_", item) for item in sample["tables"]]
-    series += [("vector_index_", item) for item in sample["vector_indexes"]]
     values: dict[str, list[str]] = {metric: [] for metric in _METRICS}
     escapes = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+    place = {"container": sample["container"], "database": sample["database"]}
+    series = [("", {**place, **{name: sample.get(name) for name in _METRICS}})]
+    for prefix, key in (("table_", "tables"), ("vector_index_", "vector_indexes")):
+        series += [(prefix, {**place, **item}) for item in sample[key]]
     for prefix, item in series:
-        words = {"container": sample["container"], "database": sample["database"], **item}
-        labels = ",".join(
-            f'{name}="{word.translate(escapes)}"'
-            for name, word in words.items()
-            if isinstance(word, str)
-        )
+        words = ((name, word) for name, word in item.items() if isinstance(word, str))
+        labels = ",".join(f'{name}="{word.translate(escapes)}"' for name, word in words)
         for name, value in item.items():
-            if not isinstance(value, (str, type(None))):
-                metric = f"{prefix}{name}"
+            metric = f"{prefix}{name}"
+            if metric in values and value is not None:
                 values[metric].append(f"hive_pg_{metric}{{{labels}}} {float(value)!r}")
     lines = []
     for metric, found in values.items():
@@ -4128,10 +4127,12 @@ def command_stats(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitC
                 text = format_json(sample, indent=None if args.watch else 2)
             elif args.prometheus:
                 text = format_prometheus(sample)
-            elif args.watch and terminal:
+            elif not args.watch:
+                text = format_statistics(sample)
+            elif terminal:
                 text = format_screen(format_statistics(sample), *shutil.get_terminal_size())
             else:
-                text = format_statistics(sample, _STATISTICS_LINE if args.watch else _STATISTICS)
+                text = format_sample(sample, _STATISTICS_LINE)
             manager.console.result(text)
             if not args.watch:
                 return ExitCode.DONE

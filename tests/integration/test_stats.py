@@ -245,7 +245,7 @@ def test_watch_in_a_pipe_prints_lines(measured):
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)
     for line in lines:
-        assert re.fullmatch(r"[0-9:]{8}Z  0/200 connections  .*  CPU [0-9.]+ %\n", line)
+        assert re.fullmatch(r"[-0-9]{10} [0-9:]{8}Z  0/200 clients  .*  CPU [0-9.]+ %\n", line)
     assert (process.returncode, stderr) == (130, "")
 
 

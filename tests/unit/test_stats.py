@@ -31,7 +31,9 @@ def make_sample(**changes):
 def test_read_samples_recorded():
     """Two samples of PostgreSQL 16 in a control group of version 1, each with its own numbers."""
     first, second = read()
-    assert second["time"] - first["time"] == pytest.approx(1.024238, abs=1e-6)
+    assert second["timestamp_seconds"] - first["timestamp_seconds"] == pytest.approx(
+        1.024238, abs=1e-6
+    )
     assert first["container_cpu_seconds_total"] == 3.008694463
     assert second["container_memory_bytes"] == 78770176 - 34455552
     assert second["container_memory_limit_bytes"] is None
@@ -143,8 +145,13 @@ def test_build_rates_recorded():
 @pytest.mark.parametrize(
     ("before", "now", "rate"),
     [
-        pytest.param({"time": 0.0, "rows_read": 5}, {"time": 2.0, "rows_read": 10}, 2.5, id="grew"),
-        pytest.param({"time": 2.0}, {"time": 2.0}, None, id="one sample"),
+        pytest.param(
+            {"timestamp_seconds": 0.0, "rows_read": 5},
+            {"timestamp_seconds": 2.0, "rows_read": 10},
+            2.5,
+            id="grew",
+        ),
+        pytest.param({"timestamp_seconds": 2.0}, {"timestamp_seconds": 2.0}, None, id="one sample"),
         pytest.param({"rows_read": 9}, {"rows_read": 1}, None, id="began anew"),
         pytest.param({"rows_read": None}, {"rows_read": 1}, None, id="unknown"),
     ],
@@ -169,6 +176,9 @@ def test_build_rates_table(before, now, rate):
         ("wal_bytes_per_second", 2048.0, "2.0 kB/s"),
         ("transactions_per_second", 12.34, "12.3/s"),
         ("container_cpu_ratio", 1.5, "150.0 %"),
+        ("transactions_per_second", 1234.56, "1235/s"),
+        ("last_vacuum_timestamp_seconds", 0.5, "1970-01-01 00:00:00Z"),
+        ("valid", True, "yes"),
         ("longest_query_seconds", 62.5, "1 min 2 s"),
         ("table", "\x1b[2J", "?[2J"),
     ],
@@ -189,9 +199,9 @@ def test_format_statistics_recorded():
         "transactions  2.0/s, longest -",
         "queries       longest 1 min 2 s (pid 7)",
         "cache hits    99.5 %",
-        "public.items                    2.2 MB        9752        149  30 s ago",
-        'public.od"d \\name?x                0 B           0          0  never',
-        "public.items_flat             256.0 kB     ivfflat         NO  items",
+        "public.items                 2.2 MB        9752        149  2026-11-24 04:21:54Z",
+        'public.od"d \\name?x             0 B           0          0  -',
+        "public.items_flat          256.0 kB     ivfflat         NO  items",
     ):
         assert line in lines
 
@@ -220,8 +230,8 @@ def test_format_statistics_fits():
 
 def test_format_statistics_line():
     """Where nothing can be drawn, a sample is one line."""
-    line = pg.format_statistics(make_sample(), pg._STATISTICS_LINE)
-    assert line == "04:22:25Z  0/200 connections  2.0/s tx  0.0/s rows  CPU 1.7 %"
+    line = pg.format_sample(make_sample(), pg._STATISTICS_LINE)
+    assert line == "2026-11-24 04:22:25Z  0/200 clients  2.0/s tx  0.0/s rows  CPU 1.7 %"
 
 
 def test_format_screen_replaces():
