@@ -4,7 +4,7 @@
 A workspace is a directory with three things in it: `.env` (mode 0600; HIVE_DATABASE_URL is the
 source of truth), `docker-compose.yml` (written once, then yours) and `data/postgres/` (the
 cluster). `hive-pg init` makes them and ends with a login by the application's own credentials;
-`start`, `stop`, `restart`, `run`, `status`, `check`, `logs` and `url` keep the container.
+`start`, `stop`, `restart`, `run`, `status`, `check`, `stats`, `logs` and `url` keep the container.
 
 The file reads bottom-up in floors: vocabulary, errors and records, decisions (pure), effects,
 Docker, managers, commands, main. It needs Python 3.9 and the docker CLI, nothing else, and may be
@@ -113,6 +113,7 @@ COMMANDS = {
     "restart": "stop it, and start it with what .env and the compose file say now",
     "status": "show state, health, readiness now, URL, uptime",
     "check": "ask Docker, container, connections, credentials, pgvector and the published port",
+    "stats": "show load, sizes, locks, vacuum, WAL, vector indexes, CPU and memory",
     "logs": "show what PostgreSQL wrote, as docker logs does",
     "url": "print the database URL, with its password, and nothing else",
     "psql": "run the image's psql in the database: psql [DIR] [-- ARGS ...]",
@@ -1984,16 +1985,311 @@ MADE_SQL = "select " + " or ".join(
 )
 
 
-def format_size(size: float) -> str:
-    """Write a number of bytes.
+# ---------------------------------------------------------------------------------------------
+# Decisions (pure): stats
+# ---------------------------------------------------------------------------------------------
+# A sample is the JSON object of `stats --json`. Its numbers are called as Prometheus calls them:
+# counters `_total`, the rest by their unit, which also says how people see them.
 
-    >>> format_size(999), format_size(12_345_678)
-    ('999 B', '12.3 MB')
+# Runs in the container: the control group's files (version 2, then 1), then the server, which is
+# asked over its own socket; as often as wanted, a second apart.
+_SAMPLE_SCRIPT = """\
+user=$1 database=$2 count=$3 sql=$4
+IFS= read -r PGPASSWORD
+export PGPASSWORD PGCONNECT_TIMEOUT=5 PGCLIENTENCODING=UTF8 PGAPPNAME=hive-pg
+export PGOPTIONS='-c default_transaction_read_only=on -c statement_timeout=5s -c lock_timeout=1s'
+cd /sys/fs/cgroup
+while :; do
+  grep -sE '^(((total_)?inactive_file|usage_usec) )?[0-9]+$' cpu.stat memory.current memory.max \
+    memory.stat cpuacct/cpuacct.usage memory/memory.usage_in_bytes memory/memory.limit_in_bytes \
+    memory/memory.stat
+  printf '%s' "$sql" | psql -XwqAt -v ON_ERROR_STOP=1 -U "$user" -d "$database" || exit
+  count=$((count - 1))
+  [ "$count" -gt 0 ] || exit 0
+  sleep 1
+done
+"""
+# One statement, so that a sample is one transaction; a shell of psql's compares the version.
+# Sizes wait for whoever has locked a table or index against readers: there they are null.
+# Rows read are those of the tables that are there now, without the catalogs that this reads.
+_SAMPLE_SQL = r"""
+\set checkpoints 'num_timed as timed, num_requested as requested from pg_stat_checkpointer'
+\if `[ :SERVER_VERSION_NUM -lt 170000 ] && echo true || echo false`
+\set checkpoints 'checkpoints_timed as timed, checkpoints_req as requested from pg_stat_bgwriter'
+\endif
+with activity as (
+  select pid, state, extract(epoch from clock_timestamp() - xact_start) as xact_age,
+    case when state = 'active' then extract(epoch from clock_timestamp() - query_start) end
+      as query_age
+  from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()
+), locked as (
+  select l.relation as oid, coalesce(i.indrelid, t.oid, l.relation) as of
+  from pg_locks l left join pg_index i on i.indexrelid = l.relation
+  left join pg_class t on t.reltoastrelid = coalesce(i.indrelid, l.relation)
+  where l.mode = 'AccessExclusiveLock' and l.relation > 0
+), tables as (
+  select *, case when relid not in (select of from locked) then pg_total_relation_size(relid) end
+    as size
+  from pg_stat_user_tables join (select oid as relid, relpages from pg_class) c using (relid)
+)
+select row_to_json(sample) from (select
+  extract(epoch from clock_timestamp()) as timestamp_seconds, datname as database,
+  split_part(current_setting('server_version'), ' ', 1) as server_version,
+  (select count(*) from activity) as connections,
+  (select count(*) from activity where state = 'active') as connections_active,
+  current_setting('max_connections')::int as connections_limit,
+  pg_database_size(datid) as database_size_bytes,
+  round(blks_hit / nullif(blks_hit + blks_read, 0)::numeric, 4) as cache_hit_ratio,
+  xact_commit as transactions_committed_total, xact_rollback as transactions_rolled_back_total,
+  (select coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0) from tables) as rows_read,
+  tup_returned as rows_returned_total, tup_inserted as rows_inserted_total,
+  tup_updated as rows_updated_total, tup_deleted as rows_deleted_total,
+  (select coalesce(sum(n_dead_tup), 0) from tables) as dead_rows,
+  q.pid as longest_query_pid, q.query_age as longest_query_seconds,
+  x.pid as longest_transaction_pid, x.xact_age as longest_transaction_seconds,
+  (select count(*) from pg_locks where not granted) as locks_waiting,
+  temp_files as temporary_files_total, temp_bytes as temporary_bytes_total,
+  wal_bytes as wal_bytes_total,
+  timed as checkpoints_timed_total, requested as checkpoints_requested_total,
+  array(select row_to_json(t) from (
+    select schemaname as schema, relname as table, size as size_bytes, n_live_tup as live_rows,
+      n_dead_tup as dead_rows, extract(epoch from greatest(last_vacuum, last_autovacuum))
+      as last_vacuum_timestamp_seconds
+    from tables order by coalesce(size, relpages::bigint * 8192) desc, 1, 2 limit 10
+  ) t) as tables,
+  array(select row_to_json(v) from (
+    select n.nspname as schema, t.relname as table, i.relname as index, amname as method,
+      case when i.oid not in (select oid from locked) and t.oid not in (select of from locked)
+      then pg_relation_size(i.oid) end as size_bytes, indisvalid as valid
+    from pg_index join pg_class i on i.oid = indexrelid join pg_class t on t.oid = indrelid
+    join pg_namespace n on n.oid = i.relnamespace join pg_am on pg_am.oid = i.relam
+    where amname in ('hnsw', 'ivfflat') and i.relkind = 'i' order by i.relpages desc, 1, 3
+  ) v) as vector_indexes
+from pg_stat_database cross join pg_stat_wal cross join (select :checkpoints) c
+left join (select * from activity where query_age >= 0 order by query_age desc limit 1) q on true
+left join (select * from activity where xact_age >= 0 order by xact_age desc limit 1) x on true
+where datname = current_database()) sample
+"""
+_METRICS = {
+    "connections": "Client connections of the server, without the one that asks.",
+    "connections_active": "Client connections that run a query.",
+    "connections_limit": "The server's max_connections.",
+    "database_size_bytes": "Size of the database on disk.",
+    "cache_hit_ratio": "Blocks found in shared buffers, of all that were wanted.",
+    "transactions_committed_total": "Transactions committed.",
+    "transactions_rolled_back_total": "Transactions rolled back.",
+    "rows_returned_total": "Rows that scans returned, those of the catalogs included.",
+    "rows_inserted_total": "Rows inserted.",
+    "rows_updated_total": "Rows updated.",
+    "rows_deleted_total": "Rows deleted.",
+    "dead_rows": "Dead rows of all tables, whose space a vacuum frees.",
+    "longest_query_seconds": "How long the oldest running query has run.",
+    "longest_transaction_seconds": "How long the oldest open transaction has been open.",
+    "locks_waiting": "Locks that somebody waits for.",
+    "temporary_files_total": "Temporary files that queries wrote.",
+    "temporary_bytes_total": "Bytes that queries wrote to temporary files.",
+    "wal_bytes_total": "Bytes written to the write-ahead log.",
+    "checkpoints_timed_total": "Checkpoints that were due.",
+    "checkpoints_requested_total": "Checkpoints that were requested, as by much WAL.",
+    "container_cpu_seconds_total": "CPU time of the container.",
+    "container_memory_bytes": "Memory of the container, without the file cache that it can drop.",
+    "container_memory_limit_bytes": "The container's memory limit.",
+    "table_size_bytes": "Size of a table, with its indexes; of the ten largest.",
+    "table_live_rows": "Live rows of a table.",
+    "table_dead_rows": "Dead rows of a table.",
+    "table_last_vacuum_timestamp_seconds": "When a table was last vacuumed.",
+    "vector_index_size_bytes": "Size of an hnsw or ivfflat index.",
+    "vector_index_valid": "Whether queries use the index (1), or its build failed (0).",
+}
+_TIME = "timestamp_seconds"
+_RATES = {
+    "transactions_per_second": ("transactions_committed_total", "transactions_rolled_back_total"),
+    "rows_read_per_second": ("rows_read",),
+    "rows_written_per_second": tuple(f"rows_{x}_total" for x in ("inserted", "updated", "deleted")),
+    "wal_bytes_per_second": ("wal_bytes_total",),
+    "container_cpu_ratio": ("container_cpu_seconds_total",),
+}
+_STATISTICS = """\
+container     {container}
+cpu           {container_cpu_ratio}
+memory        {container_memory_bytes}, limit {container_memory_limit_bytes}
+database      {database}, {database_size_bytes}, PostgreSQL {server_version}
+connections   {connections} of {connections_limit}, {connections_active} active
+transactions  {transactions_per_second}, longest {longest_transaction_seconds}\
+ (pid {longest_transaction_pid})
+queries       longest {longest_query_seconds} (pid {longest_query_pid})
+locks         {locks_waiting} waiting
+rows          {rows_read_per_second} read, {rows_written_per_second} written, {dead_rows} dead
+cache hits    {cache_hit_ratio}
+temporary     {temporary_files_total} files, {temporary_bytes_total}
+wal           {wal_bytes_total}, {wal_bytes_per_second}
+checkpoints   {checkpoints_timed_total} timed, {checkpoints_requested_total} requested"""
+_STATISTICS_LINE = (
+    "{timestamp_seconds}  {connections}/{connections_limit} clients  {transactions_per_second} tx"
+    "  {rows_read_per_second} rows  CPU {container_cpu_ratio}"
+)
+_TABLE = "{:<25} {:>9} {:>11} {:>10}  {}"
+_TABLES = {
+    "tables": (("schema", "table"), "size_bytes live_rows dead_rows last_vacuum_timestamp_seconds"),
+    "vector_indexes": (("schema", "index"), "size_bytes method valid table"),
+}
+
+
+def build_sample_argv(container: str, url: DatabaseURL, count: int) -> list[str]:
+    """Build the `docker exec` that takes samples; the password is the line on its stdin.
+
+    >>> build_sample_argv("c", DatabaseURL("u", "p"), 2)[-4:-1]
+    ['u', 'hive', '2']
     """
-    units = ["B", "kB", "MB", "GB", "TB"]
-    while size >= 999.95 and len(units) > 1:
-        size, units = size / 1000, units[1:]
-    return f"{size:.0f} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
+    script = ["sh", "-c", _SAMPLE_SCRIPT, "hive-pg", url.user, url.database, str(count)]
+    return ["docker", "exec", "--interactive", container, *script, _SAMPLE_SQL]
+
+
+def read_samples(result: CommandResult) -> list[dict[str, Any]]:
+    """Read the end of a `docker exec` that took samples.
+
+    Raises: DatabaseConnectionError, and whatever Docker or the server refuses.
+    """
+    import json
+
+    words, samples, cgroup = result.stderr.strip(), [], dict[str, int]()
+    if result.returncode:
+        found = diagnose(words, LOGIN_DIAGNOSES)
+        if found:
+            raise found.error(found.cause, hint=found.remedy)
+        said = re.search("(connection to .* failed: (?:FATAL: +)?|FATAL: +)|ERROR: +", words)
+        why = words[said.end() :].split("\n")[0] if said else ""
+        if said and said[1]:
+            message = f"PostgreSQL does not accept connections: {why}"
+            raise DatabaseConnectionError(message, hint="hive-pg logs")
+        if said:
+            raise PostgreSQLIntegrationError(f"PostgreSQL cannot be measured: {why}")
+        raise build_docker_error(result, "cannot ask the container", "hive-pg logs")
+    for line in result.stdout.rstrip("\n").split("\n"):
+        if line.startswith("{"):
+            samples.append({**read_cgroup(cgroup), **json.loads(line)})
+        else:  # FILE:VALUE or FILE:NAME VALUE
+            *_, name, value = re.split("[/: ]", line)
+            cgroup[name] = int(value)
+    return samples
+
+
+def read_cgroup(found: Mapping[str, int]) -> dict[str, float | None]:
+    """Read a control group's numbers, of version 2 or 1; the machine's own group has no memory.
+
+    >>> list(read_cgroup({"usage_usec": 1500000, "memory.current": 5000}).values())
+    [1.5, 5000, None]
+
+    Source: https://docs.docker.com/reference/cli/docker/container/stats/ (what memory counts).
+    """
+    names = "cpuacct.usage memory.usage_in_bytes memory.limit_in_bytes total_inactive_file"
+    if "memory.current" in found:
+        names = "usage_usec memory.current memory.max inactive_file"
+    cpu, memory, limit, cache = (found.get(name) for name in names.split())
+    unit = 1e6 if "memory.current" in found else 1e9
+    return {
+        "container_cpu_seconds_total": None if cpu is None else cpu / unit,
+        "container_memory_bytes": None if memory is None else memory - (cache or 0),
+        # Version 1 writes "unlimited" as almost 1 << 63.
+        "container_memory_limit_bytes": limit if limit and limit < 1 << 60 else None,
+    }
+
+
+def build_rates(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return what grew per second, None without two samples or where a counter began anew."""
+    elapsed, rates = now[_TIME] - before[_TIME], dict[str, "float | None"]()
+    for rate, names in _RATES.items():
+        known = elapsed > 0 and all(None not in (before[name], now[name]) for name in names)
+        grown = sum(now[name] - before[name] for name in names) if known else -1
+        rates[rate] = round(grown / elapsed, 3) if grown >= 0 else None
+    return rates
+
+
+def format_size(size: float) -> str:
+    """Write a size in units of 1024, as PostgreSQL does.
+
+    >>> format_size(512), format_size(12900000), format_size(1048570)
+    ('512 B', '12.3 MB', '1.0 MB')
+    """
+    units = ["TB", "GB", "MB", "kB"]
+    unit = "B"
+    while round(size, 1) >= 1024 and units:
+        size, unit = size / 1024, units.pop()
+    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def format_field(name: str, value: Any, width: int = 25) -> str:
+    r"""Write a field of a sample as its unit wants it; a word as a terminal bears it, cut.
+
+    >>> format_field("cache_hit_ratio", 0.9876), format_field("table", "an\nembedding", 9)
+    ('98.8 %', 'an?emb...')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "NO"}[value]
+    if isinstance(value, str):
+        word = "".join(letter if letter.isprintable() else "?" for letter in value)
+        return word if len(word) <= width else word[: width - 3] + "..."
+    if name.endswith(_TIME):
+        return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(value))
+    if name.endswith("_ratio"):
+        return f"{value * 100:.1f} %"
+    if name.endswith("_seconds"):
+        return format_duration(value)
+    text = format_size(value) if "_bytes" in name else str(value)
+    if name.endswith("_per_second"):
+        return (text if "_bytes" in name else f"{value:.{int(value < 100)}f}") + "/s"
+    return text
+
+
+def format_sample(sample: Mapping[str, Any], form: str) -> str:
+    """Fill in the fields of a sample."""
+    fields = {name: format_field(name, value) for name, value in sample.items()}
+    return form.format(**fields).replace(" (pid -)", "")
+
+
+def format_statistics(sample: Mapping[str, Any]) -> str:
+    """Return what `stats` prints for people, in 80 columns."""
+    lines = [format_sample(sample, _STATISTICS)]
+    for key, (name, columns) in _TABLES.items():
+        heads = (re.sub("_(bytes|timestamp_seconds)", "", c) for c in columns.split())
+        title = [key, *heads] if sample[key] else []
+        lines += ["", _TABLE.format(*(head.replace("_", " ") for head in title))] if title else []
+        for item in sample[key]:
+            cells = [format_field(column, item[column], 20) for column in columns.split()]
+            lines.append(_TABLE.format(format_field("", ".".join(item[n] for n in name)), *cells))
+    return "\n".join(lines)
+
+
+def format_screen(text: str, columns: int, lines: int) -> str:
+    """Have a text replace what a terminal shows, line by line: so it does not flicker."""
+    shown = [line[:columns] for line in text.split("\n")[: lines - 1]]
+    return "\x1b[H" + "\x1b[K\n".join(shown) + "\x1b[J"
+
+
+def format_prometheus(sample: Mapping[str, Any]) -> str:
+    """Return a sample in Prometheus' text format; the words of a table or index are its labels.
+
+    Source: https://prometheus.io/docs/instrumenting/exposition_formats/
+    """
+    values: dict[str, list[str]] = {metric: [] for metric in _METRICS}
+    escapes = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+    place = {"container": sample["container"], "database": sample["database"]}
+    series = [("", {**place, **{name: sample.get(name) for name in _METRICS}})]
+    for prefix, key in (("table_", "tables"), ("vector_index_", "vector_indexes")):
+        series += [(prefix, {**place, **item}) for item in sample[key]]
+    for prefix, item in series:
+        words = ((name, word) for name, word in item.items() if isinstance(word, str))
+        labels = ",".join(f'{name}="{word.translate(escapes)}"' for name, word in words)
+        for name, value in item.items():
+            metric = f"{prefix}{name}"
+            if metric in values and value is not None:
+                values[metric].append(f"hive_pg_{metric}{{{labels}}} {float(value)!r}")
+    lines = []
+    for metric, found in values.items():
+        kind = "counter" if metric.endswith("_total") else "gauge"
+        about = [f"# HELP hive_pg_{metric} {_METRICS[metric]}", f"# TYPE hive_pg_{metric} {kind}"]
+        lines += [*about, *found] if found else []
+    return "\n".join(lines)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -2147,14 +2443,14 @@ The database is {"ready" if started else "set up"}.
          hive-pg stop"""
 
 
-def format_json(value: object) -> str:
-    """Write one JSON value for people and programs, an enum as its value, a record by fields."""
+def format_json(value: object, indent: int | None = 2) -> str:
+    """Write one JSON value, in one line without `indent`; a record is its fields by name."""
     import json
 
     def plain(item: Any) -> object:
         return item.value if isinstance(item, enum.Enum) else item.fields()
 
-    return json.dumps(value, indent=2, ensure_ascii=False, default=plain)
+    return json.dumps(value, indent=indent, ensure_ascii=False, default=plain)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -2954,6 +3250,13 @@ class Docker:
         wait = max(0.0, min(wait, WAIT_ROUND_S))
         with self.start_probe(settings.container, settings.url, wait=wait, sql=sql) as process:
             return self.finish_probe(process, settings.url, wait=wait)
+
+    def sample(self, settings: Settings, count: int) -> list[dict[str, Any]]:
+        """Measure server and container, over the server's socket; `count` times, a second apart."""
+        argv = build_sample_argv(settings.container, settings.url, count)
+        with self.start(argv, stdin=True) as process:
+            stdin, timeout = settings.url.password + "\n", 2 * QUESTION_TIMEOUT_S
+            return read_samples(process.finish(timeout=timeout, stdin=stdin))
 
     def stop(self, container: str, grace: int = STOP_GRACE_S) -> None:
         """Have the server end all sessions and stop (SIGINT, fast shutdown), in `grace` seconds."""
@@ -3905,6 +4208,21 @@ class PostgreSQLManager:
         skipped = [CheckPoint(name, Outcome.SKIPPED, "skipped") for name in left]
         return ValidationResult([*points, *skipped])
 
+    def read_statistics(
+        self, before: Mapping[str, Any] | None = None, *, rates: bool = True
+    ) -> dict[str, Any]:
+        """Return what `stats` shows, with rates since the sample `before`, or in one second.
+
+        Raises: NotSetUpError where the container does not run.
+        """
+        settings, info = self.credentials.read_settings(), self.compose.require_container()
+        if not info.running:
+            point = judge_container(info, info.name)
+            raise NotSetUpError(f"container {point.finding}", hint=point.remedy)
+        samples = self.docker.sample(settings, 2 if rates and not before else 1)
+        speed = build_rates(before or samples[0], samples[-1])
+        return {"container": info.name, **speed, **samples[-1]}
+
     def _check_points(self, settings: Settings) -> Iterator[CheckPoint]:
         """Answer the points in their order, up to the first that bars the way to the next."""
         answers = CheckPoint("docker", Outcome.PASSED, "the daemon answers")
@@ -4394,6 +4712,37 @@ def command_check(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitC
     return result.exit_code
 
 
+def command_stats(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Show what server and container do, once or until Ctrl-C."""
+    import shutil
+
+    terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    sample = None
+    try:
+        while True:
+            sample = manager.read_statistics(sample, rates=not args.prometheus)
+            if args.json:
+                text = format_json(sample, indent=None if args.watch else 2)
+            elif args.prometheus:
+                text = format_prometheus(sample)
+            elif not args.watch:
+                text = format_statistics(sample)
+            elif terminal:
+                text = format_screen(format_statistics(sample), *shutil.get_terminal_size())
+            else:
+                text = format_sample(sample, _STATISTICS_LINE)
+            manager.console.result(text)
+            if not args.watch:
+                return ExitCode.DONE
+            time.sleep(args.watch)
+    except KeyboardInterrupt:
+        if not args.watch:
+            raise
+        if terminal:
+            manager.console.result("")  # ends the line in which the terminal wrote ^C
+        return ExitCode.INTERRUPTED
+
+
 def command_logs(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
     """Pass `docker logs` through."""
     argv = ["docker", "logs", "--tail", args.tail]
@@ -4501,6 +4850,7 @@ _HANDLERS: dict[str, Callable[[PostgreSQLManager, argparse.Namespace], ExitCode]
     "restart": command_restart,
     "status": command_status,
     "check": command_check,
+    "stats": command_stats,
     "logs": command_logs,
     "url": command_url,
     "psql": command_psql,
@@ -4560,6 +4910,11 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         what = f"address to publish on (default: {DEFAULT_BIND}, for this machine only)"
         option("--bind", type=address, metavar="ADDRESS", help=what)
         option("--no-start", action="store_true", help="only write the files")
+    if command == "stats":
+        option("--watch", type=seconds, metavar="S", help="every S seconds, until Ctrl-C")
+        form = parser.add_mutually_exclusive_group().add_argument
+        form("--json", action="store_true", help="one JSON object; with --watch, one a line")
+        form("--prometheus", action="store_true", help="one sample in Prometheus' text format")
     if command == "logs":
         option(
             "-n",
@@ -4678,6 +5033,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if (rest and command not in _USAGES) or (command == "run" and not rest):
         parser.error("a command after -- goes with run: run [DIR] -- CMD ...")
+    if command == "stats" and args.prometheus and args.watch:
+        parser.error("--prometheus is one sample, and does not go with --watch")
     args.argv = rest
     if command == "restore":
         _sort_out_file(parser, args)

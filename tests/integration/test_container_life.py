@@ -61,7 +61,7 @@ print(json.dumps(seen))
 # -- without a workspace ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", "start stop restart status check logs url".split())
+@pytest.mark.parametrize("command", "start stop restart status check stats logs url".split())
 def test_command_in_an_empty_directory_says_init(make, command):
     """Exit 3, the next step, and nothing is made."""
     workspace = make(env="")

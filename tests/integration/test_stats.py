@@ -1,0 +1,296 @@
+"""`stats` on a real server: its numbers are those of SQL and Docker, and nothing changes."""
+
+import contextlib
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from laboratory import COMMAND_TIMEOUT_S, docker, run, wait_until
+
+pytestmark = pytest.mark.engine
+
+NEWER_IMAGE = "hive-pg-test/pgvector:18"
+SETUP = """
+alter system set autovacuum = off;
+select pg_reload_conf();
+create table items (id serial primary key, embedding vector(3));
+insert into items (embedding) select format('[%s,2,3]', i)::vector from generate_series(1, 5000) i;
+create index items_hnsw on items using hnsw (embedding vector_l2_ops);
+create index items_flat on items using ivfflat (embedding vector_l2_ops) with (lists = 10);
+create table "odd ""name\\
+of a table" (a int);
+vacuum items;
+delete from items where id <= 100;
+update pg_index set indisvalid = false where indexrelid = 'items_flat'::regclass;
+"""
+
+
+@pytest.fixture(scope="module", params=["", NEWER_IMAGE], ids=["16", "18"])
+def measured(lab, request):
+    """Give a workspace whose database has vectors, dead rows, and an index that is not valid."""
+    image = request.param or lab.image
+    if run(["docker", "image", "inspect", image]).returncode:
+        pytest.skip(f"no image {image}")
+    with lab.workspace("stats") as workspace:
+        workspace.init("--image", image)
+        assert psql(workspace, SETUP).returncode == 0
+        yield workspace
+
+
+def psql_argv(workspace):
+    """Return the argv of a psql in the container, for SQL on its stdin."""
+    env = workspace.env
+    argv = ["docker", "exec", "--interactive", workspace.container, "psql", "-XwqAt"]
+    return [*argv, "-v", "ON_ERROR_STOP=1", "-U", env["POSTGRES_USER"], "-d", "hive"]
+
+
+def psql(workspace, sql):
+    """Run SQL, statement by statement."""
+    return run(psql_argv(workspace), stdin=None, input=sql)
+
+
+def ask(workspace, sql):
+    """Return the row that SQL selects."""
+    result = psql(workspace, f"select to_json(array({sql}))")
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@contextlib.contextmanager
+def session(workspace, sql):
+    """Have a session run SQL, and end it."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(psql_argv(workspace), text=True, **pipes) as process:
+        process.stdin.write(f"select pg_backend_pid(); {sql}\n")
+        process.stdin.flush()
+        pid = int(process.stdout.readline())
+        try:
+            yield pid
+        finally:
+            psql(workspace, f"select pg_terminate_backend({pid}, 5000)")
+            process.communicate(timeout=20)
+
+
+def stats(workspace, *options):
+    """Return the one JSON object."""
+    return json.loads(workspace.hive_pg("stats", "--json", *options).stdout)
+
+
+# -- the numbers ---------------------------------------------------------------------------------
+
+
+def test_stats_are_what_sql_says(measured):
+    """Sizes, rows, vacuum and indexes are the server's own numbers."""
+    sample = stats(measured)
+    items = next(table for table in sample["tables"] if table["table"] == "items")
+    hnsw, flat = sample["vector_indexes"]
+    of_items = "from pg_stat_user_tables where relname = 'items'"
+    size = "select pg_relation_size(oid) from pg_class where relname = 'items_%s'"
+    for value, sql in (
+        (sample["database_size_bytes"], "select pg_database_size('hive')"),
+        (sample["connections_limit"], "select current_setting('max_connections')::int"),
+        (sample["dead_rows"], "select sum(n_dead_tup) from pg_stat_user_tables"),
+        (items["size_bytes"], "select pg_total_relation_size('items')"),
+        (items["live_rows"], f"select n_live_tup {of_items}"),
+        (items["dead_rows"], f"select n_dead_tup {of_items}"),
+        (
+            items["last_vacuum_timestamp_seconds"],
+            f"select extract(epoch from last_vacuum) {of_items}",
+        ),
+        (hnsw["size_bytes"], size % "hnsw"),
+        (flat["size_bytes"], size % "flat"),
+        (
+            sample["rows_deleted_total"],
+            "select tup_deleted from pg_stat_database where datname = 'hive'",
+        ),
+        (
+            sample["rows_read"],
+            "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) from pg_stat_user_tables",
+        ),
+    ):
+        assert [value] == ask(measured, sql), sql
+    assert items["dead_rows"] == 100
+    assert (hnsw["index"], hnsw["method"], hnsw["valid"]) == ("items_hnsw", "hnsw", True)
+    assert (flat["index"], flat["method"], flat["valid"]) == ("items_flat", "ivfflat", False)
+    (version,) = ask(measured, "select current_setting('server_version')")
+    assert sample["server_version"] == version.split()[0]
+    assert (sample["connections"], sample["locks_waiting"]) == (0, 0)
+    assert sample["longest_transaction_seconds"] is None
+    assert 0.5 < sample["cache_hit_ratio"] <= 1
+
+
+def test_stats_shows_who_waits_for_a_locked_table(measured):
+    """A lock against readers does not stop it: the table's size is unknown then."""
+    lock = "begin; create schema s; drop schema s; lock table items; select pg_sleep(60);"
+    with session(measured, lock) as holder, session(measured, "select count(*) from items;"):
+        waiting = "select count(*) from pg_locks where not granted"
+        wait_until(lambda: ask(measured, waiting) == [1])
+        sample = stats(measured)
+        text = measured.hive_pg("stats").stdout
+    assert (sample["locks_waiting"], sample["connections"]) == (1, 2)
+    assert (sample["connections_active"], sample["longest_transaction_pid"]) == (2, holder)
+    assert 0 < sample["longest_transaction_seconds"] < 60
+    sizes = {table["table"]: table["size_bytes"] for table in sample["tables"]}
+    assert sizes == {"items": None, 'odd "name\\\nof a table': 0}
+    assert [index["size_bytes"] for index in sample["vector_indexes"]] == [None, None]
+    assert "locks         1 waiting\n" in text
+    assert f"s (pid {holder})\n" in text
+
+
+def test_stats_shows_an_idle_transaction(measured):
+    """A transaction that was forgotten is the longest, though no query runs."""
+    with session(measured, "begin; select 1;") as pid:
+        time.sleep(1.2)
+        sample = stats(measured)
+    assert (sample["longest_transaction_pid"], sample["longest_query_pid"]) == (pid, None)
+    assert sample["longest_transaction_seconds"] > 1
+    assert sample["connections_active"] == 0
+
+
+def test_stats_of_the_container_are_those_of_docker(measured):
+    """CPU time grows, and memory is what `docker stats` shows."""
+    sample = stats(measured)
+    template = ("stats", "--no-stream", "--format", "{{.MemUsage}}", measured.container)
+    value, unit = re.match(r"([0-9.]+)([A-Z]i?B)", docker(*template)).groups()
+    expected = float(value) * {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}[unit]
+    assert sample["container_memory_bytes"] == pytest.approx(expected, rel=0.25)
+    assert 0 <= sample["container_cpu_ratio"] < os.cpu_count() + 1
+    assert stats(measured)["container_cpu_seconds_total"] > sample["container_cpu_seconds_total"]
+
+
+def test_stats_rates_are_those_of_the_load(measured):
+    """Twenty transactions, each of ten rows read, a second; the server counts them each second."""
+    load = (
+        r"select count(*) from (select * from items where id between 201 and 210) x \watch i=0.05"
+    )
+    busy = "set enable_seqscan = off; set enable_bitmapscan = off; set enable_indexonlyscan = off;"
+    with (
+        session(measured, f"{busy} {load}"),
+        measured.started("stats", "--json", "--watch", "4") as process,
+    ):
+        process.stdout.readline()
+        sample = json.loads(process.stdout.readline())
+    assert 10 < sample["transactions_per_second"] < 30
+    assert 100 < sample["rows_read_per_second"] < 300
+    assert sample["rows_written_per_second"] == 0
+
+
+# -- what it does to the server ------------------------------------------------------------------
+
+
+def test_stats_changes_nothing(measured):
+    """No transaction of its own ever got a number, so none wrote; its session cannot, either."""
+    number = "select pg_snapshot_xmax(pg_current_snapshot())::text"
+    before = ask(measured, number)
+    for option in ("--json", "--prometheus"):
+        measured.hive_pg("stats", option)
+    assert ask(measured, number) == before
+
+
+def test_stats_gives_up_where_it_would_wait(measured):
+    """It waits for a second, and says so: exit 1."""
+    with session(measured, "begin; lock table pg_stat_wal; select pg_sleep(60);"):
+        began = time.monotonic()
+        result = measured.hive_pg("stats", code=1)
+        assert time.monotonic() - began < 10
+    assert "cannot be measured: canceling statement due to lock timeout" in result.stderr
+
+
+def test_stats_where_the_socket_asks_for_a_password(measured):
+    """It has one; a wrong one is refused with 6."""
+    place = ask(measured, "select current_setting('hba_file')")[0]
+    text = docker("exec", measured.container, "cat", place)
+    write = ["exec", "--interactive", measured.container, "sh", "-c", f"cat > {place}"]
+    docker(*write, input=text.replace("trust", "scram-sha-256") + "\n")
+    reload = ["kill", "--signal", "HUP", measured.container]
+    env = (measured.path / ".env").read_text()
+    try:
+        docker(*reload)
+        wait_until(lambda: psql(measured, "select 1").returncode == 2)
+        assert stats(measured)["database"] == "hive"
+        password = measured.env["POSTGRES_PASSWORD"]
+        measured.write(".env", env.replace(password, "x" * 32), 0o600)
+        assert "hint: " in measured.hive_pg("stats", code=6).stderr
+    finally:
+        measured.write(".env", env, 0o600)
+        docker(*write, input=text + "\n")
+        docker(*reload)
+        wait_until(lambda: psql(measured, "select 1").returncode == 0)
+
+
+# -- Prometheus, --watch, and no server ----------------------------------------------------------
+
+
+def test_prometheus_text_passes_promtool(measured):
+    """Names, units, HELP and TYPE are as Prometheus wants them."""
+    promtool = shutil.which("promtool")
+    if not promtool:
+        pytest.skip("no promtool")
+    text = measured.hive_pg("stats", "--prometheus").stdout
+    assert "hive_pg_vector_index_valid{" in text
+    result = run([promtool, "check", "metrics"], stdin=None, input=text)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_watch_in_a_pipe_prints_lines(measured):
+    """A line a sample; Ctrl-C ends it with 130, without a word."""
+    with measured.started("stats", "--watch", "0.2") as process:
+        lines = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)
+    for line in lines:
+        assert re.fullmatch(r"[-0-9]{10} [0-9:]{8}Z  0/200 clients  .*  CPU [0-9.]+ %\n", line)
+    assert (process.returncode, stderr) == (130, "")
+
+
+def test_watch_on_a_terminal_draws_in_place(measured):
+    """It starts at the top each time, and leaves a line of its own for the prompt."""
+    ours, theirs = pty.openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    env = measured.environment(TERM="xterm", COLUMNS="60", LINES="10")
+    with measured.started("stats", "--watch", "0.2", env=env, **streams) as process:
+        os.close(theirs)
+        screen = b""
+        while screen.count(b"\x1b[J") < 3:
+            screen += os.read(ours, 65536)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # EIO: the other end is closed
+            while block := os.read(ours, 65536):
+                screen += block
+        process.wait(timeout=COMMAND_TIMEOUT_S)
+    os.close(ours)
+    first, *frames = screen.decode().split("\x1b[H")
+    assert (process.returncode, first) == (130, "")
+    assert screen.endswith(b"\x1b[J\r\n\r\n")
+    assert b"interrupted" not in screen
+    for frame in frames:
+        lines = frame.split("\x1b[J")[0].split("\r\n")
+        assert len(lines) == 9
+        assert all(len(line.replace("\x1b[K", "")) <= 60 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("do", "undo", "hint"),
+    [("pause", "unpause", "docker unpause"), ("stop", "start", "hive-pg start")],
+)
+def test_stats_without_a_server(measured, do, undo, hint):
+    """Exit 3 with the next step; a watch that runs ends with it."""
+    with measured.started("stats", "--watch", "0.2") as process:
+        process.stdout.readline()
+        docker(do, measured.container)
+        try:
+            _, stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)
+            result = measured.hive_pg("stats", "--json", code=3)
+        finally:
+            docker(undo, measured.container)
+    assert result.stdout == ""
+    assert re.search(f"error: container .* is .*\nhint: {hint}", result.stderr)
+    assert process.returncode in (1, 3, 5)
+    assert "Traceback" not in stderr
+    wait_until(lambda: psql(measured, "select 1").returncode == 0)
