@@ -4,7 +4,8 @@
 A workspace is a directory with three things in it: `.env` (mode 0600; HIVE_DATABASE_URL is the
 source of truth), `docker-compose.yml` (written once, then yours) and `data/postgres/` (the
 cluster). `hive-pg init` makes them and ends with a login by the application's own credentials;
-`start`, `stop`, `restart`, `run`, `status`, `check`, `logs` and `url` keep the container.
+`start`, `stop`, `restart`, `run`, `wait`, `status`, `check`, `logs` and `url` keep
+the container.
 
 The file reads bottom-up in floors: vocabulary, errors and records, decisions (pure), effects,
 Docker, managers, commands, main. It needs Python 3.9 and the docker CLI, nothing else, and may be
@@ -104,6 +105,7 @@ COMMANDS = {
     "run": "start, then become a command with .env in its environment: run [DIR] -- CMD ...",
     "stop": "stop the database gracefully; the data stays",
     "restart": "stop it, and start it with what .env and the compose file say now",
+    "wait": "wait until it accepts connections; start nothing",
     "status": "show state, health, readiness now, URL, uptime",
     "check": "ask Docker, container, connections, credentials, pgvector and the published port",
     "logs": "show what PostgreSQL wrote, as docker logs does",
@@ -206,7 +208,7 @@ class EnvFileError(WorkspaceError):
 
 
 class NotSetUpError(PostgreSQLIntegrationError):
-    """The workspace has no database yet, or no container."""
+    """The workspace has no database yet, or no container, or none that runs."""
 
     exit_code = ExitCode.NOT_RUNNING
 
@@ -3517,6 +3519,21 @@ class PostgreSQLManager:
             self.console.step(f"container {settings.container} is up")
         self._verify_alone(settings, timeout, since=began)
 
+    def wait_until_ready(self, *, timeout: float = READY_TIMEOUT_S) -> None:
+        """Wait until the database serves; starts nothing, and changes nothing.
+
+        Raises: NotSetUpError at once where no container runs; else as `start_container` does.
+        """
+        settings, began = self.credentials.read_settings(), time.time()
+        look = self.compose.look(settings)
+        info, point = look.info, judge_container(look.info, settings.container)
+        if point.exit_code is ExitCode.NOT_RUNNING:
+            raise NotSetUpError(point.finding, hint=point.remedy)
+        if info and not info.running:  # it keeps restarting; why, it said since its last start
+            self.compose.require_steady(info.name, info.started_at)
+        seen = look if info and info.running else None
+        self._verify(settings, timeout, VERSIONS_SQL, since=began, look=seen)
+
     def get_container_logs(self, tail: int = 50) -> str:
         """Return the container's last lines, stdout before stderr."""
         return self.compose.get_service_logs(tail)
@@ -3761,6 +3778,12 @@ def command_restart(manager: PostgreSQLManager, args: argparse.Namespace) -> Exi
     return ExitCode.DONE
 
 
+def command_wait(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Wait until the database serves."""
+    manager.wait_until_ready(timeout=args.timeout)
+    return ExitCode.DONE
+
+
 def command_status(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
     """Show state, health and readiness."""
     status = manager.check_container_status()
@@ -3833,6 +3856,7 @@ _HANDLERS: dict[str, Callable[[PostgreSQLManager, argparse.Namespace], ExitCode]
     "run": command_run,
     "stop": command_stop,
     "restart": command_restart,
+    "wait": command_wait,
     "status": command_status,
     "check": command_check,
     "logs": command_logs,
@@ -3869,7 +3893,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     option("directory", nargs="?", default=".", metavar="DIR", help="the workspace (default: .)")
     option("-q", "--quiet", action="store_true", help="only results, warnings and errors")
     option("-v", "--verbose", action="store_true", help="show every program that is run")
-    if command in ("init", "start", "run", "restart"):
+    if command in ("init", "start", "run", "restart", "wait"):
         what = f"how long to wait for the database (default: {READY_TIMEOUT_S:.0f} s)"
         option("--timeout", type=seconds, default=READY_TIMEOUT_S, metavar="S", help=what)
     if command in ("status", "check"):

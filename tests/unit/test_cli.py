@@ -88,6 +88,7 @@ OPTIONS = {
     "run": "--timeout",
     "stop": "",
     "restart": "--timeout",
+    "wait": "--timeout",
     "status": "--json",
     "check": "--json",
     "logs": "--tail --follow --since --timestamps",
