@@ -4,8 +4,8 @@
 A workspace is a directory with three things in it: `.env` (mode 0600; HIVE_DATABASE_URL is the
 source of truth), `docker-compose.yml` (written once, then yours) and `data/postgres/` (the
 cluster). `hive-pg init` makes them and ends with a login by the application's own credentials;
-`start`, `stop`, `restart`, `run`, `wait`, `status`, `check`, `logs` and `url` keep
-the container.
+`start`, `stop`, `restart`, `run`, `wait`, `status`, `check`, `logs`, `url` and `env` keep the
+container.
 
 The file reads bottom-up in floors: vocabulary, errors and records, decisions (pure), effects,
 Docker, managers, commands, main. It needs Python 3.9 and the docker CLI, nothing else, and may be
@@ -110,6 +110,7 @@ COMMANDS = {
     "check": "ask Docker, container, connections, credentials, pgvector and the published port",
     "logs": "show what PostgreSQL wrote, as docker logs does",
     "url": "print the database URL, with its password, and nothing else",
+    "env": "print what applications and psql take from their environment, password included",
 }
 CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector", "published port")
 
@@ -784,6 +785,7 @@ def parse_database_url(text: str) -> DatabaseURL:
                 raise ValueError
             if name == "port" and int(parts[name]) > 65535:
                 raise ValueError
+            _decode_percent(parts[name])
         for name in ("user", "password"):
             parts[name] = _decode_percent(parts[name])
     except ValueError:
@@ -833,6 +835,28 @@ def url_env(url: DatabaseURL) -> dict[str, str]:
         PASSWORD_KEY: url.password,
         DB_KEY: url.database,
         PORT_KEY: str(url.port),
+    }
+
+
+def client_env(url: DatabaseURL) -> dict[str, str]:
+    """Return what applications and libpq's programs take from their environment.
+
+    Of a URL's query, libpq has a variable for `sslmode` and for all that begins like it.
+    Source: https://www.postgresql.org/docs/16/libpq-envars.html
+
+    >>> client_env(DatabaseURL("u", "p@ss", query="sslmode=require"))["PGSSLMODE"]
+    'require'
+    """
+    ssl = re.findall("(?:^|&)(ssl[a-z_]*)=([^&]*)", url.query)
+    return {
+        "DATABASE_URL": build_database_url(url.replace(driver="")),
+        URL_KEY: build_database_url(url),
+        "PGHOST": url.host,
+        "PGPORT": str(url.port),
+        "PGUSER": url.user,
+        "PGPASSWORD": url.password,
+        "PGDATABASE": url.database,
+        **{f"PG{name.upper()}": _decode_percent(value) for name, value in ssl},
     }
 
 
@@ -3829,6 +3853,21 @@ def command_url(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCod
     return ExitCode.DONE
 
 
+def command_env(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Print what applications and psql take from their environment."""
+    env = client_env(manager.credentials.read_settings().url)
+    if args.json:
+        text = format_json(env)
+    elif args.format == "dotenv":
+        text = "\n".join(f"{key}={format_env_value(value)}" for key, value in env.items())
+    else:
+        import shlex
+
+        text = "\n".join(f"export {key}={shlex.quote(value)}" for key, value in env.items())
+    manager.console.result(text)
+    return ExitCode.DONE
+
+
 # ---------------------------------------------------------------------------------------------
 # The parser and main
 # ---------------------------------------------------------------------------------------------
@@ -3841,7 +3880,7 @@ EXAMPLES
   hive-pg start && hive-pg check    have it run, and look at it from every side
   hive-pg run -- pytest             have it run, then run a command with .env in its environment
   hive-pg logs -f --since 10m       follow what PostgreSQL writes
-  psql "$(hive-pg url --format libpq)"
+  eval "$(hive-pg env)"; psql       have psql and applications find it
 
 A directory in place of a command is start, or run with a command after --.
 
@@ -3861,6 +3900,7 @@ _HANDLERS: dict[str, Callable[[PostgreSQLManager, argparse.Namespace], ExitCode]
     "check": command_check,
     "logs": command_logs,
     "url": command_url,
+    "env": command_env,
 }
 _PLANNED_SPELLINGS = {
     "--init": "init",
@@ -3896,7 +3936,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     if command in ("init", "start", "run", "restart", "wait"):
         what = f"how long to wait for the database (default: {READY_TIMEOUT_S:.0f} s)"
         option("--timeout", type=seconds, default=READY_TIMEOUT_S, metavar="S", help=what)
-    if command in ("status", "check"):
+    if command in ("status", "check", "env"):
         option("--json", action="store_true", help="one JSON object")
     if command == "init":
         option("-y", "--yes", action="store_true", help="do not ask")
@@ -3922,6 +3962,9 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         option("-t", "--timestamps", action="store_true", help="with Docker's times")
     if command == "url":
         formats, what = ("sqlalchemy", "libpq"), "libpq: without the driver, as psql takes it"
+        option("--format", choices=formats, default=formats[0], help=what)
+    if command == "env":
+        formats, what = ("shell", "dotenv"), "shell: export lines for eval; dotenv: as in .env"
         option("--format", choices=formats, default=formats[0], help=what)
     return parser
 
@@ -4015,7 +4058,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("a command after -- goes with run: run [DIR] -- CMD ...")
     args.argv = rest
     console = Console(args.quiet, args.verbose, program, args.directory)
-    if command != "url":  # it starts nothing that would have to be ended
+    if command not in ("url", "env"):  # they start nothing that is to be ended
         _leave_in_order_on_termination()
     try:
         manager = PostgreSQLManager(args.directory, console=console)

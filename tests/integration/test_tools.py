@@ -1,13 +1,95 @@
 """`list`, `env`, `wait` and `completion`, on the engine and in the real shells."""
 
+import json
+import os
+import shutil
 import time
 
 import pytest
-from laboratory import docker, wait_until
+from laboratory import OURS, docker, run, wait_until
 
 pytestmark = pytest.mark.engine
 
 PASSWORD = 'it\'s $HOME "quoted" `id`'
+
+
+# -- env -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def quoting(lab):
+    """Give a workspace whose password needs quoting wherever it goes."""
+    from urllib.parse import quote
+
+    with lab.workspace("quoting") as workspace:
+        own = f"{lab.token}-quoting"
+        url = f"postgresql+psycopg://ann:{quote(PASSWORD, safe='')}@localhost:{workspace.port}/hive"
+        names = f"HIVE_POSTGRES_CONTAINER={own}\nCOMPOSE_PROJECT_NAME={own}\n"
+        workspace.write(".env", f"HIVE_DATABASE_URL={url}\n{names}", 0o600)
+        yield workspace
+
+
+def test_env_of_a_password_that_needs_quoting(quoting, lab):
+    """What shells, python-dotenv and JSON make of it is the password."""
+    script = f'eval "$({lab.script} env)" && printf %s "$PGPASSWORD"'
+    for shell in ("sh", "bash", "zsh"):
+        if shutil.which(shell):
+            result = run([shell, "-c", script], **quoting.options())
+            assert (result.stdout, result.stderr) == (PASSWORD, ""), shell
+    env = json.loads(quoting.hive_pg("env", "--json", secret=True).stdout)
+    assert env["PGPASSWORD"] == PASSWORD
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize(
+    "password",
+    ["", "'a $HOME \"b\" `id`'", '"it\'s \\"5\\""'],
+    ids=["generated", "dollar", "quotes"],
+)
+def test_env_has_plain_psql_work(make, lab, shell, password):
+    """`eval "$(hive-pg env)"`, and psql needs no argument, nor does a URL."""
+    workspace = make()
+    if password:
+        workspace.edit_env(POSTGRES_USER="ann", POSTGRES_PASSWORD=password)
+    if not shutil.which("psql"):
+        client = (
+            "exec DOCKER run --rm --network host --entrypoint psql -e PGHOST -e PGPORT -e PGUSER"
+        )
+        client += ' -e PGPASSWORD -e PGDATABASE --label LABEL IMAGE "$@"'
+        (workspace.path / "bin").mkdir()
+        for old, new in (
+            ("DOCKER", shutil.which("docker")),
+            ("LABEL", f"{OURS}={workspace.path}"),
+            ("IMAGE", lab.image),
+        ):
+            client = client.replace(old, new)
+        workspace.write("bin/psql", f"#!/bin/sh\n{client}\n", 0o755)
+    workspace.init()
+    options = workspace.options(PATH=f"{workspace.path}/bin:{os.environ['PATH']}")
+    ask = "psql -XwqAtc 'select current_user'"
+    script = f'eval "$({lab.script} env)"; {ask}; {ask} -d "$DATABASE_URL"'
+    result = run([shell, "-c", script], **options)
+    assert result.stdout.split() == [workspace.env["POSTGRES_USER"]] * 2, result.stderr
+
+
+def test_env_as_dotenv(make):
+    """python-dotenv and `sh` read what `--format dotenv` writes as it was meant."""
+    dotenv = pytest.importorskip("dotenv")
+    workspace = make()
+    workspace.init("--no-start")
+    workspace.edit_env(POSTGRES_PASSWORD=None)
+    url = workspace.env["HIVE_DATABASE_URL"].split("@")[1]
+    url = f"postgresql+psycopg://ann:it%27s%20%235%22@{url}?sslmode=prefer"
+    workspace.edit_env(HIVE_DATABASE_URL=f"'{url}'", POSTGRES_USER="ann")
+    target = workspace.path / "app.env"
+    result = workspace.hive_pg("env", "--format", "dotenv", secret=True)
+    workspace.write("app.env", result.stdout)
+    expected = json.loads(workspace.hive_pg("env", "--json", secret=True).stdout)
+    assert (expected["PGPASSWORD"], expected["PGSSLMODE"]) == ("it's #5\"", "prefer")
+    assert expected["DATABASE_URL"].endswith("/hive?sslmode=prefer")
+    assert dict(dotenv.dotenv_values(target)) == expected
+    script = '. ./app.env && printf %s "$PGPASSWORD"'
+    assert run(["sh", "-c", script], cwd=workspace.path).stdout == expected["PGPASSWORD"]
 
 
 # -- wait ----------------------------------------------------------------------------------------

@@ -93,6 +93,7 @@ OPTIONS = {
     "check": "--json",
     "logs": "--tail --follow --since --timestamps",
     "url": "--format",
+    "env": "--json --format",
 }
 
 
