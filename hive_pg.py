@@ -5,7 +5,7 @@ A workspace is a directory with three things in it: `.env` (mode 0600; HIVE_DATA
 source of truth), `docker-compose.yml` (written once, then yours) and `data/postgres/` (the
 cluster). `hive-pg init` makes them and ends with a login by the application's own credentials;
 `start`, `stop`, `restart`, `run`, `wait`, `status`, `check`, `logs`, `url` and `env` keep the
-container.
+container, `list` shows those of all workspaces.
 
 The file reads bottom-up in floors: vocabulary, errors and records, decisions (pure), effects,
 Docker, managers, commands, main. It needs Python 3.9 and the docker CLI, nothing else, and may be
@@ -111,7 +111,9 @@ COMMANDS = {
     "logs": "show what PostgreSQL wrote, as docker logs does",
     "url": "print the database URL, with its password, and nothing else",
     "env": "print what applications and psql take from their environment, password included",
+    "list": "show every database of hive-pg on this engine",
 }
+LABEL = "hive-pg.generated-by"  # of the containers that the generated compose file makes
 CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector", "published port")
 
 
@@ -491,6 +493,24 @@ class ContainerStatus(Record):
             return ExitCode.UNHEALTHY if restarting else ExitCode.NOT_RUNNING
         well = self.readiness is Readiness.ACCEPTING and self.health is not Health.UNHEALTHY
         return ExitCode.DONE if well else ExitCode.UNHEALTHY
+
+
+class ListedDatabase(Record):
+    """A database of the engine, as `list` shows it; None where there is nothing to say.
+
+    `gone` says that its workspace is no directory of this machine; `size_bytes` is what its data
+    directory takes on the disk, None for a volume, and where it is not ours to read.
+    """
+
+    workspace: str | None
+    gone: bool
+    container: str
+    state: ContainerState
+    health: Health
+    image: str
+    bind: str | None
+    host_port: int | None
+    size_bytes: int | None
 
 
 class CheckPoint(Record):
@@ -1977,6 +1997,48 @@ The database is {"ready" if started else "set up"}.
          hive-pg stop"""
 
 
+def format_list(databases: Iterable[ListedDatabase], home: str, width: int) -> str:
+    """Return what `list` prints: a table, its long columns cut to fit `width`, 0 for any."""
+    rows = [("WORKSPACE", "CONTAINER", "STATE", "PORT", "IMAGE", "SIZE")]
+    for found in databases:
+        place, state, port = found.workspace or "-", found.state.value, str(found.host_port or "-")
+        if f"{place}/".startswith(f"{home}/"):
+            place = f"~{place[len(home) :]}"
+        if found.state is ContainerState.RUNNING and found.health is Health.UNHEALTHY:
+            state += " (unhealthy)"
+        if not is_local(found.bind or "localhost"):
+            port = f"{found.bind}:{port}"
+        place += " (gone)" if found.gone else ""
+        size = format_size(found.size_bytes)
+        rows.append((place, found.container, state, port, found.image, size))
+    table = [["".join(c if c.isprintable() else "?" for c in cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    excess = sum(widths) + 2 * (len(widths) - 1) - (width or sys.maxsize)
+    for column in (0, 4, 1):  # workspace, image, container
+        cut = max(0, min(excess, widths[column] - 16))
+        widths[column], excess = widths[column] - cut, excess - cut
+    lines = []
+    for row in table:  # the end of a path, or of an image, tells more than its beginning
+        cells = [c if len(c) <= w else f"...{c[3 - w :]}" for c, w in zip(row, widths)]
+        lines.append("  ".join(c.ljust(w) for c, w in zip(cells, widths)).rstrip())
+    return "\n".join(lines)
+
+
+def format_size(size: float | None) -> str:
+    """Write a size in units of 1024, as PostgreSQL does.
+
+    >>> format_size(512), format_size(12900000), format_size(1048570), format_size(None)
+    ('512 B', '12.3 MB', '1.0 MB', '-')
+    """
+    if size is None:
+        return "-"
+    units = iter(("kB", "MB", "GB", "TB"))
+    unit = "B"
+    while round(size, 1) >= 1024 and (larger := next(units, "")):
+        size, unit = size / 1024, larger
+    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
 def to_json(record: object) -> object:
     """Turn a record into what JSON has, with enums as their values and fields as keys."""
     if isinstance(record, enum.Enum):
@@ -2373,6 +2435,26 @@ def is_gone(directory: str) -> bool:
     except OSError:
         return False
     return False
+
+
+def measure_directory(directory: str) -> int | None:
+    """Return the bytes that a directory takes on the disk, as `du` does; None where it may not."""
+    import contextlib
+
+    places = [directory]
+    try:
+        total = os.stat(directory).st_blocks
+        for place in places:
+            # A server makes and removes files all the time.
+            with contextlib.suppress(FileNotFoundError), os.scandir(place) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):
+                        total += entry.stat(follow_symlinks=False).st_blocks
+                    if entry.is_dir(follow_symlinks=False):
+                        places.append(entry.path)
+    except OSError:
+        return None
+    return total * 512
 
 
 class DirectoryLock:
@@ -3244,6 +3326,40 @@ def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) 
         Docker(Runner(Console())).give_data_to(user, target, image)
 
 
+def list_databases(docker: Docker | None = None) -> list[ListedDatabase]:
+    """Return every database of hive-pg on the engine, by workspace.
+
+    Raises: DockerNotAvailableError.
+    """
+    found = []
+    for info in (docker or Docker(Runner(Console()))).containers():
+        if LABEL in info.labels or _is_named(info):
+            bind, host_port = info.ports[0] if info.ports else (None, None)
+            database = ListedDatabase(
+                workspace=info.working_dir or None,
+                gone=bool(info.working_dir) and is_gone(info.working_dir),
+                container=info.name,
+                state=info.state,
+                health=info.health,
+                image=info.image,
+                bind=bind,
+                host_port=host_port,
+                size_bytes=measure_directory(info.place[0]),
+            )
+            found.append(database)
+    return sorted(found, key=lambda database: (database.workspace or "", database.container))
+
+
+def _is_named(info: ContainerInfo) -> bool:
+    """Whether the `.env` where Compose made a container says that it is hive-pg's."""
+    try:
+        text = decode_env(read_file(os.path.join(info.working_dir, ENV_FILE)) or b"")
+        values = env_values(parse_env(text, os.environ))
+    except PostgreSQLIntegrationError:
+        return False
+    return bool(info.working_dir) and values.get(CONTAINER_KEY) == info.name
+
+
 class PostgreSQLManager:
     """A workspace's database, from nothing to verified, and its life.
 
@@ -3868,6 +3984,19 @@ def command_env(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCod
     return ExitCode.DONE
 
 
+def command_list(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Show every database of hive-pg on the engine."""
+    databases = list_databases(manager.docker)
+    if args.json:
+        manager.console.result(format_json({"databases": to_json(databases)}))
+    elif databases:
+        width = _terminal_width() if sys.stdout.isatty() else 0
+        manager.console.result(format_list(databases, os.path.expanduser("~"), width))
+    else:
+        manager.console.note("hive-pg has no database on this engine")
+    return ExitCode.DONE
+
+
 # ---------------------------------------------------------------------------------------------
 # The parser and main
 # ---------------------------------------------------------------------------------------------
@@ -3901,6 +4030,7 @@ _HANDLERS: dict[str, Callable[[PostgreSQLManager, argparse.Namespace], ExitCode]
     "logs": command_logs,
     "url": command_url,
     "env": command_env,
+    "list": command_list,
 }
 _PLANNED_SPELLINGS = {
     "--init": "init",
@@ -3914,7 +4044,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     One at a time: argparse takes longer to build a parser than most commands take for the rest.
     """
     width = max(_terminal_width() - 2, 20)
-    listing = "\n".join(f"  {name:<8} {summary}" for name, summary in COMMANDS.items())
+    listing = "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog=f"{prog} {command}".rstrip(),
         usage="%(prog)s [options] [DIR] -- CMD ..." if command == "run" else None,
@@ -3930,13 +4060,17 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         option("--version", action="version", version=f"hive-pg {__version__}")
         option("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
         return parser
-    option("directory", nargs="?", default=".", metavar="DIR", help="the workspace (default: .)")
+    if command == "list":
+        parser.set_defaults(directory=".")
+    else:
+        what = "the workspace (default: .)"
+        option("directory", nargs="?", default=".", metavar="DIR", help=what)
     option("-q", "--quiet", action="store_true", help="only results, warnings and errors")
     option("-v", "--verbose", action="store_true", help="show every program that is run")
     if command in ("init", "start", "run", "restart", "wait"):
         what = f"how long to wait for the database (default: {READY_TIMEOUT_S:.0f} s)"
         option("--timeout", type=seconds, default=READY_TIMEOUT_S, metavar="S", help=what)
-    if command in ("status", "check", "env"):
+    if command in ("status", "check", "env", "list"):
         option("--json", action="store_true", help="one JSON object")
     if command == "init":
         option("-y", "--yes", action="store_true", help="do not ask")

@@ -11,6 +11,73 @@ from laboratory import OURS, docker, run, wait_until
 pytestmark = pytest.mark.engine
 
 PASSWORD = 'it\'s $HOME "quoted" `id`'
+COUNTING_DOCKER = '#!/bin/sh\necho "$1" >> "$COUNT"\nexec DOCKER "$@"\n'
+
+
+def listed(workspace, **extra):
+    """Return what `list --json` says, by container."""
+    result = workspace.hive_pg("list", "--json", **extra)
+    return {found["container"]: found for found in json.loads(result.stdout)["databases"]}
+
+
+# -- list ----------------------------------------------------------------------------------------
+
+
+def test_list_of_fifty_takes_two_processes(lab, make):
+    """Whatever their number; those of other tests may be among them."""
+    workspace = make(env="")
+    counter = workspace.path / "bin"
+    counter.mkdir()
+    script = COUNTING_DOCKER.replace("DOCKER", shutil.which("docker"))
+    workspace.write("bin/docker", script, 0o755)
+    names = {f"{lab.token}-many-{number}" for number in range(50)}
+    labels = ["--label", f"{OURS}={workspace.path}", "--label", "hive-pg.generated-by=hive-pg 0"]
+    labels += ["--label", f"com.docker.compose.project.working_dir={workspace.path}/gone"]
+    for name in names:
+        docker("create", "--name", name, *labels, "--network", "none", lab.image, "true")
+    count = workspace.path / "count"
+    extra = {"PATH": f"{counter}:{os.environ['PATH']}", "COUNT": str(count)}
+    began = time.monotonic()
+    found = listed(workspace, **extra)
+    assert time.monotonic() - began < 10
+    assert names <= found.keys()
+    assert {found[name]["state"] for name in names} == {"created"}
+    assert {found[name]["gone"] for name in names} == {True}
+    assert count.read_text().split() == ["ps", "inspect"]
+
+
+def test_list_of_a_life(lab, make):
+    """Running, with its size; stopped; with its directory gone, and marked so; never a password."""
+    workspace, onlooker = make(), make(env="")
+    workspace.init()
+    name, password = workspace.container, workspace.env["POSTGRES_PASSWORD"]
+    found = listed(onlooker)[name]
+    disk = run(["du", "-sB1", workspace.path / "data" / "postgres"]).stdout.split()[0]
+    assert abs(found.pop("size_bytes") - int(disk)) < 40_000_000  # it writes on
+    assert found == {
+        **{"workspace": str(workspace.path), "gone": False, "container": name},
+        **{"state": "running", "health": found["health"], "image": lab.image},
+        **{"bind": "127.0.0.1", "host_port": workspace.port},
+    }
+    workspace.hive_pg("stop")
+    assert listed(onlooker)[name]["state"] == "exited"
+    moved = workspace.path.with_name("moved")
+    workspace.path.rename(moved)
+    found = listed(onlooker)[name]
+    assert (found["gone"], found["size_bytes"]) == (True, None)
+    table = onlooker.hive_pg("list").stdout
+    (line,) = (line for line in table.splitlines() if name in line.split())
+    assert line.startswith(f"{workspace.path} (gone)  ")
+    assert password not in table
+    moved.rename(workspace.path)
+
+
+def test_list_of_an_adopted_container(make, original):
+    """One that a compose file of one's own made has no label; its `.env` names it."""
+    workspace = make(compose_file=original, env="")
+    workspace.hive_pg("init", "--yes")
+    assert "hive-pg.generated-by" not in workspace.inspect()["Config"]["Labels"]
+    assert listed(workspace)[workspace.container]["workspace"] == str(workspace.path)
 
 
 # -- env -----------------------------------------------------------------------------------------
@@ -149,5 +216,5 @@ def test_wait_without_docker(make):
     """Exit 4."""
     workspace = make()
     workspace.init("--no-start")
-    for command in ("wait",):
+    for command in ("wait", "list"):
         assert "cannot run docker" in workspace.hive_pg(command, code=4, PATH="/nowhere").stderr

@@ -94,6 +94,7 @@ OPTIONS = {
     "logs": "--tail --follow --since --timestamps",
     "url": "--format",
     "env": "--json --format",
+    "list": "--json",
 }
 
 

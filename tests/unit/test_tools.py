@@ -1,4 +1,4 @@
-"""`env` and `wait`: what they say, and how often they ask Docker."""
+"""`list`, `env` and `wait`: what they say, and how often they ask Docker."""
 
 import json
 import re
@@ -9,7 +9,9 @@ import pytest
 from fakes import make_container, make_url
 
 import hive_pg as pg
-from hive_pg import client_env, main
+from hive_pg import client_env, format_list, main, measure_directory
+
+GENERATED = {pg.LABEL: "hive-pg 0"}
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +34,135 @@ def up(docker, workspace):
     """Return the container of the workspace, which runs."""
     docker.containers.append(make_container(workspace=workspace))
     return docker.containers[0]
+
+
+def generated(name, workspace, **changes):
+    """Return a container that a generated compose file made."""
+    container = make_container(name, workspace, **changes)
+    container["Config"]["Labels"].update(GENERATED)
+    return container
+
+
+# -- list ----------------------------------------------------------------------------------------
+
+
+def test_list_asks_docker_twice_for_fifty(hive, docker, capsys):
+    """Whatever their number, `docker ps` and one `docker inspect`; two more are others'."""
+    docker.containers += [generated(f"pg-{n:02}", f"/w/{n}") for n in range(50)]
+    docker.containers += [make_container("web", "/w/0"), make_container("redis", project="")]
+    assert hive("list", "--json") == 0
+    found = json.loads(capsys.readouterr().out)["databases"]
+    assert sorted(d["container"] for d in found) == [f"pg-{n:02}" for n in range(50)]
+    assert docker.commands == ["docker ps", "docker inspect"]
+
+
+def test_list_json_fields(hive, docker, up, workspace, capsys):
+    """A container that `.env` names is listed without a label; a field is null, not left out."""
+    docker.containers.append(generated("bare", "", project="", source="volume"))
+    docker.containers[1]["Config"]["Labels"] = GENERATED
+    docker.containers[1]["HostConfig"] = {}
+    assert hive("list", "--json") == 0
+    bare, named = json.loads(capsys.readouterr().out)["databases"]
+    size = named.pop("size_bytes")
+    assert size > 0
+    assert named == {
+        **{"workspace": str(workspace), "gone": False, "container": "hive-postgres"},
+        **{"state": "running", "health": "healthy", "image": "agnohq/pgvector:16"},
+        **{"bind": "127.0.0.1", "host_port": 5532},
+    }
+    unknown = {name for name, value in bare.items() if value is None}
+    assert unknown == {"workspace", "bind", "host_port", "size_bytes"}
+    assert bare["gone"] is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["HIVE_POSTGRES_CONTAINER=other\n", "HIVE_POSTGRES_CONTAINER=$(id)\n", "no assignment\n", None],
+    ids=["another name", "not read alike", "not read at all", "a directory"],
+)
+def test_list_leaves_out_what_env_does_not_name(hive, up, workspace, capsys, text):
+    """A container without the label is hive-pg's only where `.env` says so."""
+    (workspace / ".env").unlink()
+    (workspace / ".env").mkdir() if text is None else (workspace / ".env").write_text(text)
+    assert hive("list") == 0
+    assert capsys.readouterr() == ("", "hive-pg has no database on this engine\n")
+
+
+def test_list_without_any(hive, docker, capsys):
+    """No container at all is no error either, and an empty list as JSON."""
+    assert hive("list", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"databases": []}
+    assert docker.commands == ["docker ps"]
+
+
+def test_list_without_docker(hive, docker, capsys):
+    """Exit 4, and nothing on stdout."""
+    docker.answers["docker ps"] = FileNotFoundError(2, "No such file or directory", "docker")
+    assert hive("list", "--json") == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "cannot run docker" in err
+
+
+def test_list_table(monkeypatch, hive, docker, tmp_path, capsys):
+    """Aligned, sorted by workspace, `~` for home; what is gone or reachable by others shows."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    gone = generated("hive-postgres-lost", f"{tmp_path}/x/lost", Status="exited")
+    here = generated("hive-postgres", tmp_path / "w", health="unhealthy", port=5540)
+    here["HostConfig"]["PortBindings"]["5432/tcp"][0]["HostIp"] = ""
+    docker.containers += [gone, here]
+    assert hive("list") == 0
+    out = re.sub(r"[0-9.]+ kB", "SIZE", capsys.readouterr().out)
+    assert out.splitlines() == [
+        "WORKSPACE        CONTAINER           STATE                PORT          IMAGE"
+        "               SIZE",
+        "~/w              hive-postgres       running (unhealthy)  0.0.0.0:5540  agnohq/pgvector:16"
+        "  SIZE",
+        "~/x/lost (gone)  hive-postgres-lost  exited               5532          agnohq/pgvector:16"
+        "  -",
+    ]
+
+
+def make_database(**changes):
+    """Return a database of /home/ann/app, with some fields changed."""
+    usual = {"workspace": "/home/ann/app", "gone": False, "container": "hive-postgres"}
+    usual.update(state=pg.ContainerState.RUNNING, health=pg.Health.HEALTHY, host_port=5532)
+    usual.update(image="agnohq/pgvector:16", bind="127.0.0.1", size_bytes=48_000_000)
+    return pg.ListedDatabase(**{**usual, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "width", "begins"),
+    [
+        ({}, 0, "~/app      hive-postgres  running  5532  agnohq/pgvector:16  45.8 MB"),
+        ({"workspace": "/home/ann"}, 0, "~  "),
+        ({"workspace": "/home/annie"}, 0, "/home/annie  "),
+        ({"workspace": None, "host_port": None, "bind": None}, 0, "-          hive-postgres"),
+        ({"workspace": "/w/\x1b[2J\n"}, 0, "/w/?[2J?  "),
+        ({"workspace": f"/w/{'x' * 90}/app"}, 0, f"/w/{'x' * 90}/app  hive-postgres"),
+        ({"workspace": f"/w/{'x' * 90}/app"}, 80, f"...{'x' * 14}/app  hive-postgres"),
+        ({"workspace": f"/w/{'x' * 90}", "gone": True}, 80, f"...{'x' * 11} (gone)  hive-"),
+        ({"workspace": "/w", "image": "r" * 99 + "/pg:16"}, 80, "/w         hive-postgres  run"),
+        ({}, 20, "~/app      hive-postgres  running  5532  ...q/pgvector:16  45.8 MB"),
+    ],
+    ids="plain home beside unknown control long cut gone image narrow".split(),
+)
+def test_format_list_row(changes, width, begins):
+    """Where the terminal is narrow, workspace, image and container keep their ends."""
+    head, row = format_list([make_database(**changes)], "/home/ann", width).splitlines()
+    assert row.startswith(begins)
+    assert head.startswith("WORKSPACE  ")
+    assert width in (0, 20) or max(len(head), len(row)) <= width
+
+
+def test_measure_directory(tmp_path):
+    """The blocks of all that is in it; None where there is none."""
+    (tmp_path / "d" / "sub").mkdir(parents=True)
+    (tmp_path / "d" / "sub" / "file").write_bytes(b"x" * 100_000)
+    (tmp_path / "d" / "loop").symlink_to(tmp_path)
+    assert 100_000 <= measure_directory(str(tmp_path / "d")) < 150_000
+    assert measure_directory(str(tmp_path / "none")) is None
+    assert measure_directory("") is None
 
 
 # -- env -----------------------------------------------------------------------------------------
