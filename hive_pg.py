@@ -5,7 +5,7 @@ A workspace is a directory with three things in it: `.env` (mode 0600; HIVE_DATA
 source of truth), `docker-compose.yml` (written once, then yours) and `data/postgres/` (the
 cluster). `hive-pg init` makes them and ends with a login by the application's own credentials;
 `start`, `stop`, `restart`, `run`, `wait`, `status`, `check`, `logs`, `url` and `env` keep the
-container, `list` shows those of all workspaces.
+container, `list` shows those of all workspaces, `completion` is for the shell.
 
 The file reads bottom-up in floors: vocabulary, errors and records, decisions (pure), effects,
 Docker, managers, commands, main. It needs Python 3.9 and the docker CLI, nothing else, and may be
@@ -112,6 +112,7 @@ COMMANDS = {
     "url": "print the database URL, with its password, and nothing else",
     "env": "print what applications and psql take from their environment, password included",
     "list": "show every database of hive-pg on this engine",
+    "completion": "print what has a shell complete commands, options and directories",
 }
 LABEL = "hive-pg.generated-by"  # of the containers that the generated compose file makes
 CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector", "published port")
@@ -2056,6 +2057,155 @@ def format_json(value: object) -> str:
 
 
 # ---------------------------------------------------------------------------------------------
+# Decisions (pure): completion
+# ---------------------------------------------------------------------------------------------
+# The parsers say all there is to complete; the scripts only choose among the ROWS of it. After the
+# `--` of `run` comes another command's line, after that of other commands a file.
+
+_BASH_COMPLETION = """\
+# For ~/.bashrc: eval "$(hive-pg completion bash)"
+_hive_pg_rows=ROWS
+_hive_pg() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
+  local command= words= options= kind= key i row
+  if [ "$current" = "=" ]; then current=
+  elif [ "$previous" = "=" ]; then previous=${COMP_WORDS[COMP_CWORD-2]}; fi
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case ${COMP_WORDS[i]} in
+      --)
+        kind=-f
+        [[ $i -lt COMP_CWORD-1 || ${command:-run} != run || $current == */* ]] || kind=-c
+        break ;;
+      NAMES) command=${command:-${COMP_WORDS[i]}} ;;
+    esac
+  done
+  if [ -z "$kind" ]; then
+    key=$command:$previous:
+    [[ $'\\n'$_hive_pg_rows == *$'\\n'"$key"* ]] || key=$command::
+    while IFS= read -r row; do
+      [[ $row == "$key"* ]] || continue
+      row=${row#"$key"}
+      case ${row%%:*} in
+        DIR) kind=${kind:--d} ;;
+        FILE) kind=-f ;;
+        -*) options="$options ${row%%:*}" ;;
+        *) words="$words ${row%%:*}" ;;
+      esac
+    done <<< "$_hive_pg_rows"
+  fi
+  if [[ $current == -* || -z $words$kind ]]; then words=$options kind=; fi
+  [ -n "$kind" ] || compopt +o filenames 2>/dev/null # which the bash of macOS has not
+  COMPREPLY=()
+  while IFS= read -r row; do COMPREPLY+=("$row"); done < <(
+    compgen -W "$words" -- "$current"
+    [ -z "$kind" ] || compgen "$kind" -- "$current"
+  )
+}
+complete -o filenames -F _hive_pg hive-pg hive_pg.py
+"""
+_ZSH_COMPLETION = """\
+#compdef hive-pg hive_pg.py
+# For ~/.zshrc, after compinit: source <(hive-pg completion zsh). Or as _hive-pg in the $fpath.
+_hive-pg() {
+  local rows=ROWS command previous=$words[CURRENT-1]
+  local -a found options names
+  local -i i
+  for ((i = 2; i < CURRENT; i++)); do
+    case $words[i] in
+      --)
+        shift $i words
+        ((CURRENT -= i))
+        if [[ ${command:-run} == run ]]; then _normal; else _files; fi
+        return ;;
+      NAMES) command=${command:-$words[i]} ;;
+    esac
+  done
+  if [[ $PREFIX == --*=* ]]; then previous=${PREFIX%%=*}; compset -P '*='; fi
+  found=(${(M)${(f)rows}:#${command}:${previous}:*})
+  (($#found)) || found=(${(M)${(f)rows}:#${command}::*})
+  found=(${found#*:*:})
+  options=(${(M)found:#-*}) names=(${found:#(-*|DIR|FILE)})
+  if [[ $PREFIX == -* ]] || (($#found == $#options)); then _describe -o option options; return; fi
+  _describe argument names
+  if (($found[(Ie)FILE])); then _files; elif (($found[(Ie)DIR])); then _path_files -/; fi
+}
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then _hive-pg
+else compdef _hive-pg hive-pg hive_pg.py; fi
+"""
+_FISH_COMPLETION = """\
+# For ~/.config/fish/config.fish: hive-pg completion fish | source
+function __hive_pg
+    set -l rows (string split \\n -- ROWS)
+    set -l words (commandline -opc)
+    set -e words[1]
+    set -l current (commandline -ct)
+    set -l at (contains -i -- -- $words)
+    set -l command
+    for word in $words
+        contains -- $word NAMES; and set command $word
+        test -n "$command" -o "$word" = --; and break
+    end
+    if test -n "$at"
+        set -e words[1..$at]
+        contains -- "$command" '' run; or set words cat
+        complete -C (string join -- ' ' (string escape -- $words) "$current")
+        return
+    end
+    set -l previous $words[-1]
+    set -l glued (string match -r -- '^--[^=]*=' "$current")
+    and set previous (string trim -c = -- $glued)
+    set -l found (string match -- "$command:$previous:*" $rows)
+    or set found (string match -- "$command::*" $rows)
+    for row in (string replace -r '^[^:]*:[^:]*:' '' -- $found)
+        set -l pair (string split -m 1 : -- $row)
+        switch "$pair[1]"
+            case ''
+            case DIR
+                __fish_complete_directories "$current"
+            case FILE
+                __fish_complete_path "$current"
+            case '-*'
+                string match -q -- '-*' "$current"; and printf '%s\\t%s\\n' $pair
+            case '*'
+                printf '%s\\t%s\\n' "$glued$pair[1]" "$pair[2]"
+        end
+    end
+end
+complete -c hive-pg -c hive_pg.py -f -a '(__hive_pg)'
+"""
+COMPLETIONS = {"bash": _BASH_COMPLETION, "zsh": _ZSH_COMPLETION, "fish": _FISH_COMPLETION}
+
+
+def build_completion_rows(parsers: Mapping[str, argparse.ArgumentParser]) -> list[str]:
+    """Return COMMAND:PREVIOUS:WORD[:HELP] for each word that may be typed.
+
+    PREVIOUS is the option whose value the word is, or ''. WORD is DIR or FILE where the metavar
+    says that a path goes there, '' where nobody can know. A DIR may stand in place of a command.
+    """
+    rows = ["::DIR"]
+    for command, parser in parsers.items():
+        for action in parser._actions:
+            if action.help == argparse.SUPPRESS:
+                continue
+            names = [] if action.nargs == 0 else action.option_strings or [""]
+            values = action.choices or [action.metavar if action.metavar in ("DIR", "FILE") else ""]
+            rows += [f"{command}::{name}:{action.help}" for name in action.option_strings]
+            for word in values:
+                told = "" if command or word not in COMMANDS else f":{COMMANDS[word]}"
+                rows += [f"{command}:{name}:{word}{told}" for name in names]
+    return rows
+
+
+def render_completion(shell: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
+    """Return the script that has a shell complete hive-pg; '' is the parser without a command."""
+    import shlex
+
+    rows = shlex.quote("\n".join(build_completion_rows(parsers)))
+    names = (" " if shell == "fish" else "|").join(COMMANDS)
+    return COMPLETIONS[shell].replace("NAMES", names).replace("ROWS", rows).rstrip("\n")
+
+
+# ---------------------------------------------------------------------------------------------
 # Effects
 # ---------------------------------------------------------------------------------------------
 
@@ -3997,6 +4147,13 @@ def command_list(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCo
     return ExitCode.DONE
 
 
+def command_completion(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Print the script that has a shell complete hive-pg."""
+    parsers = {name: build_parser(command=name) for name in ("", *COMMANDS)}
+    manager.console.result(render_completion(args.shell, parsers))
+    return ExitCode.DONE
+
+
 # ---------------------------------------------------------------------------------------------
 # The parser and main
 # ---------------------------------------------------------------------------------------------
@@ -4031,6 +4188,7 @@ _HANDLERS: dict[str, Callable[[PostgreSQLManager, argparse.Namespace], ExitCode]
     "url": command_url,
     "env": command_env,
     "list": command_list,
+    "completion": command_completion,
 }
 _PLANNED_SPELLINGS = {
     "--init": "init",
@@ -4060,7 +4218,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         option("--version", action="version", version=f"hive-pg {__version__}")
         option("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
         return parser
-    if command == "list":
+    if command in ("list", "completion"):
         parser.set_defaults(directory=".")
     else:
         what = "the workspace (default: .)"
@@ -4100,6 +4258,8 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     if command == "env":
         formats, what = ("shell", "dotenv"), "shell: export lines for eval; dotenv: as in .env"
         option("--format", choices=formats, default=formats[0], help=what)
+    if command == "completion":
+        option("shell", choices=COMPLETIONS, metavar="SHELL", help=", ".join(COMPLETIONS))
     return parser
 
 
@@ -4192,7 +4352,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("a command after -- goes with run: run [DIR] -- CMD ...")
     args.argv = rest
     console = Console(args.quiet, args.verbose, program, args.directory)
-    if command not in ("url", "env"):  # they start nothing that is to be ended
+    if command not in ("url", "env", "completion"):  # they start nothing that is to be ended
         _leave_in_order_on_termination()
     try:
         manager = PostgreSQLManager(args.directory, console=console)

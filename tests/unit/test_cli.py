@@ -95,6 +95,7 @@ OPTIONS = {
     "url": "--format",
     "env": "--json --format",
     "list": "--json",
+    "completion": "",
 }
 
 

@@ -1,4 +1,4 @@
-"""`list`, `env` and `wait`: what they say, and how often they ask Docker."""
+"""`list`, `env`, `wait` and `completion`: what they say, and how often they ask Docker."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 from fakes import make_container, make_url
 
 import hive_pg as pg
-from hive_pg import client_env, format_list, main, measure_directory
+from hive_pg import COMMANDS, build_parser, client_env, format_list, main, measure_directory
 
 GENERATED = {pg.LABEL: "hive-pg 0"}
 
@@ -310,3 +310,40 @@ def test_wait_in_a_crash_loop(hive, docker, up, capsys):
     assert "a server setting" in capsys.readouterr().err
     since = docker.calls_of("docker logs")[0].argv[5]
     assert float(since) == pg.parse_time("2026-11-23T15:54:30Z")
+
+
+# -- completion ----------------------------------------------------------------------------------
+
+
+def test_completion_rows():
+    """Options, values and places come from the parser: a new one needs nothing but its parser."""
+    parser = build_parser(command="url")
+    parser.add_argument("--into", metavar="FILE", help="a file")
+    parser.add_argument("--secret", help=pg.argparse.SUPPRESS)
+    rows = pg.build_completion_rows({"url": parser})
+    assert rows[:3] == ["::DIR", "url::-h:show this help message and exit", rows[2]]
+    assert {"url::DIR", "url::--into:a file", "url:--into:FILE"} <= set(rows)
+    assert {"url:--format:libpq", "url:--format:sqlalchemy"} <= set(rows)
+    assert not any("--secret" in row or row.startswith("url:--quiet") for row in rows)
+
+
+@pytest.mark.parametrize("shell", pg.COMPLETIONS)
+def test_completion_says_every_option(hive, capsys, shell):
+    """Each command, each option of it and each choice is in each shell's script."""
+    assert hive("completion", shell) == 0
+    script = capsys.readouterr().out
+    for command in COMMANDS:
+        assert f"::{command}:{COMMANDS[command]}" in script.replace("'\"'\"'", "'")
+        for action in build_parser(command=command)._actions:
+            for name in action.option_strings:
+                assert f"\n{command}::{name}:" in script
+                assert all(f"\n{command}:{name}:{c}\n" in script for c in action.choices or ())
+    assert "\\" not in "".join(pg.build_completion_rows({"": build_parser()}))
+
+
+def test_completion_of_another_shell(capsys):
+    """There are three."""
+    with pytest.raises(SystemExit) as caught:
+        main(["completion", "csh"])
+    assert caught.value.code == 2
+    assert "invalid choice: 'csh'" in capsys.readouterr().err
