@@ -2163,7 +2163,7 @@ function __hive_pg
             case DIR
                 __fish_complete_directories "$current"
             case FILE
-                __fish_complete_path "$current"
+                complete -C "cat $current"
             case '-*'
                 string match -q -- '-*' "$current"; and printf '%s\\t%s\\n' $pair
             case '*'
