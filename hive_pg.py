@@ -4,7 +4,9 @@
 A workspace is a directory with three things in it: `.env` (mode 0600; HIVE_DATABASE_URL is the
 source of truth), `docker-compose.yml` (written once, then yours) and `data/postgres/` (the
 cluster). `hive-pg init` makes them and ends with a login by the application's own credentials;
-`start`, `stop`, `restart`, `run`, `status`, `check`, `stats`, `logs` and `url` keep the container.
+`start`, `stop`, `restart`, `run`, `wait`, `status`, `check`, `stats`, `logs`, `url` and `env` keep
+the container; `psql`, `backup`, `restore`, `rotate` and `destroy` are for what is in it; `list`
+shows those of all workspaces, `completion` is for the shell.
 
 The file reads bottom-up in floors: vocabulary, errors and records, decisions (pure), effects,
 Docker, managers, commands, main. It needs Python 3.9 and the docker CLI, nothing else, and may be
@@ -111,6 +113,7 @@ COMMANDS = {
     "run": "start, then become a command with .env in its environment: run [DIR] -- CMD ...",
     "stop": "stop the database gracefully; the data stays",
     "restart": "stop it, and start it with what .env and the compose file say now",
+    "wait": "wait until it accepts connections; start nothing",
     "status": "show state, health, readiness now, URL, uptime",
     "check": "ask Docker, container, connections, credentials, pgvector and the published port",
     "stats": "show load, sizes, locks, vacuum, WAL, vector indexes, CPU and memory",
@@ -121,8 +124,12 @@ COMMANDS = {
     "restore": "put a dump in the database's place; the old one is kept beside it",
     "rotate": "give the server and .env a new password",
     "destroy": "remove the container and its network; the data stays",
+    "env": "print what applications and psql take from their environment, password included",
+    "list": "show every database of hive-pg on this engine",
+    "completion": "print what has a shell complete commands, options and directories",
 }
 CHANGING = frozenset("init start run stop restart backup restore rotate destroy".split())
+LABEL = "hive-pg.generated-by"  # of the containers that the generated compose file makes
 CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector", "published port")
 
 
@@ -220,7 +227,7 @@ class EnvFileError(WorkspaceError):
 
 
 class NotSetUpError(PostgreSQLIntegrationError):
-    """The workspace has no database yet, or no container."""
+    """The workspace has no database yet, or no container, or none that runs."""
 
     exit_code = ExitCode.NOT_RUNNING
 
@@ -518,6 +525,24 @@ class ContainerStatus(Record):
         return ExitCode.DONE if well else ExitCode.UNHEALTHY
 
 
+class ListedDatabase(Record):
+    """A database of the engine, as `list` shows it; None where there is nothing to say.
+
+    `gone` says that its workspace is no directory of this machine; `size_bytes` is what its data
+    directory takes on the disk, None for a volume, and where it is not ours to read.
+    """
+
+    workspace: str | None
+    gone: bool
+    container: str
+    state: ContainerState
+    health: Health
+    image: str
+    bind: str | None
+    host_port: int | None
+    size_bytes: int | None
+
+
 class CheckPoint(Record):
     """One question of `check`: its finding, or the cause and the remedy."""
 
@@ -803,6 +828,7 @@ def parse_database_url(text: str) -> DatabaseURL:
                 raise ValueError
             if name == "port" and int(parts[name]) > 65535:
                 raise ValueError
+            _decode_percent(parts[name])
         for name in ("user", "password"):
             parts[name] = _decode_percent(parts[name])
     except ValueError:
@@ -852,6 +878,28 @@ def url_env(url: DatabaseURL) -> dict[str, str]:
         PASSWORD_KEY: url.password,
         DB_KEY: url.database,
         PORT_KEY: str(url.port),
+    }
+
+
+def client_env(url: DatabaseURL) -> dict[str, str]:
+    """Return what applications and libpq's programs take from their environment.
+
+    Of a URL's query, libpq has a variable for `sslmode` and for all that begins like it.
+    Source: https://www.postgresql.org/docs/16/libpq-envars.html
+
+    >>> client_env(DatabaseURL("u", "p@ss", query="sslmode=require"))["PGSSLMODE"]
+    'require'
+    """
+    ssl = re.findall("(?:^|&)(ssl[a-z_]*)=([^&]*)", url.query)
+    return {
+        "DATABASE_URL": build_database_url(url.replace(driver="")),
+        URL_KEY: build_database_url(url),
+        "PGHOST": url.host,
+        "PGPORT": str(url.port),
+        "PGUSER": url.user,
+        "PGPASSWORD": url.password,
+        "PGDATABASE": url.database,
+        **{f"PG{name.upper()}": _decode_percent(value) for name, value in ssl},
     }
 
 
@@ -2443,6 +2491,33 @@ The database is {"ready" if started else "set up"}.
          hive-pg stop"""
 
 
+def format_list(databases: Iterable[ListedDatabase], home: str, width: int) -> str:
+    """Return what `list` prints: a table, its long columns cut to fit `width`, 0 for any."""
+    rows = [("WORKSPACE", "CONTAINER", "STATE", "PORT", "IMAGE", "SIZE")]
+    for found in databases:
+        place, state, port = found.workspace or "-", found.state.value, str(found.host_port or "-")
+        if f"{place}/".startswith(f"{home}/"):
+            place = f"~{place[len(home) :]}"
+        if found.state is ContainerState.RUNNING and found.health is Health.UNHEALTHY:
+            state += " (unhealthy)"
+        if not is_local(found.bind or "localhost"):
+            port = f"{found.bind}:{port}"
+        place += " (gone)" if found.gone else ""
+        size = "-" if found.size_bytes is None else format_size(found.size_bytes)
+        rows.append((place, found.container, state, port, found.image, size))
+    table = [["".join(c if c.isprintable() else "?" for c in cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    excess = sum(widths) + 2 * (len(widths) - 1) - (width or sys.maxsize)
+    for column in (0, 4, 1):  # workspace, image, container
+        cut = max(0, min(excess, widths[column] - 16))
+        widths[column], excess = widths[column] - cut, excess - cut
+    lines = []
+    for row in table:  # the end of a path, or of an image, tells more than its beginning
+        cells = [c if len(c) <= w else f"...{c[3 - w :]}" for c, w in zip(row, widths)]
+        lines.append("  ".join(c.ljust(w) for c, w in zip(cells, widths)).rstrip())
+    return "\n".join(lines)
+
+
 def format_json(value: object, indent: int | None = 2) -> str:
     """Write one JSON value, in one line without `indent`; a record is its fields by name."""
     import json
@@ -2451,6 +2526,155 @@ def format_json(value: object, indent: int | None = 2) -> str:
         return item.value if isinstance(item, enum.Enum) else item.fields()
 
     return json.dumps(value, indent=indent, ensure_ascii=False, default=plain)
+
+
+# ---------------------------------------------------------------------------------------------
+# Decisions (pure): completion
+# ---------------------------------------------------------------------------------------------
+# The parsers say all there is to complete; the scripts only choose among the ROWS of it. After the
+# `--` of `run` comes another command's line, after that of other commands a file.
+
+_BASH_COMPLETION = """\
+# For ~/.bashrc: eval "$(hive-pg completion bash)"
+_hive_pg_rows=ROWS
+_hive_pg() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
+  local command= words= options= kind= key i row
+  if [ "$current" = "=" ]; then current=
+  elif [ "$previous" = "=" ]; then previous=${COMP_WORDS[COMP_CWORD-2]}; fi
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case ${COMP_WORDS[i]} in
+      --)
+        kind=-f
+        [[ $i -lt COMP_CWORD-1 || ${command:-run} != run || $current == */* ]] || kind=-c
+        break ;;
+      NAMES) command=${command:-${COMP_WORDS[i]}} ;;
+    esac
+  done
+  if [ -z "$kind" ]; then
+    key=$command:$previous:
+    [[ $'\\n'$_hive_pg_rows == *$'\\n'"$key"* ]] || key=$command::
+    while IFS= read -r row; do
+      [[ $row == "$key"* ]] || continue
+      row=${row#"$key"}
+      case ${row%%:*} in
+        DIR) kind=${kind:--d} ;;
+        FILE) kind=-f ;;
+        -*) options="$options ${row%%:*}" ;;
+        *) words="$words ${row%%:*}" ;;
+      esac
+    done <<< "$_hive_pg_rows"
+  fi
+  if [[ $current == -* || -z $words$kind ]]; then words=$options kind=; fi
+  [ -n "$kind" ] || compopt +o filenames 2>/dev/null # which the bash of macOS has not
+  COMPREPLY=()
+  while IFS= read -r row; do COMPREPLY+=("$row"); done < <(
+    compgen -W "$words" -- "$current"
+    [ -z "$kind" ] || compgen "$kind" -- "$current"
+  )
+}
+complete -o filenames -F _hive_pg hive-pg hive_pg.py
+"""
+_ZSH_COMPLETION = """\
+#compdef hive-pg hive_pg.py
+# For ~/.zshrc, after compinit: source <(hive-pg completion zsh). Or as _hive-pg in the $fpath.
+_hive-pg() {
+  local rows=ROWS command previous=$words[CURRENT-1]
+  local -a found options names
+  local -i i
+  for ((i = 2; i < CURRENT; i++)); do
+    case $words[i] in
+      --)
+        shift $i words
+        ((CURRENT -= i))
+        if [[ ${command:-run} == run ]]; then _normal; else _files; fi
+        return ;;
+      NAMES) command=${command:-$words[i]} ;;
+    esac
+  done
+  if [[ $PREFIX == --*=* ]]; then previous=${PREFIX%%=*}; compset -P '*='; fi
+  found=(${(M)${(f)rows}:#${command}:${previous}:*})
+  (($#found)) || found=(${(M)${(f)rows}:#${command}::*})
+  found=(${found#*:*:})
+  options=(${(M)found:#-*}) names=(${found:#(-*|DIR|FILE)})
+  if [[ $PREFIX == -* ]] || (($#found == $#options)); then _describe -o option options; return; fi
+  _describe argument names
+  if (($found[(Ie)FILE])); then _files; elif (($found[(Ie)DIR])); then _path_files -/; fi
+}
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then _hive-pg
+else compdef _hive-pg hive-pg hive_pg.py; fi
+"""
+_FISH_COMPLETION = """\
+# For ~/.config/fish/config.fish: hive-pg completion fish | source
+function __hive_pg
+    set -l rows (string split \\n -- ROWS)
+    set -l words (commandline -opc)
+    set -e words[1]
+    set -l current (commandline -ct)
+    set -l at (contains -i -- -- $words)
+    set -l command
+    for word in $words
+        contains -- $word NAMES; and set command $word
+        test -n "$command" -o "$word" = --; and break
+    end
+    if test -n "$at"
+        set -e words[1..$at]
+        contains -- "$command" '' run; or set words cat
+        complete -C (string join -- ' ' (string escape -- $words) "$current")
+        return
+    end
+    set -l previous $words[-1]
+    set -l glued (string match -r -- '^--[^=]*=' "$current")
+    and set previous (string trim -c = -- $glued)
+    set -l found (string match -- "$command:$previous:*" $rows)
+    or set found (string match -- "$command::*" $rows)
+    for row in (string replace -r '^[^:]*:[^:]*:' '' -- $found)
+        set -l pair (string split -m 1 : -- $row)
+        switch "$pair[1]"
+            case ''
+            case DIR
+                __fish_complete_directories "$current"
+            case FILE
+                complete -C "cat $current"
+            case '-*'
+                string match -q -- '-*' "$current"; and printf '%s\\t%s\\n' $pair
+            case '*'
+                printf '%s\\t%s\\n' "$glued$pair[1]" "$pair[2]"
+        end
+    end
+end
+complete -c hive-pg -c hive_pg.py -f -a '(__hive_pg)'
+"""
+COMPLETIONS = {"bash": _BASH_COMPLETION, "zsh": _ZSH_COMPLETION, "fish": _FISH_COMPLETION}
+
+
+def build_completion_rows(parsers: Mapping[str, argparse.ArgumentParser]) -> list[str]:
+    """Return COMMAND:PREVIOUS:WORD[:HELP] for each word that may be typed.
+
+    PREVIOUS is the option whose value the word is, or ''. WORD is DIR or FILE where the metavar
+    says that a path goes there, '' where nobody can know. A DIR may stand in place of a command.
+    """
+    rows = ["::DIR"]
+    for command, parser in parsers.items():
+        for action in parser._actions:
+            if action.help == argparse.SUPPRESS:
+                continue
+            names = [] if action.nargs == 0 else action.option_strings or [""]
+            values = action.choices or [action.metavar if action.metavar in ("DIR", "FILE") else ""]
+            rows += [f"{command}::{name}:{action.help}" for name in action.option_strings]
+            for word in values:
+                told = "" if command or word not in COMMANDS else f":{COMMANDS[word]}"
+                rows += [f"{command}:{name}:{word}{told}" for name in names]
+    return rows
+
+
+def render_completion(shell: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
+    """Return the script that has a shell complete hive-pg; '' is the parser without a command."""
+    import shlex
+
+    rows = shlex.quote("\n".join(build_completion_rows(parsers)))
+    names = (" " if shell == "fish" else "|").join(COMMANDS)
+    return COMPLETIONS[shell].replace("NAMES", names).replace("ROWS", rows).rstrip("\n")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -2980,6 +3204,26 @@ def is_gone(directory: str) -> bool:
     except OSError as error:
         return isinstance(error, (FileNotFoundError, NotADirectoryError))
     return False
+
+
+def measure_directory(directory: str) -> int | None:
+    """Return the bytes that a directory takes on the disk, as `du` does; None where it may not."""
+    import contextlib
+
+    places = [directory]
+    try:
+        total = os.stat(directory).st_blocks
+        for place in places:
+            # A server makes and removes files all the time.
+            with contextlib.suppress(FileNotFoundError), os.scandir(place) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):
+                        total += entry.stat(follow_symlinks=False).st_blocks
+                    if entry.is_dir(follow_symlinks=False):
+                        places.append(entry.path)
+    except OSError:
+        return None
+    return total * 512
 
 
 class DirectoryLock:
@@ -3881,6 +4125,40 @@ def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) 
         Docker(Runner(Console())).give_data_to(user, target, image)
 
 
+def list_databases(docker: Docker | None = None) -> list[ListedDatabase]:
+    """Return every database of hive-pg on the engine, by workspace.
+
+    Raises: DockerNotAvailableError.
+    """
+    found = []
+    for info in (docker or Docker(Runner(Console()))).containers():
+        if LABEL in info.labels or _is_named(info):
+            bind, host_port = info.ports[0] if info.ports else (None, None)
+            database = ListedDatabase(
+                workspace=info.working_dir or None,
+                gone=bool(info.working_dir) and is_gone(info.working_dir),
+                container=info.name,
+                state=info.state,
+                health=info.health,
+                image=info.image,
+                bind=bind,
+                host_port=host_port,
+                size_bytes=measure_directory(info.place[0]),
+            )
+            found.append(database)
+    return sorted(found, key=lambda database: (database.workspace or "", database.container))
+
+
+def _is_named(info: ContainerInfo) -> bool:
+    """Whether the `.env` where Compose made a container says that it is hive-pg's."""
+    try:
+        text = decode_env(read_file(os.path.join(info.working_dir, ENV_FILE)) or b"")
+        values = env_values(parse_env(text, os.environ))
+    except PostgreSQLIntegrationError:
+        return False
+    return bool(info.working_dir) and values.get(CONTAINER_KEY) == info.name
+
+
 class PostgreSQLManager:
     """A workspace's database, from nothing to verified, and its life."""
 
@@ -4186,6 +4464,21 @@ class PostgreSQLManager:
             self.compose.restart_postgres_service()
             self.console.step(f"container {settings.container} is up")
         self._verify_alone(settings, timeout, since=began)
+
+    def wait_until_ready(self, *, timeout: float = READY_TIMEOUT_S) -> None:
+        """Wait until the database serves; starts nothing, and changes nothing.
+
+        Raises: NotSetUpError at once where no container runs; else as `start_container` does.
+        """
+        settings, began = self.credentials.read_settings(), time.time()
+        look = self.compose.look(settings)
+        info, point = look.info, judge_container(look.info, settings.container)
+        if point.exit_code is ExitCode.NOT_RUNNING:
+            raise NotSetUpError(point.finding, hint=point.remedy)
+        if info and not info.running:  # it keeps restarting; why, it said since its last start
+            self.compose.require_steady(info.name, info.started_at, info.restart_count)
+        seen = look if info and info.running else None
+        self._verify(settings, timeout, VERSIONS_SQL, since=began, look=seen)
 
     def get_container_logs(self, tail: int = 50) -> str:
         """Return the container's last lines, stdout before stderr."""
@@ -4687,6 +4980,12 @@ def command_restart(manager: PostgreSQLManager, args: argparse.Namespace) -> Exi
     return ExitCode.DONE
 
 
+def command_wait(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Wait until the database serves."""
+    manager.wait_until_ready(timeout=args.timeout)
+    return ExitCode.DONE
+
+
 def command_status(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
     """Show state, health and readiness."""
     status = manager.check_container_status()
@@ -4821,6 +5120,41 @@ def command_destroy(manager: PostgreSQLManager, args: argparse.Namespace) -> Exi
     return ExitCode.DONE
 
 
+def command_env(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Print what applications and psql take from their environment."""
+    env = client_env(manager.credentials.read_settings().url)
+    if args.json:
+        text = format_json(env)
+    elif args.format == "dotenv":
+        text = "\n".join(f"{key}={format_env_value(value)}" for key, value in env.items())
+    else:
+        import shlex
+
+        text = "\n".join(f"export {key}={shlex.quote(value)}" for key, value in env.items())
+    manager.console.result(text)
+    return ExitCode.DONE
+
+
+def command_list(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Show every database of hive-pg on the engine."""
+    databases = list_databases(manager.docker)
+    if args.json:
+        manager.console.result(format_json({"databases": databases}))
+    elif databases:
+        width = _terminal_width() if sys.stdout.isatty() else 0
+        manager.console.result(format_list(databases, os.path.expanduser("~"), width))
+    else:
+        manager.console.note("hive-pg has no database on this engine")
+    return ExitCode.DONE
+
+
+def command_completion(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
+    """Print the script that has a shell complete hive-pg."""
+    parsers = {name: build_parser(command=name) for name in ("", *COMMANDS)}
+    manager.console.result(render_completion(args.shell, parsers))
+    return ExitCode.DONE
+
+
 # ---------------------------------------------------------------------------------------------
 # The parser and main
 # ---------------------------------------------------------------------------------------------
@@ -4833,7 +5167,7 @@ EXAMPLES
   hive-pg start && hive-pg check    have it run, and look at it from every side
   hive-pg run -- pytest             have it run, then run a command with .env in its environment
   hive-pg logs -f --since 10m       follow what PostgreSQL writes
-  psql "$(hive-pg url --format libpq)"
+  eval "$(hive-pg env)"; psql       have psql and applications find it
 
 A directory in place of a command is start, or run with a command after --.
 
@@ -4848,6 +5182,7 @@ _HANDLERS: dict[str, Callable[[PostgreSQLManager, argparse.Namespace], ExitCode]
     "run": command_run,
     "stop": command_stop,
     "restart": command_restart,
+    "wait": command_wait,
     "status": command_status,
     "check": command_check,
     "stats": command_stats,
@@ -4858,6 +5193,9 @@ _HANDLERS: dict[str, Callable[[PostgreSQLManager, argparse.Namespace], ExitCode]
     "restore": command_restore,
     "rotate": command_rotate,
     "destroy": command_destroy,
+    "env": command_env,
+    "list": command_list,
+    "completion": command_completion,
 }
 _USAGES = {
     "run": "[DIR] -- CMD ...",
@@ -4876,7 +5214,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     One at a time: argparse takes longer to build a parser than most commands take for the rest.
     """
     width = max(_terminal_width() - 2, 20)
-    listing = "\n".join(f"  {name:<8} {summary}" for name, summary in COMMANDS.items())
+    listing = "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog=f"{prog} {command}".rstrip(),
         usage=f"%(prog)s [options] {_USAGES[command]}" if command in _USAGES else None,
@@ -4892,13 +5230,17 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         option("--version", action="version", version=f"hive-pg {__version__}")
         option("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
         return parser
-    option("directory", nargs="?", default=".", metavar="DIR", help="the workspace (default: .)")
+    if command in ("list", "completion"):
+        parser.set_defaults(directory=".")
+    else:
+        what = "the workspace (default: .)"
+        option("directory", nargs="?", default=".", metavar="DIR", help=what)
     option("-q", "--quiet", action="store_true", help="only results, warnings and errors")
     option("-v", "--verbose", action="store_true", help="show every program that is run")
-    if command in ("init", "start", "run", "restart"):
+    if command in ("init", "start", "run", "restart", "wait"):
         what = f"how long to wait for the database (default: {READY_TIMEOUT_S:.0f} s)"
         option("--timeout", type=seconds, default=READY_TIMEOUT_S, metavar="S", help=what)
-    if command in ("status", "check"):
+    if command in ("status", "check", "env", "list"):
         option("--json", action="store_true", help="one JSON object")
     if command == "init":
         option("-y", "--yes", action="store_true", help="do not ask")
@@ -4942,6 +5284,11 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     if command == "url":
         formats, what = ("sqlalchemy", "libpq"), "libpq: without the driver, as psql takes it"
         option("--format", choices=formats, default=formats[0], help=what)
+    if command == "env":
+        formats, what = ("shell", "dotenv"), "shell: export lines for eval; dotenv: as in .env"
+        option("--format", choices=formats, default=formats[0], help=what)
+    if command == "completion":
+        option("shell", choices=COMPLETIONS, metavar="SHELL", help=", ".join(COMPLETIONS))
     return parser
 
 
@@ -5039,7 +5386,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "restore":
         _sort_out_file(parser, args)
     console = Console(args.quiet, args.verbose, program, args.directory)
-    if command != "url":  # it starts nothing that would have to be ended
+    if command not in ("url", "env", "completion"):  # they start nothing that is to be ended
         _leave_in_order_on_termination()
     try:
         manager = PostgreSQLManager(args.directory, console=console)

@@ -88,6 +88,7 @@ OPTIONS = {
     "run": "--timeout",
     "stop": "",
     "restart": "--timeout",
+    "wait": "--timeout",
     "status": "--json",
     "check": "--json",
     "stats": "--watch --json --prometheus",
@@ -98,6 +99,9 @@ OPTIONS = {
     "restore": "--no-owner --drop-old --yes",
     "rotate": "",
     "destroy": "--data --no-backup --yes",
+    "env": "--json --format",
+    "list": "--json",
+    "completion": "",
 }
 
 

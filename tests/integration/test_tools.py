@@ -1,0 +1,365 @@
+"""`list`, `env`, `wait` and `completion`, on the engine and in the real shells."""
+
+import contextlib
+import json
+import os
+import pty
+import shutil
+import subprocess
+import threading
+import time
+
+import pytest
+from laboratory import OURS, docker, run, unavailable, wait_until
+
+pytestmark = pytest.mark.engine
+
+PASSWORD = 'it\'s $HOME "quoted" `id`'
+COUNTING_DOCKER = '#!/bin/sh\necho "$1" >> "$COUNT"\nexec DOCKER "$@"\n'
+
+
+def listed(workspace, **extra):
+    """Return what `list --json` says, by container."""
+    result = workspace.hive_pg("list", "--json", **extra)
+    return {found["container"]: found for found in json.loads(result.stdout)["databases"]}
+
+
+# -- list ----------------------------------------------------------------------------------------
+
+
+def test_list_of_fifty_takes_two_processes(lab, make):
+    """Whatever their number; those of other tests may be among them."""
+    workspace = make(env="")
+    counter = workspace.path / "bin"
+    counter.mkdir()
+    script = COUNTING_DOCKER.replace("DOCKER", shutil.which("docker"))
+    workspace.write("bin/docker", script, 0o755)
+    names = {f"{lab.token}-many-{number}" for number in range(50)}
+    labels = ["--label", f"{OURS}={workspace.path}", "--label", "hive-pg.generated-by=hive-pg 0"]
+    labels += ["--label", f"com.docker.compose.project.working_dir={workspace.path}/gone"]
+    for name in names:
+        docker("create", "--name", name, *labels, "--network", "none", lab.image, "true")
+    count = workspace.path / "count"
+    extra = {"PATH": f"{counter}:{os.environ['PATH']}", "COUNT": str(count)}
+    began = time.monotonic()
+    found = listed(workspace, **extra)
+    assert time.monotonic() - began < 10
+    assert names <= found.keys()
+    assert {found[name]["state"] for name in names} == {"created"}
+    assert {found[name]["gone"] for name in names} == {True}
+    assert count.read_text().split() == ["ps", "inspect"]
+
+
+def test_list_of_a_life(lab, make):
+    """Running, with its size; stopped; with its directory gone, and marked so; never a password."""
+    workspace, onlooker = make(), make(env="")
+    workspace.init()
+    name, password = workspace.container, workspace.env["POSTGRES_PASSWORD"]
+    found = listed(onlooker)[name]
+    disk = run(["du", "-sB1", workspace.path / "data" / "postgres"]).stdout.split()[0]
+    assert abs(found.pop("size_bytes") - int(disk)) < 40_000_000  # it writes on
+    assert found == {
+        **{"workspace": str(workspace.path), "gone": False, "container": name},
+        **{"state": "running", "health": found["health"], "image": lab.image},
+        **{"bind": "127.0.0.1", "host_port": workspace.port},
+    }
+    if os.geteuid() == 0:  # another user, to whom the data is closed
+        assert listed(make(env="", actor="user"))[name]["size_bytes"] is None
+    workspace.hive_pg("stop")
+    assert listed(onlooker)[name]["state"] == "exited"
+    moved = workspace.path.with_name("moved")
+    workspace.path.rename(moved)
+    found = listed(onlooker)[name]
+    assert (found["gone"], found["size_bytes"]) == (True, None)
+    table = onlooker.hive_pg("list").stdout
+    (line,) = (line for line in table.splitlines() if name in line.split())
+    assert line.startswith(f"{workspace.path} (gone)  ")
+    assert password not in table
+    moved.rename(workspace.path)
+
+
+def test_list_of_an_adopted_container(make, original):
+    """One that a compose file of one's own made has no label; its `.env` names it."""
+    workspace = make(compose_file=original, env="")
+    workspace.hive_pg("init", "--yes")
+    assert "hive-pg.generated-by" not in workspace.inspect()["Config"]["Labels"]
+    assert listed(workspace)[workspace.container]["workspace"] == str(workspace.path)
+
+
+# -- env -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def quoting(lab):
+    """Give a workspace whose password needs quoting wherever it goes."""
+    from urllib.parse import quote
+
+    with lab.workspace("quoting") as workspace:
+        own = f"{lab.token}-quoting"
+        url = f"postgresql+psycopg://ann:{quote(PASSWORD, safe='')}@localhost:{workspace.port}/hive"
+        names = f"HIVE_POSTGRES_CONTAINER={own}\nCOMPOSE_PROJECT_NAME={own}\n"
+        workspace.write(".env", f"HIVE_DATABASE_URL={url}\n{names}", 0o600)
+        yield workspace
+
+
+def test_env_of_a_password_that_needs_quoting(quoting, lab):
+    """What shells, python-dotenv and JSON make of it is the password."""
+    script = f'eval "$({lab.script} env)" && printf %s "$PGPASSWORD"'
+    for shell in ("sh", "bash", "zsh"):
+        if shutil.which(shell):
+            result = run([shell, "-c", script], **quoting.options())
+            assert (result.stdout, result.stderr) == (PASSWORD, ""), shell
+    env = json.loads(quoting.hive_pg("env", "--json", secret=True).stdout)
+    assert env["PGPASSWORD"] == PASSWORD
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize(
+    "password",
+    ["", "'a $HOME \"b\" `id`'", '"it\'s \\"5\\""'],
+    ids=["generated", "dollar", "quotes"],
+)
+def test_env_has_plain_psql_work(make, lab, shell, password):
+    """`eval "$(hive-pg env)"`, and psql needs no argument, nor does a URL."""
+    workspace = make()
+    if password:
+        workspace.edit_env(POSTGRES_USER="ann", POSTGRES_PASSWORD=password)
+    if not shutil.which("psql"):
+        client = (
+            "exec DOCKER run --rm --network host --entrypoint psql -e PGHOST -e PGPORT -e PGUSER"
+        )
+        client += ' -e PGPASSWORD -e PGDATABASE --label LABEL IMAGE "$@"'
+        (workspace.path / "bin").mkdir()
+        for old, new in (
+            ("DOCKER", shutil.which("docker")),
+            ("LABEL", f"{OURS}={workspace.path}"),
+            ("IMAGE", lab.image),
+        ):
+            client = client.replace(old, new)
+        workspace.write("bin/psql", f"#!/bin/sh\n{client}\n", 0o755)
+    workspace.init()
+    options = workspace.options(PATH=f"{workspace.path}/bin:{os.environ['PATH']}")
+    ask = "psql -XwqAtc 'select current_user'"
+    script = f'eval "$({lab.script} env)"; {ask}; {ask} -d "$DATABASE_URL"'
+    result = run([shell, "-c", script], **options)
+    assert result.stdout.split() == [workspace.env["POSTGRES_USER"]] * 2, result.stderr
+
+
+def test_env_as_dotenv(make):
+    """python-dotenv and `sh` read what `--format dotenv` writes as it was meant."""
+    dotenv = pytest.importorskip("dotenv")
+    workspace = make()
+    workspace.init("--no-start")
+    workspace.edit_env(POSTGRES_PASSWORD=None)
+    url = workspace.env["HIVE_DATABASE_URL"].split("@")[1]
+    url = f"postgresql+psycopg://ann:it%27s%20%235%22@{url}?sslmode=prefer"
+    workspace.edit_env(HIVE_DATABASE_URL=f"'{url}'", POSTGRES_USER="ann")
+    target = workspace.path / "app.env"
+    result = workspace.hive_pg("env", "--format", "dotenv", secret=True)
+    workspace.write("app.env", result.stdout)
+    expected = json.loads(workspace.hive_pg("env", "--json", secret=True).stdout)
+    assert (expected["PGPASSWORD"], expected["PGSSLMODE"]) == ("it's #5\"", "prefer")
+    assert expected["DATABASE_URL"].endswith("/hive?sslmode=prefer")
+    assert dict(dotenv.dotenv_values(target)) == expected
+    script = '. ./app.env && printf %s "$PGPASSWORD"'
+    assert run(["sh", "-c", script], cwd=workspace.path).stdout == expected["PGPASSWORD"]
+
+
+# -- wait ----------------------------------------------------------------------------------------
+
+
+def test_wait_for_a_slow_first_start(make, slow_image):
+    """It returns when the login succeeds, not before, and leaves all as it is."""
+    workspace = make()
+    workspace.hive_pg("wait", code=3)
+    workspace.init("--image", slow_image, "--no-start")
+    assert "hint: hive-pg start" in workspace.hive_pg("wait", code=3).stderr
+    workspace.compose("up", "--detach")
+    before = workspace.snapshot()
+    began = time.monotonic()
+    assert "not ready in time" in workspace.hive_pg("wait", "--timeout", "0.5", code=5).stderr
+    assert time.monotonic() - began < 15
+    result = workspace.hive_pg("wait", "--timeout", "60")
+    assert (result.stdout, " logs in to hive: PostgreSQL " in result.stderr) == ("", True)
+    assert workspace.login("select '[1]'::vector") == "[1]"
+    assert workspace.snapshot() == before
+    assert workspace.hive_pg("wait", "-q").stderr == ""
+
+
+def test_wait_for_one_that_does_not_run(served):
+    """Stopped or paused is exit 3 at once, with the command that helps; nothing is started."""
+    docker("pause", served.container)
+    assert f"hint: docker unpause {served.container}" in served.hive_pg("wait", code=3).stderr
+    docker("unpause", served.container)
+    served.hive_pg("stop")
+    assert "hint: hive-pg start" in served.hive_pg("wait", code=3).stderr
+    assert served.state == "exited"
+    served.hive_pg("start")
+
+
+def test_wait_for_one_that_refuses(lent):
+    """Credentials that the server does not accept will not be waited for: exit 6."""
+    url = lent.env["HIVE_DATABASE_URL"].replace(lent.env["POSTGRES_PASSWORD"], "another")
+    lent.edit_env(HIVE_DATABASE_URL=url, POSTGRES_PASSWORD="another")
+    assert "refuses the user and password" in lent.hive_pg("wait", code=6).stderr
+
+
+def test_wait_in_a_crash_loop_says_why(make):
+    """It ends long before time is up: exit 5, with the cause."""
+    workspace = make()
+    workspace.init()
+    workspace.edit_env(HIVE_POSTGRES_SHARED_BUFFERS="nonsense")
+    workspace.compose("up", "--detach")
+    began = time.monotonic()
+    assert "a server setting" in workspace.hive_pg("wait", "--timeout", "100", code=5).stderr
+    wait_until(lambda: workspace.state == "restarting")
+    assert "a server setting" in workspace.hive_pg("wait", "--timeout", "100", code=5).stderr
+    assert time.monotonic() - began < 60
+    workspace.hive_pg("stop")
+
+
+def test_wait_without_docker(make):
+    """Exit 4."""
+    workspace = make()
+    workspace.init("--no-start")
+    for command in ("wait", "list"):
+        assert "cannot run docker" in workspace.hive_pg(command, code=4, PATH="/nowhere").stderr
+
+
+# -- completion ----------------------------------------------------------------------------------
+
+TYPED = {
+    "a command": ("sto\t", "<stop>"),
+    "an option": ("url --fo\t", "<url><--format>"),
+    "its value": ("url --format l\t", "<url><--format><libpq>"),
+    "its value after =": ("url --format=l\t", "<url><--format=libpq>"),
+    "no value": ("init --port \t5", "<init><--port><5>"),
+    "a position": ("completion f\t", "<completion><fish>"),
+    "a workspace": ("start my\t", "<start><my dir>"),
+    "a workspace as written": ("start my\\ d\t", "<start><my dir>"),
+    "a workspace alone": ("app\t", "<app-of-mine>"),
+    "after an option": ("-q rest\t", "<-q><restart>"),
+    "a program": ("run -- fac\t", "<run><--><factor>"),
+    "its file": ("run my\\ dir -- cat a-f\t", "<run><my dir><--><cat><a-file>"),
+    "a program without run": ("app-of-mine -- fac\t", "<app-of-mine><--><factor>"),
+    "no program after another command": ("stop -- fac\t", "<stop><--><fac>"),
+    "no file as a workspace": ("start a-f\t", "<start><a-f>"),
+}
+# What a shell is started with, and what it is told first; SCRIPT is the completion.
+SHELLS = {
+    "bash": (["bash", "--norc", "--noprofile", "-i"], 'eval "$(cat SCRIPT)"'),
+    "zsh": (["zsh", "-f", "-i"], "autoload -Uz compinit; compinit -u -D; source <(cat SCRIPT)"),
+    "zsh from fpath": (
+        ["zsh", "-f", "-i"],
+        "fpath=(FUNCTIONS $fpath); " + "autoload -Uz compinit; compinit -u -D",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def typist(lab):
+    """Give a directory to type in, with what there is to complete."""
+    with lab.workspace("typist", env="") as workspace:
+        for name in ("my dir", "app-of-mine", "functions"):
+            (workspace.path / name).mkdir()
+        (workspace.path / "a-file").touch()
+        for shell in ("bash", "zsh", "fish"):
+            script = workspace.hive_pg("completion", shell).stdout
+            (workspace.path / f"{shell}.script").write_text(script)
+        shutil.copy(workspace.path / "zsh.script", workspace.path / "functions" / "_hive-pg")
+        yield workspace
+
+
+def require_shell(name):
+    """Skip the test where a shell is missing."""
+    if not shutil.which(name):
+        unavailable(f"no {name}: apt-get install {name}")
+
+
+class Terminal:
+    """An interactive shell on a pseudo-terminal."""
+
+    def __init__(self, argv, directory):
+        self.screen, (self.ours, theirs) = b"", pty.openpty()
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "TERM": "dumb",
+            "LANG": "C.UTF-8",
+        }
+        self.process = subprocess.Popen(
+            argv, env=env, cwd=directory, start_new_session=True, **streams
+        )
+        os.close(theirs)
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        with contextlib.suppress(OSError):  # EIO: the shell has ended
+            while block := os.read(self.ours, 65536):
+                self.screen += block
+
+    def type(self, keys, expected):
+        """Type a line; return what comes until something expected is there."""
+        before = len(self.screen)
+        os.write(self.ours, keys.encode() + b"\n")
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: expected.encode() in self.screen[before:], timeout=10)
+        return self.screen[before:].decode(errors="replace")
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_in_an_interactive_shell(typist, shell):
+    """TAB completes what can stand there; a function in place of hive-pg shows what it got."""
+    argv, first = SHELLS[shell]
+    require_shell(argv[0])
+    first = first.replace("SCRIPT", f"{argv[0]}.script").replace("FUNCTIONS", "$PWD/functions")
+    terminal = Terminal(argv, typist.path)
+    try:
+        terminal.type(first, "")
+        show = "hive-pg() { printf '<%s>' \"${@%/}\"; echo ' 'end; }; echo re''ady"
+        assert "ready" in terminal.type(show, "ready")
+        wrong = {}
+        for what, (keys, expected) in TYPED.items():
+            shown = terminal.type(f"hive-pg {keys}", "> end")
+            if f"{expected} end" not in shown:
+                wrong[what] = shown
+        assert wrong == {}
+        listing = terminal.type("hive-pg st\t\t", "> end")
+        assert all(command in listing for command in ("start", "stop", "status"))
+        assert "stats-" not in listing
+    finally:
+        terminal.close()
+
+
+def test_completion_in_fish(typist):
+    """What fish offers, with descriptions where it shows them."""
+    require_shell("fish")
+
+    def offered(line):
+        script = "source fish.script; complete -C $argv[1]"
+        argv = ["fish", "--no-config", "-c", script, line]
+        result = run(argv, cwd=typist.path, env={**os.environ, "HOME": str(typist.path)})
+        assert result.stderr == ""
+        return [offer.partition("\t")[0] for offer in result.stdout.splitlines()]
+
+    assert {"start", "stop", "status"} <= {*offered("hive-pg st")}
+    assert {"start", "my dir/", "app-of-mine/"} <= {*offered("hive-pg ")}
+    assert offered("hive-pg -q resta") == ["restart"]
+    assert offered("hive-pg url --fo") == ["--format"]
+    assert offered("hive-pg url --format l") == ["libpq"]
+    assert offered("hive-pg url --format=l") == ["--format=libpq"]
+    assert offered("hive-pg init --port ") == []
+    assert offered("hive-pg completion f") == ["fish"]
+    assert offered("hive-pg start my") == ["my dir/"]
+    assert "a-file" not in offered("hive-pg start a")
+    assert "factor" in offered("hive-pg run -- fac")
+    assert "a-file" in offered("hive-pg run 'my dir' -- cat a-")
+    assert "factor" in offered("hive-pg app-of-mine -- fac")
+    assert offered("hive-pg app-of-mine -- start a") == offered("start a")
+    assert offered("hive-pg stop -- fac") == []
+    assert "start" in offered("./hive_pg.py sta")
