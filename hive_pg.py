@@ -2230,11 +2230,11 @@ def read_cgroup(found: Mapping[str, int]) -> dict[str, float | None]:
 
     Source: https://docs.docker.com/reference/cli/docker/container/stats/ (what memory counts).
     """
-    names = "cpuacct.usage memory.usage_in_bytes memory.limit_in_bytes total_inactive_file"
-    if "memory.current" in found:
-        names = "usage_usec memory.current memory.max inactive_file"
-    cpu, memory, limit, cache = (found.get(name) for name in names.split())
-    unit = 1e6 if "memory.current" in found else 1e9
+    unit, names = 1e6, ["usage_usec", "memory.current", "memory.max", "inactive_file"]
+    if "memory.current" not in found:
+        unit, names = 1e9, ["cpuacct.usage", "memory.usage_in_bytes", "memory.limit_in_bytes"]
+        names.append("total_inactive_file")
+    cpu, memory, limit, cache = map(found.get, names)
     return {
         "container_cpu_seconds_total": None if cpu is None else cpu / unit,
         "container_memory_bytes": None if memory is None else memory - (cache or 0),
@@ -2259,8 +2259,7 @@ def format_size(size: float) -> str:
     >>> format_size(512), format_size(12900000), format_size(1048570)
     ('512 B', '12.3 MB', '1.0 MB')
     """
-    units = ["TB", "GB", "MB", "kB"]
-    unit = "B"
+    unit, units = "B", ["TB", "GB", "MB", "kB"]
     while round(size, 1) >= 1024 and units:
         size, unit = size / 1024, units.pop()
     return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
@@ -2300,8 +2299,8 @@ def format_statistics(sample: Mapping[str, Any]) -> str:
     lines = [format_sample(sample, _STATISTICS)]
     for key, (name, columns) in _TABLES.items():
         heads = (re.sub("_(bytes|timestamp_seconds)", "", c) for c in columns.split())
-        title = [key, *heads] if sample[key] else []
-        lines += ["", _TABLE.format(*(head.replace("_", " ") for head in title))] if title else []
+        title = _TABLE.format(key, *heads).replace("_", " ")
+        lines += ["", title] if sample[key] else []
         for item in sample[key]:
             cells = [format_field(column, item[column], 20) for column in columns.split()]
             lines.append(_TABLE.format(format_field("", ".".join(item[n] for n in name)), *cells))
@@ -4506,12 +4505,14 @@ class PostgreSQLManager:
     ) -> dict[str, Any]:
         """Return what `stats` shows, with rates since the sample `before`, or in one second.
 
-        Raises: NotSetUpError where the container does not run.
+        Raises: NotSetUpError where the container does not run, or what keeps it from serving.
         """
         settings, info = self.credentials.read_settings(), self.compose.require_container()
         if not info.running:
             point = judge_container(info, info.name)
-            raise NotSetUpError(f"container {point.finding}", hint=point.remedy)
+            stopped = point.exit_code is ExitCode.NOT_RUNNING
+            error = NotSetUpError if stopped else ContainerStartupError
+            raise error(f"container {point.finding}", hint=point.remedy)
         samples = self.docker.sample(settings, 2 if rates and not before else 1)
         speed = build_rates(before or samples[0], samples[-1])
         return {"container": info.name, **speed, **samples[-1]}

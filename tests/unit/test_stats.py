@@ -309,6 +309,7 @@ def test_command_stats_json(capsys, hive):
     [
         ("exited", 3, "hive-pg start"),
         ("paused", 3, "docker unpause hive-postgres"),
+        ("restarting", 5, "hive-pg logs"),
         ("", 3, "start"),
     ],
 )
