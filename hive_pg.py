@@ -5175,7 +5175,7 @@ A directory in place of a command is start, or run with a command after --.
 EXIT CODES
   0 done or healthy    1 failed    2 usage    3 not running or not set up
   4 Docker missing or unreachable  5 unhealthy or timed out  6 credentials refused
-  130 interrupted; run ends with its command's own
+  130 interrupted; run and psql end with their program's own
 """
 _HANDLERS: dict[str, Callable[[PostgreSQLManager, argparse.Namespace], ExitCode]] = {
     "init": command_init,
@@ -5215,7 +5215,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     One at a time: argparse takes longer to build a parser than most commands take for the rest.
     """
     width = max(_terminal_width() - 2, 20)
-    listing = "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
+    listing = "\n".join(f"  {name:<11} {summary}" for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog=f"{prog} {command}".rstrip(),
         usage=f"%(prog)s [options] {_USAGES[command]}" if command in _USAGES else None,
