@@ -78,7 +78,7 @@ def say(text, code=1, stream=2):
 def within(workspace, **limits):
     """Return a hive-pg whose limits, in seconds, are other ones."""
     changes = "".join(f"pg.{name} = {value}\n" for name, value in limits.items())
-    changes += "pg.Docker.run.__defaults__ = (pg.QUESTION_TIMEOUT_S,)\n"
+    changes += "pg.Docker.run.__defaults__ = (pg.QUESTION_TIMEOUT_S, '')\n"
     text = f"#!{workspace.lab.python}\nimport sys\nimport hive_pg as pg\n{changes}"
     return str(executable(workspace, "hive-pg", f"{text}sys.exit(pg.main())\n"))
 
