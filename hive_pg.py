@@ -4501,7 +4501,8 @@ class PostgreSQLManager:
                 process.write(guard.finish() + f"\n;\n\\warn {end}\n".encode())
             self.console.progress("building what comes after the rows")
             result = process.finish()
-        _expect(result, "cannot restore it", table=DUMP_DIAGNOSES)
+        words = re.sub(rf"(?m)^(?:LINE \d+: .*\n *\^|{end})\n", "", result.stderr)
+        _expect(result.replace(stderr=words), "cannot restore it", table=DUMP_DIAGNOSES)
         if not archive and end not in result.stderr:
             raise WorkspaceError("the script ends in the middle of a statement")
 
