@@ -1904,52 +1904,122 @@ def is_archive(head: bytes) -> bool:
     return False
 
 
-class ScriptGuard:
-    """Looks through an SQL script, block by block, for what ends elsewhere than it should.
+# Where a script enters a string, a name, a comment or a body, and where that ends.
+_SCRIPT_TOKEN = re.compile(
+    rb"""(?x) (?P<end> ;) | \\ (?: (?P<connect> c(?:onnect)? (?!\w)) | (?P<go> g))?
+    | -- | /\* | ["']
+    | (?<! [\w$\x80-\xff]) (?: [eE]' | \$ (?: [A-Za-z_\x80-\xff][\w\x80-\xff]*)? \$)
+    """
+)
+_SCRIPT_ENDS = {
+    b"'": re.compile(rb"'"),
+    b'"': re.compile(rb'"'),
+    b"e'": re.compile(rb"(?s)\\.|''|'"),
+    b"/*": re.compile(rb"/\*|\*/"),
+    b"--": re.compile(rb"\n"),
+    b"copy": re.compile(rb"\n\\\.\r?\n"),
+}
 
-    The rows of a COPY may say what they like.
+
+class ScriptGuard:
+    """Follows an SQL script, block by block, to find what acts on other databases than its own.
+
+    What strings, comments, bodies of functions and the rows of a COPY say is of no interest.
     """
 
     _HEADER = b"-- PostgreSQL database dump"
     _TRAILER = _HEADER + b" complete"
+    _AHEAD = 100  # no token is longer
 
     def __init__(self) -> None:
-        self.pattern = re.compile(
-            rb"(?im)^(?:(?P<copy>copy\b.*\bfrom\s+stdin\b.*;\r?$)|(?P<end>\\\.\r?$)|"
-            rb"(?:\\c(?:onnect)?\b|(?:drop|create|alter)[ \t]+database\b).{0,60})"
-        )
-        self.line = b""  # the last one, not ended yet
-        self.tail = b""
-        self.in_copy = False
-        self.is_dump: bool | None = None
+        self.first = self.last = b""  # of the script
+        self.rest, self.position = b"", 0  # what is not looked through yet begins there
+        self.inside: re.Pattern[bytes] | None = None  # what ends the string or the like
+        self.depth = 0  # of comments
+        self.head = self.tail = b""  # of the statement, but for strings and comments
 
-    def check(self, block: bytes) -> None:
-        """Make sure that a block leads to no other database.
+    def check(self, block: bytes) -> bytes:
+        """Return what psql may have by now: a little is held back until more is known.
 
         Raises: WorkspaceError.
         """
-        if self.is_dump is None:
-            self.is_dump = self._HEADER in block[:1000]
-        text = self.line + block
-        end = text.rfind(b"\n") + 1
-        self.line, self.tail = text[end:][-BLOCK_BYTES:], (self.tail + block)[-1000:]
-        for found in self.pattern.finditer(text, 0, end):
-            if found["copy"] or found["end"]:
-                self.in_copy = bool(found["copy"])
-            elif not self.in_copy:
-                raise WorkspaceError(
-                    f"the script acts on databases: {found[0].decode('utf-8', 'replace').strip()}",
-                    hint="dump the one database without --create (-C)",
-                )
+        self.first = (self.first + block)[:1000]
+        self.last = (self.last + block)[-1000:]
+        return self._scan(block, self._AHEAD)
 
-    def finish(self) -> None:
-        """Make sure that pg_dump's last line was there, if its first one was.
+    def finish(self) -> bytes:
+        """Return the rest, if pg_dump's last line was there where its first one was.
 
         Raises: WorkspaceError.
         """
-        self.check(b"\n")
-        if self.is_dump and self._TRAILER not in self.tail:
+        if self._HEADER in self.first and self._TRAILER not in self.last:
             raise WorkspaceError("the dump is truncated: its last line is missing")
+        return self._scan(b"\n", 0)
+
+    def _scan(self, block: bytes, ahead: int) -> bytes:
+        text = self.rest + block
+        begin = position = self.position
+        end = max(begin, len(text) - ahead)
+        while position < end:
+            found = (self.inside or _SCRIPT_TOKEN).search(text, position)
+            if found is None or found.start() >= end:
+                self._note(text[position:end])
+                position = end
+            else:
+                self._note(text[position : found.start()])
+                position = found.end()
+                if self.inside:
+                    self._leave(found[0])
+                else:
+                    self._enter(found)
+        kept = max(0, position - 1)  # what stands before a token counts
+        self.rest, self.position = text[kept:], position - kept
+        return text[begin:position]
+
+    def _note(self, code: bytes) -> None:
+        """Look at a part of a statement, before psql has it: at its end, it would be run."""
+        if self.inside:
+            return
+        self.tail = (self.tail + code)[-200:]
+        if len(self.head) < 100:
+            self.head = (self.head + code).lstrip()[:100]
+            if re.match(rb"(?i)(?:drop|create|alter)\s+database\b", self.head):
+                self._refuse(self.head)
+
+    def _enter(self, found: re.Match[bytes]) -> None:
+        """Take a token outside of strings and the like."""
+        token = found[0]
+        if found["connect"]:
+            self._refuse(token)
+        if found["end"] or found["go"]:
+            statement = self.head[:5] + b" " + self.tail
+            if re.match(rb"(?is)copy\b.*\bfrom\s+stdin\b", statement):
+                self.inside = _SCRIPT_ENDS[b"copy"]
+            self.head = self.tail = b""
+        if token.startswith(b"\\"):
+            self.inside = _SCRIPT_ENDS[b"--"]
+        elif token.startswith(b"$"):
+            self.inside = re.compile(re.escape(token))
+        elif not found["end"]:
+            self.inside, self.depth = _SCRIPT_ENDS[token.lower()], 1
+            self.head += b" " if self.head else b""
+
+    def _leave(self, token: bytes) -> None:
+        """Take a token within them."""
+        if self.inside is _SCRIPT_ENDS[b"/*"]:
+            self.depth += 1 if token == b"/*" else -1
+            if self.depth:
+                return
+        elif self.inside is _SCRIPT_ENDS[b"e'"] and token != b"'":
+            return
+        self.inside = None
+
+    @staticmethod
+    def _refuse(words: bytes) -> NoReturn:
+        raise WorkspaceError(
+            f"the script acts on databases: {last_line(words.decode('utf-8', 'replace'))}",
+            hint="dump the one database without --create (-C)",
+        )
 
 
 def quote_identifier(name: str) -> str:
@@ -1974,17 +2044,28 @@ def build_staging_sql(database: str, staging: str) -> str:
     present, new = quote_literal(database), quote_literal(staging)
     return f"""\
 {build_drop_sql(comment_staging(database))}\
-select format('create database %I template template0 encoding %L lc_collate %L lc_ctype %L', {new},
+select format('create database %I owner %I connection limit %s template template0 encoding %L'
+    ' lc_collate %L lc_ctype %L', {new}, pg_get_userbyid(datdba), datconnlimit,
     pg_encoding_to_char(encoding), datcollate, datctype)
 from (select * from pg_database where datname in ({present}, 'template0')
     order by datname = {present} desc limit 1) as d
 \\gexec
-select format('alter database %I set %I to %s', {new}, split_part(setting, '=', 1),
+select format('revoke all on database %I from public', {new}) from pg_database
+where datname = {present} and datacl is not null
+\\gexec
+select format('grant %s on database %I to %s', privilege_type, {new},
+    case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end
+    || case when is_grantable then ' with grant option' else '' end)
+from pg_database, aclexplode(datacl) where datname = {present}
+\\gexec
+select format('alter %s set %I to %s', case setrole when 0 then '' else
+    format('role %I in ', pg_get_userbyid(setrole)) end || format('database %I', {new}),
+    split_part(setting, '=', 1),
     case when setting ~ '^(search_path|temp_tablespaces|.*_preload_libraries|DateStyle)='
     then substr(setting, position('=' in setting) + 1)
     else quote_literal(substr(setting, position('=' in setting) + 1)) end)
 from pg_db_role_setting, unnest(setconfig) as setting
-where setrole = 0 and setdatabase = (select oid from pg_database where datname = {present})
+where setdatabase = (select oid from pg_database where datname = {present})
 \\gexec
 comment on database {quote_identifier(staging)} is {comment_staging(database)};
 """
@@ -2859,15 +2940,16 @@ class Stream(Process):
         self._await([self.stdout], [])
         return os.read(self.stdout.fileno(), BLOCK_BYTES)
 
-    def write(self, data: bytes) -> None:
-        """Hand over all of `data`; one that has ended takes nothing more, and `finish` says why."""
+    def write(self, data: bytes) -> bool:
+        """Hand over all of `data`; return whether it takes more; `finish` says why not."""
         view = memoryview(data)
         try:
             while view:
                 self._await([], [self.stdin])
                 view = view[os.write(self.stdin.fileno(), view) :]
         except BrokenPipeError:
-            return
+            return False
+        return True
 
     def finish(self, *, timeout: float = 0, stdin: str = "") -> CommandResult:
         """Wait for its end, and return what it said on stderr."""
@@ -2884,6 +2966,10 @@ class Stream(Process):
         self.words.seek(max(0, size - BLOCK_BYTES))
         words = self.words.read().decode("utf-8", "replace")
         return CommandResult(self.argv, self.process.returncode, "", words)
+
+    def __exit__(self, *error: object) -> None:
+        with self.words:
+            super().__exit__(*error)
 
     def _await(self, readable: list[Any], writable: list[Any]) -> None:
         import select
@@ -3183,15 +3269,36 @@ def identify_file(path: str) -> str:
     return f"{status.st_dev}:{status.st_ino}"
 
 
+def require_place(path: str) -> None:
+    """Make sure that a file may be put somewhere, in place of another one perhaps.
+
+    Raises: WorkspaceError.
+    """
+    import shlex
+
+    directory = os.path.dirname(path)
+    if os.path.isdir(path):
+        raise WorkspaceError(f"{path} is a directory", hint="name a file in it")
+    if os.path.lexists(path) and not os.path.isfile(path):  # a device, which would be replaced
+        raise WorkspaceError(f"{path} is no file", hint="hive-pg backup -o - writes to stdout")
+    if not os.path.isdir(directory):
+        hint = f"mkdir -p {shlex.quote(directory)}"
+        raise WorkspaceError(f"there is no directory {directory}", hint=hint)
+
+
 def open_source(path: str) -> IO[bytes]:
     """Open a file to read it, `-` for stdin.
 
     Raises: WorkspaceError.
     """
+    if path == "-" and sys.stdin is None:
+        raise WorkspaceError("there is no stdin", hint="hive-pg restore FILE")
     try:
         return sys.stdin.buffer if path == "-" else open(path, "rb")
     except FileNotFoundError:
-        raise WorkspaceError(f"there is no file {path}", hint=f"ls {BACKUP_DIR}") from None
+        raise WorkspaceError(f"there is no file {path!r}", hint=f"ls {BACKUP_DIR}") from None
+    except IsADirectoryError:
+        raise WorkspaceError(f"{path} is a directory", hint="pg_dump -Fc writes a file") from None
     except OSError as error:
         raise _file_error("read", os.path.abspath(path), error) from None
 
@@ -4565,23 +4672,35 @@ class PostgreSQLManager:
         settings = self.credentials.read_settings()
         self.compose.require_running()
         if path == "-":
+            if sys.stdout is None:
+                raise WorkspaceError("there is no stdout", hint="hive-pg backup -o FILE")
             self._dump(settings, sys.stdout.buffer)
             sys.stdout.buffer.flush()
             return path
-        if not path:
-            directory = os.path.join(self.workspace, BACKUP_DIR)
+        directory = os.path.join(self.workspace, BACKUP_DIR)
+        if path:
+            path = os.path.realpath(path)
+            directory = os.path.dirname(path)
+            require_place(path)
+        else:
             make_directory(directory, get_sudo_user(), 0o700)
-            if not os.path.lexists(os.path.join(directory, ".gitignore")):
-                write_file(os.path.join(directory, ".gitignore"), "*\n")
-            path = os.path.join(directory, choose_backup_name(settings.url.database, time.time()))
-        path = os.path.realpath(path)
         try:
-            if os.path.isdir(path):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            with self._lock(directory=os.path.dirname(path)), Replacement(path, 0o600) as file:
-                self._dump(settings, file)
+            with self._lock(directory=directory):
+                path = path or self._prepare_backup(directory, settings.url.database)
+                with Replacement(path, 0o600) as file:
+                    self._dump(settings, file)
         except OSError as error:
-            raise _file_error("write", path, error) from None
+            raise _file_error("write", path or directory, error) from None
+        return path
+
+    def _prepare_backup(self, directory: str, database: str) -> str:
+        """Return the path of a new backup; what killed ones left is removed, the lock is held."""
+        if not os.path.lexists(os.path.join(directory, ".gitignore")):
+            write_file(os.path.join(directory, ".gitignore"), "*\n")
+        path = os.path.join(directory, choose_backup_name(database, time.time()))
+        for name in os.listdir(directory):
+            if re.fullmatch(r".*-\d{8}T\d{6}Z\.dump\.hive-pg\.tmp", name):
+                os.unlink(os.path.join(directory, name))
         return path
 
     def _dump(self, settings: Settings, file: IO[bytes]) -> None:
@@ -4626,6 +4745,9 @@ class PostgreSQLManager:
         with open_source(path) as file:
             head = file.read(4096)
             archive = is_archive(head)
+            if not archive and not owner:
+                hint = "pg_dump --no-owner; or make the role: hive-pg psql -- -c 'create role NAME'"
+                raise WorkspaceError("SQL says itself whose its objects are", hint=hint)
             self.compose.require_running()
             with self._lock():
                 self._execute(settings, build_staging_sql(database, staging))
@@ -4638,7 +4760,7 @@ class PostgreSQLManager:
                     raise
                 self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, now)
                 if drop_old:
-                    self.drop_old_databases()
+                    self._drop_old(settings)
         return kept
 
     def _drop_staging(self, settings: Settings) -> None:
@@ -4665,19 +4787,16 @@ class PostgreSQLManager:
         guard, size, began, end = ScriptGuard(), 0, time.monotonic(), f"hive-pg-{staging}"
         with self.docker.start_stream(argv, env, self.compose.require_running) as process:
             block = head
-            while block:
-                if not archive:
-                    guard.check(block)
-                process.write(block)
+            while block and process.write(block if archive else guard.check(block)):
                 size += len(block)
                 self._show_flow("restored", size, began)
                 block = file.read(BLOCK_BYTES)
-            if not archive:
-                guard.finish()
-                process.write(f"\n;\n\\warn {end}\n".encode())
+            if not archive and not block:
+                process.write(guard.finish() + f"\n;\n\\warn {end}\n".encode())
             self.console.progress("building what comes after the rows")
             result = process.finish()
-        _expect(result, "cannot restore it", table=DUMP_DIAGNOSES)
+        words = re.sub(rf"(?m)^(?:LINE \d+: .*\n *\^|{end})\n", "", result.stderr)
+        _expect(result.replace(stderr=words), "cannot restore it", table=DUMP_DIAGNOSES)
         if not archive and end not in result.stderr:
             raise WorkspaceError("the script ends in the middle of a statement")
 
@@ -4703,6 +4822,11 @@ class PostgreSQLManager:
     def drop_old_databases(self) -> None:
         """Drop what `restore` kept of earlier databases."""
         settings = self.credentials.read_settings()
+        self.compose.require_running()
+        with self._lock():
+            self._drop_old(settings)
+
+    def _drop_old(self, settings: Settings) -> None:
         self._execute(settings, build_drop_sql(comment_kept(settings.url.database)))
 
     def _execute(self, settings: Settings, sql: str, **options: Any) -> str:
@@ -4715,10 +4839,11 @@ class PostgreSQLManager:
 
         Raises: PostgreSQLIntegrationError; WorkspaceError where the compose file has a password.
         """
-        settings = self.credentials.read_settings()
-        self.compose.require_running()
+        self.credentials.read_settings()
         password = self.credentials.generate_postgres_credentials().password
         with self._lock():
+            settings = self.credentials.read_settings()
+            self.compose.require_running()
             self.compose.survey()
             self.compose.require_follows(settings.with_password(password))
             self.credentials.save({NEXT_PASSWORD_KEY: password})
@@ -4730,7 +4855,7 @@ class PostgreSQLManager:
         password = self.credentials.read_values().get(NEXT_PASSWORD_KEY)
         if not password:
             return settings
-        settings = settings.with_password(password)
+        settings = self.credentials.read_settings().with_password(password)
         sql = build_repair_sql(Repair.PASSWORD, settings.url, os.urandom(16))
         self.docker.execute(settings, sql, what="cannot change the password")
         self.credentials.save(settings.env)
@@ -4751,6 +4876,8 @@ class PostgreSQLManager:
                 self._back_up_last(settings, service, containers)
             if self.compose.remove_postgres_service(settings):
                 self.console.step(f"container {settings.container} is removed")
+            else:
+                self.console.note(f"there is no container {settings.container}")
             if service:
                 self.compose.delete_cluster(service)
                 self.console.step(f"{service.cluster} is deleted")
@@ -5067,17 +5194,18 @@ def command_psql(manager: PostgreSQLManager, args: argparse.Namespace) -> NoRetu
     """Become the image's psql."""
     settings = manager.credentials.read_settings()
     manager.compose.require_running()
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    asked = sys.stdin is not None and sys.stdin.isatty()
+    terminal = asked and sys.stdout is not None and sys.stdout.isatty()
     # The container's root is read-only, and its user has no home there.
     options = ["--tty", "--env", "PSQL_HISTORY=/tmp/.psql_history"] if terminal else []
-    script = [] if sys.stdin.isatty() else ["-X", "-v", "ON_ERROR_STOP=1"]
+    script = [] if asked else ["-X", "-v", "ON_ERROR_STOP=1"]
     argv, env = build_client_argv(settings, "psql", *script, *args.argv, options=options)
     manager.docker.runner.replace(argv, env)
 
 
 def command_backup(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
     """Write a dump."""
-    if args.output == "-" and sys.stdout.isatty():
+    if args.output == "-" and sys.stdout is not None and sys.stdout.isatty():
         raise WorkspaceError("a dump is nothing for a terminal", hint="hive-pg backup -o FILE")
     path = manager.backup(args.output)
     if path != "-":

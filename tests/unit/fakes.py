@@ -145,6 +145,11 @@ class FakeRunner:
             raise call.answer
         return FakeProcess(call)
 
+    def stream(self, argv, *, idle, env=None, output=False):
+        process = self.start(argv, env=env)
+        process.call.output, process.call.idle = output, idle
+        return FakeStream(process.call)
+
     def attach(self, argv):
         return self.start(argv).finish(timeout=1).returncode
 
@@ -198,6 +203,29 @@ class FakeProcess:
             raise answer
         code, err, out = (0, "", answer) if isinstance(answer, str) else (*answer, "")[:3]
         return pg.CommandResult(self.call.argv, code, out, err)
+
+
+class FakeStream(FakeProcess):
+    """What FakeRunner streams: it gives `stdout`, and keeps what it takes in `call.taken`.
+
+    A call whose `takes` is set takes so many bytes, then it has ended.
+    """
+
+    def __init__(self, call):
+        super().__init__(call)
+        call.taken, call.takes = b"", getattr(call, "takes", None)
+
+    def read(self):
+        result = super().finish(timeout=1)
+        out, self.call.answer = result.stdout, (result.returncode, result.stderr)
+        return out if isinstance(out, bytes) else out.encode()
+
+    def write(self, data):
+        self.call.taken += data
+        return self.call.takes is None or len(self.call.taken) < self.call.takes
+
+    def finish(self, *, timeout=0, stdin=""):
+        return super().finish(timeout=timeout or pg.STALL_S)
 
 
 class FakeDocker(FakeRunner):
