@@ -1419,6 +1419,7 @@ def mask_values(text: str) -> str:
     >>> mask_values('invalid interpolation format for a.b: "s3cret${"')
     'invalid interpolation format for a.b: "****"'
     """
+    text = re.sub(r"(?s)(escape any \$ with another \$\.)\n.*", r"\1", text)
     quoting = "interpolation format|invalid template|near "
     return re.sub(rf'(?is)((?:{quoting})[^"]*)".*"', r'\1"****"', text)
 
@@ -2587,7 +2588,10 @@ def remove_leftover(path: str) -> str:
     """Remove the temporary file of a `write_file` that was killed; return its path."""
     temporary = f"{os.path.realpath(path)}.hive-pg.tmp"
     if os.path.lexists(temporary):
-        os.unlink(temporary)
+        try:
+            os.unlink(temporary)
+        except OSError as error:
+            raise _file_error("write", path, error) from None
     return temporary
 
 
@@ -2647,12 +2651,12 @@ def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
         return True
     if not service.data_dir:
         return False
-    data_dir, own = canonical(service.data_dir), identify_file(service.data_dir)
+    data_dir = canonical(service.data_dir)
     mounted = [source for source, _ in info.mounts if os.path.isabs(source)]
     # The same directory may have another path: a mount, or a file system without case.
-    return any(canonical(m).startswith(data_dir) for m in mounted) or (
-        own != "" and own in map(identify_file, (*mounted, info.place[0]))
-    )
+    own = {identify_file(service.data_dir), identify_file(service.cluster)} - {""}
+    theirs = {identify_file(place) for place in (*mounted, *info.place) if os.path.isabs(place)}
+    return any(canonical(m).startswith(data_dir) for m in mounted) or bool(own & theirs)
 
 
 def identify_file(path: str) -> str:
@@ -3809,7 +3813,10 @@ class PostgreSQLManager:
         if self.compose.find_compose_file() is None:
             write_file(os.path.join(self.workspace, COMPOSE_FILE), render_compose())
             self.console.step(f"{COMPOSE_FILE} is written, and yours to edit")
-        self._ignore_in_git()
+        try:
+            self._ignore_in_git()
+        except DockerNotAvailableError as error:  # git does not answer
+            self.console.warn(f"{ENV_FILE} may not be ignored: {error}")
         for name in (ENV_FILE, COMPOSE_FILE, ".gitignore"):
             remove_leftover(os.path.join(self.workspace, name))
 
@@ -3825,9 +3832,6 @@ class PostgreSQLManager:
             ignored = git("check-ignore", "--no-index", *lines)
         except OSError:
             return  # no git, so nobody commits
-        except DockerNotAvailableError as error:
-            self.console.warn(f"{ENV_FILE} may not be ignored: {error}")
-            return
         if ignored.returncode not in (0, 1):
             if "not a git repository" not in ignored.stderr:
                 self.console.warn(f"{ENV_FILE} may not be ignored: {last_line(ignored.stderr)}")
