@@ -1563,7 +1563,7 @@ def test_setup_data_directory_refused(init, workspace):
     shutil.rmtree(workspace / "data" / "postgres")
     (workspace / "data" / "postgres").symlink_to("nowhere/further")
     before = (workspace / ".env").read_text()
-    with pytest.raises(WorkspaceError, match="cannot create .*/data/postgres"):
+    with pytest.raises(WorkspaceError, match=r"cannot create .*/data/postgres"):
         init(workspace)
     assert (workspace / ".env").read_text() == before
 
