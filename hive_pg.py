@@ -583,6 +583,7 @@ def decode_env(data: bytes) -> str:
     for pattern, name, program in (
         (r"\A\ufeff", "a byte order mark", "tail -c +4"),
         (r"\0", "a NUL character", "tr -d '\\0'"),
+        (r"\r(?!\n)", "a carriage return", "tr '\\r' '\\n'"),
         (r"\r", "a carriage return", "tr -d '\\r'"),
     ):
         found = re.search(pattern, text)
@@ -2497,8 +2498,11 @@ def _file_error(action: str, path: str, error: OSError) -> WorkspaceError:
 
 def read_file(path: str) -> bytes | None:
     """Return a file's bytes, None where there is no such file."""
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        raise WorkspaceError(f"cannot read {path}: it is no regular file")  # it could wait for ever
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):  # a pipe
+        import shlex
+
+        hint = f"see what it is, and move it away: ls -l {shlex.quote(path)}"
+        raise WorkspaceError(f"cannot read {path}: it is no regular file", hint=hint)
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -3296,13 +3300,16 @@ class DockerComposeManager:
         """Make sure that a container which does not serve yet is on its way to it.
 
         It runs, and after `since` (epoch seconds) it has not been restarted, in all more than
-        `restarts` times. The error shows what it wrote after `since`.
+        `restarts` times; where it may be at all, it may be about to. The error shows what it wrote
+        after `since`.
         """
         info = self.docker.container(name)
         logs = self.docker.logs(name, 50, since=since) if info else ""
         error = build_startup_error(info, name, logs)
         earlier = info and (info.restart_count <= restarts or info.started_at < since)
-        if info is None or not info.running or not earlier or error.repair is Repair.REMAKE:
+        again = restarts > 0 and info is not None and info.state is ContainerState.RESTARTING
+        up = info is not None and (info.running or again)
+        if not up or not earlier or error.repair is Repair.REMAKE:
             raise error
 
     def _own(self, info: ContainerInfo | None) -> ContainerInfo | None:
@@ -3668,9 +3675,9 @@ class PostgreSQLManager:
             self._agree_with_server(settings, find_named(containers, service.container), ask=ask)
         begun, anew = FIRST_START_KEY in values, service.data_dir != "" and not has_data
         settings = settings.replace(first_start=begun or anew)
-        if anew:
-            make_directory(service.data_dir, split_user(service.user), 0o700)
         self._write_files(settings)
+        if anew:
+            self._make_data_directory(service, begun=begun)
         if not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
         if anew and not begun and find_named(containers, service.container):
@@ -3680,6 +3687,15 @@ class PostgreSQLManager:
         if start:
             compose.bring_up(settings, service, containers)
         return settings, service
+
+    def _make_data_directory(self, service: ComposeService, *, begun: bool) -> None:
+        """Make the directory for a new cluster; where it cannot be made, no first start is due."""
+        try:
+            make_directory(service.data_dir, split_user(service.user), 0o700)
+        except WorkspaceError:
+            if not begun:
+                self.credentials.drop(FIRST_START_KEY)
+            raise
 
     def _has_login(self) -> bool:
         """Whether `.env` says how to log in; an example does not."""

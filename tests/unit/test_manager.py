@@ -722,23 +722,24 @@ def test_verify_earlier_restarts(up, manager, docker):
     assert manager.start_container() is False
 
 
+@pytest.mark.parametrize("state", ["running", "restarting"])
 @pytest.mark.parametrize(("more", "steady"), [(1, True), (2, False)], ids=["cured", "a loop"])
-def test_verify_restarts_once_more(up, manager, docker, more, steady):
+def test_verify_restarts_once_more(up, manager, docker, more, steady, state):
     """A server that was found running may crash once more, and be cured; twice is a loop."""
     container = docker.containers[0]
     container["RestartCount"] = 3
 
     def crash(call):
         container["RestartCount"] = 3 + more
-        container["State"]["StartedAt"] = "2999-01-01T00:00:00Z"
+        container["State"].update(Status=state, StartedAt="2999-01-01T00:00:00Z")
         docker.answers["docker exec"] = "16.14|0.8.5|0.8.5\n"
-        return WAITING
+        return WAITING if state == "running" else (1, "Container hive-postgres is restarting")
 
     docker.answers["docker exec"] = crash
     if steady:
         assert manager.start_container() is False
     else:
-        with pytest.raises(ContainerStartupError, match="restarted 5 times"):
+        with pytest.raises(ContainerStartupError, match=r"restarted 5 times|keeps restarting"):
             manager.start_container()
 
 
