@@ -609,6 +609,7 @@ def decode_env(data: bytes) -> str:
     for pattern, name, program in (
         (r"\A\ufeff", "a byte order mark", "tail -c +4"),
         (r"\0", "a NUL character", "tr -d '\\0'"),
+        (r"\r(?!\n)", "a carriage return", "tr '\\r' '\\n'"),
         (r"\r", "a carriage return", "tr -d '\\r'"),
     ):
         found = re.search(pattern, text)
@@ -1468,6 +1469,7 @@ def mask_values(text: str) -> str:
     >>> mask_values('invalid interpolation format for a.b: "s3cret${"')
     'invalid interpolation format for a.b: "****"'
     """
+    text = re.sub(r"(?s)(escape any \$ with another \$\.)\n.*", r"\1", text)
     quoting = "interpolation format|invalid template|near "
     return re.sub(rf'(?is)((?:{quoting})[^"]*)".*"', r'\1"****"', text)
 
@@ -3101,8 +3103,11 @@ def _file_error(action: str, path: str, error: OSError) -> WorkspaceError:
 
 def read_file(path: str) -> bytes | None:
     """Return a file's bytes, None where there is no such file."""
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        raise WorkspaceError(f"cannot read {path}: it is no regular file")  # it could wait for ever
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):  # a pipe
+        import shlex
+
+        hint = f"see what it is, and move it away: ls -l {shlex.quote(path)}"
+        raise WorkspaceError(f"cannot read {path}: it is no regular file", hint=hint)
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -3192,7 +3197,10 @@ def remove_leftover(path: str) -> str:
     """Remove the temporary file of a `write_file` that was killed; return its path."""
     temporary = f"{os.path.realpath(path)}.hive-pg.tmp"
     if os.path.lexists(temporary):
-        os.unlink(temporary)
+        try:
+            os.unlink(temporary)
+        except OSError as error:
+            raise _file_error("write", path, error) from None
     return temporary
 
 
@@ -3252,12 +3260,12 @@ def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
         return True
     if not service.data_dir:
         return False
-    data_dir, own = canonical(service.data_dir), identify_file(service.data_dir)
+    data_dir = canonical(service.data_dir)
     mounted = [source for source, _ in info.mounts if os.path.isabs(source)]
     # The same directory may have another path: a mount, or a file system without case.
-    return any(canonical(m).startswith(data_dir) for m in mounted) or (
-        own != "" and own in map(identify_file, (*mounted, info.place[0]))
-    )
+    own = {identify_file(service.data_dir), identify_file(service.cluster)} - {""}
+    theirs = {identify_file(place) for place in (*mounted, *info.place) if os.path.isabs(place)}
+    return any(canonical(m).startswith(data_dir) for m in mounted) or bool(own & theirs)
 
 
 def identify_file(path: str) -> str:
@@ -3945,13 +3953,16 @@ class DockerComposeManager:
         """Make sure that a container which does not serve yet is on its way to it.
 
         It runs, and after `since` (epoch seconds) it has not been restarted, in all more than
-        `restarts` times. The error shows what it wrote after `since`.
+        `restarts` times; where it may be at all, it may be about to. The error shows what it wrote
+        after `since`.
         """
         info = self.docker.container(name)
         logs = self.docker.logs(name, 50, since=since) if info else ""
         error = build_startup_error(info, name, logs)
         earlier = info and (info.restart_count <= restarts or info.started_at < since)
-        if info is None or not info.running or not earlier or error.repair is Repair.REMAKE:
+        again = restarts > 0 and info is not None and info.state is ContainerState.RESTARTING
+        up = info is not None and (info.running or again)
+        if not up or not earlier or error.repair is Repair.REMAKE:
             raise error
 
     def _own(self, info: ContainerInfo | None) -> ContainerInfo | None:
@@ -4364,6 +4375,15 @@ class PostgreSQLManager:
             compose.bring_up(settings, service, containers)
         return settings, service
 
+    def _make_data_directory(self, service: ComposeService, *, begun: bool) -> None:
+        """Make the directory for a new cluster; where it cannot be made, no first start is due."""
+        try:
+            make_directory(service.data_dir, split_user(service.user), 0o700)
+        except WorkspaceError:
+            if not begun:
+                self.credentials.drop(FIRST_START_KEY)
+            raise
+
     def _has_login(self) -> bool:
         """Whether `.env` says how to log in; an example does not."""
         return os.path.lexists(self.credentials.path) and has_login(self.credentials.read_values())
@@ -4379,15 +4399,6 @@ class PostgreSQLManager:
         except BaseException:
             if made:
                 os.unlink(os.path.realpath(self.credentials.path))
-            raise
-
-    def _make_data_directory(self, service: ComposeService, *, begun: bool) -> None:
-        """Make the directory of a new cluster; where that fails, no first start is to come."""
-        try:
-            make_directory(service.data_dir, split_user(service.user), 0o700)
-        except WorkspaceError:
-            if not begun:
-                self.credentials.drop(FIRST_START_KEY)
             raise
 
     def _agree_with_server(
@@ -4505,7 +4516,10 @@ class PostgreSQLManager:
         if self.compose.find_compose_file() is None:
             write_file(os.path.join(self.workspace, COMPOSE_FILE), render_compose())
             self.console.step(f"{COMPOSE_FILE} is written, and yours to edit")
-        self._ignore_in_git()
+        try:
+            self._ignore_in_git()
+        except DockerNotAvailableError as error:  # git does not answer
+            self.console.warn(f"{ENV_FILE} may not be ignored: {error}")
         for name in (ENV_FILE, COMPOSE_FILE, ".gitignore"):
             remove_leftover(os.path.join(self.workspace, name))
 
@@ -4521,9 +4535,6 @@ class PostgreSQLManager:
             ignored = git("check-ignore", "--no-index", *lines)
         except OSError:
             return  # no git, so nobody commits
-        except DockerNotAvailableError as error:
-            self.console.warn(f"{ENV_FILE} may not be ignored: {error}")
-            return
         if ignored.returncode not in (0, 1):
             if "not a git repository" not in ignored.stderr:
                 self.console.warn(f"{ENV_FILE} may not be ignored: {last_line(ignored.stderr)}")
@@ -4582,7 +4593,7 @@ class PostgreSQLManager:
         if point.exit_code is ExitCode.NOT_RUNNING:
             raise NotSetUpError(point.finding, hint=point.remedy)
         if info and not info.running:  # it keeps restarting; why, it said since its last start
-            self.compose.require_steady(info.name, info.started_at, info.restart_count)
+            self.compose.require_steady(info.name, info.started_at, restarts=0)
         seen = look if info and info.running else None
         self._verify(settings, timeout, VERSIONS_SQL, since=began, look=seen)
 

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 
+import pytest
 from laboratory import LostError, run
+
+
+@contextlib.contextmanager
+def mounted(target, *arguments):
+    """Mount something, and unmount it whatever happens."""
+    result = run(["mount", *map(str, arguments), str(target)])
+    if result.returncode:
+        pytest.skip(f"mount: {result.stderr}")
+    try:
+        yield
+    finally:
+        assert run(["umount", str(target)]).returncode == 0
 
 
 def tree(directory):

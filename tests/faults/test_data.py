@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
+import signal
 import subprocess
+import time
 
 import pytest
 from laboratory import STAND_IN, LostError, docker, run, wait_until
@@ -68,13 +71,19 @@ def lose_env(workspace, *left):
 # -- lost credentials ----------------------------------------------------------------------------
 
 
+TEMPLATE = "postgresql+psycopg://your-user:your-secure-password-here@localhost:5532/hive"
+
+
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
-def test_lost_env_comes_back_from_the_container(kept, running):
+@pytest.mark.parametrize("template", [False, True], ids=["lost", "a template's"])
+def test_lost_env_comes_back_from_the_container(kept, running, template):
     """User, password, database, port and names are those that the container was made with."""
     before, identity = kept.env, kept.identity
     if not running:
         kept.hive_pg("stop")
     (kept.path / ".env").unlink()
+    if template:
+        kept.write(".env", f"HIVE_DATABASE_URL={TEMPLATE}\n", 0o600)
     result = kept.hive_pg("init")
     assert f".env has no credentials; container {before['HIVE_POSTGRES_CONTAINER']} has" in (
         result.stderr
@@ -99,17 +108,41 @@ def test_lost_env_with_an_outdated_password_gets_a_new_one(kept):
     assert kept.login() == "1"
 
 
-def test_lost_env_without_a_container_is_asked_of_the_cluster(kept):
+@pytest.mark.parametrize("template", [False, True], ids=["lost", "a template's"])
+def test_lost_env_without_a_container_is_asked_of_the_cluster(kept, template):
     """User and database come from the data; a new password takes a yes."""
     before = kept.env
     kept.compose("down")
     lose_env(kept, "HIVE_POSTGRES_CONTAINER", "COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_PORT")
+    if template:
+        url = TEMPLATE.replace("5532", before["HIVE_POSTGRES_PORT"])
+        kept.edit_env(HIVE_DATABASE_URL=url, HIVE_POSTGRES_PORT=None)
     refused = kept.hive_pg("init", "--image", kept.lab.image, code=6)
     assert "hint: hive-pg init --yes" in refused.stderr
     kept.hive_pg("init", "--yes")
     for key in ("POSTGRES_USER", "POSTGRES_DB", "HIVE_POSTGRES_PORT"):
         assert kept.env[key] == before[key]
     kept.login(password=before["POSTGRES_PASSWORD"], code=2)
+
+
+def test_data_of_a_templates_user_keep_its_password(make):
+    """Somebody did use the example as it is: what looks like a placeholder is what logs in."""
+    workspace = make()
+    workspace.init("--no-start")
+    url = TEMPLATE.replace("5532", str(workspace.port))
+    user, password = "your-user", "your-secure-password-here"
+    workspace.edit_env(HIVE_DATABASE_URL=url, POSTGRES_USER=user, POSTGRES_PASSWORD=password)
+    workspace.compose("up", "-d")
+    wait_until(lambda: workspace.psql().returncode == 0)
+    workspace.plant()
+    workspace.compose("down")
+    before = workspace.env
+    workspace.hive_pg("init")
+    if {key: workspace.env[key] for key in before if "FIRST" not in key} != {
+        key: value for key, value in before.items() if "FIRST" not in key
+    }:
+        raise LostError("the credentials are new ones")
+    workspace.assert_kept()
 
 
 def test_lost_env_of_several_databases_asks_which(kept):
@@ -141,8 +174,9 @@ def test_lost_env_of_several_databases_asks_which(kept):
 
 def test_refused_password_is_told_and_mended_with_a_yes(kept):
     """start, check and init without a yes: exit 6, nothing changed; init --yes: ALTER ROLE."""
-    old = kept.env["POSTGRES_PASSWORD"]
+    old, identity = kept.env["POSTGRES_PASSWORD"], kept.identity
     change_password(kept, "n3w-and-longer")
+    before = kept.snapshot()
     for command in ("start", "check", "init"):
         result = kept.hive_pg(command, code=6)
         said = result.stdout + result.stderr
@@ -150,6 +184,9 @@ def test_refused_password_is_told_and_mended_with_a_yes(kept):
         assert "only when the data was made" in said
         assert "hive-pg init --yes" in said
     assert kept.login(password=old) == "1"
+    assert (kept.identity, kept.snapshot()) == (identity, before)
+    if f"POSTGRES_PASSWORD={old}" not in kept.inspect()["Config"]["Env"]:
+        raise LostError("nothing knows the password any more")
     kept.hive_pg("init", "--yes")
     assert kept.login() == "1"
     kept.login(password=old, code=2)
@@ -383,6 +420,66 @@ def test_image_of_another_major_is_refused_before_a_start(kept):
     assert "made by PostgreSQL 16" in kept.hive_pg("restart", code=5).stderr
     assert kept.identity == identity
     kept.hive_pg("init", "--image", kept.lab.image)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")
+def test_image_of_another_major_is_refused_where_only_the_owner_reads(make):
+    """The owner is mended first, then the version is known; nothing is started on the data."""
+    other = STAND_IN.replace(":16", ":18")
+    if run(["docker", "image", "inspect", other]).returncode:
+        pytest.skip(f"no image {other}")
+    workspace = make(actor="user")
+    workspace.init()
+    workspace.plant()
+    workspace.hive_pg("stop")
+    identity, data = workspace.identity, workspace.path / "data" / "postgres"
+    workspace.lab.chown(data, 4321)
+    workspace.edit_env(HIVE_POSTGRES_IMAGE=other)
+    result = workspace.hive_pg("start", code=5)
+    assert f"giving {data} to" in result.stderr
+    assert f"the data was made by PostgreSQL 16, {other} is 18" in result.stderr
+    assert (workspace.identity, workspace.state) == (identity, "exited")
+    workspace.edit_env(HIVE_POSTGRES_IMAGE=workspace.lab.image)
+    workspace.hive_pg("start")
+    workspace.assert_kept()
+
+
+@pytest.mark.parametrize(
+    ("version", "cause"),
+    [
+        pytest.param(None, "files but no PG_VERSION", id="missing"),
+        pytest.param(b"\xff\xfe16\n", "", id="garbage"),
+    ],
+)
+def test_version_of_the_data_is_spoilt(kept, version, cause):
+    """Exit 5 with the file that is meant; put back, the same rows are served."""
+    kept.hive_pg("stop")
+    path = kept.path / "data" / "postgres" / "pgdata" / "PG_VERSION"
+    path.rename(path.with_name("kept-version"))
+    if version:
+        path.write_bytes(version)
+    for command in ("start", "init"):
+        result = kept.hive_pg(command, "--timeout", "10", code=5)
+        assert cause in result.stderr
+        assert ("put PG_VERSION back" in result.stderr) == bool(cause)
+    if [*path.parent.parent.glob("pgdata.incomplete-*")]:
+        raise LostError("a cluster with rows was moved aside")
+    path.with_name("kept-version").rename(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can stop the server's process")
+def test_server_that_stands_still_is_given_up_in_time(kept):
+    """It neither answers nor ends: exit 5 when the time is up, and Docker is not to blame."""
+    pid, began = kept.inspect()["State"]["Pid"], time.monotonic()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        result = kept.hive_pg("start", "--timeout", "3", code=5)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert time.monotonic() - began < 12
+    assert "not ready in time" in result.stderr
+    assert "restart Docker" not in result.stderr
+    kept.hive_pg("start")
 
 
 def test_crash_is_recovered_from_and_waited_for(kept):

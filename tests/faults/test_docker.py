@@ -12,7 +12,15 @@ import threading
 from pathlib import Path
 
 import pytest
-from laboratory import SYSTEM_PATH, children_of, free_port, require_compose_v1, wait_until
+from laboratory import (
+    SYSTEM_PATH,
+    children_of,
+    docker,
+    free_port,
+    require_compose_v1,
+    run,
+    wait_until,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -415,6 +423,38 @@ def test_start_is_refused(idle, what):
     assert_said(result, said)
     assert f"    {text.splitlines()[-1]}\n" in result.stderr
     assert idle.snapshot() == before
+
+
+def test_address_is_not_this_machines(idle):
+    """It cannot be published on: exit 1 with what is wrong, and the hint is the way out."""
+    result = idle.init("--bind", "203.0.113.7", code=1)
+    assert "this machine has no such address to publish on" in result.stderr
+    assert "hint: hive-pg init --bind 127.0.0.1" in result.stderr
+    idle.init("--bind", "127.0.0.1", "--no-start")
+    docker("rm", "--force", idle.container)
+
+
+@pytest.mark.parametrize("command", ["init", "status", "start", "check"])
+def test_docker_prints_no_json(idle, command):
+    """Something else is called docker: exit 4, one error that shows its words."""
+    before = idle.snapshot()
+    path = put_before(idle, "*", say("Hello, I am no Docker", 0, 1))
+    result = idle.hive_pg(command, code=4, PATH=path)
+    said = result.stdout if command == "check" else result.stderr
+    assert said.count("`docker` does not print JSON, but: Hello, I am no Docker") == 1
+    assert "see what it is: type -a docker" in said
+    assert result.stderr.count("error: ") == (command != "check")
+    assert idle.snapshot() == before
+
+
+def test_stderr_is_closed(kept):
+    """What is meant for stderr does not go where the results go."""
+    kept.up()
+    script = f"exec {kept.lab.script} status -v 2>&-"
+    result = run(["sh", "-c", script], **kept.options())
+    assert result.returncode == 0
+    assert "running" in result.stdout
+    assert "+ docker" not in result.stdout
 
 
 # -- Compose ------------------------------------------------------------------------------------

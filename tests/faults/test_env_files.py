@@ -1,14 +1,19 @@
 """The `.env` as people, editors and machines leave it: read, mended, or refused byte for byte."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import time
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from laboratory import LostError, run
-from refusals import call, follow, refused, tree
+from refusals import call, follow, mounted, refused, tree
+
+import hive_pg
 
 pytestmark = pytest.mark.engine
 
@@ -20,18 +25,6 @@ def set_up(workspace):
     """Have the files written; return what `.env` then says."""
     call(workspace, "init", "--no-start")
     return (workspace.path / ".env").read_bytes()
-
-
-@contextlib.contextmanager
-def mounted(target, *arguments):
-    """Mount something, and unmount it whatever happens."""
-    result = run(["mount", *map(str, arguments), str(target)])
-    if result.returncode:
-        pytest.skip(f"mount: {result.stderr}")
-    try:
-        yield
-    finally:
-        assert run(["umount", str(target)]).returncode == 0
 
 
 @pytest.fixture
@@ -83,6 +76,95 @@ def test_env_in_another_encoding_is_refused(spoil, data, words):
     if b"\r\0" in data:
         follow(workspace, refused(workspace, "line 1: a carriage return"))
     assert set_up(workspace).startswith("A='é'\nB=2\nHIVE_DATABASE_URL=".encode())
+
+
+SPOILT = {
+    "CRLF": b"A=1\r\nB=2\r\n",
+    "lone CR": b"A=1\rB=2\r",
+    "BOM": b"\xef\xbb\xbfA=1\nB=2\n",
+    "NUL": b"A=1\n\0B=2\n",
+    "UTF-16": "\ufeffA=1\nB=2\n".encode("utf-16-le"),
+    "Latin-1": b"A=1 # \xe9\nB=2\n",
+}
+
+
+@pytest.mark.parametrize("data", SPOILT.values(), ids=SPOILT)
+@pytest.mark.parametrize("link", [False, True], ids=["itself", "behind a link"])
+def test_hint_for_another_encoding_keeps_mode_and_link(spoil, data, link):
+    """Done to the letter, it leaves the same file, closed to others, and `init` takes it."""
+    workspace = spoil(data)
+    path = target = workspace.path / ".env"
+    if link:
+        target = workspace.path.parent / "secrets.env"
+        path.rename(target)
+        path.symlink_to("../secrets.env")
+    follow(workspace, refused(workspace))
+    assert (path.is_symlink(), target.stat().st_mode & 0o777) == (link, 0o600)
+    lines = set_up(workspace).decode().splitlines()
+    assert [line[:3] for line in lines[:2]] == ["A=1", "B=2"]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (SPOILT["CRLF"], "line 1: a carriage return"),
+        (SPOILT["BOM"], "line 1: a byte order mark"),
+        (SPOILT["UTF-16"], "is UTF-16"),
+    ],
+    ids=["CRLF", "BOM", "UTF-16"],
+)
+def test_example_in_another_encoding_is_refused(spoil, data, words):
+    """Without an .env it is the example that is named, and that the hint mends."""
+    workspace = spoil()
+    (workspace.path / ".env.example").write_bytes(data)
+    said = refused(workspace, f".env.example {words}")
+    assert re.search(r"\.env(?!\.example)", said) is None
+    follow(workspace, said)
+    assert set_up(workspace).startswith(b"A=1\nB=2\nHIVE_DATABASE_URL=")
+
+
+def test_bad_line_of_the_example_is_refused(spoil):
+    """The example is named, not the .env that is not there."""
+    workspace = spoil()
+    (workspace.path / ".env.example").write_text("A=1\n<<<<<<< HEAD\n")
+    said = refused(workspace, ".env.example line 2 is no assignment")
+    assert re.search(r"\.env(?!\.example)", said) is None
+
+
+VALUES = st.lists(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
+    | st.text("ab'\"\\\\ #$`é{}:-=~!%&;*?", min_size=1, max_size=12),
+    min_size=300,
+    max_size=300,
+)
+
+
+@settings(max_examples=1, phases=[Phase.generate])
+@given(VALUES)
+def test_written_values_are_read_alike(lab, values):
+    """What the editor writes is what python-dotenv, sh and Compose read, whatever it is."""
+    import dotenv
+
+    written = {}
+    for value in values:
+        with contextlib.suppress(hive_pg.EnvFileError):  # no spelling carries it
+            hive_pg.format_env_value(value)
+            written[f"K{len(written) + 1}"] = value
+    assert len(written) > 100
+    with lab.workspace(env="") as workspace:
+        workspace.write(".env", hive_pg.edit_env("", written, {}))
+        environment = "".join(f'      {key}: "${{{key}}}"\n' for key in written)
+        text = f"services:\n  postgres:\n    image: x\n    environment:\n{environment}"
+        workspace.write("docker-compose.yml", text)
+        assert dotenv.dotenv_values(workspace.path / ".env") == written
+        words = " ".join(f'"${key}"' for key in written)
+        script = f". ./.env; printf '%s\\0' {words}"
+        assert run(["sh", "-euc", script], **workspace.options()).stdout.split("\0")[:-1] == [
+            *written.values()
+        ]
+        config = json.loads(workspace.compose("config", "--format", "json").stdout)
+    read = config["services"]["postgres"]["environment"]
+    assert {key: value.replace("$$", "$") for key, value in read.items()} == written
 
 
 @pytest.mark.parametrize(
@@ -207,6 +289,43 @@ def test_env_on_a_read_only_file_system_is_refused(spoil):
         data = set_up(workspace)
         assert run(["mount", "-o", "remount,bind,ro", str(path)]).returncode == 0
         assert set_up(workspace) == data
+
+
+def test_pipe_in_place_of_env_is_refused(spoil):
+    """Nobody may ever write into it: it is not waited for."""
+    workspace = spoil()
+    os.mkfifo(workspace.path / ".env")
+    began = time.monotonic()
+    for command in (["status"], ["url"], ["init", "--no-start"]):
+        refused(workspace, f"cannot read {workspace.path}/.env: it is no reg", command=command)
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("name", [".env", "docker-compose.yml"])
+@pytest.mark.parametrize("ready", [False, True], ids=["new", "set up"])
+def test_directory_in_place_of_the_temporary_file_is_refused(spoil, name, ready):
+    """What is in the way is named, and the hint moves it away."""
+    workspace = spoil(THEIRS)
+    if ready:
+        set_up(workspace)
+    (workspace.path / f"{name}.hive-pg.tmp").mkdir()
+    said = call(workspace, "init", "--no-start", code=1)
+    assert f"{name}.hive-pg.tmp" in said
+    follow(workspace, said)
+    assert set_up(workspace).startswith(THEIRS)
+
+
+def test_env_of_a_foreign_group_is_refused(spoil):
+    """A user cannot give the new file to that group; the hint makes the old one the user's."""
+    workspace = spoil(THEIRS, actor="user")
+    path = workspace.path / ".env"
+    if os.geteuid() != 0:
+        pytest.skip("the tests do not run as root")
+    os.chown(path, workspace.actor.uid, 0)
+    hint = f"sudo chown $USER: {path}"
+    refused(workspace, f"cannot write {path}: ", f"hint: {hint}")
+    os.chown(path, workspace.actor.uid, workspace.actor.uid)  # what the hint does
+    assert set_up(workspace).startswith(THEIRS)
 
 
 @pytest.mark.parametrize("link", [False, True], ids=["itself", "behind a link"])

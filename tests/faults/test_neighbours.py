@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from laboratory import OURS, SYSTEM_PATH, LostError, docker, free_port, run, wait_until
+from refusals import mounted
 
 pytestmark = pytest.mark.engine
 
@@ -272,6 +273,37 @@ def test_project_of_other_services(first, make, lab):
     assert workspace.login() == "1"
     if [info["Id"] for info in lab.containers(web.path)] != [before]:
         raise LostError("the other project's container was replaced")
+
+
+# -- the data -----------------------------------------------------------------------------------
+
+
+def test_data_are_mounted_at_another_path(first, make, lab):
+    """Two servers on one directory would destroy it: refused, whatever the directory is called."""
+    workspace, name = make("alias"), f"{lab.token}-aliased"
+    workspace.init("--no-start")
+    data = workspace.path / "data" / "postgres"
+    with mounted(data, "--bind", first.path / "data" / "postgres"), untouched(first):
+        for command in ("start", "init"):
+            result = workspace.hive_pg(command, code=1)
+            assert f"container {first.container} (running) has the data mounted" in result.stderr
+        assert workspace.inspect() is None
+        place = f"type=bind,source={data}/pgdata,target=/srv"
+        docker("create", "--name", name, "--mount", place, "--entrypoint", "true", lab.image)
+        result = first.hive_pg("restart", code=1)
+        assert f"container {name} (created) has the data mounted" in result.stderr
+        docker("rm", name)
+
+
+def test_workspace_is_mounted_at_another_path(first):
+    """It is the same workspace there: its container is looked at, and no second one is made."""
+    alias = first.path.parent / "alias"
+    alias.mkdir()
+    with mounted(alias, "--bind", first.path), untouched(first):
+        for command in ("start", "status", "check"):
+            first.hive_pg(command, cwd=alias)
+        assert len(first.lab.containers(first.path)) == 1
+        assert first.lab.containers(alias) == []
 
 
 # -- copied, moved, gone ------------------------------------------------------------------------

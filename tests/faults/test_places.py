@@ -1,9 +1,12 @@
 """Where a workspace may be, and what stands in it: odd paths, closed ones, other compose files."""
 
 import os
+import re
 
 import pytest
 from refusals import call, follow, refused
+
+import hive_pg
 
 pytestmark = pytest.mark.engine
 
@@ -153,6 +156,26 @@ def test_compose_file_that_cannot_be_used_makes_no_env(beside, kind, compose):
     """What `init` needs for Compose's sake is not there afterwards."""
     text, *words = COMPOSE_FILES[kind]
     refused(beside(text, compose=compose, env=""), words[compose == "v1"])
+
+
+@pytest.mark.parametrize("compose", ["v2", "v1"])
+@pytest.mark.parametrize("where", ["compose file", ".env"])
+def test_value_that_compose_cannot_read_is_not_shown(beside, where, compose):
+    """It may be a secret: Compose quotes it in its error, and no output of ours has it."""
+    text = hive_pg.render_compose()
+    if where == "compose file":
+        text = re.sub("POSTGRES_PASSWORD: .*", 'POSTGRES_PASSWORD: "MARKED${"', text)
+    workspace = beside(text, compose=compose)
+    if where == ".env":
+        workspace.write(
+            ".env", f"{(workspace.path / '.env').read_text()}API_KEY=MARKED${{\n", 0o600
+        )
+    for option in ("--quiet", "--verbose"):
+        result = workspace.init("--no-start", option, code=None)
+        assert "MARKED" not in result.stdout + result.stderr
+        if compose == "v2":
+            assert result.returncode == 1
+            assert "hint: correct the compose file, or .env, until" in result.stderr
 
 
 @pytest.mark.parametrize("compose", ["v2", "v1"])

@@ -8,14 +8,21 @@ from pathlib import Path
 import pytest
 from laboratory import inspect_containers, run
 
+import hive_pg
+
 pytestmark = pytest.mark.engine
 
 PASSWORD = "marked0S3cret0marked"
+EVERY_COMMAND = [  # but init; the last one leaves no container
+    *(["stop"], ["start"], ["start"], ["restart"], ["status"], ["check"], ["logs"], ["url"]),
+    *(["run", "--", "true"], ["psql", "--", "-c", "select 1"], ["backup", "--output", "dump"]),
+    *(["restore", "--yes", "dump"], ["rotate"], ["destroy", "--yes"]),
+]
 
 
 @contextlib.contextmanager
-def watched_arguments(secret):
-    """Read the argument lists of all processes again and again; give those with the secret."""
+def watched_arguments():
+    """Read the argument lists of all processes again and again; give all that were seen."""
     seen, looks, done = set(), [], threading.Event()
 
     def watch():
@@ -23,9 +30,7 @@ def watched_arguments(secret):
             looks.append(None)
             for name in os.listdir("/proc"):
                 with contextlib.suppress(OSError):  # it has ended, or it is no process
-                    words = Path("/proc", name, "cmdline").read_bytes()
-                    if secret.encode() in words:
-                        seen.add(words)
+                    seen.add(Path("/proc", name, "cmdline").read_bytes())
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -42,21 +47,25 @@ def test_password_is_in_no_argument_list(make, compose):
     """Not while the database is set up, started, checked or used: any user may read those."""
     workspace = make(compose=compose)
     workspace.edit_env(**workspace.env, POSTGRES_USER="ann", POSTGRES_PASSWORD=PASSWORD)
-    with watched_arguments(PASSWORD) as seen:
+    assert {words[0] for words in EVERY_COMMAND} == hive_pg.COMMANDS.keys() - {"init"}
+    with watched_arguments() as seen:
         workspace.init()
-        for command in ("stop", "start", "start", "restart", "status", "check"):
-            workspace.hive_pg(command)
-        workspace.hive_pg("run", "--", "true")
-    assert seen == set()
-    (container,) = inspect_containers(workspace.container)
+        for words in EVERY_COMMAND[:-1]:
+            workspace.hive_pg(*words, secret=words[0] == "url")
+        passwords = {PASSWORD, workspace.env["POSTGRES_PASSWORD"]}
+        (container,) = inspect_containers(workspace.container)
+        workspace.hive_pg(*EVERY_COMMAND[-1])
+    assert len(passwords) == 2
+    for password in passwords:
+        assert [words for words in seen if password.encode() in words] == []
     assert PASSWORD not in str([container["Path"], container["Args"], container["Config"]["Cmd"]])
 
 
 def test_watcher_sees_what_it_looks_for():
     """The test above would fail: an argument that is there for a moment is seen."""
-    with watched_arguments(PASSWORD) as seen:
+    with watched_arguments() as seen:
         run(["sh", "-c", "sleep 0.3", PASSWORD])
-    assert any(b"sleep 0.3" in words for words in seen)
+    assert any(b"sleep 0.3" in words and PASSWORD.encode() in words for words in seen)
 
 
 def test_password_is_on_no_stream(make):

@@ -119,6 +119,28 @@ def test_save_example_is_read(service, tmp_path):
     assert service.read_values() == {"A": "1"}
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        pytest.param(b"A=1\r\n", r"\.env\.example line 1: a carriage return", id="CRLF"),
+        pytest.param(b"\xef\xbb\xbfA=1\n", r"\.env\.example line 1: a byte order", id="BOM"),
+        pytest.param(b"\xff\xfeA\0", r"\.env\.example is UTF-16", id="UTF-16"),
+        pytest.param(b"A=1\n<<<<\n", r"\.env\.example line 2 is no assignment", id="no assignment"),
+        pytest.param(b"POSTGRES_USER=$(id)\n", r"\.env\.example line 1: POSTGRES_USER", id="ours"),
+    ],
+)
+def test_save_example_refused(service, env, tmp_path, data, message):
+    """Where it is the example that cannot be read, error and hint name the example."""
+    example = tmp_path / ".env.example"
+    example.write_bytes(data)
+    for call in (service.read_values, lambda: service.save({"B": "2"})):
+        with pytest.raises(EnvFileError, match=message) as caught:
+            call()
+        assert not re.search(r"\.env(?!\.example)", f"{caught.value} {caught.value.hint}")
+    assert not env.exists()
+    assert example.read_bytes() == data
+
+
 def test_save_symlink(service, env, tmp_path):
     """A symlinked .env stays a symlink."""
     (tmp_path / "shared").mkdir()

@@ -29,6 +29,7 @@ from hive_pg import (
     build_startup_error,
     diagnose,
     last_line,
+    mask_values,
     parse_containers,
     parse_time,
     read_probe,
@@ -446,6 +447,34 @@ def test_parse_containers_of_others():
     assert infos[0].place == ("", "unit-rec-volume")
     assert infos[4].mounts[0] == ("/tmp/unit-rec/app/data", "/srv")
     assert [info.running for info in infos] == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize("text", ["Hello from docker", "{", "[{]", "\n"])
+def test_parse_json_of_another_program(text):
+    """What is called docker and prints no JSON is not Docker: exit 4, its words, a way to see."""
+    with pytest.raises(DockerNotAvailableError, match="`docker` does not print JSON") as caught:
+        parse_containers(text)
+    assert last_line(text) in str(caught.value)
+    assert caught.value.hint == "see what it is: type -a docker"
+
+
+SECRETS = {
+    "interpolation": 'invalid interpolation format for services.p.environment.X: "MARKED${"',
+    "own line": "invalid interpolation format for services.p.environment.X.\n"
+    "You may need to escape any $ with another $.\nMARKED${\nMARKED",
+    "capital": 'Invalid interpolation format for "environment" option: "MARKED${"',
+    "template": 'failed to read .env: Invalid template: "MARKED${"',
+    "several": 'invalid template: "a\nMARKED${"\nand near "x": "MARKED"',
+    "near": 'unexpected character "$" in variable name near "MARKED${\\nB=MARKED\\n"',
+}
+
+
+@pytest.mark.parametrize("text", SECRETS.values(), ids=SECRETS)
+def test_mask_values_of_compose(text):
+    """What Compose quotes of a value in an error is not passed on."""
+    masked = mask_values(text)
+    assert "MARKED" not in masked
+    assert masked.startswith(text.split('"')[0].split("\n")[0])
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[]\n"])

@@ -5,6 +5,8 @@ import fcntl
 import os
 import shlex
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -17,6 +19,11 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become oth
 def mode_of(path):
     """Return a file's permissions."""
     return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def pg_directory():
+    """Return where the module is."""
+    return os.path.dirname(os.path.abspath(pg.__file__))
 
 
 def as_nobody(function, *arguments):
@@ -216,6 +223,28 @@ def test_write_file_hint(monkeypatch, path, number, filename, message, hint):
     assert (path.read_text(), sorted(os.listdir(path.parent))) == ("old", ["d", "f", "link"])
 
 
+def test_write_file_temporary_is_a_directory(path):
+    """The hint moves what is in the way, not the file that was to be written."""
+    temporary = f"{path}.hive-pg.tmp"
+    os.mkdir(temporary)
+    with pytest.raises(WorkspaceError, match=f"cannot write {path}: Is a directory") as caught:
+        write_file(str(path), "new")
+    assert caught.value.hint.startswith(f"mv {temporary} {temporary}.old; ")
+    assert path.read_text() == "old"
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("kind", ["FIFO", "device"])
+def test_read_file_that_would_wait(tmp_path, kind):
+    """What is no file could be waited for without end: it is refused at once."""
+    path = tmp_path / "f"
+    os.mkfifo(path) if kind == "FIFO" else path.symlink_to("/dev/zero")
+    code = "import sys, hive_pg; hive_pg.read_file(sys.argv[1])"
+    argv = [sys.executable, "-c", code, str(path)]
+    result = subprocess.run(argv, capture_output=True, text=True, timeout=10, cwd=pg_directory())
+    assert f"cannot read {path}: it is no regular file" in result.stderr
+
+
 def test_write_file_hint_quoted(tmp_path):
     """A path in a hint is written as a shell takes it, and a link's end is told."""
     (tmp_path / "f").symlink_to("it's missing/x")
@@ -237,6 +266,20 @@ def test_read_file_refused(tmp_path):
     """What is no file, and what may not be read, is an error that names it."""
     with pytest.raises(WorkspaceError, match=f"cannot read {tmp_path}: Is a directory"):
         read_file(str(tmp_path))
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe16", b"16\n17\n", b"\xd9\xa1\xd9\xa6", b"\0" * 9])
+def test_read_cluster_version_garbage(tmp_path, data):
+    """A version that is no number is none."""
+    (tmp_path / "PG_VERSION").write_bytes(data)
+    assert pg.read_cluster_version(str(tmp_path)) == ""
+
+
+@pytest.mark.parametrize(("data", "version"), [(b"16\n", "16"), (b"9.6", "9.6"), (b"16\r\n", "16")])
+def test_read_cluster_version_text(tmp_path, data, version):
+    """The major version that PG_VERSION has."""
+    (tmp_path / "PG_VERSION").write_bytes(data)
+    assert pg.read_cluster_version(str(tmp_path)) == version
 
 
 # -- directories ---------------------------------------------------------------------------------

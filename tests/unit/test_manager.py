@@ -339,6 +339,44 @@ def test_start_container_mount_beside(workspace, manager, docker, other, source)
     assert manager.start_container() is True
 
 
+@pytest.fixture
+def alias(monkeypatch, workspace, tmp_path):
+    """Return a place that is the workspace's own directory, as a mount makes one."""
+    alias, status = str(tmp_path / "alias"), os.stat
+
+    def stat(path, *arguments, **options):
+        if isinstance(path, str) and f"{path}/".startswith(f"{alias}/"):
+            path = str(workspace) + path[len(alias) :]
+        return status(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    return alias
+
+
+@pytest.mark.parametrize("state", ["running", "exited", "paused"])
+@pytest.mark.parametrize("place", ["data/postgres", "data/postgres/pgdata"])
+def test_start_container_data_by_another_path(
+    workspace, manager, docker, other, alias, place, state
+):
+    """What another container has mounted is compared by what it is, not by its path alone."""
+    theirs = make_container("theirs", other, "theirs", source=f"{alias}/{place}", port=1)
+    theirs["State"]["Status"] = state
+    docker.containers.append(theirs)
+    with pytest.raises(ContainerConflictError, match=rf"theirs \({state}\) has the data mounted"):
+        manager.start_container()
+    assert "docker compose up" not in docker.commands
+
+
+@pytest.mark.parametrize("state", ["paused", "running", "exited"])
+def test_start_container_unrelated_directory_gone(workspace, manager, docker, other, state):
+    """A container of other data whose directory is gone stands in nobody's way, paused or not."""
+    docker.containers.append(
+        make_container("theirs", other, "theirs", source="/gone", port=1, Status=state)
+    )
+    docker.answers["docker exec theirs stat"] = "1:1\n"
+    assert manager.start_container() is True
+
+
 SS = 'LISTEN 0 5 127.0.0.1:5532 0.0.0.0:* users:(("node",pid=7,fd=3))\n'
 
 
@@ -395,6 +433,54 @@ def test_owns_symlink(workspace, manager, docker, tmp_path):
     """A workspace is the same one by another path."""
     (tmp_path / "link").symlink_to(workspace)
     docker.containers.append(make_container(workspace=tmp_path / "link", project="odd"))
+    assert manager.start_container() is False
+
+
+def of_test_file(workspace, name="test-db", **changes):
+    """Return a container of another compose file in the same directory, with its own project."""
+    changes = {"port": 1, "source": f"{workspace}/test-data", **changes}
+    container = make_container(name, workspace, "other", **changes)
+    container["Config"]["Labels"]["com.docker.compose.project.config_files"] = (
+        f"{workspace}/docker-compose.test.yml"
+    )
+    container["Config"]["Env"] += ["POSTGRES_USER=tester", "POSTGRES_PASSWORD=of-the-tests"]
+    return container
+
+
+@pytest.mark.parametrize("state", ["running", "exited", "created"])
+@pytest.mark.parametrize("env", ["kept", "lost"])
+def test_owns_not_another_project(init, workspace, docker, state, env):
+    """Another project's service of this directory is neither adopted, replaced nor removed."""
+    theirs = of_test_file(workspace, Status=state)
+    docker.containers.append(theirs)
+    if env == "lost":
+        (workspace / ".env").unlink()
+        shutil.rmtree(workspace / "data")
+    init(workspace)
+    values = env_of(workspace)
+    assert theirs in docker.containers
+    assert values["COMPOSE_PROJECT_NAME"] != "other"
+    assert values["HIVE_POSTGRES_CONTAINER"] != "test-db"
+    assert values["POSTGRES_PASSWORD"] != "of-the-tests"
+    assert {"docker rm", "docker stop"}.isdisjoint(docker.commands)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["other-postgres-1", "0123456789ab_other", "old_hive-postgres", "0123456789ab_hive-postgres-2"],
+)
+def test_start_container_no_leftover(workspace, manager, docker, name):
+    """What is not called as Compose calls a container that it replaces is not removed."""
+    docker.containers.append(
+        make_container(name, workspace, Status="created", source="/elsewhere", port=1)
+    )
+    assert manager.start_container() is True
+    assert "docker rm" not in docker.commands
+
+
+def test_owns_by_another_path(up, manager, docker, alias):
+    """The same directory, mounted elsewhere, is the same workspace: its container runs already."""
+    docker.containers[0] = make_container(workspace=alias, project="odd")
     assert manager.start_container() is False
 
 
@@ -636,6 +722,27 @@ def test_verify_earlier_restarts(up, manager, docker):
     assert manager.start_container() is False
 
 
+@pytest.mark.parametrize("state", ["running", "restarting"])
+@pytest.mark.parametrize(("more", "steady"), [(1, True), (2, False)], ids=["cured", "a loop"])
+def test_verify_restarts_once_more(up, manager, docker, more, steady, state):
+    """A server that was found running may crash once more, and be cured; twice is a loop."""
+    container = docker.containers[0]
+    container["RestartCount"] = 3
+
+    def crash(call):
+        container["RestartCount"] = 3 + more
+        container["State"].update(Status=state, StartedAt="2999-01-01T00:00:00Z")
+        docker.answers["docker exec"] = "16.14|0.8.5|0.8.5\n"
+        return WAITING if state == "running" else (1, "Container hive-postgres is restarting")
+
+    docker.answers["docker exec"] = crash
+    if steady:
+        assert manager.start_container() is False
+    else:
+        with pytest.raises(ContainerStartupError, match=r"restarted 5 times|keeps restarting"):
+            manager.start_container()
+
+
 def test_verify_time_is_up(up, manager, docker):
     """When the time is up, that is exit 5, with how to give it longer."""
     docker.answers["docker exec"] = WAITING
@@ -724,6 +831,27 @@ def test_stop_container_first_start_for_ever(monkeypatch, up, manager, docker):
     docker.containers[0]["State"]["Health"]["Status"] = "starting"
     assert manager.stop_container() is True
     assert "docker exec" not in docker.commands
+
+
+def test_stop_container_first_start_seems_healthy(up, manager, docker, capsys):
+    """A health check may be content with the temporary server; the mark of `.env` is not."""
+    with (up / ".env").open("a") as file:
+        file.write("HIVE_POSTGRES_FIRST_START=pending\n")
+    docker.answers["docker exec"] = [WAITING, "16.14|0.8.5|0.8.5\n"]
+    assert manager.stop_container() is True
+    assert docker.commands.count("docker exec") == 2
+    assert docker.commands.index("docker stop") > docker.commands.index("docker exec")
+    assert "it does not listen yet" in capsys.readouterr().err
+
+
+def test_bring_up_first_start_seems_healthy(up, manager, docker):
+    """A container that Compose would replace may still be in its first start: it is awaited."""
+    with (up / ".env").open("a") as file:
+        file.write("HIVE_POSTGRES_FIRST_START=pending\n")
+    docker.answers["docker exec"] = [WAITING, "16.14|0.8.5|0.8.5\n"]
+    manager.compose.start_postgres_service()
+    assert docker.commands.count("docker exec") == 2
+    assert docker.commands[-1] == "docker compose up"
 
 
 def test_stop_container_first_start(up, manager, docker, capsys):
@@ -1051,6 +1179,58 @@ def test_setup_lost_env_asks_cluster(init, docker, workspace, env, password):
     assert len(docker.calls_of("docker compose up")) == 1
 
 
+TEMPLATE = (
+    "HIVE_DATABASE_URL=postgresql+psycopg://your-user:your-secure-password-here@localhost:5532/hive\n"
+    "HIVE_POSTGRES_CONTAINER=hive-postgres\nCOMPOSE_PROJECT_NAME=w-1a2b3c\n"
+)
+
+
+def test_setup_template_asks_container(init, up, docker):
+    """A template's credentials are none: those of the data are what their container has."""
+    (up / ".env").write_text(TEMPLATE)
+    docker.containers[0]["Config"]["Env"] += [
+        "POSTGRES_USER=bob", "POSTGRES_PASSWORD=b0b", "POSTGRES_DB=app",
+    ]  # fmt: skip
+    init(up)
+    url = env_of(up)["HIVE_DATABASE_URL"]
+    assert url == "postgresql+psycopg://bob:b0b@localhost:5532/app"
+
+
+@pytest.mark.parametrize("owner", ["bob", "your-user"])
+def test_setup_template_asks_cluster(init, docker, workspace, owner):
+    """Without a container the data say whose they are; a template's user may be the real one."""
+    (workspace / ".env").write_text(TEMPLATE)
+    docker.answers["docker run"] = ANSWER_OF_CLUSTER.replace("bob", owner)
+    init(workspace)
+    saved = env_of(workspace)
+    assert saved["POSTGRES_USER"] == owner
+    is_template = saved["POSTGRES_PASSWORD"] == "your-secure-password-here"
+    assert (is_template, saved["POSTGRES_DB"]) == (
+        (True, "hive") if owner == "your-user" else (False, "app")
+    )
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_setup_lost_env_asks_volume(init, docker, workspace, there):
+    """A volume of the compose file may hold a cluster; it is asked as a directory is."""
+    (workspace / ".env").unlink()
+    volumes = {"volumes": [{"type": "volume", "source": "db", "target": "/var/lib/postgresql"}]}
+    resolve_to(docker, "original", workspace, environment={"PGDATA": "/var/lib/postgresql/d"})
+    config = json.loads(docker.answers["docker compose config"])
+    config["services"]["postgres"].update(volumes)
+    config["volumes"] = {"db": {"name": "w_db"}}
+    docker.answers["docker compose config"] = json.dumps(config)
+    docker.answers["docker volume ls"] = "w_db\n"
+    docker.answers["docker run"] = [("" if there else (1, "")), ANSWER_OF_CLUSTER]
+    init(workspace)
+    look, *asked = docker.calls_of("docker run")
+    assert look.argv[-2:] == ["-s", "/target/d/PG_VERSION"]
+    mount = look.argv[look.argv.index("--mount") + 1]
+    assert mount == 'type=volume,"source=w_db",target=/target'
+    assert [call.argv[-1] for call in asked] == (["/target/d"] if there else [])
+    assert (env_of(workspace)["POSTGRES_USER"] == "bob") is there
+
+
 def test_setup_lost_env_cluster_silent(init, docker, workspace):
     """Where the cluster does not say whose it is, nothing is written."""
     make_cluster(workspace, "postmaster.opts")
@@ -1255,6 +1435,43 @@ def test_setup_refused_password_twice(init, docker):
         init()
 
 
+@pytest.fixture
+def other_password(up, docker):
+    """Return a workspace whose container was made with another password than `.env` has now."""
+    docker.containers[0]["Config"]["Env"] += ["POSTGRES_USER=ann", "POSTGRES_PASSWORD=the-old-one"]
+    return up
+
+
+def test_setup_other_password_is_refused_first(monkeypatch, init, other_password, docker):
+    """Without a yes the container stays, the last to know the password, and so does `.env`."""
+    docker.answers["docker exec"] = REFUSED
+    monkeypatch.setattr(pg, "is_interactive", lambda: False)
+    before = snapshot(other_password)
+    with pytest.raises(CredentialsRefusedError) as caught:
+        init(other_password, interactive=True)
+    assert "hive-pg init --yes" in caught.value.hint
+    assert "docker compose up" not in docker.commands
+    assert snapshot(other_password) == before
+
+
+def test_setup_other_password_is_accepted_first(init, other_password, docker):
+    """With a yes the server is told the new one before its container is replaced."""
+    docker.answers["docker exec"] = [REFUSED, "", "16.14|0.8.5|0.8.5\n"]
+    init(other_password)
+    commands = docker.commands
+    assert commands.index("docker exec") < commands.index("docker compose up")
+    assert docker.calls_of("docker exec")[1].stdin.startswith('alter role "ann" password ')
+
+
+@pytest.mark.parametrize("state", ["running", "exited"])
+def test_setup_other_password_that_is_right(init, other_password, docker, state):
+    """Where the server knows the new one already, or cannot be asked, the container is made."""
+    docker.containers[0]["State"]["Status"] = state
+    init(other_password)
+    assert all("alter role" not in (call.stdin or "") for call in docker.calls)
+    assert "docker compose up" in docker.commands
+
+
 @pytest.mark.parametrize("answer", [None, "no"], ids=["no terminal", "no"])
 def test_setup_refused_password_unasked(monkeypatch, init, workspace, docker, answer):
     """Without a yes the server's password stays; what would change it is said."""
@@ -1330,6 +1547,41 @@ def test_setup_first_start_not_watched(init, workspace, docker):
     assert len(docker.calls_of("docker run")) == 1
 
 
+def test_setup_first_start_cannot_look(init, workspace, docker):
+    """A container that cannot say which databases there are has not said that there are none."""
+    with (workspace / ".env").open("a") as file:
+        file.write("HIVE_POSTGRES_FIRST_START=pending\n")
+    docker.answers["docker exec"] = (82, 'FATAL:  database "hive" does not exist')
+    docker.answers["docker run"] = (125, "docker: Error response from daemon: boom")
+    with pytest.raises(DockerCommandError, match=r"cannot look into .*/pgdata: .*boom"):
+        init(workspace)
+    assert len(docker.calls_of("docker run")) == 1
+    assert os.listdir(workspace / "data" / "postgres") == ["pgdata"]
+
+
+def test_setup_data_directory_refused(init, workspace):
+    """Where the data directory cannot be made, no first start is to come."""
+    shutil.rmtree(workspace / "data" / "postgres")
+    (workspace / "data" / "postgres").symlink_to("nowhere/further")
+    before = (workspace / ".env").read_text()
+    with pytest.raises(WorkspaceError, match=r"cannot create .*/data/postgres"):
+        init(workspace)
+    assert (workspace / ".env").read_text() == before
+
+
+@AS_ROOT
+def test_start_container_other_owner_and_version(monkeypatch, workspace, manager, docker):
+    """Data that only its owner can read says its version once it is the server's own."""
+    data = workspace / "data" / "postgres"
+    os.chown(data, 4321, 4321)
+    is_ours = lambda: data.stat().st_uid != 4321  # noqa: E731
+    monkeypatch.setattr(pg, "read_cluster_version", lambda _: "15" if is_ours() else "")
+    docker.answers["docker run"] = lambda _: os.chown(data, *pg.get_postgres_uid_gid()) or ""
+    with pytest.raises(ContainerStartupError, match=r"made by PostgreSQL 15, .* is 16"):
+        manager.start_container()
+    assert "docker compose up" not in docker.commands
+
+
 def test_start_notes_first_login(workspace, manager):
     """The mark of a first start goes with the first login, whoever made it."""
     before = (workspace / ".env").read_text()
@@ -1403,3 +1655,35 @@ def test_ignore_in_git_committed(workspace, init, docker, capsys):
         "warning: git tracks .env, and with it the password: git rm --cached .env"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("question", ["check-ignore", "ls-files"])
+def test_ignore_in_git_hangs(workspace, init, docker, capsys, question):
+    """A git that does not answer is warned of, and keeps nobody from the database."""
+    at = f"git -C {workspace}"
+    hangs = DockerNotAvailableError("`git -C` did not answer within 20 s")
+    docker.answers.update({f"{at} check-ignore": (1, ""), f"{at} ls-files": ""})
+    docker.answers[f"{at} {question}"] = hangs
+    init(workspace)
+    said = capsys.readouterr().err
+    assert "warning: .env may not be ignored: `git -C` did not answer" in said
+    assert "docker compose up" in docker.commands
+
+
+@pytest.mark.processes
+def test_ignore_in_git_sleeps(monkeypatch, workspace, init, docker, tmp_path, capsys):
+    """A git that sleeps is given up when its time is over."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").write_text("#!/bin/sh\nexec sleep 77\n")
+    (tmp_path / "bin" / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setattr(pg, "QUESTION_TIMEOUT_S", 0.3)
+    real, faked = pg.Runner(pg.Console()), docker.start
+    monkeypatch.setattr(
+        docker, "start",
+        lambda argv, **how: (real.start if argv[0] == "git" else faked)(argv, **how),
+    )  # fmt: skip
+    began = time.monotonic()
+    init(workspace)
+    assert time.monotonic() - began < 5
+    assert "warning: .env may not be ignored: `git -C` did not answer" in capsys.readouterr().err

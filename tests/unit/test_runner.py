@@ -117,6 +117,15 @@ def test_runner_timeout(runner, tmp_path, trap):
     assert eventually(lambda: not any(map(is_alive, map(int, pids.read_text().split()))))
 
 
+def test_runner_timeout_of_an_ended_program(runner, tmp_path):
+    """What a program left behind, and still holds its streams, is ended with it."""
+    pid = tmp_path / "pid"
+    argv = sh(f"sleep 77 & echo $! >{pid}; exit")
+    with pytest.raises(DockerNotAvailableError, match="did not answer"):
+        run_out_of_time(runner, argv, lambda: pid.exists() and pid.read_text().endswith("\n"))
+    assert eventually(lambda: not is_alive(int(pid.read_text())))
+
+
 def test_runner_timeout_escaped(runner, tmp_path):
     """One that left the group cannot be ended, but neither can it hold hive-pg up."""
     pid = tmp_path / "pid"

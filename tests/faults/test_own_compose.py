@@ -1,0 +1,128 @@
+"""Compose files of one's own: other projects beside them, volumes, ports, health checks, loops."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from laboratory import LostError, docker, free_port, inspect_containers, wait_until
+
+import hive_pg
+
+pytestmark = pytest.mark.engine
+
+
+def names_of(workspace):
+    """Return what makes a `.env` that has lost all but the names."""
+    keys = ("HIVE_POSTGRES_CONTAINER", "COMPOSE_PROJECT_NAME")
+    return "".join(f"{key}={workspace.env[key]}\n" for key in keys)
+
+
+def test_other_project_in_the_same_directory(make, lab):
+    """Its service postgres is neither adopted, replaced nor removed, running or only created."""
+    workspace = make()
+    service = f'image: "{lab.image}", entrypoint: sleep, command: "99", stop_grace_period: 0s'
+    where = "volumes: ['./test-data:/var/lib/postgresql/data'], ports: ['127.0.0.1::5432']"
+    environment = "environment: {POSTGRES_USER: tester, POSTGRES_PASSWORD: of-the-tests}"
+    text = f"services: {{postgres: {{{service}, {where}, {environment}}}}}\n"
+    workspace.write("docker-compose.test.yml", text)
+    for project, command in (("up", ["up", "-d"]), ("created", ["create"])):
+        project = f"{lab.token}-{project}"
+        workspace.compose("-p", project, "-f", "docker-compose.test.yml", *command)
+    before = [(info["Id"], info["State"]) for info in lab.containers(workspace.path)]
+    assert sorted(state["Status"] for _, state in before) == ["created", "running"]
+    workspace.init()
+    workspace.plant()
+    lost = names_of(workspace)
+    for text in ((workspace.path / ".env").read_text(), lost):
+        workspace.write(".env", text, 0o600)
+        workspace.init("--yes")
+        workspace.assert_kept()
+        assert "of-the-tests" not in (workspace.path / ".env").read_text()
+    ids = {identity for identity, _ in before}
+    after = [i for i in inspect_containers() if i["Id"] in ids]
+    if sorted((info["Id"], info["State"]["StartedAt"]) for info in after) != sorted(
+        (identity, state["StartedAt"]) for identity, state in before
+    ):
+        raise LostError("the other project's containers are not what they were")
+
+
+def test_volume_whose_env_is_lost(make, lab):
+    """The cluster in it says whose it is; published on two ports, it serves on both all along."""
+    workspace, other = make(), free_port()
+    workspace.write("docker-compose.yml", f"""\
+        services:
+          postgres:
+            image: "{lab.image}"
+            environment: [POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB]
+            ports: ["127.0.0.1:{workspace.port}:5432", "127.0.0.1:{other}:5432"]
+            volumes: ["db:/var/lib/postgresql/data"]
+        volumes: {{db: {{}}}}
+        """)  # fmt: skip
+    workspace.hive_pg("init", "--database", "shop")
+    workspace.plant()
+    for command in ("init", "restart", "status", "check"):
+        workspace.hive_pg(command)
+    lost = {**workspace.env, "HIVE_POSTGRES_PORT": other}
+    workspace.edit_env(HIVE_POSTGRES_PORT=other)
+    assert workspace.login() == "1"
+    workspace.compose("down")
+    lines = [f"{key}={lost[key]}\n" for key in ("HIVE_POSTGRES_CONTAINER", "COMPOSE_PROJECT_NAME")]
+    workspace.write(".env", "".join(lines), 0o600)
+    assert "hint: hive-pg init --yes" in workspace.hive_pg("init", code=6).stderr
+    workspace.hive_pg("init", "--yes")
+    for key in ("POSTGRES_USER", "POSTGRES_DB"):
+        assert workspace.env[key] == lost[key]
+    workspace.assert_kept()
+
+
+def test_stop_waits_for_a_first_start_that_seems_healthy(make, lab):
+    """A health check over the socket is content too early: the init scripts run to their end."""
+    last = "echo create table last_script_ran as select 1 > /docker-entrypoint-initdb.d/zz.sql"
+    image = lab.build_image(
+        "slow-then-sql", "echo sleep 4 > /docker-entrypoint-initdb.d/00.sh", last
+    )
+    workspace = make()
+    text = hive_pg.render_compose().replace("-h 127.0.0.1 -p 5432 ", "")
+    text = text.replace("interval: 5s", "interval: 1s")
+    assert "-h 127.0.0.1" not in text
+    workspace.write("docker-compose.yml", text)
+    workspace.edit_env(HIVE_POSTGRES_IMAGE=image, HIVE_POSTGRES_PORT=workspace.port)
+    with workspace.started("init", "--yes", "--port", str(workspace.port)):
+        wait_until(lambda: (workspace.inspect() or {}).get("State", {}).get("Health"))
+        wait_until(lambda: workspace.inspect()["State"]["Health"]["Status"] == "healthy")
+    assert workspace.psql().returncode != 0
+    workspace.hive_pg("stop")
+    workspace.hive_pg("start")
+    if workspace.login("select count(*) from last_script_ran") != "1":
+        raise LostError("the first start was cut short")
+
+
+def test_crash_loop_that_is_cured_meanwhile(make):
+    """What ends while it is waited for, and then serves, has started; an endless loop has not."""
+    workspace = make()
+    workspace.init("--no-start")
+    path = workspace.path / "docker-compose.yml"
+    script = "[ -e /var/lib/postgresql/data/cured ] || { sleep 4; exit 3; }; "
+    script += "exec docker-entrypoint.sh postgres"
+    entry = f'    entrypoint: [sh, -c, "{script}"]\n    command:\n'
+    workspace.write("docker-compose.yml", path.read_text().replace("    command:\n", entry))
+    workspace.compose("up", "-d")
+
+    def is_up_again():
+        info = workspace.inspect()
+        return info["RestartCount"] > 0 and info["State"]["Status"] == "running"
+
+    wait_until(is_up_again)
+    count = workspace.inspect()["RestartCount"]
+    with workspace.started("start", "-v") as process:
+        next(line for line in process.stderr if line.startswith("+ docker exec"))
+        (workspace.path / "data" / "postgres" / "cured").touch()  # this run is lost all the same
+        stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, stderr
+    assert workspace.inspect()["RestartCount"] > count, "it was cured before anybody looked"
+    assert workspace.login() == "1"
+    (workspace.path / "data" / "postgres" / "cured").unlink()
+    result = workspace.hive_pg("restart", code=5)
+    assert re.search("(keeps restarting|restarted [0-9]+ times)", result.stderr)
+    docker("kill", workspace.container)
