@@ -622,7 +622,8 @@ def decode_env(data: bytes) -> str:
 
 def _advise_filter(program: str) -> str:
     """Say how to have a program change `.env`, which keeps its mode, or stays a link."""
-    return f"cp -p {ENV_FILE} {ENV_FILE}.old && {program} < {ENV_FILE}.old > {ENV_FILE}"
+    old = f"{ENV_FILE}.old"
+    return f"cp -p {ENV_FILE} {old} && {program} < {old} > {ENV_FILE} && rm {old}"
 
 
 def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
