@@ -142,12 +142,14 @@ class Workspace:
         """Return what subprocess needs to run something here as the actor."""
         return {"env": self.environment(**extra), "cwd": self.path, **self.actor.options}
 
-    def hive_pg(self, *arguments, code=0, argv=None, cwd=None, secret=False, **extra):
+    def hive_pg(self, *arguments, code=0, argv=None, cwd=None, secret=False, stdin=None, **extra):
         """Run hive-pg; assert its exit code, and that it printed no password.
 
         `argv` is another way to start it, `extra` goes into its environment.
         """
         options = {**self.options(**extra), **({"cwd": cwd} if cwd else {})}
+        if stdin is not None:
+            options["stdin"] = stdin
         result = run([*(argv or [self.lab.script]), *arguments], **options)
         said = f"hive-pg {' '.join(map(str, arguments))}: {result.returncode}\n{result.stdout}"
         said += f"\n{result.stderr}"
@@ -271,6 +273,13 @@ class Workspace:
         argv = ["psql", "-XwqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", *options]
         argv += ["-U", env["POSTGRES_USER"], "-d", env["POSTGRES_DB"], "-c", sql]
         return run(["docker", "exec", self.container, *argv])
+
+    def trusted_script(self, script):
+        """Run a script there, to its end or its first error."""
+        argv = ["docker", "exec", "-i", self.container, "psql", "-Xq", "-v", "ON_ERROR_STOP=1"]
+        argv += ["-h", "127.0.0.1", "-U", self.env["POSTGRES_USER"], "-d", self.env["POSTGRES_DB"]]
+        result = run(argv, stdin=None, input=script)
+        assert result.returncode == 0, result.stderr
 
     def plant(self):
         """Put rows into the database that `assert_kept` looks for."""

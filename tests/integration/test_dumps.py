@@ -1,0 +1,641 @@
+"""psql, backup, restore, rotate and destroy, on a database that has some of everything."""
+
+import contextlib
+import gzip
+import os
+import pty
+import re
+import shutil
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+from dataset import (
+    ODD_ROWS,
+    assert_no_program,
+    assert_same,
+    databases,
+    drop_kept,
+    dump_of,
+    fill,
+    fingerprint,
+)
+from laboratory import COMMAND_TIMEOUT_S, docker, run, wait_until
+
+pytestmark = pytest.mark.engine
+
+DATA = Path(__file__).parents[1] / "data"
+DATABASE = "a-b.C_d"
+KEPT = re.compile(re.escape(DATABASE) + r"_before_\d{8}T\d{6}Z")
+
+
+@pytest.fixture(scope="module")
+def dumped(lab):
+    """Give a workspace with some of everything, and what it is like; its database's name is odd."""
+    with lab.workspace("dumped") as workspace:
+        workspace.init("--database", DATABASE)
+        workspace.whole = fill(workspace)
+        workspace.archive = workspace.path / "whole.dump"
+        workspace.hive_pg("backup", "-o", workspace.archive)
+        workspace.script = dump_of(workspace)
+        yield workspace
+
+
+@pytest.fixture
+def whole(dumped):
+    """Give it to a test that restores; what that kept goes."""
+    yield dumped
+    drop_kept(dumped)
+    assert databases(dumped) == [DATABASE]
+
+
+def spoil(workspace):
+    """Make the database another one; return what it is like."""
+    workspace.trusted("update kept set word = ''; delete from odd; drop view near")
+    workspace.trusted("create view near as select 1")
+    return fingerprint(workspace)
+
+
+def feed(workspace, *arguments, stdin, **options):
+    """Run hive-pg with bytes on its stdin."""
+    path = workspace.lab.directory / "stdin"
+    path.write_bytes(stdin)
+    with open(path, "rb") as file:
+        return workspace.hive_pg(*arguments, stdin=file, **options)
+
+
+# -- psql ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "stdout"),
+    [
+        pytest.param(b"select 1", 0, "1", id="one line, no end"),
+        pytest.param(b"select nope;\nselect 2;\n", 3, "", id="a failed statement"),
+        pytest.param(
+            b"select current_database() as x \\gset\nselect :'x';", 0, DATABASE, id="name"
+        ),
+        pytest.param(b"", 0, "", id="nothing"),
+        pytest.param(b"copy t from stdin;\nx\n\\.\nselect 3/0", 3, "", id="after rows"),
+    ],
+)
+def test_psql_runs_stdin(dumped, script, code, stdout):
+    """Its exit code is psql's, and the first error ends it."""
+    result = feed(dumped, "psql", "--", "-At", stdin=script, code=code)
+    assert result.stdout.strip() == stdout
+
+
+def test_psql_arguments(dumped):
+    """What follows -- is psql's, and so is the exit code."""
+    result = dumped.hive_pg("psql", "--", "-AtXc", "select count(*) from kept")
+    assert result.stdout == "1000\n"
+    dumped.hive_pg("psql", "--", "-c", "select nope", code=1)
+    dumped.hive_pg("psql", "--", "-d", "nope", "-c", "select 1", code=2)
+
+
+def test_psql_streams(dumped):
+    """A script of any size goes through as it comes."""
+    size = 40_000_000
+    script = b"create temp table t (line text);\ncopy t from stdin;\n"
+    script += (b"x" * 99 + b"\n") * (size // 100) + b"\\.\nselect count(*) from t;\n"
+    result = feed(dumped, "psql", "--", "-At", stdin=script)
+    assert result.stdout.split()[-1] == str(size // 100)
+
+
+def test_psql_without_stdin(dumped):
+    """A closed stdin is an empty one."""
+    argv = ["sh", "-c", f"{dumped.lab.script} psql <&-"]
+    assert dumped.hive_pg(argv=argv).stderr == ""
+
+
+def test_psql_at_a_terminal(dumped):
+    """It is psql with a prompt and lines, and Ctrl-C ends a statement, not psql."""
+    ours, theirs = pty.openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    with dumped.started("psql", **streams, start_new_session=True) as process:
+        os.close(theirs)
+        screen = b""
+
+        def read_until(words):
+            nonlocal screen
+            screen = b""
+            while words not in screen:
+                screen += os.read(ours, 65536)
+
+        prompt = f"{DATABASE}=# ".encode()
+        read_until(prompt)
+        os.write(ours, b"select pg_sleep(60);\n")
+        time.sleep(0.5)
+        os.write(ours, b"\x03")
+        read_until(b"canceling statement due to user request")
+        os.write(ours, b"\\q\n")
+        with contextlib.suppress(OSError):
+            while os.read(ours, 65536):
+                pass
+        assert process.wait(timeout=20) == 0
+    os.close(ours)
+    assert_no_program(dumped)
+
+
+# -- backup -------------------------------------------------------------------------------------
+
+
+def test_backup_and_restore(whole):
+    """All is as it was: rows, objects, the settings of the database and who may enter it."""
+    whole.trusted_script(f"""\
+create role reader;
+alter database "{DATABASE}" set search_path to "$user", public, "Other Schema";
+alter database "{DATABASE}" set "my.setting" to E'it''s = \\\\ \\n"so"';
+alter database "{DATABASE}" set datestyle to german;
+alter role reader in database "{DATABASE}" set work_mem = '7MB';
+revoke all on database "{DATABASE}" from public;
+grant connect, temporary on database "{DATABASE}" to reader with grant option;
+alter database "{DATABASE}" connection limit 77;
+""")
+    settings = f"""\
+select setrole::regrole, unnest(setconfig) from pg_db_role_setting, pg_database d
+where setdatabase = d.oid and datname = '{DATABASE}' order by 1, 2;
+select datacl, datconnlimit, datdba::regrole, pg_encoding_to_char(encoding), datcollate, datctype
+from pg_database where datname = '{DATABASE}'"""
+    before = whole.trusted(settings).stdout
+    assert len(before.splitlines()) == 6
+    result = whole.hive_pg("backup")
+    path = Path(result.stdout.strip())
+    assert path.parent == whole.path / "backups"
+    assert re.fullmatch(re.escape(DATABASE) + r"-\d{8}T\d{6}Z\.dump", path.name)
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert "read back to its end" in result.stderr
+    spoiled = spoil(whole)
+    assert spoiled != whole.whole
+    said = whole.hive_pg("restore", "--yes", path).stderr
+    assert_same(whole, whole.whole)
+    assert whole.trusted(settings).stdout == before
+    (kept,) = set(databases(whole)) - {DATABASE}
+    assert KEPT.fullmatch(kept)
+    assert f"what was {DATABASE} is {kept} now" in said
+    sql = "select count(*) from kept where word = ''"
+    assert whole.hive_pg("psql", "--", "-AtXd", kept, "-c", sql).stdout == "1000\n"
+    # What comes after the rows works: the sequence, the trigger, the index.
+    sql = 'insert into "Other Schema".item (embedding) values (null) returning id, changed'
+    assert whole.trusted(f"set timezone = 'UTC'; {sql}").stdout.startswith("201|01.01.2026 00:00")
+    whole.trusted('delete from "Other Schema".item where id = 201')
+    whole.hive_pg("restore", "--drop-old")
+    assert databases(whole) == [DATABASE]
+    assert fingerprint(whole) != whole.whole  # the sequence
+    whole.hive_pg("restore", "--yes", "--drop-old", path)
+    assert databases(whole) == [DATABASE]
+    assert_same(whole, whole.whole)
+
+
+def test_backup_over_a_pipe(whole):
+    """The bytes that -o - writes are what a restore from stdin takes."""
+    spoil(whole)
+    script = f"{whole.lab.script} backup -o - | cat | {whole.lab.script} restore --yes -"
+    copy = whole.trusted("select * from near").stdout
+    whole.hive_pg(argv=["sh", "-c", script])
+    assert whole.trusted("select * from near").stdout == copy
+    whole.hive_pg("restore", "--yes", whole.archive)
+    assert_same(whole, whole.whole)
+
+
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [
+        pytest.param("nowhere/x.dump", "there is no directory", id="missing directory"),
+        pytest.param("data", "is a directory", id="directory"),
+        pytest.param("fifo", "is no file", id="device"),
+        pytest.param("sealed.dump", "is read-only", id="read-only file"),
+    ],
+)
+def test_backup_to_no_place(dumped, place, what):
+    """Why not, what helps, and everything is as it was."""
+    path = dumped.path / "fifo"
+    os.mkfifo(path)
+    dumped.write("sealed.dump", "mine", 0o400)
+    try:
+        result = dumped.hive_pg("backup", "-o", place, code=1)
+        assert what in result.stderr
+        assert "\nhint: " in result.stderr
+        assert path.is_fifo()
+        assert (dumped.path / "sealed.dump").read_text() == "mine"
+    finally:
+        path.unlink()
+        (dumped.path / "sealed.dump").unlink()
+    assert not [*dumped.path.rglob("*.hive-pg.tmp")]
+
+
+def test_backup_to_a_closed_directory(lab, make):
+    """An ordinary user is told whose it is."""
+    workspace = make(actor="user")
+    workspace.init()
+    closed = workspace.path / "closed"
+    closed.mkdir(mode=0o500)
+    lab.give(closed, workspace.actor)
+    result = workspace.hive_pg("backup", "-o", "closed/x.dump", code=1)
+    assert f"cannot write {closed}" in result.stderr
+    assert "chmod u+rwX" in result.stderr
+    workspace.hive_pg("backup")
+    (path,) = (workspace.path / "backups").glob("*.dump")
+    assert path.stat().st_uid == workspace.path.stat().st_uid
+
+
+def test_backup_to_a_closed_stdout(dumped):
+    """It says so, and ends with 1."""
+    argv = ["sh", "-c", f"{dumped.lab.script} backup -o - >&-"]
+    assert "error: there is no stdout" in dumped.hive_pg(argv=argv, code=1).stderr
+
+
+def test_backup_at_a_terminal(dumped):
+    """A dump is not written to a screen; one to a file shows how far it is."""
+    code, screen = dumped.at_terminal("backup", "-o", "-")
+    assert (code, "a dump is nothing for a terminal" in screen) == (1, True)
+    code, screen = dumped.at_terminal("backup", "-o", "x.dump")
+    assert code == 0
+    assert "✓" in screen
+    (dumped.path / "x.dump").unlink()
+
+
+def test_two_backups_at_once(dumped):
+    """One waits for the other; both files are whole, and nothing else is left."""
+    with contextlib.ExitStack() as stack:
+        both = [stack.enter_context(dumped.started("backup")) for _ in range(2)]
+        paths = {process.communicate(timeout=COMMAND_TIMEOUT_S)[0].strip() for process in both}
+    assert [process.returncode for process in both] == [0, 0]
+    assert not [*(dumped.path / "backups").glob("*.tmp")]
+    for path in paths:
+        with open(path, "rb") as file:
+            argv = ["docker", "exec", "-i", dumped.container, "pg_restore", "-f", "/dev/null"]
+            assert run(argv, stdin=file).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def large(dumped):
+    """Give the workspace while it has 20 MB more."""
+    dumped.trusted("create table filler as select md5(i::text) from generate_series(1, 500000) i")
+    yield dumped
+    dumped.trusted("drop table filler")
+
+
+def test_backup_into_a_pipe_that_closes(large):
+    """It ends with 1, without a traceback, and nothing goes on in the container."""
+    script = f"{large.lab.script} backup -o - | head -c 100 | wc -c; echo ${{PIPESTATUS[0]}}"
+    assert large.hive_pg(argv=["bash", "-c", script]).stdout.split() == ["100", "1"]
+    assert_no_program(large)
+
+
+def test_progress_at_a_terminal(large):
+    """While it goes on, bytes and rate are in one line that moves, and goes at the end."""
+    code, screen = large.at_terminal("backup", "-o", "x.dump")
+    (large.path / "x.dump").unlink()
+    assert code == 0
+    assert re.search(r"\r\x1b\[K[0-9.]+ [kM]B dumped.*/s", screen)
+    assert re.search(r"/s\r\x1b\[K✓ [0-9.]+ MB, read back to its end", screen)
+
+
+def test_memory_of_backup(large):
+    """It takes no more for more: what is dumped is not kept."""
+    script = "import os, subprocess, sys; p = subprocess.Popen(sys.argv[1:]);"
+    script += "print(os.wait4(p.pid, 0)[2].ru_maxrss // 1024, file=sys.stderr)"
+    for command in ("backup", "-o", "x.dump"), ("restore", "--yes", "--drop-old", "x.dump"):
+        argv = [large.lab.python, "-c", script, large.lab.script]
+        words = large.hive_pg(*command, argv=argv).stderr
+        assert int(words.split()[-1]) <= 40
+    (large.path / "x.dump").unlink()
+
+
+# -- restore ------------------------------------------------------------------------------------
+
+WAYS = {
+    "archive": lambda w: w.archive.read_bytes(),
+    "archive, uncompressed": lambda w: dump_of(w, "-Fc", "-Z0"),
+    "script": lambda w: w.script,
+    "script, inserts": lambda w: dump_of(w, "--inserts"),
+    "script, clean": lambda w: dump_of(w, "--clean", "--if-exists"),
+    "script, Windows' byte order mark": lambda w: b"\xef\xbb\xbf" + w.script,
+}
+
+
+@pytest.mark.parametrize("stdin", [False, True], ids=["file", "stdin"])
+@pytest.mark.parametrize("way", WAYS)
+def test_restore_of(whole, way, stdin):
+    """All is as it was, whatever the rows look like."""
+    data = WAYS[way](whole)
+    if stdin and way not in ("archive", "script"):
+        pytest.skip("the same from a file")
+    spoil(whole)
+    if stdin:
+        feed(whole, "restore", "--yes", "-", stdin=data)
+    else:
+        (whole.path / "x").write_bytes(data)
+        whole.hive_pg("restore", "--yes", "x")
+    assert_same(whole, whole.whole)
+    rows = whole.trusted("select count(*) from odd").stdout
+    assert rows.strip() == str(len(ODD_ROWS) + 1)
+
+
+def cut(data, words, more=0):
+    """Return the data up to some words, and some bytes more."""
+    return data[: data.index(words) + more]
+
+
+def tar_of(data):
+    """Return a tar archive."""
+    import io
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        info = tarfile.TarInfo("toc.dat")
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def flipped(data, at):
+    """Return the data with a byte changed."""
+    return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
+
+
+ITEM = b'COPY "Other Schema".item'
+TRUNCATED = "truncated"
+REFUSED = {
+    "empty": (lambda w: b"", "is empty"),
+    "gzip": (lambda w: gzip.compress(w.script), "is compressed"),
+    "tar": (lambda w: tar_of(w.script), "is a tar archive"),
+    "pg_dump -Ft": (lambda w: dump_of(w, "-Ft"), "is a tar archive"),
+    "pg_dumpall": (lambda w: b"--\n-- PostgreSQL database cluster dump\n--\n", "pg_dumpall"),
+    "pg_dump -C": (lambda w: dump_of(w, "-C"), "acts on databases: CREATE DATABASE"),
+    "drops the database": (
+        lambda w: f'create table x ();\n  drop database "{DATABASE}"'.encode(),
+        "acts on databases: drop database",
+    ),
+    "something else": (lambda w: os.urandom(10000) + b"\0", "is neither a dump nor SQL"),
+    "text": (lambda w: b"Dear reader,\n" * 1000, "syntax error"),
+    "makes nothing": (lambda w: b"select 1;\n", "makes nothing"),
+    "an error in it": (lambda w: b"create table x ();\nselect nope;\n", '"nope" does not exist'),
+    "ends psql": (
+        lambda w: b"create table x ();\n\\q\ncreate table y ();",
+        "middle of a statement",
+    ),
+    "newer archive": (lambda w: (DATA / "pg_dump_18.4.dump").read_bytes(), "newer PostgreSQL"),
+    "newer script": (lambda w: (DATA / "pg_dump_18.4.sql").read_bytes(), "newer PostgreSQL"),
+    "archive, header": (lambda w: w.archive.read_bytes()[:8], TRUNCATED),
+    "archive, contents": (lambda w: w.archive.read_bytes()[:1000], TRUNCATED),
+    "archive, rows": (lambda w: w.archive.read_bytes()[:-3000], TRUNCATED),
+    "archive, last byte": (lambda w: w.archive.read_bytes()[:-1], TRUNCATED),
+    "archive, damaged": (lambda w: flipped(w.archive.read_bytes(), -3000), TRUNCATED),
+    "script, header": (lambda w: w.script[:400], "truncated: its last line is missing"),
+    "script, between statements": (lambda w: cut(w.script, ITEM), TRUNCATED),
+    "script, in a statement": (lambda w: cut(w.script, ITEM, 10), TRUNCATED),
+    "script, in COPY": (lambda w: cut(w.script, ITEM, 200), TRUNCATED),
+    "script, in a function": (lambda w: cut(w.script, b"drop database hive", 8), TRUNCATED),
+    "script, last line": (lambda w: cut(w.script, b"database dump complete", 8), TRUNCATED),
+    "other script, in a string": (lambda w: b"create table x();select '\n;", "unterminated"),
+    "other script, in parentheses": (lambda w: b"create table x (i int,\n", "syntax error"),
+    "other script, in a body": (lambda w: b"create table x();do $$ begin;", "unterminated"),
+    "other script, in COPY": (
+        lambda w: b"create table x (t text);\ncopy x from stdin;\nrow\n",
+        "in the middle of a statement",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_restore_refuses(dumped, kind):
+    """Exit 1 with a cause; the present database serves on, untouched, and nothing is beside it."""
+    data, words = REFUSED[kind]
+    (dumped.path / "x").write_bytes(data(dumped))
+    result = dumped.hive_pg("restore", "--yes", "x", code=1)
+    assert words in result.stderr
+    assert_same(dumped, dumped.whole)
+    assert databases(dumped) == [DATABASE]
+
+
+@pytest.mark.parametrize("size", [4096, 1 << 20])
+def test_restore_refuses_at_the_end_of_a_block(dumped, size):
+    """What would be run at the end of a block is looked at before psql has it."""
+    end = f'drop database "{DATABASE}"'.encode()
+    script = b"create table x ();\n"
+    script += b"-" * (4096 + (size if size > 4096 else 0) - len(script) - len(end) - 1) + b"\n"
+    result = feed(dumped, "restore", "--yes", "-", stdin=script + end + b";\n", code=1)
+    assert "acts on databases" in result.stderr
+    assert_same(dumped, dumped.whole)
+
+
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [("nope.dump", "there is no file"), ("data", "is a directory"), ("", "there is no file")],
+)
+def test_restore_of_no_file(dumped, file, what):
+    """Exit 1, why, and what helps."""
+    result = dumped.hive_pg("restore", "--yes", file, code=1)
+    assert what in result.stderr
+    assert "\nhint: " in result.stderr
+
+
+def test_restore_of_an_unreadable_file(make):
+    """Exit 1, and how to have it read."""
+    workspace = make(actor="user")
+    workspace.init("--no-start")
+    path = workspace.path / "x.dump"
+    path.write_bytes(b"PGDMP")
+    path.chmod(0)
+    result = workspace.hive_pg("restore", "--yes", "x.dump", code=1)
+    assert f"cannot read {path}: Permission denied" in result.stderr
+    assert "hint: chmod u+rwX" in result.stderr
+
+
+def test_restore_asks(dumped):
+    """At a terminal a no, and without one no --yes, leaves all as it was."""
+    result = dumped.hive_pg("restore", "whole.dump", code=1)
+    assert "nothing was done" in result.stderr
+    assert "restore --yes" in result.stderr
+    code, screen = dumped.at_terminal("restore", "whole.dump", answers=[b"n\n"])
+    assert (code, "nothing was done" in screen) == (1, True)
+    assert_same(dumped, dumped.whole)
+    assert databases(dumped) == [DATABASE]
+
+
+LEAVE = "reassign owned by bob to current_user; drop owned by bob; drop role bob;"
+
+
+def test_restore_of_a_missing_role(whole):
+    """The hint's --no-owner works; what belonged to the role is the workspace's."""
+    whole.trusted_script("create role bob; alter table kept owner to bob; grant all on odd to bob")
+    archive, script = dump_of(whole, "-Fc"), dump_of(whole)
+    whole.trusted_script(LEAVE)
+    (whole.path / "x").write_bytes(archive)
+    result = whole.hive_pg("restore", "--yes", "x", code=1)
+    assert "a role that is not there" in result.stderr
+    assert "restore --no-owner" in result.stderr
+    assert_same(whole, whole.whole)
+    whole.hive_pg("restore", "--yes", "--no-owner", "x")
+    assert_same(whole, whole.whole)
+    owner = whole.trusted("select tableowner from pg_tables where tablename = 'kept'").stdout
+    assert owner.strip() == whole.env["POSTGRES_USER"]
+    (whole.path / "x").write_bytes(script)
+    result = whole.hive_pg("restore", "--yes", "--no-owner", "x", code=1)
+    assert "create role" in result.stderr
+    whole.trusted_script("create role bob")
+    whole.hive_pg("restore", "--yes", "--drop-old", "x")
+    assert_same(whole, whole.whole)
+    whole.trusted_script(LEAVE)
+
+
+def test_restore_under_an_application(whole):
+    """Who is connected, or comes back at once, again and again, does not keep it from serving."""
+    script = f"""\
+export PGUSER={whole.env["POSTGRES_USER"]} PGHOST=127.0.0.1 PGDATABASE={DATABASE}
+echo 'select count(*) from kept;' > /tmp/query
+while [ ! -e /tmp/stop ]; do pgbench -n -C -c 6 -j 2 -T 1 -f /tmp/query; done >/dev/null 2>&1
+rm /tmp/stop
+"""
+    busy = "select count(*) > 2 from pg_stat_activity where application_name = 'pgbench'"
+    spoil(whole)
+    argv = ["docker", "exec", whole.container, "sh", "-c", script]
+    with subprocess.Popen(argv) as application:
+        try:
+            wait_until(lambda: whole.trusted(busy).stdout.strip() == "t")
+            whole.hive_pg("restore", "--yes", "whole.dump")
+            assert_same(whole, whole.whole)
+            wait_until(lambda: whole.trusted(busy).stdout.strip() == "t")
+        finally:
+            docker("exec", whole.container, "touch", "/tmp/stop")
+        assert application.wait(timeout=20) == 0
+
+
+def test_another_workspace_is_not_touched(dumped, make, lab):
+    """With a copied .env nothing is read from, or done to, the other's container."""
+    thief = make(env="")
+    for name in (".env", "docker-compose.yml"):
+        shutil.copy(dumped.path / name, thief.path / name)
+        lab.give(thief.path / name, thief.actor)
+    (thief.path / "x.sql").write_text("create table t ();")
+    identity, before = dumped.identity, dumped.snapshot()
+    for command in (
+        ["psql", "--", "-c", "drop table kept"],
+        ["backup"],
+        ["restore", "--yes", "x.sql"],
+        ["restore", "--drop-old"],
+        ["rotate"],
+        ["destroy"],
+        ["destroy", "--data", "--yes", "--no-backup"],
+    ):
+        result = thief.hive_pg(*command, code=1)
+        assert "belongs to" in result.stderr or "has the name" in result.stderr
+    assert (dumped.identity, dumped.snapshot()) == (identity, before)
+    assert_same(dumped, dumped.whole)
+    assert not (thief.path / "backups").exists()
+    (thief.path / ".env").unlink()  # so that the sweep leaves the other's network
+
+
+# -- rotate -------------------------------------------------------------------------------------
+
+
+def test_rotate(whole):
+    """The old password is refused, the new one let in; sessions stay, and no log has either."""
+    old = whole.env["POSTGRES_PASSWORD"]
+    whole.trusted_script("alter system set log_statement = 'all'; select pg_reload_conf();")
+    argv = ["docker", "exec", "-i", "-e", f"PGPASSWORD={old}", whole.container, "psql", "-XqAt"]
+    argv += ["-U", whole.env["POSTGRES_USER"], "-d", DATABASE, "-h", whole.container]
+    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    try:
+        with subprocess.Popen(argv, **pipe) as session:
+            session.stdin.write("select 'before';\n")
+            session.stdin.flush()
+            assert session.stdout.readline() == "before\n"
+            said = whole.hive_pg("rotate").stderr
+            assert session.communicate("select 'after';\n", timeout=20)[0] == "after\n"
+    finally:
+        whole.trusted_script("alter system reset log_statement; select pg_reload_conf();")
+    new = whole.env["POSTGRES_PASSWORD"]
+    assert new != old
+    assert "the password is a new one" in said
+    assert whole.login() == "1"
+    assert "password authentication failed" in whole.login(password=old, code=2)
+    logs = run(["docker", "logs", whole.container])
+    assert "SCRAM-SHA-256$4096:" in logs.stderr + logs.stdout
+    for password in (old, new):
+        assert password not in logs.stderr + logs.stdout
+    assert "HIVE_POSTGRES_NEXT_PASSWORD" not in whole.env
+    assert f":{new}@" in whole.env["HIVE_DATABASE_URL"]
+    identity = whole.identity
+    whole.hive_pg("start")
+    assert whole.identity == identity
+    whole.hive_pg("restart")
+    assert whole.login() == "1"
+    assert_same(whole, whole.whole)
+
+
+# -- destroy ------------------------------------------------------------------------------------
+
+
+def test_destroy(make, lab):
+    """Container and network go, .env and data stay: the next start has every row."""
+    workspace = make("gone")
+    workspace.init()
+    workspace.plant()
+    before, project = workspace.snapshot(), workspace.env["COMPOSE_PROJECT_NAME"]
+    docker("pause", workspace.container)  # also one that is paused
+    workspace.hive_pg("destroy")
+    assert workspace.inspect() is None
+    assert lab.of_projects("network", {project}) == []
+    assert workspace.snapshot() == before
+    assert "there is no container" in workspace.hive_pg("destroy").stderr
+    workspace.hive_pg("start")
+    workspace.assert_kept()
+    # With its data: only after a yes, and after a backup.
+    result = workspace.hive_pg("destroy", "--data", code=1)
+    assert "nothing was done" in result.stderr
+    workspace.assert_kept()
+    workspace.hive_pg("stop")
+    outside = workspace.path.parent / "outside"
+    outside.mkdir()
+    (outside / "mine").write_text("kept")
+    (workspace.path / "data" / "postgres" / "link").symlink_to(outside)
+    workspace.hive_pg("destroy", "--data", "--yes")
+    assert workspace.inspect() is None
+    assert lab.of_projects("network", {project}) == []
+    assert not (workspace.path / "data" / "postgres" / "pgdata").exists()
+    assert (outside / "mine").read_text() == "kept"
+    assert (workspace.path / ".env").read_bytes() == before[".env"][0]
+    (backup,) = (workspace.path / "backups").glob("*.dump")
+    workspace.hive_pg("init", "--yes")
+    assert workspace.login("select count(*) from pg_class where relname = 'kept'") == "0"
+    workspace.hive_pg("restore", "--yes", backup)
+    workspace.assert_kept()
+
+
+def test_destroy_of_data_behind_a_link(make):
+    """What is not in the workspace is not deleted, and the container stays as well."""
+    workspace = make("linked")
+    workspace.init()
+    workspace.plant()
+    workspace.hive_pg("stop")
+    elsewhere = workspace.path.parent / "elsewhere"
+    os.rename(workspace.path / "data" / "postgres", elsewhere)
+    (workspace.path / "data" / "postgres").symlink_to(elsewhere)
+    for option in ((), ("--no-backup",)):
+        result = workspace.hive_pg("destroy", "--data", "--yes", *option, code=1)
+        assert "the data is not in" in result.stderr
+    assert (elsewhere / "pgdata" / "PG_VERSION").exists()
+    assert workspace.inspect() is not None
+
+
+def test_destroy_data_asks_for_the_name(make):
+    """At a terminal the workspace's name is asked for; anything else leaves all as it is."""
+    workspace = make("asked")
+    workspace.init("--no-start")
+    ours, theirs = pty.openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    with workspace.started("destroy", "--data", "--no-backup", **streams) as process:
+        os.close(theirs)
+        screen = b""
+        while b"to go on: " not in screen:
+            screen += os.read(ours, 65536)
+        assert f"Type {workspace.path.name}" in screen.decode()
+        os.write(ours, b"yes\n")
+        assert process.wait(timeout=20) == 1
+    os.close(ours)
+    assert (workspace.path / "data" / "postgres").exists()
