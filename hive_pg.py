@@ -2469,7 +2469,7 @@ class Runner:
 
 # What helps where a file cannot be had; `place` is the file, or the directory that bars the way.
 _FILE_REMEDIES = {
-    errno.EACCES: "chmod u+rwX {place}, or, if it is another user's: sudo chown $USER {place}",
+    errno.EACCES: "chmod u+rwX {place}, or, if it is another user's: sudo chown $USER: {place}",
     errno.EPERM: "sudo chown $USER: {path}, or, if it is immutable: sudo chattr -i {path}",
     errno.ENOSPC: "free space: df -h {place}",
     errno.EDQUOT: "free space: quota",
