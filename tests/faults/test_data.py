@@ -465,6 +465,7 @@ def test_version_of_the_data_is_spoilt(kept, version, cause):
     if [*path.parent.parent.glob("pgdata.incomplete-*")]:
         raise LostError("a cluster with rows was moved aside")
     path.with_name("kept-version").rename(path)
+    kept.hive_pg("start")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can stop the server's process")
