@@ -4045,7 +4045,8 @@ class DockerComposeManager:
             if self._is_leftover(info, service):
                 self.docker.remove(info.name)
         own = find_named(containers, service.container)
-        mend = not (own and own.running) and self.has_wrong_owner(service)
+        serves = own is not None and own.running and not own.restarting
+        mend = not serves and self.has_wrong_owner(service)
         if own and (mend or own.restarting):  # or it would start by itself in between
             self.docker.stop(own.name, 10 if own.restarting else STOP_GRACE_S)
         elif own:

@@ -238,7 +238,7 @@ TYPED = {
     "a workspace": ("start my\t", "<start><my dir>"),
     "a workspace as written": ("start my\\ d\t", "<start><my dir>"),
     "a workspace alone": ("app\t", "<app-of-mine>"),
-    "after an option": ("-q rest\t", "<-q><restart>"),
+    "after an option": ("-q resta\t", "<-q><restart>"),
     "a program": ("run -- fac\t", "<run><--><factor>"),
     "its file": ("run my\\ dir -- cat a-f\t", "<run><my dir><--><cat><a-file>"),
     "a program without run": ("app-of-mine -- fac\t", "<app-of-mine><--><factor>"),
