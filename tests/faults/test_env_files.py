@@ -131,38 +131,65 @@ def test_bad_line_of_the_example_is_refused(spoil):
     assert re.search(r"\.env(?!\.example)", said) is None
 
 
-VALUES = st.lists(
-    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
-    | st.text("ab'\"\\\\ #$`é{}:-=~!%&;*?", min_size=1, max_size=12),
-    min_size=300,
-    max_size=300,
-)
+SIGNS = [
+    "'",
+    '"',
+    "\\",
+    "\\\\",
+    "$",
+    "${A}",
+    "$A",
+    "`",
+    "#",
+    " #",
+    " ",
+    "=",
+    "a",
+    "é",
+    "%",
+    "!",
+    "*",
+]
+VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
+VALUES |= st.lists(st.sampled_from(SIGNS), min_size=1, max_size=8).map("".join)
 
 
-@settings(max_examples=1, phases=[Phase.generate])
-@given(VALUES)
-def test_written_values_are_read_alike(lab, values):
+def some_values():
+    """Return some hundred values, of all kinds, the same ones every time."""
+    values = []
+
+    @settings(max_examples=400, phases=[Phase.generate])
+    @given(VALUES)
+    def gather(value):
+        values.append(value)
+
+    gather()
+    return values
+
+
+def test_written_values_are_read_alike(make):
     """What the editor writes is what python-dotenv, sh and Compose read, whatever it is."""
     import dotenv
 
     written = {}
-    for value in values:
+    for value in some_values():
         with contextlib.suppress(hive_pg.EnvFileError):  # no spelling carries it
             hive_pg.format_env_value(value)
             written[f"K{len(written) + 1}"] = value
-    assert len(written) > 100
-    with lab.workspace(env="") as workspace:
-        workspace.write(".env", hive_pg.edit_env("", written, {}))
-        environment = "".join(f'      {key}: "${{{key}}}"\n' for key in written)
-        text = f"services:\n  postgres:\n    image: x\n    environment:\n{environment}"
-        workspace.write("docker-compose.yml", text)
-        assert dotenv.dotenv_values(workspace.path / ".env") == written
-        words = " ".join(f'"${key}"' for key in written)
-        script = f". ./.env; printf '%s\\0' {words}"
-        assert run(["sh", "-euc", script], **workspace.options()).stdout.split("\0")[:-1] == [
-            *written.values()
-        ]
-        config = json.loads(workspace.compose("config", "--format", "json").stdout)
+    assert len(written) > 200
+    assert any("'" in value and "\\" in value for value in written.values())
+    workspace = make(env="")
+    workspace.write(".env", hive_pg.edit_env("", written, {}))
+    environment = "".join(f'      {key}: "${{{key}}}"\n' for key in written)
+    text = f"services:\n  postgres:\n    image: x\n    environment:\n{environment}"
+    workspace.write("docker-compose.yml", text)
+    assert dotenv.dotenv_values(workspace.path / ".env") == written
+    words = " ".join(f'"${key}"' for key in written)
+    script = f". ./.env; printf '%s\\0' {words}"
+    assert run(["sh", "-euc", script], **workspace.options()).stdout.split("\0")[:-1] == [
+        *written.values()
+    ]
+    config = json.loads(workspace.compose("config", "--format", "json").stdout)
     read = config["services"]["postgres"]["environment"]
     assert {key: value.replace("$$", "$") for key, value in read.items()} == written
 
