@@ -2096,10 +2096,12 @@ def comment_kept(database: str) -> str:
 def build_swap_sql(database: str, staging: str, kept: str) -> str:
     """Write the script that puts a restored database in the present one's place, both at once.
 
-    Sessions are ended: a database is renamed only where nobody is connected.
+    Sessions are ended: a database is renamed only where nobody is connected. For those who come in
+    between, the server would wait for five seconds; they are to be ended soon, by another try.
     """
     present, aside, new = map(quote_identifier, (database, kept, staging))
     return f"""\
+set statement_timeout = '1s';
 begin;
 select pg_terminate_backend(pid) from pg_stat_activity where datname = {quote_literal(database)};
 alter database {present} rename to {aside};
@@ -4824,12 +4826,13 @@ class PostgreSQLManager:
 
     def _swap(self, settings: Settings, sql: str) -> None:
         """Change names; somebody may connect between the end of the sessions and that."""
-        for tries_left in reversed(range(5)):
+        for tries_left in reversed(range(20)):
             try:
                 self._execute(settings, sql)
                 return
             except DockerCommandError as error:
-                if "is being accessed by other users" not in error.detail or not tries_left:
+                others = r"accessed by other users|statement timeout"
+                if not re.search(others, error.detail) or not tries_left:
                     raise
 
     def drop_old_databases(self) -> None:
