@@ -1848,6 +1848,12 @@ DUMP_DIAGNOSES = (
         "canceling statement due to lock timeout|could not obtain lock on relation",
         "another session has a table locked",
         "end it (select pid, query from pg_stat_activity), then try again"),
+    Diagnosis(
+        "terminating connection|server closed the connection|the database system is|"
+        "connection to server .* failed",
+        "the server ended the session: it stops, or has crashed",
+        "see hive-pg status, then try again",
+        DatabaseConnectionError),
 )
 # fmt: on
 
@@ -2042,7 +2048,7 @@ def quote_literal(text: str) -> str:
 def build_staging_sql(database: str, staging: str) -> str:
     """Write the psql script that makes an empty database with the settings of the present one.
 
-    What an interrupted restore left is dropped first.
+    What an interrupted restore left is dropped first, and the names of all are told at the end.
     """
     present, new = quote_literal(database), quote_literal(staging)
     return f"""\
@@ -2071,6 +2077,7 @@ from pg_db_role_setting, unnest(setconfig) as setting
 where setdatabase = (select oid from pg_database where datname = {present})
 \\gexec
 comment on database {quote_identifier(staging)} is {comment_staging(database)};
+select datname from pg_database;
 """
 
 
@@ -3047,7 +3054,7 @@ class Runner:
         # Python's own files are not inherited, but for DirectoryLock's.
         return subprocess.Popen(argv, close_fds=False, start_new_session=True, **options)
 
-    def attach(self, argv: Sequence[str]) -> int:
+    def attach(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
         """Run a program on our own streams, in the terminal's group; return its exit code.
 
         Ctrl-C reaches the program as well: it ends both, with 130.
@@ -3056,8 +3063,11 @@ class Runner:
 
         self.console.trace(argv)
         try:
-            with subprocess.Popen(argv) as process:
-                return process.wait()
+            with subprocess.Popen(argv, env=env) as process:
+                try:
+                    return process.wait()
+                finally:  # a signal may be for us alone
+                    process.terminate()
         except KeyboardInterrupt:
             return ExitCode.INTERRUPTED
 
@@ -4689,8 +4699,9 @@ class PostgreSQLManager:
         if path == "-":
             if sys.stdout is None:
                 raise WorkspaceError("there is no stdout", hint="hive-pg backup -o FILE")
-            self._dump(settings, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            # With a buffer of its own: what it cannot write is not left for the interpreter's end.
+            with open(sys.stdout.fileno(), "wb", closefd=False) as file:
+                self._dump(settings, file)
             return path
         directory = os.path.join(self.workspace, BACKUP_DIR)
         if path:
@@ -4735,8 +4746,16 @@ class PostgreSQLManager:
                 reader.write(block)
                 size += len(block)
                 self._show_flow("dumped", size, began)
-            _expect(dump.finish(), "cannot dump the database", table=DUMP_DIAGNOSES)
-            _expect(reader.finish(), "the dump cannot be read back", table=DUMP_DIAGNOSES)
+            self._expect_dump(dump.finish(), "cannot dump the database")
+            self._expect_dump(reader.finish(), "the dump cannot be read back")
+
+    def _expect_dump(self, result: CommandResult, what: str) -> None:
+        if result.returncode:
+            self.compose.require_running()
+        if result.returncode == 137 and not result.stderr.strip():
+            hint = "see hive-pg status, then try again"
+            raise ContainerStartupError(f"{what}: its program was killed", hint=hint)
+        _expect(result, what, table=DUMP_DIAGNOSES)
 
     def _show_flow(self, done: str, size: int, began: float) -> None:
         elapsed = time.monotonic() - began
@@ -4754,9 +4773,7 @@ class PostgreSQLManager:
         Raises: PostgreSQLIntegrationError; the present database then serves as before.
         """
         settings = self.credentials.read_settings()
-        database, now = settings.url.database, time.time()
-        staging = choose_database_name(database, "restoring", now)
-        kept = choose_database_name(database, "before", now)
+        database = settings.url.database
         with open_source(path) as file:
             head = file.read(4096)
             archive = is_archive(head)
@@ -4765,8 +4782,14 @@ class PostgreSQLManager:
                 raise WorkspaceError("SQL says itself whose its objects are", hint=hint)
             self.compose.require_running()
             with self._lock():
-                self._execute(settings, build_staging_sql(database, staging))
+                now = time.time()
+                staging = choose_database_name(database, "restoring", now)
                 try:
+                    names = self._execute(settings, build_staging_sql(database, staging)).split()
+                    kept = choose_database_name(database, "before", now)
+                    while kept in names:
+                        now += 1
+                        kept = choose_database_name(database, "before", now)
                     self._load(settings, staging, file, head, archive=archive, owner=owner)
                     self._verify_restored(settings, staging)
                     self._swap(settings, build_swap_sql(database, staging, kept))
@@ -4811,7 +4834,7 @@ class PostgreSQLManager:
             self.console.progress("building what comes after the rows")
             result = process.finish()
         words = re.sub(rf"(?m)^(?:LINE \d+: .*\n *\^|{end})\n", "", result.stderr)
-        _expect(result.replace(stderr=words), "cannot restore it", table=DUMP_DIAGNOSES)
+        self._expect_dump(result.replace(stderr=words), "cannot restore it")
         if not archive and end not in result.stderr:
             raise WorkspaceError("the script ends in the middle of a statement")
 
@@ -4847,6 +4870,14 @@ class PostgreSQLManager:
 
     def _execute(self, settings: Settings, sql: str, **options: Any) -> str:
         return self.docker.execute(settings, sql, what="cannot restore it", **options)
+
+    def end_session(self, application: str) -> None:
+        """End a client whose `docker exec` was ended: it would go on with what it has."""
+        sql = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = "
+        try:
+            self._execute(self.credentials.read_settings(), sql + quote_literal(application))
+        except PostgreSQLIntegrationError as error:
+            self.console.warn(f"what it ran may go on: {error}")
 
     def rotate_password(self) -> None:
         """Give the server and `.env` a new password; open connections stay.
@@ -5206,17 +5237,28 @@ def command_url(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCod
     return ExitCode.DONE
 
 
-def command_psql(manager: PostgreSQLManager, args: argparse.Namespace) -> NoReturn:
-    """Become the image's psql."""
+def command_psql(manager: PostgreSQLManager, args: argparse.Namespace) -> int:
+    """Become the image's psql, or wait for it: one without a terminal hears no Ctrl-C."""
     settings = manager.credentials.read_settings()
     manager.compose.require_running()
     asked = sys.stdin is not None and sys.stdin.isatty()
     terminal = asked and sys.stdout is not None and sys.stdout.isatty()
     # The container's root is read-only, and its user has no home there.
-    options = ["--tty", "--env", "PSQL_HISTORY=/tmp/.psql_history"] if terminal else []
+    options = ["--tty", "--env", "PSQL_HISTORY=/tmp/.psql_history"]
+    session = f"hive-pg psql {os.getpid()}"
+    options = options if terminal else ["--env", f"PGAPPNAME={session}"]
     script = [] if asked else ["-X", "-v", "ON_ERROR_STOP=1"]
     argv, env = build_client_argv(settings, "psql", *script, *args.argv, options=options)
-    manager.docker.runner.replace(argv, env)
+    runner = manager.docker.runner
+    if terminal:
+        runner.replace(argv, env)
+    returncode: int = ExitCode.INTERRUPTED
+    try:
+        returncode = runner.attach(argv, env)
+    finally:
+        if returncode == ExitCode.INTERRUPTED:
+            manager.end_session(session)
+    return returncode if returncode >= 0 else 128 - returncode
 
 
 def command_backup(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
@@ -5321,7 +5363,7 @@ EXIT CODES
   4 Docker missing or unreachable  5 unhealthy or timed out  6 credentials refused
   130 interrupted; run and psql end with their program's own
 """
-_HANDLERS: dict[str, Callable[[PostgreSQLManager, argparse.Namespace], ExitCode]] = {
+_HANDLERS: dict[str, Callable[[PostgreSQLManager, argparse.Namespace], int]] = {
     "init": command_init,
     "start": command_start,
     "run": command_run,

@@ -62,13 +62,18 @@ def program(argv: list[str]) -> str:
 def main() -> int:
     """Run hive-pg up to the step."""
     killer = Killer(getattr(signal, f"SIG{sys.argv.pop(1)}"), sys.argv.pop(1))
-    finish = hive_pg.Process.finish
 
-    def finish_later(process: hive_pg.Process, **options: object) -> hive_pg.CommandResult:
-        killer.step(f"during {program(process.argv)}")
-        return finish(process, **options)
+    def announce(kind: type) -> None:
+        finish = kind.finish
 
-    hive_pg.Process.finish = finish_later
+        def finish_later(process: hive_pg.Process, **options: object) -> hive_pg.CommandResult:
+            killer.step(f"during {program(process.argv)}")
+            return finish(process, **options)
+
+        kind.finish = finish_later
+
+    announce(hive_pg.Process)
+    announce(hive_pg.Stream)
     sys.dont_write_bytecode = True
     sys.addaudithook(killer.audit)
     exit_code = hive_pg.main()

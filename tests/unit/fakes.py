@@ -150,8 +150,8 @@ class FakeRunner:
         process.call.output, process.call.idle = output, idle
         return FakeStream(process.call)
 
-    def attach(self, argv):
-        return self.start(argv).finish(timeout=1).returncode
+    def attach(self, argv, env=None):
+        return self.start(argv, env=env).finish(timeout=1).returncode
 
     def replace(self, argv, env):
         process = self.start(argv, env=env)

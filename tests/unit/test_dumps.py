@@ -262,6 +262,8 @@ def test_build_swap_sql():
         ('pg_restore: error: could not execute query: ERROR:  role "bob" does not exist', "role"),
         ('ERROR:  extension "postgis" is not available', "extension"),
         ("ERROR:  canceling statement due to lock timeout", "locked"),
+        ("FATAL:  terminating connection due to administrator command", "ended the session"),
+        ("pg_dump: error: server closed the connection unexpectedly", "ended the session"),
     ],
 )
 def test_dump_diagnoses(words, cause):
@@ -375,6 +377,26 @@ def test_backup_that_fails(manager, docker, up, command):
     with pytest.raises(DockerCommandError, match="out of memory"):
         manager.backup()
     assert os.listdir(up / "backups") == [".gitignore"]
+
+
+def test_backup_whose_program_is_killed(manager, docker):
+    """Where it has no words, and the container runs again already, it ends with 5."""
+    docker.answers[DUMPING] = (137, "")
+    with pytest.raises(pg.ContainerStartupError, match="killed") as caught:
+        manager.backup()
+    assert caught.value.exit_code == ExitCode.UNHEALTHY
+
+
+def test_backup_whose_container_ends(manager, docker):
+    """It says that the container does not run, with 3, rather than what the client thought."""
+
+    def end(call):
+        docker.containers[0]["State"]["Status"] = "exited"
+        return (1, "pg_dump: error: server closed the connection unexpectedly")
+
+    docker.answers[DUMPING] = end
+    with pytest.raises(NotSetUpError, match="is exited"):
+        manager.backup()
 
 
 def test_backup_to_an_existing_file(manager, docker, up):
@@ -509,6 +531,13 @@ def test_restore(manager, docker, dump):
     (call,) = docker.calls_of(RESTORING)
     assert call.argv[-2:] == ["-d", new]
     assert call.taken == WHOLE
+
+
+def test_restore_within_a_second(manager, docker, dump, server):
+    """Another name is taken for what is kept, where there is one of that name."""
+    server.words["template1"] = ["hive\nhive_before_20010909T014640Z\n", ""]
+    assert manager.restore(dump) == "hive_before_20010909T014641Z"
+    assert "hive_before_20010909T014641Z" in scripts_of(docker)[-1][1]
 
 
 def test_restore_drop_old(manager, docker, dump):
@@ -927,13 +956,45 @@ def test_psql(up, manager, docker, monkeypatch, stdin, stdout, words):
     for name, value in (("stdin", stdin), ("stdout", stdout)):
         stream = None if value is None else SimpleNamespace(isatty=lambda value=value: value)
         monkeypatch.setattr(pg.sys, name, stream)
-    docker.answers["docker exec"] = ""
-    with pytest.raises(Became) as became:
-        pg.command_psql(manager, SimpleNamespace(argv=["-c", "select 1"]))
-    call = became.value.args[0]
+    docker.answers["docker exec"] = (7, "")
+    args = SimpleNamespace(argv=["-c", "select 1"])
+    if stdin and stdout:
+        with pytest.raises(Became):
+            pg.command_psql(manager, args)
+    else:
+        assert pg.command_psql(manager, args) == 7
+    call = docker.calls[-1]
     script = ["-X", "-v", "ON_ERROR_STOP=1"] if words is None else []
     at = call.argv.index("psql")
     assert call.argv[at:] == ["psql", *script, "-c", "select 1"]
     assert call.argv[3 : 3 + len(words or [])] == (words or [])
     assert call.env["PGPASSWORD"] == "s3cret"
     assert "s3cret" not in str(call.argv)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        pytest.param((130, ""), 130, id="Ctrl-C"),
+        pytest.param(KeyboardInterrupt(), None, id="Ctrl-C again"),
+        pytest.param(SystemExit(143), None, id="SIGTERM"),
+        pytest.param((-9, ""), 137, id="killed"),
+        pytest.param((3, ""), 3, id="failed"),
+    ],
+)
+def test_psql_interrupted(up, manager, docker, monkeypatch, answer, code):
+    """Without a terminal psql would go on with what it has: its session is ended."""
+    monkeypatch.setattr(pg.sys, "stdin", None)
+    docker.answers["docker exec --interactive --env PGAPPNAME="] = answer
+    docker.answers = {
+        k.replace("PGAPPNAME=", f"'PGAPPNAME=hive-pg psql {os.getpid()}'"): v
+        for k, v in docker.answers.items()
+    }
+    args = SimpleNamespace(argv=[])
+    if code is None:
+        with pytest.raises(type(answer)):
+            pg.command_psql(manager, args)
+    else:
+        assert pg.command_psql(manager, args) == code
+    ended = [sql for _, sql in scripts_of(docker) if "pg_terminate_backend" in sql]
+    assert len(ended) == (code in (None, 130))

@@ -1,0 +1,240 @@
+"""What goes wrong in the middle of backup, restore and rotate: signals, a stop, a full disk."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from dataset import assert_no_program, assert_same, databases, drop_kept, dump_of, fill, programs_in
+from laboratory import COMMAND_TIMEOUT_S, LostError, run, wait_until
+from test_data import small_disk
+from test_interruption import killer, steps_of
+
+pytestmark = pytest.mark.engine
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -signal.SIGKILL}
+
+
+@pytest.fixture(scope="module")
+def dumped(lab):
+    """Give a workspace with some of everything, what it is like, and dumps of it."""
+    with lab.workspace("cut") as workspace:
+        workspace.init()
+        workspace.whole = fill(workspace)
+        archive = dump_of(workspace, "-Fc")
+        (workspace.path / "whole.dump").write_bytes(archive)
+        workspace.dumps = {"archive": archive, "script": dump_of(workspace)}
+        yield workspace
+
+
+@pytest.fixture
+def whole(dumped):
+    """Give it to a test; afterwards it is as it was, a restore works, and nothing is left."""
+    yield dumped
+    dumped.up()
+    assert_same(dumped, dumped.whole, restoring=True)
+    dumped.hive_pg("restore", "--yes", "whole.dump")
+    drop_kept(dumped)
+    assert_same(dumped, dumped.whole)
+    assert databases(dumped) == ["hive"]
+
+
+@contextlib.contextmanager
+def backing_up(workspace, *arguments):
+    """Give a backup that stands in the middle: a session of another has a table locked."""
+    env = workspace.env
+    argv = ["docker", "exec", "-i", workspace.container, "psql", "-XqAt"]
+    argv += ["-U", env["POSTGRES_USER"], "-d", env["POSTGRES_DB"]]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(argv, **pipes) as other:
+        try:
+            other.stdin.write("begin; lock table kept;\nselect 'locked';\n")
+            other.stdin.flush()
+            assert other.stdout.readline() == "locked\n"
+            with workspace.started("backup", *arguments) as process:
+                waits = "select count(*) from pg_locks where not granted"
+                wait_until(lambda: workspace.trusted(waits).stdout.strip() == "1")
+                yield process
+        finally:
+            run(["docker", "exec", workspace.container, "true"])
+            with contextlib.suppress(OSError):
+                other.stdin.close()
+
+
+@contextlib.contextmanager
+def restoring(workspace, kind):
+    """Give a restore that stands in the middle: the rest of the dump does not come."""
+    data = workspace.dumps[kind]
+    with workspace.started("restore", "--yes", "-", stdin=subprocess.PIPE) as process:
+        process.stdin.buffer.write(data[: len(data) // 2])
+        process.stdin.flush()
+        wait_until(lambda: any("_restoring_" in words for words in programs_in(workspace)))
+        yield process
+
+
+def backups(workspace):
+    """Return what is in backups/."""
+    return sorted(p.name for p in (workspace.path / "backups").glob("[!.]*"))
+
+
+# -- signals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_backup_interrupted(whole, name):
+    """No file, no program in the container; a killed one's temporary file goes with the next."""
+    with backing_up(whole) as process:
+        began = time.monotonic()
+        process.send_signal(getattr(signal, name))
+        assert process.wait(timeout=20) == SIGNALS[name]
+        assert time.monotonic() - began < 3
+        left = [".dump.hive-pg.tmp"] if name == "SIGKILL" else []
+        assert [name[-17:] for name in backups(whole)] == left
+        assert "Traceback" not in process.stderr.read()
+    assert_no_program(whole)
+    whole.hive_pg("backup")
+    assert [name[-5:] for name in backups(whole)] == [".dump"]
+    for path in (whole.path / "backups").glob("*.dump"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["archive", "script"])
+@pytest.mark.parametrize("name", SIGNALS)
+def test_restore_interrupted(whole, name, kind):
+    """The present database serves on; no program is left, and no half after the next restore."""
+    with restoring(whole, kind) as process:
+        began = time.monotonic()
+        process.send_signal(getattr(signal, name))
+        assert process.wait(timeout=20) == SIGNALS[name]
+        assert time.monotonic() - began < 3
+        assert "Traceback" not in process.stderr.read()
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    assert_no_program(whole)
+    assert_same(whole, whole.whole, restoring=name == "SIGKILL")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_psql_interrupted(whole, name):
+    """The script ends where it is, with the signal's code, also within a statement."""
+    script = "select 1;\nselect pg_sleep(60);\ndrop table kept;\n"
+    with whole.started("psql", stdin=subprocess.PIPE) as process:
+        process.stdin.write(script)
+        process.stdin.flush()
+        sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'"
+        wait_until(lambda: whole.trusted(sleeps).stdout.strip() == "1")
+        process.send_signal(getattr(signal, name))
+        assert process.wait(timeout=20) == SIGNALS[name]
+        process.stdin.close()
+    assert_no_program(whole)
+
+
+# -- kill -9 at every step ----------------------------------------------------------------------
+
+
+def kill_at(workspace, step, *command):
+    """Kill hive-pg at a step."""
+    result = workspace.hive_pg(*command, argv=killer(workspace, "KILL", step), code=None)
+    assert result.returncode in (0, -signal.SIGKILL), result.stderr
+
+
+def test_restore_killed_at_every_step(whole):
+    """Whenever it is, the database is the old one or the new one, whole; and the next goes on."""
+    command = ("restore", "--yes", "whole.dump")
+    steps = steps_of(whole, *command)
+    assert len(steps) > 10
+    for step in steps:
+        kill_at(whole, step, *command)
+        assert_same(whole, whole.whole, restoring=True)
+        drop_kept(whole)
+
+
+def test_rotate_killed_at_every_step(whole):
+    """The next start, or init, has the server and .env agree, and nothing is left half done."""
+    steps = steps_of(whole, "rotate")
+    assert len(steps) > 10
+    seen = set()
+    for number, step in enumerate(steps):
+        before = whole.env
+        kill_at(whole, step, "rotate")
+        state = tuple(key for key, value in whole.env.items() if before.get(key) != value)
+        if state in seen and not step.startswith("during docker exec"):
+            continue
+        seen.add(state)
+        known = {before["POSTGRES_PASSWORD"], *whole.env.values()}
+        whole.hive_pg(*(["init", "--yes"] if number % 3 == 0 else ["start"]))
+        if whole.login() != "1":
+            raise LostError("nobody can log in")
+        assert whole.env["POSTGRES_PASSWORD"] in known
+        assert "HIVE_POSTGRES_NEXT_PASSWORD" not in whole.env
+        assert not [*whole.path.glob("*.tmp")]
+        assert (whole.path / ".env").stat().st_mode & 0o777 == 0o600
+    assert len(seen) >= 3
+
+
+# -- the container stops ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["stop", "kill"])
+@pytest.mark.parametrize("what", ["backup", "archive", "script"])
+def test_container_stops(whole, way, what):
+    """It says that the container does not run; no file is left, and nothing is lost."""
+    begin = backing_up(whole) if what == "backup" else restoring(whole, what)
+    with begin as process:
+        assert run(["docker", way, whole.container]).returncode == 0
+        if what != "backup":
+            data = whole.dumps[what]
+            with contextlib.suppress(OSError):
+                process.stdin.buffer.write(data[len(data) // 2 :])
+                process.stdin.close()
+            process.stdin = None
+        stderr = process.communicate(timeout=60)[1]
+    if process.returncode == 3:
+        assert f"container {whole.container} is exited" in stderr
+        assert "hint: hive-pg start" in stderr
+    else:  # while it was about to stop
+        assert process.returncode == 5, stderr
+        assert "the server ended the session" in stderr or "its program was killed" in stderr
+        assert "hint: see hive-pg status" in stderr
+    assert backups(whole) == []
+    whole.hive_pg("start")
+
+
+# -- a full disk --------------------------------------------------------------------------------
+
+
+@AS_ROOT
+def test_full_disk_in_a_backup(whole):
+    """Exit 1 with the cause, and no file; with space the same command succeeds."""
+    with small_disk(whole.path / "backups", "12k"):
+        for place in ((), ("-o", "backups/x.dump")):
+            result = whole.hive_pg("backup", *place, code=1)
+            assert "No space left on device" in result.stderr
+            assert "hint: free space" in result.stderr
+            assert backups(whole) == []
+        script = f"{whole.lab.script} backup -o - > backups/out"
+        result = whole.hive_pg(argv=["sh", "-c", script], code=1)
+        assert "No space left on device" in result.stderr
+        assert "Exception ignored" not in result.stderr
+        assert_no_program(whole)
+        (whole.path / "backups" / "out").unlink()
+        run(["mount", "-o", "remount,size=64m", whole.path / "backups"])
+        whole.hive_pg("backup")
+        assert len(backups(whole)) == 1
+
+
+# -- many at once -------------------------------------------------------------------------------
+
+
+def test_restores_at_once(whole):
+    """One waits for the other, and the database is whole at any time."""
+    with contextlib.ExitStack() as stack:
+        crowd = [
+            stack.enter_context(whole.started("restore", "--yes", "whole.dump")) for _ in range(3)
+        ]
+        words = [process.communicate(timeout=COMMAND_TIMEOUT_S)[1] for process in crowd]
+    assert [process.returncode for process in crowd] == [0, 0, 0], words
+    assert_same(whole, whole.whole)
