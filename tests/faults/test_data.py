@@ -458,7 +458,7 @@ def test_version_of_the_data_is_spoilt(kept, version, cause):
     path.rename(path.with_name("kept-version"))
     if version:
         path.write_bytes(version)
-    for command in ("start", "init"):
+    for command in ("start", "init") if cause else ("start",):
         result = kept.hive_pg(command, "--timeout", "10", code=5)
         assert cause in result.stderr
         assert ("put PG_VERSION back" in result.stderr) == bool(cause)
@@ -477,7 +477,7 @@ def test_server_that_stands_still_is_given_up_in_time(kept):
         result = kept.hive_pg("start", "--timeout", "3", code=5)
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < hive_pg.QUESTION_TIMEOUT_S  # 5 where nothing else runs
     assert "not ready in time" in result.stderr
     assert "restart Docker" not in result.stderr
     kept.hive_pg("start")
