@@ -3659,7 +3659,7 @@ class Docker:
 
     def logs(self, container: str, tail: int, *, since: float = 0) -> str:
         """Return a container's last lines, stdout before stderr; `since` in epoch seconds."""
-        argv = ["docker", "logs", "--tail", str(tail), "--since", str(int(since)), container]
+        argv = ["docker", "logs", "--tail", str(tail), "--since", f"{since:.3f}", container]
         result = _expect(self.run(argv), "cannot read the logs")
         return result.stdout + result.stderr
 
@@ -4968,8 +4968,7 @@ class PostgreSQLManager:
             if repair is Repair.PASSWORD and lost:  # what the container had is outdated
                 fresh = self.credentials.generate_postgres_credentials()
                 settings = settings.with_password(fresh.password)
-            since = time.time()
-            self._mend(repair, settings, service)
+            since = self._mend(repair, settings, service)
             tried.add(repair)
 
     def _is_untouched(self, settings: Settings, service: ComposeService) -> bool:
@@ -4984,7 +4983,8 @@ class PostgreSQLManager:
             return True
         return is_interactive() and self.console.confirm(f"{error}.\n{repair.value}?")
 
-    def _mend(self, repair: Repair, settings: Settings, service: ComposeService) -> None:
+    def _mend(self, repair: Repair, settings: Settings, service: ComposeService) -> float:
+        """Mend a cluster, and have it served; return when its server was to start again."""
         self.console.note(f"mending: {repair.value}")
         if repair is Repair.OWNER:
             self.docker.stop(settings.container)
@@ -4996,7 +4996,9 @@ class PostgreSQLManager:
             sql = build_repair_sql(repair, settings.url, os.urandom(16))
             self.docker.execute(settings, sql)
             self.credentials.save(settings.env)
+        began = time.time()
         self.compose.bring_up(settings, service, ())
+        return began
 
     def _note_login(self, settings: Settings) -> None:
         """Have `.env` say no more that the first start is still to come; the lock is held."""
