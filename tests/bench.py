@@ -157,6 +157,25 @@ def peak_memory_mb(*argv: str) -> float:
     return usage.ru_maxrss / 1024
 
 
+def fill(workspace: Path, megabytes: int) -> None:
+    """Put so many rows of about 1 kB into the database, which a dump makes smaller by half."""
+    sql = "create table filler as select string_agg(md5((i * 32 + j)::text), '') from"
+    sql += f" generate_series(1, {megabytes * 1000}) i, generate_series(1, 32) j group by i"
+    quietly(HIVE_PG, "psql", str(workspace), "--", "-c", sql)
+
+
+def time_backup(workspace: Path) -> float:
+    """Time a backup."""
+    path = workspace / "ours.dump"
+    return seconds(lambda: quietly(HIVE_PG, "backup", str(workspace), "-o", str(path)))
+
+
+def time_pg_dump(workspace: Path, container: str, user: str) -> float:
+    """Time what a person would type, to a file on the disk."""
+    script = f"docker exec {container} pg_dump -U {user} -Fc hive > theirs.dump && sync theirs.dump"
+    return seconds(lambda: quietly("sh", "-c", script, cwd=workspace))
+
+
 def write_logs(container: str, megabytes: int) -> None:
     """Have PostgreSQL's container write so much to its log."""
     script = f"head -c {megabytes}M /dev/zero | tr '\\0' 'x' | fold -w 1000 > /proc/1/fd/2"
@@ -224,15 +243,24 @@ def main() -> None:
                     2.2,
                 )
 
+            ws, megabytes = str(workspace), 100 if args.short else 500
+            fill(workspace, megabytes)
+            row(
+                f"backup, {megabytes} MB | docker exec pg_dump -Fc > file",
+                *paired(
+                    few, lambda: time_backup(workspace), lambda: time_pg_dump(workspace, name, user)
+                ),
+                1.11,
+            )
             size = 50 if args.short else 1024
             write_logs(name, size)
-            ws = str(workspace)
             for argv in (
                 ["start", ws],
                 ["status", ws],
                 ["check", ws],
                 ["url", ws],
                 ["logs", ws, "-n", "all"],
+                ["backup", ws],
             ):
                 memory = peak_memory_mb(HIVE_PG, *argv)
                 what = f"memory of {argv[0]}" + (f", {size} MB" if argv[0] == "logs" else "")

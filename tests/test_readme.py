@@ -20,7 +20,7 @@ def table_row(diagnosis: hive_pg.Diagnosis) -> str:
 def test_troubleshooting_table_is_the_table_of_diagnoses() -> None:
     """Every diagnosis stands in the README, word for word and in the module's order."""
     tables = (hive_pg.DOCKER_DIAGNOSES, hive_pg.CONTAINER_DIAGNOSES, hive_pg.LOGIN_DIAGNOSES)
-    tables += (hive_pg.LOGIN_WARNINGS,)
+    tables += (hive_pg.LOGIN_WARNINGS, hive_pg.DUMP_DIAGNOSES)
     expected = [table_row(diagnosis) for table in tables for diagnosis in table]
     between = README.split("<!-- diagnoses -->")[1].split("<!-- /diagnoses -->")[0]
     assert between.strip().splitlines()[2:] == expected
