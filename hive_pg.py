@@ -128,7 +128,7 @@ COMMANDS = {
     "list": "show every database of hive-pg on this engine",
     "completion": "print what has a shell complete commands, options and directories",
 }
-CHANGING = frozenset("init start run stop restart backup restore rotate destroy".split())
+CHANGING = frozenset("init start run stop restart backup restore rotate".split())
 LABEL = "hive-pg.generated-by"  # of the containers that the generated compose file makes
 CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector", "published port")
 
@@ -2059,6 +2059,7 @@ select format('create database %I owner %I connection limit %s template template
 from (select * from pg_database where datname in ({present}, 'template0')
     order by datname = {present} desc limit 1) as d
 \\gexec
+comment on database {quote_identifier(staging)} is {comment_staging(database)};
 select format('revoke all on database %I from public', {new}) from pg_database
 where datname = {present} and datacl is not null
 \\gexec
@@ -2071,21 +2072,24 @@ select format('alter %s set %I to %s', case setrole when 0 then '' else
     format('role %I in ', pg_get_userbyid(setrole)) end || format('database %I', {new}),
     split_part(setting, '=', 1),
     case when setting ~ '^(search_path|temp_tablespaces|.*_preload_libraries|DateStyle)='
-    then substr(setting, position('=' in setting) + 1)
+    then coalesce(nullif(substr(setting, position('=' in setting) + 1), '""'), quote_literal(''))
     else quote_literal(substr(setting, position('=' in setting) + 1)) end)
 from pg_db_role_setting, unnest(setconfig) as setting
 where setdatabase = (select oid from pg_database where datname = {present})
 \\gexec
-comment on database {quote_identifier(staging)} is {comment_staging(database)};
 select datname from pg_database;
 """
 
 
 def build_drop_sql(comment: str) -> str:
-    """Write the psql script that drops the databases with a comment, an SQL literal."""
+    """Write the psql script that drops the databases that `restore` made, with a comment.
+
+    The comment is an SQL literal; who renames one back may have left it there.
+    """
     return f"""\
 select format('drop database %I with (force)', datname) from pg_database
 where shobj_description(oid, 'pg_database') = {comment}
+    and datname ~ '_(before|restoring)_[0-9]+T[0-9]+Z$'
 \\gexec
 """
 
@@ -2107,15 +2111,35 @@ def build_swap_sql(database: str, staging: str, kept: str) -> str:
     between, the server would wait for five seconds; they are to be ended soon, by another try.
     """
     present, aside, new = map(quote_identifier, (database, kept, staging))
+    own = f"nullif(shobj_description(oid, 'pg_database'), {comment_kept(database)})"
     return f"""\
 set statement_timeout = '1s';
 begin;
+select format('comment on database %I is %L', {quote_literal(staging)}, {own})
+from pg_database where datname = {quote_literal(database)}
+\\gexec
 select pg_terminate_backend(pid) from pg_stat_activity where datname = {quote_literal(database)};
 alter database {present} rename to {aside};
 comment on database {aside} is {comment_kept(database)};
 alter database {new} rename to {present};
-comment on database {present} is null;
 commit;
+"""
+
+
+def build_others_sql(database: str) -> str:
+    """Write the statement that names the databases which a backup of one does not have."""
+    return (
+        "select datname from pg_database where not datistemplate"
+        f" and datname not in ('postgres', {quote_literal(database)}) order by datname;"
+    )
+
+
+def build_end_script(word: str) -> str:
+    """Write what has psql say a word, if it is not in a statement, nor in a transaction, then."""
+    return f"""
+;
+select case when now() = statement_timestamp() then '{word}' else '' end as hive_pg_end \\gset
+\\warn :hive_pg_end
 """
 
 
@@ -4796,6 +4820,8 @@ class PostgreSQLManager:
                 except BaseException:
                     self._drop_staging(settings)
                     raise
+                remedy = "" if drop_old else "; drop it: hive-pg restore --drop-old"
+                self.console.note(f"what was {database} is {kept} now{remedy}")
                 self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, now)
                 if drop_old:
                     self._drop_old(settings)
@@ -4830,13 +4856,13 @@ class PostgreSQLManager:
                 self._show_flow("restored", size, began)
                 block = file.read(BLOCK_BYTES)
             if not archive and not block:
-                process.write(guard.finish() + f"\n;\n\\warn {end}\n".encode())
+                process.write(guard.finish() + build_end_script(end).encode())
             self.console.progress("building what comes after the rows")
             result = process.finish()
         words = re.sub(rf"(?m)^(?:LINE \d+: .*\n *\^|{end})\n", "", result.stderr)
         self._expect_dump(result.replace(stderr=words), "cannot restore it")
         if not archive and end not in result.stderr:
-            raise WorkspaceError("the script ends in the middle of a statement")
+            raise WorkspaceError("the script ends in the middle of a statement or transaction")
 
     def _verify_restored(self, settings: Settings, staging: str) -> None:
         """Make sure that there is something in a database, and that the application gets in."""
@@ -4846,6 +4872,9 @@ class PostgreSQLManager:
         probe = self.docker.probe(new, 0, VERSIONS_SQL)
         if probe.error:
             raise probe.error
+        objection = ask_published_port(settings.url, settings.bind)
+        if objection:
+            raise _published_error(settings.url, objection)
 
     def _swap(self, settings: Settings, sql: str) -> None:
         """Change names; somebody may connect between the end of the sessions and that."""
@@ -4893,7 +4922,8 @@ class PostgreSQLManager:
             self.compose.require_running()
             self.compose.survey()
             self.compose.require_follows(settings.with_password(password))
-            self.credentials.save({NEXT_PASSWORD_KEY: password})
+            if NEXT_PASSWORD_KEY not in self.credentials.read_values():  # the server may have that
+                self.credentials.save({NEXT_PASSWORD_KEY: password})
             settings = self._finish_rotation(settings)
             self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, time.time())
 
@@ -4902,9 +4932,16 @@ class PostgreSQLManager:
         password = self.credentials.read_values().get(NEXT_PASSWORD_KEY)
         if not password:
             return settings
-        settings = self.credentials.read_settings().with_password(password)
-        sql = build_repair_sql(Repair.PASSWORD, settings.url, os.urandom(16))
-        self.docker.execute(settings, sql, what="cannot change the password")
+        old = self.credentials.read_settings()
+        settings = old.with_password(password)
+        sql, what = (
+            build_repair_sql(Repair.PASSWORD, settings.url, os.urandom(16)),
+            "cannot change the password",
+        )
+        try:
+            self.docker.execute(old, sql, what=what)
+        except CredentialsRefusedError:  # its socket asks for one, and it has the new one already
+            self.docker.execute(settings, sql, what=what)
         self.credentials.save(settings.env)
         self.credentials.drop(NEXT_PASSWORD_KEY)
         self.console.step(f"the password is a new one, in the server and in {ENV_FILE}")
@@ -4937,6 +4974,10 @@ class PostgreSQLManager:
         try:
             self.compose.bring_up(settings, service, containers)
             self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, began)
+            sql = build_others_sql(settings.url.database)
+            others = self.docker.execute(settings, sql, what="cannot list the databases")
+            if others.strip():
+                raise WorkspaceError(f"there are other databases: {', '.join(others.split())}")
             self.console.step(f"the backup is {self.backup()}")
         except PostgreSQLIntegrationError as error:
             raise type(error)(f"no backup: {error}", hint=hint, detail=error.detail) from None
@@ -5277,18 +5318,17 @@ def command_backup(manager: PostgreSQLManager, args: argparse.Namespace) -> Exit
 def command_restore(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
     """Put a dump in the database's place."""
     database = manager.credentials.read_settings().url.database
-    if args.file is None:
-        manager.drop_old_databases()
-        manager.console.step(f"what was {database} before is dropped")
-        return ExitCode.DONE
     question = f"Put {args.file} in the place of database {database}, and end its sessions?"
+    if args.file is None:
+        question = f"Drop what was {database} before?"
     if not args.yes and not (is_interactive() and manager.console.confirm(question)):
         raise WorkspaceError("nothing was done", hint="hive-pg restore --yes does not ask")
-    kept = manager.restore(args.file, owner=not args.no_owner, drop_old=args.drop_old)
-    if not args.drop_old:
-        manager.console.note(
-            f"what was {database} is {kept} now; drop it: hive-pg restore --drop-old"
-        )
+    if args.file is None:
+        manager.drop_old_databases()
+    else:
+        manager.restore(args.file, owner=not args.no_owner, drop_old=args.drop_old)
+    if args.drop_old:
+        manager.console.step(f"what was {database} before is dropped")
     return ExitCode.DONE
 
 

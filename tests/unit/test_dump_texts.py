@@ -247,7 +247,13 @@ def test_build_swap_sql():
         ["hive", "old"],
         ["new", "hive"],
     ]
-    assert "pg_terminate_backend" in lines[2]
+    ended = next(i for i, line in enumerate(lines) if "pg_terminate_backend" in line)
+    assert ended < next(i for i, line in enumerate(lines) if "rename" in line)
+
+
+def test_build_drop_sql_spares_what_was_renamed_back():
+    """The comment alone is not enough: the present database may have kept it."""
+    assert "datname ~ '_(before|restoring)_[0-9]+T[0-9]+Z$'" in pg.build_drop_sql("'x'")
 
 
 @pytest.mark.parametrize(
@@ -666,8 +672,8 @@ def test_restore_of_sql(manager, docker, up, psql):
     script = b"create table t();\n" * 1000
     (up / "x.sql").write_bytes(script)
     manager.restore(str(up / "x.sql"))
-    end = b"\n\n;\n\\warn hive-pg-hive_restoring_20010909T014640Z\n"
-    assert taken_by(docker) == script + end
+    end = "\n" + pg.build_end_script("hive-pg-hive_restoring_20010909T014640Z")
+    assert taken_by(docker) == script + end.encode()
 
 
 def test_restore_of_sql_that_ends_early(manager, docker, up, psql):
@@ -884,6 +890,15 @@ def test_destroy_data(manager, docker, up, removable):
     words = docker.commands
     assert words.index("docker exec") < words.index("docker stop") < words.index("docker rm")
     assert words.index("docker rm") < words.index("docker run")
+
+
+def test_destroy_data_of_other_databases(manager, docker, up, removable, server):
+    """A backup of one database is none of the others: they are named, and nothing is removed."""
+    server.words["template1"] = ["books\nhive_before_20010909T014640Z\n"]
+    with pytest.raises(WorkspaceError, match="other databases: books, hive_before_2") as caught:
+        manager.destroy_container(data=True)
+    assert "--no-backup" in caught.value.hint
+    assert docker.calls_of("docker rm") == docker.calls_of("docker run") == []
 
 
 @pytest.mark.parametrize("command", [DUMPING, READING])
