@@ -711,7 +711,7 @@ def test_credential_helper(make, helper, compose):
         """)  # fmt: skip
     path = workspace.environment()["PATH"]
     if helper == "fails":
-        script = "#!/bin/sh\necho 'gpg: decryption failed'\nexit 1\n"
+        script = "#!/bin/sh\ncat > /dev/null\necho 'gpg: decryption failed'\nexit 1\n"
         path = f"{executable(workspace, 'docker-credential-hive', script).parent}:{path}"
     home = home_with(workspace, '{"credsStore": "hive"}')
     result = workspace.hive_pg("init", code=1, HOME=home, PATH=path)
