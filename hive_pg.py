@@ -1992,7 +1992,8 @@ class ScriptGuard:
         self.tail = (self.tail + code)[-200:]
         if len(self.head) < 100:
             self.head = (self.head + code).lstrip()[:100]
-            if re.match(rb"(?i)(?:drop|create|alter)\s+database\b", self.head):
+            # What follows tells whether the word has ended.
+            if re.match(rb"(?i)(?:drop|create|alter)\s+database[^\w$\x80-\xff]", self.head):
                 self._refuse(self.head)
 
     def _enter(self, found: re.Match[bytes]) -> None:
@@ -2010,8 +2011,8 @@ class ScriptGuard:
         elif token.startswith(b"$"):
             self.inside = re.compile(re.escape(token))
         elif not found["end"]:
+            self._note(b" ")
             self.inside, self.depth = _SCRIPT_ENDS[token.lower()], 1
-            self.head += b" " if self.head else b""
 
     def _leave(self, token: bytes) -> None:
         """Take a token within them."""

@@ -111,6 +111,7 @@ HARMFUL = {
     "drop, indented": b"select 1;\n   DROP\n\tDatabase hive;",
     "drop, in a line": b"create table t(); drop database hive;",
     "drop, commented": b"/* x */ drop -- it's\n /* ; */ database hive;",
+    "drop, quoted": b'select 1; drop database"hive";',
     "drop, last line": b"select 1;\ndrop database hive",
     "drop, after rows": b"copy t from stdin;\nit's\n\\.\ndrop database hive;",
     "drop, after copy out": b"copy t to stdout;\ndrop database hive;",
@@ -132,19 +133,23 @@ def test_script_guard_accepts(script):
     for cut in range(len(script) + 1):
         assert run_guard(script, [cut]) == (script + b"\n", None)
     assert run_guard(script, range(len(script))) == (script + b"\n", None)
+    longer = script + b"\n" + b" " * ScriptGuard._AHEAD  # so that all of it is a block's end once
+    for cut in range(len(script)):
+        assert run_guard(longer, [cut + ScriptGuard._AHEAD]) == (longer + b"\n", None)
 
 
 @pytest.mark.parametrize("script", HARMFUL.values(), ids=HARMFUL)
 def test_script_guard_refuses(script):
     """A statement on databases is refused before psql has it, wherever a block ends."""
     padded = script + b"\nselect 1;\n" * 12
-    for cuts in (*([cut] for cut in range(len(script) + 1)), range(len(script))):
+    ends = range(len(script) + ScriptGuard._AHEAD)
+    for cuts in (*([cut] for cut in ends), range(len(script))):
         for text in (script, padded):
-            given_out, error = run_guard(text, cuts)
+            given_out, error = run_guard(text, [cut for cut in cuts if cut <= len(text)])
             assert error.startswith("the script acts on databases: ")
             assert text.startswith(given_out)
             # At its end psql would run what it has.
-            assert not given_out.lower().endswith((b"database", b"postgres", b"hive", b"\\c"))
+            assert not given_out.lower().endswith((b"postgres", b"hive", b'hive"', b"\\c"))
 
 
 @given(
@@ -803,8 +808,11 @@ def test_rotation_under_way_is_finished(manager, docker, up, way, refused):
     assert len(scripts_of(docker)) == 1
 
 
-def test_rotate_keeps_what_another_has_written(manager, docker, up, monkeypatch):
+@pytest.mark.parametrize("way", ["rotate_password", "start_container"])
+def test_rotate_keeps_what_another_has_written(manager, docker, up, monkeypatch, way):
     """What .env says once the lock is there counts, not what it said before."""
+    if way == "start_container":
+        pg.CredentialService(str(up)).save({"HIVE_POSTGRES_NEXT_PASSWORD": "n3xt"})
 
     class Lock(pg.DirectoryLock):
         def __enter__(self):
@@ -813,9 +821,9 @@ def test_rotate_keeps_what_another_has_written(manager, docker, up, monkeypatch)
             url = service.read_settings().url.replace(port=6000)
             service.save(pg.url_env(url))
 
-    docker.containers[0]["HostConfig"]["PortBindings"]["5432/tcp"][0]["HostPort"] = "6000"
     monkeypatch.setattr(pg, "DirectoryLock", Lock)
-    manager.rotate_password()
+    getattr(manager, way)()
+    assert "HIVE_POSTGRES_NEXT_PASSWORD" not in env_of(up)
     assert env_of(up)["HIVE_POSTGRES_PORT"] == "6000"
     assert ":6000/" in env_of(up)["HIVE_DATABASE_URL"]
 
