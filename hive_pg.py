@@ -2136,11 +2136,17 @@ def build_others_sql(database: str) -> str:
 
 
 def build_end_script(word: str) -> str:
-    """Write what has psql say a word, if it is not in a statement, nor in a transaction, then."""
+    """Write what has psql say a word, if it is not in a statement, nor in a transaction, then.
+
+    There is no quote in it, which could end a string that a script leaves open.
+    """
     return f"""
 ;
-select case when now() = statement_timestamp() then '{word}' else '' end as hive_pg_end \\gset
-\\warn :hive_pg_end
+select now() = statement_timestamp() as hive_pg_end \\gset
+\\if :hive_pg_end
+\\warn {word}
+\\endif
+\\q
 """
 
 

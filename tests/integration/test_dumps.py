@@ -181,7 +181,7 @@ from pg_database where datname = '{DATABASE}'"""
     sql = 'insert into "Other Schema".item (embedding) values (null) returning id, changed'
     assert whole.trusted(f"set timezone = 'UTC'; {sql}").stdout.startswith("201|01.01.2026 00:00")
     whole.trusted('delete from "Other Schema".item where id = 201')
-    whole.hive_pg("restore", "--drop-old")
+    whole.hive_pg("restore", "--yes", "--drop-old")
     assert databases(whole) == [DATABASE]
     assert fingerprint(whole) != whole.whole  # the sequence
     whole.hive_pg("restore", "--yes", "--drop-old", path)
@@ -517,7 +517,7 @@ def test_another_workspace_is_not_touched(dumped, make, lab):
         ["psql", "--", "-c", "drop table kept"],
         ["backup"],
         ["restore", "--yes", "x.sql"],
-        ["restore", "--drop-old"],
+        ["restore", "--yes", "--drop-old"],
         ["rotate"],
         ["destroy"],
         ["destroy", "--data", "--yes", "--no-backup"],
