@@ -16,6 +16,7 @@ PASSWORD = "marked0S3cret0marked"
 EVERY_COMMAND = [  # but init; the last one leaves no container
     *(["stop"], ["start"], ["start"], ["restart"], ["status"], ["check"], ["logs"], ["url"]),
     *(["run", "--", "true"], ["psql", "--", "-c", "select 1"], ["backup", "--output", "dump"]),
+    *(["wait"], ["stats"], ["list"], ["completion", "bash"], ["env"]),
     *(["restore", "--yes", "dump"], ["rotate"], ["destroy", "--yes"]),
 ]
 
@@ -51,7 +52,7 @@ def test_password_is_in_no_argument_list(make, compose):
     with watched_arguments() as seen:
         workspace.init()
         for words in EVERY_COMMAND[:-1]:
-            workspace.hive_pg(*words, secret=words[0] == "url")
+            workspace.hive_pg(*words, secret=words[0] in ("url", "env"))
         passwords = {PASSWORD, workspace.env["POSTGRES_PASSWORD"]}
         (container,) = inspect_containers(workspace.container)
         workspace.hive_pg(*EVERY_COMMAND[-1])
