@@ -3899,9 +3899,7 @@ class DockerComposeManager:
             self.docker.remove_networks(settings.project)
         return info is not None
 
-    def require_own_cluster(
-        self, settings: Settings, containers: Sequence[ContainerInfo]
-    ) -> ComposeService:
+    def require_own_cluster(self, settings: Settings, containers: Containers) -> ComposeService:
         """Return the service, if its cluster may be deleted: one right below the data directory.
 
         Raises: WorkspaceError for one that is elsewhere, by a link perhaps, or in a volume.
@@ -4974,7 +4972,7 @@ class PostgreSQLManager:
                 self.console.step(f"{service.cluster} is deleted")
 
     def _back_up_last(
-        self, settings: Settings, service: ComposeService, containers: Sequence[ContainerInfo]
+        self, settings: Settings, service: ComposeService, containers: Containers
     ) -> None:
         began = time.time()
         hint = "hive-pg destroy --data --no-backup goes without"
