@@ -48,7 +48,6 @@ sys.addaudithook(_audit)
 def pytest_configure(config):
     """Register what only the tests know of."""
     config.addinivalue_line("markers", "processes: a unit test that may start real processes")
-    config.addinivalue_line("markers", "xdist_group: tests that are run one after the other")
     try:
         from hypothesis import settings
     except ImportError:  # the engine tests do without
@@ -58,19 +57,6 @@ def pytest_configure(config):
         "tests", max_examples=300, deadline=None, database=None, derandomize=True
     )
     settings.load_profile("tests")
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items):
-    """Keep together what would meet on the engine, where xdist runs several files at once.
-
-    The integration tests and the neighbours take the default names and ports, the other files of
-    faults their own.
-    """
-    for item in items:
-        together = TESTS / "integration" in item.path.parents or "neighbours" in item.path.stem
-        group = "integration" if together else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 # -- the table of faults -------------------------------------------------------------------------

@@ -9,6 +9,7 @@ happened, and nothing else does.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -305,6 +306,7 @@ class Laboratory:
         self.token = f"it{secrets.token_hex(3)}"
         self.count = 0
         self.images = []
+        self.holders = 0  # of the default names, in this process
         self.shim = directory / "without-compose"
         self.shim.mkdir()
         text = _DOCKER_WITHOUT_COMPOSE.replace("DOCKER", shutil.which("docker"))
@@ -337,11 +339,25 @@ class Laboratory:
         return str(home)
 
     @contextlib.contextmanager
+    def default_names(self):
+        """Keep the default names and ports from the tests that run in other processes."""
+        with contextlib.ExitStack() as stack:
+            if not self.holders:
+                descriptor = os.open(Path(__file__).parent, os.O_RDONLY)
+                stack.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self.holders += 1
+            try:
+                yield
+            finally:
+                self.holders -= 1
+
+    @contextlib.contextmanager
     def workspace(self, name="app", *, actor="", compose="v2", compose_file="", env=None):
         """Give a directory of a parent of its own; afterwards take away all that came of it.
 
-        Without `env` its `.env` has names of its own, so that the default ones stay free; ''
-        leaves the directory empty.
+        Without `env` its `.env` has names of its own; with it, '' for an empty directory, the
+        default ones may be taken, and the tests in other processes wait that want them too.
         """
         if compose == "v1":
             require_compose_v1()
@@ -351,17 +367,18 @@ class Laboratory:
         for path in (parent, workspace.path):
             path.mkdir()
             self.give(path, workspace.actor)
-        if env is None:
-            own = f"{self.token}-{self.count}"
+        own = f"{self.token}-{self.count}" if env is None else ""
+        if own:
             env = f"HIVE_POSTGRES_CONTAINER={own}\nCOMPOSE_PROJECT_NAME={own}\n"
         if env:
             workspace.write(".env", env)
         if compose_file:
             workspace.write("docker-compose.yml", compose_file)
-        try:
-            yield workspace
-        finally:
-            self.sweep(parent)
+        with contextlib.nullcontext() if own else self.default_names():
+            try:
+                yield workspace
+            finally:
+                self.sweep(parent)
 
     def build_image(self, name, *commands):
         """Build a variant of the image, for this run only."""
