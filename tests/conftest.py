@@ -22,13 +22,11 @@ from laboratory import (  # noqa: E402
     REPOSITORY,
     Laboratory,
     LostError,
-    collect_coverage,
     docker,
     find_image,
     find_python,
     make_venv,
     original_compose,
-    prepare_coverage,
     run,
     unavailable,
 )
@@ -132,16 +130,15 @@ def lab(wheel):
     image, python = find_image(), find_python()
     directory = Path(tempfile.mkdtemp(prefix="hive-pg-test-")).resolve()
     directory.chmod(0o755)  # pytest's own are closed to other users
-    lab = Laboratory(directory, image, directory / "plain", prepare_coverage(directory))
+    lab = Laboratory(directory, image, directory / "plain")
     # A test run that is ended cleans up, and what it starts hears Ctrl-C also in the background.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        installed = make_venv(lab, python, wheel, directory / "plain")
+        installed = make_venv(python, wheel, directory / "plain")
         assert installed.returncode == 0, installed.stderr
         yield lab
     finally:
-        collect_coverage(lab)
         lab.close()
     assert not directory.exists()
     assert lab.containers(directory) == []
@@ -153,7 +150,7 @@ def lab(wheel):
 def psycopg_script(lab, wheel):
     """Give the console script of an environment that has psycopg."""
     venv = lab.directory / "with-psycopg"
-    installed = make_venv(lab, f"{lab.directory}/plain/bin/python", wheel, venv, "psycopg[binary]")
+    installed = make_venv(f"{lab.directory}/plain/bin/python", wheel, venv, "psycopg[binary]")
     if installed.returncode:
         unavailable(f"psycopg cannot be installed: {installed.stderr[-300:]}")
     return f"{venv}/bin/hive-pg"

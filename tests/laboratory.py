@@ -134,7 +134,7 @@ class Workspace:
         """Return the environment that hive-pg starts with; None takes a variable away."""
         home = self.lab.home(self.actor)
         shim = f"{self.lab.shim}:" if self.compose_version == "v1" else ""
-        env = {"PATH": shim + SYSTEM_PATH, "HOME": home, "LANG": "C.UTF-8", **self.lab.coverage}
+        env = {"PATH": shim + SYSTEM_PATH, "HOME": home, "LANG": "C.UTF-8"}
         env.update({k: os.environ[k] for k in ("DOCKER_HOST",) if k in os.environ})
         env.update(extra)
         return {key: value for key, value in env.items() if value is not None}
@@ -300,8 +300,8 @@ class Workspace:
 class Laboratory:
     """The one directory of a test run, and everything that is made in it."""
 
-    def __init__(self, directory, image, venv, coverage):
-        self.directory, self.image, self.coverage = directory, image, coverage
+    def __init__(self, directory, image, venv):
+        self.directory, self.image = directory, image
         self.script, self.python = f"{venv}/bin/hive-pg", f"{venv}/bin/python"
         self.token = f"it{secrets.token_hex(3)}"
         self.count = 0
@@ -507,38 +507,10 @@ def pip_install(venv, *what):
     return run([*argv, *what], timeout=600)
 
 
-def make_venv(lab, python, wheel, venv, *extras):
-    """Make a virtual environment with the wheel in it, and with coverage where it is asked for."""
+def make_venv(python, wheel, venv, *extras):
+    """Make a virtual environment with the wheel in it."""
     assert run([python, "-m", "venv", "--without-pip", venv]).returncode == 0
-    installed = pip_install(venv, wheel, *extras)
-    if lab.coverage:
-        import coverage
-
-        (site,) = venv.glob("lib/python*/site-packages")
-        shutil.copytree(Path(coverage.__file__).parent, site / "coverage")
-        (site / "hive-pg-coverage.pth").write_text("import coverage; coverage.process_startup()\n")
-    return installed
-
-
-def prepare_coverage(directory):
-    """Return what makes the console script's processes measure themselves, {} where unwanted."""
-    config = os.environ.get("COVERAGE_PROCESS_START")
-    if not config and not os.environ.get("HIVE_PG_TEST_COVERAGE"):
-        return {}
-    data = directory / "coverage"
-    data.mkdir()
-    data.chmod(0o1777)  # the ordinary user writes there too
-    copy = shutil.copy(config or REPOSITORY / "pyproject.toml", directory)
-    name = os.path.basename(os.environ.get("COVERAGE_FILE", ".coverage"))
-    return {"COVERAGE_PROCESS_START": str(copy), "COVERAGE_FILE": str(data / name)}
-
-
-def collect_coverage(lab):
-    """Put what was measured where `coverage combine` looks for it."""
-    if lab.coverage:
-        target = Path(os.environ.get("COVERAGE_FILE", REPOSITORY / ".coverage")).resolve().parent
-        for file in (lab.directory / "coverage").iterdir():
-            shutil.move(file, target / file.name)
+    return pip_install(venv, wheel, *extras)
 
 
 def original_compose(lab):
