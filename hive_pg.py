@@ -1813,6 +1813,15 @@ def prepare_password(password: str) -> str:
 # Decisions (pure): dumps and passwords
 # ---------------------------------------------------------------------------------------------
 
+# Deletes a cluster in /target, and what was moved aside of it.
+_DELETE_SCRIPT = """\
+set -e
+cluster=/target/${0##*/}
+rm -rf "$cluster".incomplete-*
+[ ! -e "$cluster" ] || mv "$cluster" "$cluster".incomplete-deleted
+rm -rf "$cluster".incomplete-*
+"""
+
 # Ends pg_dump when its stdin does, so that none goes on for nobody when hive-pg was killed.
 _DUMP_SCRIPT = """\
 exec 3<&0
@@ -3913,11 +3922,11 @@ class DockerComposeManager:
         return service
 
     def delete_cluster(self, service: ComposeService) -> None:
-        """Delete a cluster, and what was moved aside of it; its files may be another user's."""
-        script = 'rm -rf "/target/$0" "/target/$0".incomplete-*'
-        result = self._run_in_place(
-            service, ["sh", "-c", script, os.path.basename(service.cluster)]
-        )
+        """Delete a cluster, and what was moved aside of it; its files may be another user's.
+
+        It is moved aside first, so that at any time it is there, whole, or not there.
+        """
+        result = self._run_in_place(service, ["sh", "-c", _DELETE_SCRIPT, service.cluster])
         _expect(result, f"cannot delete {service.cluster}")
 
     def require_follows(self, settings: Settings) -> None:
@@ -4762,10 +4771,11 @@ class PostgreSQLManager:
         """Copy pg_dump's output to a file, and to a pg_restore that reads it to the end.
 
         (`pg_restore --list` reads the table of contents only, which a truncated dump has, too.)
+        `nice` has it take only the time that pg_dump leaves, which is what a backup waits for.
         """
         idle, began, size = self.compose.require_running, time.monotonic(), 0
         dump_argv, env = build_client_argv(settings, "sh", "-c", _DUMP_SCRIPT)
-        read_argv, _ = build_client_argv(settings, "pg_restore", "--file=/dev/null")
+        read_argv, _ = build_client_argv(settings, "nice", "pg_restore", "--file=/dev/null")
         with (
             self.docker.start_stream(dump_argv, env, idle, output=True) as dump,
             self.docker.start_stream(read_argv, env, idle) as reader,

@@ -190,6 +190,7 @@ def main() -> None:
     parser.add_argument("--image", default="hive-pg-test/pgvector:16")
     args = parser.parse_args()
     slow, fast = (3, 11) if args.short else (args.rounds, 41)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed module is compiled once
     image, python = args.image, sys.executable
 
     print(f"{'':46} {'hive-pg':>11} {'against':>11} {'ratio':>8}  goal")
@@ -211,24 +212,31 @@ def main() -> None:
             env = dict(line.split("=", 1) for line in (workspace / ".env").read_text().split())
             name, user = env["HIVE_POSTGRES_CONTAINER"], env["POSTGRES_USER"]
 
-            def floor() -> float:
-                return seconds(
+            def floor(*command: str) -> Callable[[], float]:
+                return lambda: seconds(
                     lambda: (
                         quietly("docker", "inspect", name),
-                        quietly(
-                            "docker", "exec", name, "pg_isready", "-h", "127.0.0.1", "-U", user
-                        ),
+                        quietly("docker", *command),
                         quietly(python, "-c", "pass"),
                     )
                 )
 
-            for command in ("start", "status", "check"):
+            ready = ("exec", name, "pg_isready", "-h", "127.0.0.1", "-U", user)
+            select = ("exec", name, "psql", "-U", user, "-c", "select * from pg_stat_database")
+            for argv, what, command in (
+                (["start"], "pg_isready", ready),
+                (["status"], "pg_isready", ready),
+                (["check"], "pg_isready", ready),
+                (["stats", "--prometheus"], "psql", select),
+                (["list"], "ps", ("ps", "--all", "--quiet")),
+            ):
+                target = [] if argv == ["list"] else [str(workspace)]
                 row(
-                    f"{command}, up | inspect + pg_isready + python",
+                    f"{argv[0]}, up | inspect + {what} + python",
                     *paired(
                         fast,
-                        lambda c=command: seconds(lambda: quietly(HIVE_PG, c, str(workspace))),
-                        floor,
+                        lambda a=(*argv, *target): seconds(lambda: quietly(HIVE_PG, *a)),
+                        floor(*command),
                     ),
                     1.3,
                 )

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from dataset import assert_no_program, assert_same, databases, drop_kept, dump_of, fill, programs_in
-from laboratory import COMMAND_TIMEOUT_S, LostError, run, wait_until
+from laboratory import COMMAND_TIMEOUT_S, LostError, docker, run, wait_until
 from test_data import small_disk
 from test_interruption import killer, steps_of
 
@@ -173,6 +173,47 @@ def test_rotate_killed_at_every_step(whole):
         assert not [*whole.path.glob("*.tmp")]
         assert (whole.path / ".env").stat().st_mode & 0o777 == 0o600
     assert len(seen) >= 3
+
+
+def test_rotate_where_the_socket_asks_for_a_password(make):
+    """Somebody trusts nobody: the password that the server has lets the next command in."""
+    workspace = make("strict")
+    workspace.init()
+    rules = "local all all scram-sha-256\\nhost all all all scram-sha-256\\n"
+    script = f"printf '{rules}' > \"$PGDATA/pg_hba.conf\""
+    docker("exec", workspace.container, "sh", "-c", script)
+    workspace.login("select pg_reload_conf()")
+    first = workspace.env["POSTGRES_PASSWORD"]
+    for step in steps_of(workspace, "rotate"):
+        if step.startswith("during docker exec"):
+            kill_at(workspace, step, "rotate")
+            workspace.hive_pg("rotate")
+            assert workspace.login() == "1"
+    workspace.login(password=first, code=2)
+
+
+def test_destroy_killed_at_every_step(make):
+    """The data is there, whole, or it is gone, and then there is a backup of it."""
+    workspace = make("doomed")
+    command, cluster = ("destroy", "--data", "--yes"), workspace.path / "data/postgres/pgdata"
+
+    def begin():
+        workspace.init()
+        workspace.plant()
+
+    begin()
+    steps = steps_of(workspace, *command)
+    assert any("docker run" in step for step in steps)
+    begin()
+    for step in steps:
+        kill_at(workspace, step, *command)
+        wait_until(lambda: run(["pgrep", "-f", f"source={workspace.path}"]).returncode)
+        if cluster.exists():
+            workspace.hive_pg("start")
+        else:
+            workspace.init()
+            workspace.hive_pg("restore", "--yes", "--drop-old", f"backups/{backups(workspace)[-1]}")
+        workspace.assert_kept()
 
 
 # -- the container stops ------------------------------------------------------------------------

@@ -153,12 +153,13 @@ alter role reader in database "{DATABASE}" set work_mem = '7MB';
 revoke all on database "{DATABASE}" from public;
 grant connect, temporary on database "{DATABASE}" to reader with grant option;
 alter database "{DATABASE}" connection limit 77;
+comment on database "{DATABASE}" is 'it''s mine';
 """)
     settings = f"""\
 select setrole::regrole, unnest(setconfig) from pg_db_role_setting, pg_database d
 where setdatabase = d.oid and datname = '{DATABASE}' order by 1, 2;
-select datacl, datconnlimit, datdba::regrole, pg_encoding_to_char(encoding), datcollate, datctype
-from pg_database where datname = '{DATABASE}'"""
+select datacl, datconnlimit, datdba::regrole, pg_encoding_to_char(encoding), datcollate, datctype,
+shobj_description(oid, 'pg_database') from pg_database where datname = '{DATABASE}'"""
     before = whole.trusted(settings).stdout
     assert len(before.splitlines()) == 6
     result = whole.hive_pg("backup")
@@ -272,8 +273,11 @@ def test_two_backups_at_once(dumped):
 
 @pytest.fixture(scope="module")
 def large(dumped):
-    """Give the workspace while it has 20 MB more."""
-    dumped.trusted("create table filler as select md5(i::text) from generate_series(1, 500000) i")
+    """Give the workspace while it has 100 MB more."""
+    rows = "select md5(i::text) from generate_series(1, 1700000) i"
+    dumped.trusted(f"create table filler as {rows}")
+    size = dumped.trusted("select pg_total_relation_size('filler')").stdout
+    assert int(size) > 100_000_000
     yield dumped
     dumped.trusted("drop table filler")
 
@@ -374,6 +378,10 @@ REFUSED = {
     "text": (lambda w: b"Dear reader,\n" * 1000, "syntax error"),
     "makes nothing": (lambda w: b"select 1;\n", "makes nothing"),
     "an error in it": (lambda w: b"create table x ();\nselect nope;\n", '"nope" does not exist'),
+    "leaves a transaction open": (
+        lambda w: b"begin;\ncreate table x ();\n",
+        "middle of a statement or transaction",
+    ),
     "ends psql": (
         lambda w: b"create table x ();\n\\q\ncreate table y ();",
         "middle of a statement",
@@ -530,6 +538,37 @@ def test_another_workspace_is_not_touched(dumped, make, lab):
     (thief.path / ".env").unlink()  # so that the sweep leaves the other's network
 
 
+def test_restore_with_an_empty_search_path(whole):
+    """What the database's own settings hide is not taken for missing."""
+    whole.trusted(f"alter database \"{DATABASE}\" set search_path to ''")
+    try:
+        for name in ("whole.dump", "whole.sql"):
+            (whole.path / "whole.sql").write_bytes(whole.script)
+            spoil(whole)
+            whole.hive_pg("restore", "--yes", name)
+            assert_same(whole, whole.whole)
+        settings = "select setconfig from pg_db_role_setting where setrole = 0"
+        assert 'search_path=\\"\\"' in whole.trusted(settings).stdout
+    finally:
+        whole.trusted(f'alter database "{DATABASE}" reset search_path')
+
+
+def test_drop_old_spares_what_was_renamed_back(whole):
+    """Who takes the old database back, by its name, keeps it, whatever its comment says."""
+    spoil(whole)
+    whole.hive_pg("restore", "--yes", "whole.dump")
+    (kept,) = set(databases(whole)) - {DATABASE}
+    for old, new in ((DATABASE, "restored"), (kept, DATABASE)):
+        sql = f'alter database "{old}" rename to "{new}"'
+        whole.hive_pg("psql", "--", "-qXd", "postgres", "-c", sql)
+    whole.hive_pg("restore", "--yes", "--drop-old")
+    assert databases(whole) == [DATABASE, "restored"]
+    assert whole.trusted("select count(*) from kept where word = ''").stdout == "1000\n"
+    whole.hive_pg("restore", "--yes", "--drop-old", "whole.dump")
+    whole.trusted("drop database restored")
+    assert_same(whole, whole.whole)
+
+
 # -- rotate -------------------------------------------------------------------------------------
 
 
@@ -589,6 +628,15 @@ def test_destroy(make, lab):
     result = workspace.hive_pg("destroy", "--data", code=1)
     assert "nothing was done" in result.stderr
     workspace.assert_kept()
+    workspace.trusted("create database other")
+    for what in ("one that runs", "a stopped one"):
+        result = workspace.hive_pg("destroy", "--data", "--yes", code=1)
+        assert "no backup: there are other databases: other" in result.stderr, what
+        assert "hint: hive-pg destroy --data --no-backup" in result.stderr
+        workspace.hive_pg("stop")
+    workspace.hive_pg("start")
+    workspace.assert_kept()
+    workspace.trusted("drop database other")
     workspace.hive_pg("stop")
     outside = workspace.path.parent / "outside"
     outside.mkdir()

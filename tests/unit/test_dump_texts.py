@@ -320,7 +320,7 @@ def test_restore_without_a_file(capsys):
 
 TERMS = "docker exec --interactive --env PGPASSWORD --env PGUSER=ann --env PGDATABASE=hive"
 CLIENT = f"{TERMS} hive-postgres"
-DUMPING, READING = f"{CLIENT} sh -c", f"{CLIENT} pg_restore --file=/dev/null"
+DUMPING, READING = f"{CLIENT} sh -c", f"{CLIENT} nice pg_restore --file=/dev/null"
 RESTORING, RUNNING = f"{CLIENT} pg_restore --exit-on-error", f"{CLIENT} psql -XqAtw -v"
 WHOLE = b"PGDMP whole"
 
@@ -894,7 +894,7 @@ def test_destroy_data(manager, docker, up, removable):
     assert backup.read_bytes() == WHOLE
     (run,) = docker.calls_of("docker run")
     assert f'type=bind,"source={up}/data/postgres",target=/target' in run.argv
-    assert run.argv[-1] == "pgdata"
+    assert run.argv[-1] == f"{up}/data/postgres/pgdata"
     words = docker.commands
     assert words.index("docker exec") < words.index("docker stop") < words.index("docker rm")
     assert words.index("docker rm") < words.index("docker run")
