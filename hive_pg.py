@@ -2631,6 +2631,17 @@ def format_json(value: object, indent: int | None = 2) -> str:
     return json.dumps(value, indent=indent, ensure_ascii=False, default=plain)
 
 
+def quote_word(text: str) -> str:
+    """Write a word as a shell has it.
+
+    >>> quote_word("/home/ann/My App")
+    "'/home/ann/My App'"
+    """
+    import shlex
+
+    return shlex.quote(text)
+
+
 # == Decisions (pure): completion =============================================================
 # The parsers say all there is to complete; the scripts only choose among the ROWS of it. After the
 # `--` of `run` comes another command's line, after that of other commands a file.
@@ -2771,9 +2782,7 @@ def build_completion_rows(parsers: Mapping[str, argparse.ArgumentParser]) -> lis
 
 def render_completion(shell: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
     """Return the script that has a shell complete hive-pg; '' is the parser without a command."""
-    import shlex
-
-    rows = shlex.quote("\n".join(build_completion_rows(parsers)))
+    rows = quote_word("\n".join(build_completion_rows(parsers)))
     names = (" " if shell == "fish" else "|").join(COMMANDS)
     return COMPLETIONS[shell].replace("NAMES", names).replace("ROWS", rows).rstrip("\n")
 
@@ -2840,10 +2849,8 @@ class Console:
     def trace(self, argv: Sequence[str]) -> None:
         """Show a command before it runs, with -v; of an argument with many lines, the first."""
         if self.verbose:
-            import shlex
-
             words = (re.sub(r"\n.*", " ...", word, flags=re.DOTALL) for word in argv)
-            self._print("+ " + " ".join(map(shlex.quote, words)))
+            self._print("+ " + " ".join(map(quote_word, words)))
 
     def confirm(self, question: str) -> bool:
         """Ask a person; Enter is yes, the end of the input no."""
@@ -2867,9 +2874,7 @@ class Console:
         """Write the commands in a text as they work here."""
         if "hive-pg " not in text:
             return text
-        import shlex
-
-        place = "" if self.directory == "." else " " + shlex.quote(self.directory)
+        place = "" if self.directory == "." else " " + quote_word(self.directory)
         pattern = rf"\bhive-pg ({'|'.join(COMMANDS)})\b"
         return re.sub(pattern, lambda match: f"{self.program} {match[1]}{place}", text)
 
@@ -3109,24 +3114,20 @@ _FILE_REMEDIES = {
 
 def _file_error(action: str, path: str, error: OSError) -> WorkspaceError:
     """Say why a file or directory cannot be had, where a link leads, and what helps."""
-    import shlex
-
     target, at = os.path.realpath(path), os.path.realpath(error.filename or path)
     place = at if os.path.lexists(at) else os.path.dirname(at)
     link = "" if target == path else f", a link to {target}"
     mounted = error.errno == errno.EBUSY
     why = "it is mounted there, and cannot be replaced at once" if mounted else error.strerror
     remedy = _FILE_REMEDIES.get(error.errno or 0, "ls -ld {place}")
-    hint = remedy.format(path=shlex.quote(path), place=shlex.quote(place))
+    hint = remedy.format(path=quote_word(path), place=quote_word(place))
     return WorkspaceError(f"cannot {action} {path}{link}: {why}", hint=hint)
 
 
 def read_file(path: str) -> bytes | None:
     """Return a file's bytes, None where there is no such file."""
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):  # a pipe
-        import shlex
-
-        hint = f"see what it is, and move it away: ls -l {shlex.quote(path)}"
+        hint = f"see what it is, and move it away: ls -l {quote_word(path)}"
         raise WorkspaceError(f"cannot read {path}: it is no regular file", hint=hint)
     try:
         with open(path, "rb") as file:
@@ -3166,9 +3167,7 @@ class Replacement:
         target, mode = self.target, self.mode
         status = os.stat(target) if os.path.lexists(target) else None
         if status and not status.st_mode & 0o200:  # also to root, who could replace it all the same
-            import shlex
-
-            hint = f"chmod u+w {shlex.quote(target)}"
+            hint = f"chmod u+w {quote_word(target)}"
             raise WorkspaceError(f"cannot write {target}: it is read-only", hint=hint)
         owner = (status.st_uid, status.st_gid) if status else get_sudo_user()
         if mode is None:
@@ -3302,15 +3301,13 @@ def require_place(path: str) -> None:
 
     Raises: WorkspaceError.
     """
-    import shlex
-
     directory = os.path.dirname(path)
     if os.path.isdir(path):
         raise WorkspaceError(f"{path} is a directory", hint="name a file in it")
     if os.path.lexists(path) and not os.path.isfile(path):  # a device, which would be replaced
         raise WorkspaceError(f"{path} is no file", hint="hive-pg backup -o - writes to stdout")
     if not os.path.isdir(directory):
-        hint = f"mkdir -p {shlex.quote(directory)}"
+        hint = f"mkdir -p {quote_word(directory)}"
         raise WorkspaceError(f"there is no directory {directory}", hint=hint)
 
 
@@ -3383,10 +3380,8 @@ class DirectoryLock:
         waiting = False
         while not self._acquire():
             if time.monotonic() > deadline:
-                import shlex
-
                 os.close(self.descriptor)
-                place = shlex.quote(self.directory)
+                place = quote_word(self.directory)
                 raise WorkspaceError(
                     f"another hive-pg has held {self.directory} for {self.timeout:.0f} s",
                     hint=f"see who holds it, a docker perhaps: fuser -v {place}",
@@ -5332,9 +5327,7 @@ def command_env(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCod
     elif args.format == "dotenv":
         text = "\n".join(f"{key}={format_env_value(value)}" for key, value in env.items())
     else:
-        import shlex
-
-        text = "\n".join(f"export {key}={shlex.quote(value)}" for key, value in env.items())
+        text = "\n".join(f"export {key}={quote_word(value)}" for key, value in env.items())
     manager.console.result(text)
     return ExitCode.DONE
 
