@@ -1867,9 +1867,7 @@ def format_stamp(moment: float) -> str:
 
 
 def is_archive(head: bytes) -> bool:
-    r"""Tell pg_dump's custom format from SQL by the first bytes of a file.
-
-    Raises: WorkspaceError for what is neither.
+    r"""Tell pg_dump's custom format from SQL by the first bytes of a file; refuse what is neither.
 
     >>> is_archive(b"PGDMP\x01"), is_archive(b"create table t (i int);")
     (True, False)
@@ -1932,19 +1930,13 @@ class ScriptGuard:
         self.head = self.tail = b""  # of the statement, but for strings and comments
 
     def check(self, block: bytes) -> bytes:
-        """Return what psql may have by now: a little is held back until more is known.
-
-        Raises: WorkspaceError.
-        """
+        """Return what psql may have by now: a little is held back until more is known."""
         self.first = (self.first + block)[:1000]
         self.last = (self.last + block)[-1000:]
         return self._scan(block, self._AHEAD)
 
     def finish(self) -> bytes:
-        """Return the rest, if pg_dump's last line was there where its first one was.
-
-        Raises: WorkspaceError.
-        """
+        """Return the rest, if pg_dump's last line was there where its first one was."""
         if self._HEADER in self.first and self._TRAILER not in self.last:
             raise WorkspaceError("the dump is truncated: its last line is missing")
         return self._scan(b"\n", 0)
@@ -2300,10 +2292,7 @@ def build_sample_argv(container: str, url: DatabaseURL, count: int) -> list[str]
 
 
 def read_samples(result: CommandResult) -> list[dict[str, Any]]:
-    """Read the end of a `docker exec` that took samples.
-
-    Raises: DatabaseConnectionError, and whatever Docker or the server refuses.
-    """
+    """Read the end of a `docker exec` that took samples."""
     import json
 
     words, samples, cgroup = result.stderr.strip(), [], dict[str, int]()
@@ -3047,10 +3036,7 @@ class Runner:
         env: Mapping[str, str] | None = None,
         output: bool = False,
     ) -> Stream:
-        """Start a program as `start` does, to give it bytes, or with `output` to take them.
-
-        Raises: OSError where it cannot be started.
-        """
+        """Start a program as `start` does, to give it bytes, or with `output` to take them."""
         import tempfile
         from subprocess import DEVNULL, PIPE
 
@@ -3297,10 +3283,7 @@ def identify_file(path: str) -> str:
 
 
 def require_place(path: str) -> None:
-    """Make sure that a file may be put somewhere, in place of another one perhaps.
-
-    Raises: WorkspaceError.
-    """
+    """Make sure that a file may be put somewhere, in place of another one perhaps."""
     directory = os.path.dirname(path)
     if os.path.isdir(path):
         raise WorkspaceError(f"{path} is a directory", hint="name a file in it")
@@ -3312,10 +3295,7 @@ def require_place(path: str) -> None:
 
 
 def open_source(path: str) -> IO[bytes]:
-    """Open a file to read it, `-` for stdin.
-
-    Raises: WorkspaceError.
-    """
+    """Open a file to read it, `-` for stdin."""
     if path == "-" and sys.stdin is None:
         raise WorkspaceError("there is no stdin", hint="hive-pg restore FILE")
     try:
@@ -3888,10 +3868,7 @@ class DockerComposeManager:
         _expect(result, f"cannot delete {service.cluster}")
 
     def require_follows(self, settings: Settings) -> None:
-        """Make sure that the compose file takes the password from `.env`.
-
-        Raises: WorkspaceError.
-        """
+        """Make sure that the compose file takes the password from `.env`."""
         if settings.url.password not in self._compose(settings, "config"):
             raise WorkspaceError(
                 "the compose file has a password of its own",
@@ -3947,10 +3924,7 @@ class DockerComposeManager:
         return info
 
     def require_running(self) -> ContainerInfo:
-        """Return this workspace's container.
-
-        Raises: NotSetUpError where it does not run.
-        """
+        """Return this workspace's container, which has to run."""
         info = self.require_container()
         if not info.running:
             paused = info.state is ContainerState.PAUSED
@@ -4253,10 +4227,7 @@ def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) 
 
 
 def list_databases(docker: Docker | None = None) -> list[ListedDatabase]:
-    """Return every database of hive-pg on the engine, by workspace.
-
-    Raises: DockerNotAvailableError.
-    """
+    """Return every database of hive-pg on the engine, by workspace."""
     found = []
     for info in (docker or Docker(Runner(Console()))).containers():
         if LABEL in info.labels or _is_named(info):
@@ -4687,8 +4658,6 @@ class PostgreSQLManager:
 
         `path` is `backups/DATABASE-TIME.dump` in the workspace by default, and `-` for stdout. A
         file is there when the dump is whole, and not before.
-
-        Raises: PostgreSQLIntegrationError.
         """
         settings = self.credentials.read_settings()
         self.compose.require_running()
@@ -4884,8 +4853,6 @@ class PostgreSQLManager:
         """Give the server and `.env` a new password; open connections stay.
 
         `.env` has it beside the old one first: where this is interrupted, `start` and `init` go on.
-
-        Raises: PostgreSQLIntegrationError; WorkspaceError where the compose file has a password.
         """
         self.credentials.read_settings()
         password = self.credentials.generate_postgres_credentials().password
@@ -4920,10 +4887,7 @@ class PostgreSQLManager:
         return settings
 
     def destroy_container(self, *, data: bool = False, backup: bool = True) -> None:
-        """Remove the container and its network, and with `data` the cluster, after a backup.
-
-        Raises: PostgreSQLIntegrationError; nothing outside the workspace is touched.
-        """
+        """Remove the container and its network, and with `data` the cluster, after a backup."""
         settings = self.credentials.read_settings()
         with self._lock():
             containers = self.compose.survey()
