@@ -1807,37 +1807,30 @@ exec pg_dump -Fc -w --lock-wait-timeout=30s 3<&-
 # fmt: off
 # What pg_dump, pg_restore and psql say of a file that is not restored.
 DUMP_DIAGNOSES = (
-    Diagnosis(
-        r"unsupported version \(.*\) in file header|unrecognized configuration parameter|"
+    Diagnosis(r"unsupported version \(.*\) in file header|unrecognized configuration parameter|"
         r"invalid command \\(?:un)?restrict",
         "the dump was made by a newer PostgreSQL than the image's",
         "dump it again with pg_dump of the image's version; or hive-pg init --image, with a newer"
         " one, in a new workspace"),
-    Diagnosis(
-        "could not read from input file: end of file|could not find block ID|"
+    Diagnosis("could not read from input file: end of file|could not find block ID|"
         "could not uncompress data|corrupt tar header|found unexpected block ID|"
         "unrecognized data block type|unexpected end of file|"
         "did not find magic string in file header",
         "the dump is truncated or damaged",
         "take another one; a copy that ended early has fewer bytes than the original"),
-    Diagnosis(
-        'role ".*" does not exist',
+    Diagnosis('role ".*" does not exist',
         "the dump has objects of a role that is not there",
         "hive-pg restore --no-owner gives them to the workspace's own"),
-    Diagnosis(
-        'extension ".*" is not available|could not open extension control file',
+    Diagnosis('extension ".*" is not available|could not open extension control file',
         "the dump needs an extension that the image does not have",
         "hive-pg init --image, with one that has it"),
-    Diagnosis(
-        "canceling statement due to lock timeout|could not obtain lock on relation",
+    Diagnosis("canceling statement due to lock timeout|could not obtain lock on relation",
         "another session has a table locked",
         "end it (select pid, query from pg_stat_activity), then try again"),
-    Diagnosis(
-        "terminating connection|server closed the connection|the database system is|"
+    Diagnosis("terminating connection|server closed the connection|the database system is|"
         "connection to server .* failed",
         "the server ended the session: it stops, or has crashed",
-        "see hive-pg status, then try again",
-        DatabaseConnectionError),
+        "see hive-pg status, then try again", DatabaseConnectionError),
 )
 # fmt: on
 
