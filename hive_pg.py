@@ -3570,16 +3570,6 @@ class Docker:
             raise found.error(f"{what}: {found.cause}", hint=found.remedy)
         return _expect(result, what).stdout
 
-    def start_stream(
-        self,
-        argv: Sequence[str],
-        env: Mapping[str, str],
-        idle: Callable[[], object],
-        **options: Any,
-    ) -> Stream:
-        """Start a program in a container, to stream bytes to it, or with `output` from it."""
-        return self.runner.stream(argv, env=env, idle=idle, **options)
-
     def start_probe(self, container: str, url: DatabaseURL, *, wait: float, sql: str) -> Process:
         """Start to wait for the server, for about `wait` seconds; it has no password yet."""
         return self.start(build_probe_argv(container, url, wait, sql), stdin=True)
@@ -4695,9 +4685,10 @@ class PostgreSQLManager:
         idle, began, size = self.compose.require_running, time.monotonic(), 0
         dump_argv, env = build_client_argv(settings, "sh", "-c", _DUMP_SCRIPT)
         read_argv, _ = build_client_argv(settings, "pg_restore", "--file=/dev/null")
+        stream = self.docker.runner.stream
         with (
-            self.docker.start_stream(dump_argv, env, idle, output=True) as dump,
-            self.docker.start_stream(read_argv, env, idle) as reader,
+            stream(dump_argv, idle=idle, env=env, output=True) as dump,
+            stream(read_argv, idle=idle, env=env) as reader,
         ):
             while block := dump.read():
                 file.write(block)
@@ -4734,8 +4725,7 @@ class PostgreSQLManager:
         database = settings.url.database
         with open_source(path) as file:
             head = file.read(4096)
-            archive = is_archive(head)
-            if not archive and not owner:
+            if not is_archive(head) and not owner:
                 hint = "pg_dump --no-owner; or make the role: hive-pg psql -- -c 'create role NAME'"
                 raise WorkspaceError("SQL says itself whose its objects are", hint=hint)
             self.compose.require_running()
@@ -4748,7 +4738,7 @@ class PostgreSQLManager:
                     while kept in names:
                         now += 1
                         kept = choose_database_name(database, "before", now)
-                    self._load(settings, staging, file, head, archive=archive, owner=owner)
+                    self._load(settings, staging, file, head, owner=owner)
                     self._verify_restored(settings, staging)
                     self._swap(settings, build_swap_sql(database, staging, kept))
                 except BaseException:
@@ -4768,23 +4758,17 @@ class PostgreSQLManager:
             self.console.warn(f"what was restored so far stays until the next restore: {error}")
 
     def _load(
-        self,
-        settings: Settings,
-        staging: str,
-        file: IO[bytes],
-        head: bytes,
-        *,
-        archive: bool,
-        owner: bool,
+        self, settings: Settings, staging: str, file: IO[bytes], head: bytes, *, owner: bool
     ) -> None:
-        """Have pg_restore or psql run a dump in a database."""
+        """Have pg_restore or psql run a dump, which begins with `head`, in a database."""
+        archive, block = is_archive(head), head
         client = ["pg_restore", "--exit-on-error", "-w"] if archive else ["psql", "-XqAtw"]
         client += ["--no-owner", "--no-privileges"] if archive and not owner else []
         client += [] if archive else ["-v", "ON_ERROR_STOP=1"]
         argv, env = build_client_argv(settings, *client, "-d", staging)
         guard, size, began, end = ScriptGuard(), 0, time.monotonic(), f"hive-pg-{staging}"
-        with self.docker.start_stream(argv, env, self.compose.require_running) as process:
-            block = head
+        idle = self.compose.require_running
+        with self.docker.runner.stream(argv, idle=idle, env=env) as process:
             while block and process.write(block if archive else guard.check(block)):
                 size += len(block)
                 self._show_flow("restored", size, began)
