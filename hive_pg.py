@@ -5313,31 +5313,9 @@ EXIT CODES
   130 interrupted; run and psql end with their program's own
 """
 _HANDLERS: dict[str, Callable[[PostgreSQLManager, argparse.Namespace], int]] = {
-    "init": command_init,
-    "start": command_start,
-    "run": command_run,
-    "stop": command_stop,
-    "restart": command_restart,
-    "wait": command_wait,
-    "status": command_status,
-    "check": command_check,
-    "stats": command_stats,
-    "logs": command_logs,
-    "url": command_url,
-    "psql": command_psql,
-    "backup": command_backup,
-    "restore": command_restore,
-    "rotate": command_rotate,
-    "destroy": command_destroy,
-    "env": command_env,
-    "list": command_list,
-    "completion": command_completion,
+    name: globals()[f"command_{name}"] for name in COMMANDS
 }
-_USAGES = {
-    "run": "[DIR] -- CMD ...",
-    "psql": "[DIR] [-- ARGS ...]",
-    "restore": "[DIR] FILE",
-}
+_USAGES = {"run": "[DIR] -- CMD ...", "psql": "[DIR] [-- ARGS ...]", "restore": "[DIR] FILE"}
 _PLANNED_SPELLINGS = {
     "--init": "init",
     **{f"--postgres-{name}": name for name in ("start", "stop", "restart", "status", "logs")},
