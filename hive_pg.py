@@ -89,9 +89,9 @@ FIRST_START_KEY = "HIVE_POSTGRES_FIRST_START"  # there until the first login
 NEXT_PASSWORD_KEY = "HIVE_POSTGRES_NEXT_PASSWORD"  # there while `rotate` is under way
 PROJECT_KEY = "COMPOSE_PROJECT_NAME"
 CREDENTIAL_KEYS = (URL_KEY, USER_KEY, PASSWORD_KEY, DB_KEY)
-NAME_KEYS = (
-    *(UID_KEY, GID_KEY, PORT_KEY, CONTAINER_KEY, IMAGE_KEY, BIND_KEY, PROJECT_KEY),
-    *(FIRST_START_KEY, NEXT_PASSWORD_KEY),
+OUR_KEYS = (
+    *(*CREDENTIAL_KEYS, UID_KEY, GID_KEY, PORT_KEY, CONTAINER_KEY, IMAGE_KEY, BIND_KEY),
+    *(PROJECT_KEY, FIRST_START_KEY, NEXT_PASSWORD_KEY),
 )
 
 # A shell's own values of these would have Compose act on another project or on other files.
@@ -3690,7 +3690,7 @@ class CredentialService:
     def read_values(self) -> dict[str, str]:
         """Return the values in `.env`, or in `.env.example` where there is no `.env` yet."""
         items = parse_env(self._read_text()[0], os.environ)
-        return env_values(items, required=(*CREDENTIAL_KEYS, *NAME_KEYS))
+        return env_values(items, required=OUR_KEYS)
 
     def unread_keys(self) -> list[str]:
         """Return the keys of `.env` that have no value which all readers agree on."""
@@ -3735,7 +3735,7 @@ class CredentialService:
         example = read_file(os.path.join(self.workspace, ENV_EXAMPLE))
         try:
             text = decode_env(example or b"")
-            env_values(parse_env(text, os.environ), required=(*CREDENTIAL_KEYS, *NAME_KEYS))
+            env_values(parse_env(text, os.environ), required=OUR_KEYS)
         except EnvFileError as error:
             said, hint = (t.replace(ENV_FILE, ENV_EXAMPLE) for t in (str(error), error.hint))
             raise EnvFileError(said, hint=hint) from None
@@ -4171,7 +4171,7 @@ class DockerComposeManager:
         self, settings: Settings, *arguments: str, timeout: float = COMPOSE_TIMEOUT_S
     ) -> str:
         """Run Compose in the workspace, with `.env` in place of the shell's own values."""
-        ours = {*COMPOSE_SELECTORS, *CREDENTIAL_KEYS, *NAME_KEYS}
+        ours = COMPOSE_SELECTORS.union(OUR_KEYS)
         env = {key: value for key, value in os.environ.items() if key not in ours}
         prefixes = ("POSTGRES_", "HIVE_", "COMPOSE_")  # the rest Compose reads in .env itself
         values = self.credentials.read_values()
@@ -5329,15 +5329,14 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     """
     width = max(_terminal_width() - 2, 20)
     listing = "\n".join(f"  {name:<11} {summary}" for name, summary in COMMANDS.items())
+    style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog=f"{prog} {command}".rstrip(),
         usage=f"%(prog)s [options] {_USAGES[command]}" if command in _USAGES else None,
         description=COMMANDS.get(command, _DESCRIPTION),
         epilog=None if command else f"COMMANDS\n{listing}\n\n{_EPILOG}",
         # Without a width argparse loads shutil to find it, for every argument again.
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-            prog, max_help_position=26, width=width
-        ),
+        formatter_class=lambda prog: style(prog, max_help_position=26, width=width),
     )
     option = parser.add_argument
     if not command:
@@ -5372,14 +5371,8 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         form("--json", action="store_true", help="one JSON object; with --watch, one a line")
         form("--prometheus", action="store_true", help="one sample in Prometheus' text format")
     if command == "logs":
-        option(
-            "-n",
-            "--tail",
-            type=lines,
-            default="50",
-            metavar="N",
-            help="lines (default: 50), or all",
-        )
+        what = "lines (default: 50), or all"
+        option("-n", "--tail", type=lines, default="50", metavar="N", help=what)
         option("-f", "--follow", action="store_true", help="go on until Ctrl-C")
         option("--since", metavar="TIME", help="10m, or a date and time")
         option("-t", "--timestamps", action="store_true", help="with Docker's times")
@@ -5396,11 +5389,11 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     if command in ("restore", "destroy"):
         option("-y", "--yes", action="store_true", help="do not ask")
     if command == "url":
-        formats, what = ("sqlalchemy", "libpq"), "libpq: without the driver, as psql takes it"
-        option("--format", choices=formats, default=formats[0], help=what)
+        what = "libpq: without the driver, as psql takes it"
+        option("--format", choices=("sqlalchemy", "libpq"), default="sqlalchemy", help=what)
     if command == "env":
-        formats, what = ("shell", "dotenv"), "shell: export lines for eval; dotenv: as in .env"
-        option("--format", choices=formats, default=formats[0], help=what)
+        what = "shell: export lines for eval; dotenv: as in .env"
+        option("--format", choices=("shell", "dotenv"), default="shell", help=what)
     if command == "completion":
         option("shell", choices=COMPLETIONS, metavar="SHELL", help=", ".join(COMPLETIONS))
     return parser
