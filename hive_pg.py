@@ -719,10 +719,8 @@ def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[s
     last = {item.key: item for item in items}
     for key in required:
         if key in last and last[key].value is None:
-            raise EnvFileError(
-                f"{ENV_FILE} line {last[key].line}: {key}: {_UNLIKE}",
-                hint=f"write it as {key}='...': no blanks around =, and no ' $ ` or \\ in it",
-            )
+            hint = f"write it as {key}='...': no blanks around =, and no ' $ ` or \\ in it"
+            raise EnvFileError(f"{ENV_FILE} line {last[key].line}: {key}: {_UNLIKE}", hint=hint)
     return {key: item.value for key, item in last.items() if item.value is not None}
 
 
@@ -3853,10 +3851,8 @@ class DockerComposeManager:
     def require_follows(self, settings: Settings) -> None:
         """Make sure that the compose file takes the password from `.env`."""
         if settings.url.password not in self._compose(settings, "config"):
-            raise WorkspaceError(
-                "the compose file has a password of its own",
-                hint=f"let it take ${{{PASSWORD_KEY}}} from {ENV_FILE}",
-            )
+            hint = f"let it take ${{{PASSWORD_KEY}}} from {ENV_FILE}"
+            raise WorkspaceError("the compose file has a password of its own", hint=hint)
 
     def restart_postgres_service(self) -> None:
         """Stop the container, and bring it up as the compose file and `.env` say now."""
@@ -4419,10 +4415,8 @@ class PostgreSQLManager:
         project, container, named = choose_names(values, default, own, others)
         url = self._plan_url(values, fresh, wanted)
         if not named and not is_local(url.host):
-            raise WorkspaceError(
-                f"{URL_KEY} leads to {url.host}, not to this machine",
-                hint=f"keep that {ENV_FILE} elsewhere, or make the host localhost",
-            )
+            hint = f"keep that {ENV_FILE} elsewhere, or make the host localhost"
+            raise WorkspaceError(f"{URL_KEY} leads to {url.host}, not to this machine", hint=hint)
         bind = wanted.bind or values.get(BIND_KEY, "")
         if wanted.bind:
             everywhere = wanted.bind in (DEFAULT_BIND, "0.0.0.0")
