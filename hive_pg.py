@@ -3549,17 +3549,11 @@ class Docker:
         argv = ["sh", "-c", script, f"{user[0]}:{user[1]}"]
         _expect(self.run_in_place(image, data_dir, argv), f"cannot change the owner of {data_dir}")
 
-    def execute(
-        self,
-        settings: Settings,
-        sql: str,
-        *,
-        database: str = "template1",
-        what: str = "cannot mend it",
-    ) -> str:
+    def execute(self, settings: Settings, sql: str, what: str, database: str = "template1") -> str:
         """Run SQL over the server's socket, where the image asks nobody for a password.
 
-        It runs in template1, the first database that there is, and returns what it selects.
+        It runs in template1, the first database that there is, and returns what it selects; `what`
+        is what has failed where it fails.
         """
         argv, env = build_client_argv(settings, "psql", "-XqAtw", "-v", "ON_ERROR_STOP=1")
         result = self.run([*argv, "-d", database], COMPOSE_TIMEOUT_S, sql, env=env)
@@ -4377,7 +4371,7 @@ class PostgreSQLManager:
             if not error.repair or not self._may(error.repair, error, ask=ask):
                 raise error
             sql = build_repair_sql(error.repair, settings.url, os.urandom(16))
-            self.docker.execute(settings, sql)
+            self.docker.execute(settings, sql, "cannot mend it")
 
     def _recover_values(
         self, values: dict[str, str], containers: Containers
@@ -4778,7 +4772,7 @@ class PostgreSQLManager:
 
     def _verify_restored(self, settings: Settings, staging: str) -> None:
         """Make sure that there is something in a database, and that the application gets in."""
-        if self._execute(settings, MADE_SQL, database=staging).strip() != "t":
+        if self._execute(settings, MADE_SQL, staging).strip() != "t":
             raise WorkspaceError("the file makes nothing in a database", hint="take another one")
         new = settings.replace(url=settings.url.replace(database=staging))
         probe = self.docker.probe(new, 0, VERSIONS_SQL)
@@ -4809,8 +4803,8 @@ class PostgreSQLManager:
     def _drop_old(self, settings: Settings) -> None:
         self._execute(settings, build_drop_sql(comment_kept(settings.url.database)))
 
-    def _execute(self, settings: Settings, sql: str, **options: Any) -> str:
-        return self.docker.execute(settings, sql, what="cannot restore it", **options)
+    def _execute(self, settings: Settings, sql: str, database: str = "template1") -> str:
+        return self.docker.execute(settings, sql, "cannot restore it", database)
 
     def end_session(self, application: str) -> None:
         """End a client whose `docker exec` was ended: it would go on with what it has."""
@@ -4844,14 +4838,12 @@ class PostgreSQLManager:
             return settings
         old = self.credentials.read_settings()
         settings = old.with_password(password)
-        sql, what = (
-            build_repair_sql(Repair.PASSWORD, settings.url, os.urandom(16)),
-            "cannot change the password",
-        )
+        sql = build_repair_sql(Repair.PASSWORD, settings.url, os.urandom(16))
+        what = "cannot change the password"
         try:
-            self.docker.execute(old, sql, what=what)
+            self.docker.execute(old, sql, what)
         except CredentialsRefusedError:  # its socket asks for one, and it has the new one already
-            self.docker.execute(settings, sql, what=what)
+            self.docker.execute(settings, sql, what)
         self.credentials.save(settings.env)
         self.credentials.drop(NEXT_PASSWORD_KEY)
         self.console.step(f"the password is a new one, in the server and in {ENV_FILE}")
@@ -4882,7 +4874,7 @@ class PostgreSQLManager:
             self.compose.bring_up(settings, service, containers)
             self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, began)
             sql = build_others_sql(settings.url.database)
-            others = self.docker.execute(settings, sql, what="cannot list the databases")
+            others = self.docker.execute(settings, sql, "cannot list the databases")
             if others.strip():
                 raise WorkspaceError(f"there are other databases: {', '.join(others.split())}")
             self.console.step(f"the backup is {self.backup()}")
@@ -4942,7 +4934,7 @@ class PostgreSQLManager:
             self.console.warn(f"it is in {self.compose.move_cluster_aside(service)} now")
         else:
             sql = build_repair_sql(repair, settings.url, os.urandom(16))
-            self.docker.execute(settings, sql)
+            self.docker.execute(settings, sql, "cannot mend it")
             self.credentials.save(settings.env)
         began = time.time()
         self.compose.bring_up(settings, service, ())
@@ -4994,13 +4986,10 @@ class PostgreSQLManager:
         when it was started, in epoch seconds: older words in its log are of no interest.
         """
         began, url = time.monotonic(), settings.url
-        # One that was found running may be started once more after a crash that is over now.
-        restarts = look.info.restart_count + 1 if look and look.info else 0
-        probe = look.probe if look else self.docker.probe(settings, timeout, sql)
-        if look and not probe.error:
+        probe = self._await_login(settings, timeout, sql, since, look)
+        if look and probe is look.probe:
             objection = look.objection
         else:
-            probe = self._await_login(probe, settings, began + timeout, sql, since, restarts)
             objection = ask_published_port(url, settings.bind)
         if objection:
             raise _published_error(url, objection)
@@ -5012,15 +5001,13 @@ class PostgreSQLManager:
         )
 
     def _await_login(
-        self,
-        probe: Probe,
-        settings: Settings,
-        deadline: float,
-        sql: str,
-        since: float,
-        restarts: int,
+        self, settings: Settings, timeout: float, sql: str, since: float, look: Look | None
     ) -> Probe:
-        """Probe again, until a login succeeds or is refused, or the container ends."""
+        """Probe, unless `look` has, until a login succeeds or is refused, or the container ends."""
+        deadline = time.monotonic() + timeout
+        probe = look.probe if look else self.docker.probe(settings, timeout, sql)
+        # One that was found running may be started once more after a crash that is over now.
+        restarts = look.info.restart_count + 1 if look and look.info else 0
         while probe.error:
             left = deadline - time.monotonic()
             if probe.readiness is not Readiness.ACCEPTING:
