@@ -821,8 +821,6 @@ def parse_database_url(text: str) -> DatabaseURL:
             if name == "port" and int(parts[name]) > 65535:
                 raise ValueError
             _decode_percent(parts[name])
-        for name in ("user", "password"):
-            parts[name] = _decode_percent(parts[name])
     except ValueError:
         raise EnvFileError(
             f"{URL_KEY}: its {name} is missing, or not read alike by SQLAlchemy and libpq",
@@ -830,8 +828,8 @@ def parse_database_url(text: str) -> DatabaseURL:
             " postgresql+psycopg://USER:PASSWORD@localhost:5532/hive",
         ) from None
     return DatabaseURL(
-        parts["user"],
-        parts["password"],
+        _decode_percent(parts["user"]),
+        _decode_percent(parts["password"]),
         host=parts["host"].strip("[]"),
         port=int(parts["port"]),
         database=parts["database"],
@@ -1865,19 +1863,14 @@ def is_archive(head: bytes) -> bool:
     """
     if head.startswith(b"PGDMP"):
         return True
+    packed = head.startswith((b"\x1f\x8b", b"(\xb5/\xfd", b"BZh"))  # by gzip, zstd or bzip2
+    whole = b"-- PostgreSQL database cluster dump" in head
+    part = "take the part of the one database, or pg_dump it:"
     for what, found, advice in (
         ("is empty", not head.strip(), ""),
-        (
-            "is compressed",
-            head.startswith((b"\x1f\x8b", b"(\xb5/\xfd", b"BZh")),
-            "gunzip -c FILE |",
-        ),
+        ("is compressed", packed, "gunzip -c FILE |"),
         ("is a tar archive", head[257:262] == b"ustar", "pg_restore -f - FILE |"),
-        (
-            "is a dump of a whole server (pg_dumpall)",
-            b"-- PostgreSQL database cluster dump" in head,
-            "take the part of the one database, or pg_dump it:",
-        ),
+        ("is a dump of a whole server (pg_dumpall)", whole, part),
         ("is neither a dump nor SQL", b"\0" in head, "pg_dump -Fc |"),
     ):
         if found:
@@ -3347,8 +3340,10 @@ class DirectoryLock:
         except OSError as error:
             raise _file_error("open", self.directory, error) from None
         os.set_inheritable(self.descriptor, True)
+        if self._acquire():
+            return
+        self.console.note("waiting for another hive-pg")
         deadline = time.monotonic() + self.timeout
-        waiting = False
         while not self._acquire():
             if time.monotonic() > deadline:
                 os.close(self.descriptor)
@@ -3357,9 +3352,6 @@ class DirectoryLock:
                     f"another hive-pg has held {self.directory} for {self.timeout:.0f} s",
                     hint=f"see who holds it, a docker perhaps: fuser -v {place}",
                 )
-            if not waiting:
-                self.console.note("waiting for another hive-pg")
-            waiting = True
             time.sleep(0.05)
 
     def _acquire(self) -> bool:
@@ -3913,11 +3905,11 @@ class DockerComposeManager:
         after `since`.
         """
         info = self.docker.container(name)
-        logs = self.docker.logs(name, 50, since=since) if info else ""
-        error = build_startup_error(info, name, logs)
-        earlier = info and (info.restart_count <= restarts or info.started_at < since)
-        again = restarts > 0 and info is not None and info.state is ContainerState.RESTARTING
-        up = info is not None and (info.running or again)
+        if info is None:
+            raise build_startup_error(None, name, "")
+        error = build_startup_error(info, name, self.docker.logs(name, 50, since=since))
+        earlier = info.restart_count <= restarts or info.started_at < since
+        up = info.running or (restarts > 0 and info.state is ContainerState.RESTARTING)
         if not up or not earlier or error.repair is Repair.REMAKE:
             raise error
 
@@ -4067,7 +4059,7 @@ class DockerComposeManager:
     def move_cluster_aside(self, service: ComposeService) -> str:
         """Take a half-made cluster out of the way, within what is mounted; return its new name."""
         place, name = os.path.split(service.cluster)
-        aside = name + time.strftime(".incomplete-%Y%m%dT%H%M%SZ", time.gmtime())
+        aside = f"{name}.incomplete-{format_stamp(time.time())}"
         if place != service.data_dir:
             raise WorkspaceError(
                 f"the first start of the cluster in {service.cluster} was interrupted",
@@ -4362,9 +4354,8 @@ class PostgreSQLManager:
 
         Where that is not wanted, the container stays: it may be the last to know the right one.
         """
-        if not own or not own.running or PASSWORD_KEY not in own.environment:
-            return
-        if own.environment[PASSWORD_KEY] == settings.url.password:
+        known = own.environment.get(PASSWORD_KEY) if own and own.running else None
+        if known in (None, settings.url.password):
             return
         error = self.docker.probe(settings, 0, VERSIONS_SQL).error
         if isinstance(error, CredentialsRefusedError):
@@ -4722,10 +4713,8 @@ class PostgreSQLManager:
                 staging = choose_database_name(database, "restoring", now)
                 try:
                     names = self._execute(settings, build_staging_sql(database, staging)).split()
-                    kept = choose_database_name(database, "before", now)
-                    while kept in names:
+                    while (kept := choose_database_name(database, "before", now)) in names:
                         now += 1
-                        kept = choose_database_name(database, "before", now)
                     self._load(settings, staging, file, head, owner=owner)
                     self._verify_restored(settings, staging)
                     self._swap(settings, build_swap_sql(database, staging, kept))
