@@ -1622,11 +1622,14 @@ def build_client_argv(
     return [*argv, settings.container, program, *arguments], env
 
 
-def build_probe_argv(container: str, url: DatabaseURL, wait: float, sql: str) -> list[str]:
-    """Build the `docker exec` that waits and logs in; the password is the line on its stdin."""
-    seconds = str(round(wait))
-    script = ["sh", "-c", _PROBE_SCRIPT, "hive-pg", url.user, url.database, seconds, sql]
-    return ["docker", "exec", "--interactive", container, *script]
+def build_script_argv(container: str, url: DatabaseURL, script: str, *more: str) -> list[str]:
+    """Build the `docker exec` of a script of ours; the password is the line on its stdin.
+
+    >>> build_script_argv("name", DatabaseURL("u", "p"), "exit", "2")[4:]
+    ['sh', '-c', 'exit', 'hive-pg', 'u', 'hive', '2']
+    """
+    argv = ["docker", "exec", "--interactive", container, "sh", "-c", script]
+    return [*argv, "hive-pg", url.user, url.database, *more]
 
 
 def read_probe(result: CommandResult) -> Probe:
@@ -2263,16 +2266,6 @@ _TABLES = {
     "tables": (("schema", "table"), "size_bytes live_rows dead_rows last_vacuum_timestamp_seconds"),
     "vector_indexes": (("schema", "index"), "size_bytes method valid table"),
 }
-
-
-def build_sample_argv(container: str, url: DatabaseURL, count: int) -> list[str]:
-    """Build the `docker exec` that takes samples; the password is the line on its stdin.
-
-    >>> build_sample_argv("c", DatabaseURL("u", "p"), 2)[-4:-1]
-    ['u', 'hive', '2']
-    """
-    script = ["sh", "-c", _SAMPLE_SCRIPT, "hive-pg", url.user, url.database, str(count)]
-    return ["docker", "exec", "--interactive", container, *script, _SAMPLE_SQL]
 
 
 def read_samples(result: CommandResult) -> list[dict[str, Any]]:
@@ -3556,7 +3549,8 @@ class Docker:
 
     def start_probe(self, container: str, url: DatabaseURL, *, wait: float, sql: str) -> Process:
         """Start to wait for the server, for about `wait` seconds; it has no password yet."""
-        return self.start(build_probe_argv(container, url, wait, sql), stdin=True)
+        argv = build_script_argv(container, url, _PROBE_SCRIPT, str(round(wait)), sql)
+        return self.start(argv, stdin=True)
 
     def finish_probe(self, process: Process, url: DatabaseURL, *, wait: float) -> Probe:
         """Hand over the password, log in over the container's network, and say what came of it."""
@@ -3571,10 +3565,9 @@ class Docker:
 
     def sample(self, settings: Settings, count: int) -> list[dict[str, Any]]:
         """Measure server and container, over the server's socket; `count` times, a second apart."""
-        argv = build_sample_argv(settings.container, settings.url, count)
-        with self.start(argv, stdin=True) as process:
-            stdin, timeout = settings.url.password + "\n", 2 * QUESTION_TIMEOUT_S
-            return read_samples(process.finish(timeout=timeout, stdin=stdin))
+        url, more = settings.url, (str(count), _SAMPLE_SQL)
+        argv = build_script_argv(settings.container, url, _SAMPLE_SCRIPT, *more)
+        return read_samples(self.run(argv, 2 * QUESTION_TIMEOUT_S, url.password + "\n"))
 
     def stop(self, container: str, grace: int = STOP_GRACE_S) -> None:
         """Have the server end all sessions and stop (SIGINT, fast shutdown), in `grace` seconds."""
