@@ -1476,11 +1476,9 @@ def build_docker_error(
         words = last_line(words)
     # WSL's stand-in speaks on stdout.
     found = diagnose(words, table) or diagnose(words or result.stdout, DOCKER_DIAGNOSES)
-    if found:
-        cause = f"{what}: {found.cause}"
-        return found.error(cause, hint=found.remedy, detail=words, repair=found.repair)
-    why = last_line(words) or f"exit code {result.returncode}"
-    return DockerCommandError(f"{what}: {why}", hint=hint, detail=words)
+    found = found or Diagnosis("", last_line(words) or f"exit code {result.returncode}", hint)
+    message = f"{what}: {found.cause}"
+    return found.error(message, hint=found.remedy, detail=words, repair=found.repair)
 
 
 def find_named(containers: Containers, name: str) -> ContainerInfo | None:
@@ -1647,12 +1645,11 @@ def read_probe(result: CommandResult) -> Probe:
     if code == _PROBE_LOGIN_FAILED and re.search(_NOT_YET, words):
         code = _PROBE_REJECTING  # it did accept a moment ago, and has had to recover since
     if code == _PROBE_LOGIN_FAILED:
-        found = diagnose(words, LOGIN_DIAGNOSES)
-        if found:
-            error = found.error(found.cause, hint=found.remedy, repair=found.repair)
-            return Probe(Readiness.ACCEPTING, error)
         why = f"the login failed: {last_line(words)}"
-        return Probe(Readiness.ACCEPTING, DatabaseConnectionError(why, hint=logs))
+        unknown = Diagnosis("", why, logs, DatabaseConnectionError)
+        found = diagnose(words, LOGIN_DIAGNOSES) or unknown
+        error = found.error(found.cause, hint=found.remedy, repair=found.repair)
+        return Probe(Readiness.ACCEPTING, error)
     not_ready = {
         _PROBE_REJECTING: (Readiness.REJECTING, "it starts, stops or recovers"),
         _PROBE_NO_RESPONSE: (Readiness.NO_RESPONSE, "nothing answers on its address"),
@@ -3684,8 +3681,7 @@ class CredentialService:
 
     def drop(self, key: str) -> None:
         """Have `.env` say nothing of a key."""
-        text = self._read_text()[0]
-        write_file(self.path, drop_env(text, key, os.environ), 0o600)
+        write_file(self.path, drop_env(self._read_text()[0], key, os.environ), 0o600)
 
     def save(self, changes: Mapping[str, str]) -> bool:
         """Make `.env` say `changes`, readable by its owner alone; return whether it changed."""
@@ -4307,8 +4303,7 @@ class PostgreSQLManager:
         if not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
         if anew and not begun and find_named(containers, service.container):
-            empty = "holds no data: this is a new, empty database"
-            self.console.warn(f"{service.data_dir} {empty}")
+            self.console.warn(f"{service.data_dir} holds no data: this is a new, empty database")
             self.docker.stop(service.container)  # it may have another directory mounted
         if start:
             compose.bring_up(settings, service, containers)
@@ -5081,8 +5076,7 @@ def command_wait(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCo
 def command_status(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
     """Show state, health and readiness."""
     status = manager.check_container_status()
-    text = format_json(status) if args.json else format_status(status)
-    manager.console.result(text)
+    manager.console.result(format_json(status) if args.json else format_status(status))
     if status.verdict is ExitCode.NOT_RUNNING and not args.json:
         paused = status.state is ContainerState.PAUSED
         remedy = f"docker unpause {status.container}" if paused else "hive-pg start"
@@ -5097,8 +5091,7 @@ def command_check(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitC
         summary = {"healthy": result.healthy, "exit_code": int(result.exit_code)}
         manager.console.result(format_json({**summary, **result.fields()}))
     else:
-        symbols = manager.console.symbols(sys.stdout)
-        text = format_validation(result, symbols)
+        text = format_validation(result, manager.console.symbols(sys.stdout))
         manager.console.result(manager.console.localize(text))
     return result.exit_code
 
