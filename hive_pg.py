@@ -495,6 +495,18 @@ class Look(Record):
     objection: str = ""
 
 
+class Login(Record):
+    """How a login is waited for: `timeout` is in seconds, `creates` has it create pgvector.
+
+    `since` is when the server was started, in epoch seconds: older words in its log are of no
+    interest.
+    """
+
+    since: float
+    timeout: float = READY_TIMEOUT_S
+    creates: bool = False
+
+
 class ContainerStatus(Record):
     """What `status` shows; times in seconds, None where there is nothing to say."""
 
@@ -4257,7 +4269,8 @@ class PostgreSQLManager:
                 settings, service = self._bring_about(wanted, start=start, lost=lost, ask=ask)
             if start:
                 self.console.step(f"container {settings.container} is up")
-                self._verify_or_mend(settings, service, timeout, began, lost=lost, ask=ask)
+                login = Login(began, timeout, creates=True)
+                self._verify_or_mend(settings, service, login, lost=lost, ask=ask)
         return True
 
     def _bring_about(
@@ -4485,17 +4498,17 @@ class PostgreSQLManager:
 
     def start_container(self, *, timeout: float = READY_TIMEOUT_S) -> bool:
         """Have the database run, and log in to it; return whether it had to be started."""
-        settings, began = self.credentials.read_settings(), time.time()
+        settings, login = self.credentials.read_settings(), Login(time.time(), timeout)
         look = self.compose.look(settings)
         if look.info and look.info.state is ContainerState.PAUSED:
             raise build_startup_error(look.info, settings.container, "")
         if look.info and look.info.running:
-            self._verify_alone(settings, timeout, began, look)
+            self._verify_alone(settings, login, look)
             return False
         with self._lock(timeout):
             self.compose.start_postgres_service()
             self.console.step(f"container {settings.container} is up")
-        self._verify_alone(settings, timeout, since=began)
+        self._verify_alone(settings, login)
         return True
 
     def stop_container(self) -> bool:
@@ -4506,27 +4519,25 @@ class PostgreSQLManager:
 
     def restart_container(self, *, timeout: float = READY_TIMEOUT_S) -> None:
         """Stop the container, start it as `.env` and the compose file say now, and log in."""
-        settings = self.credentials.read_settings()
-        began = time.time()
+        settings, login = self.credentials.read_settings(), Login(time.time(), timeout)
         with self._lock(timeout):
             self.compose.restart_postgres_service()
             self.console.step(f"container {settings.container} is up")
-        self._verify_alone(settings, timeout, since=began)
+        self._verify_alone(settings, login)
 
     def wait_until_ready(self, *, timeout: float = READY_TIMEOUT_S) -> None:
         """Wait until the database serves; starts nothing, and changes nothing.
 
         Raises: NotSetUpError at once where no container runs; else as `start_container` does.
         """
-        settings, began = self.credentials.read_settings(), time.time()
+        settings, login = self.credentials.read_settings(), Login(time.time(), timeout)
         look = self.compose.look(settings)
         info, point = look.info, judge_container(look.info, settings.container)
         if point.exit_code is ExitCode.NOT_RUNNING:
             raise NotSetUpError(point.finding, hint=point.remedy)
         if info and not info.running:  # it keeps restarting; why, it said since its last start
             self.compose.require_steady(info.name, info.started_at, restarts=0)
-        seen = look if info and info.running else None
-        self._verify(settings, timeout, VERSIONS_SQL, since=began, look=seen)
+        self._verify(settings, login, look if info and info.running else None)
 
     def get_container_logs(self, tail: int = 50) -> str:
         """Return the container's last lines, stdout before stderr."""
@@ -4711,7 +4722,7 @@ class PostgreSQLManager:
                     raise
                 remedy = "" if drop_old else "; drop it: hive-pg restore --drop-old"
                 self.console.note(f"what was {database} is {kept} now{remedy}")
-                self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, now)
+                self._verify(settings, Login(now))
                 if drop_old:
                     self._drop_old(settings)
         return kept
@@ -4806,7 +4817,7 @@ class PostgreSQLManager:
             if NEXT_PASSWORD_KEY not in self.credentials.read_values():  # the server may have that
                 self.credentials.save({NEXT_PASSWORD_KEY: password})
             settings = self._finish_rotation(settings)
-            self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, time.time())
+            self._verify(settings, Login(time.time()))
 
     def _finish_rotation(self, settings: Settings) -> Settings:
         """Do what is left of a `rotate`, if one is under way; the lock is held."""
@@ -4845,11 +4856,11 @@ class PostgreSQLManager:
     def _back_up_last(
         self, settings: Settings, service: ComposeService, containers: Containers
     ) -> None:
-        began = time.time()
+        login = Login(time.time())
         hint = "hive-pg destroy --data --no-backup goes without"
         try:
             self.compose.bring_up(settings, service, containers)
-            self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, began)
+            self._verify(settings, login)
             sql = build_others_sql(settings.url.database)
             others = self.docker.execute(settings, sql, "cannot list the databases")
             if others.strip():
@@ -4861,21 +4872,13 @@ class PostgreSQLManager:
     # -- waiting and mending -------------------------------------------------------------------
 
     def _verify_or_mend(
-        self,
-        settings: Settings,
-        service: ComposeService,
-        timeout: float,
-        since: float,
-        *,
-        lost: bool,
-        ask: bool,
+        self, settings: Settings, service: ComposeService, login: Login, *, lost: bool, ask: bool
     ) -> None:
         """Log in; where the cluster keeps the application out, mend it, each way once."""
         tried: set[Repair] = set()
         while True:
             try:
-                sql = CREATE_EXTENSION_SQL + VERSIONS_SQL
-                settings = self._verify_rotation(settings, timeout, sql, since)
+                settings = self._verify_rotation(settings, login)
                 return self._note_login(settings)
             except PostgreSQLIntegrationError as error:
                 untouched = error.repair in HALF_MADE and self._is_untouched(settings, service)
@@ -4885,7 +4888,7 @@ class PostgreSQLManager:
             if repair is Repair.PASSWORD and lost:  # what the container had is outdated
                 fresh = self.credentials.generate_postgres_credentials()
                 settings = settings.with_password(fresh.password)
-            since = self._mend(repair, settings, service)
+            login = login.replace(since=self._mend(repair, settings, service))
             tried.add(repair)
 
     def _is_untouched(self, settings: Settings, service: ComposeService) -> bool:
@@ -4926,44 +4929,37 @@ class PostgreSQLManager:
         except WorkspaceError as error:  # the database serves all the same
             self.console.warn(f"{error}; so {FIRST_START_KEY} stays in it")
 
-    def _verify_alone(
-        self, settings: Settings, timeout: float, since: float, look: Look | None = None
-    ) -> None:
+    def _verify_alone(self, settings: Settings, login: Login, look: Look | None = None) -> None:
         """Log in, without a repair, and without holding others up while it takes its time."""
         if NEXT_PASSWORD_KEY in self.credentials.read_values():
-            with self._lock(timeout):
-                self._verify_rotation(settings, timeout, VERSIONS_SQL, since)
+            with self._lock(login.timeout):
+                self._verify_rotation(settings, login)
         else:
-            self._verify(settings, timeout, VERSIONS_SQL, since, look)
+            self._verify(settings, login, look)
         if settings.first_start:
-            with self._lock(timeout):
+            with self._lock(login.timeout):
                 self._note_login(settings)
 
-    def _verify_rotation(
-        self, settings: Settings, timeout: float, sql: str, since: float
-    ) -> Settings:
+    def _verify_rotation(self, settings: Settings, login: Login) -> Settings:
         """Log in, having done what an interrupted `rotate` left; return what `.env` says then."""
         rotating = NEXT_PASSWORD_KEY in self.credentials.read_values()
         try:
-            self._verify(settings, timeout, sql, since)
+            self._verify(settings, login)
         except CredentialsRefusedError:
             if not rotating:
                 raise
         if rotating:
             settings = self._finish_rotation(settings)
-            self._verify(settings, timeout, sql, since)
+            self._verify(settings, login)
         return settings
 
-    def _verify(
-        self, settings: Settings, timeout: float, sql: str, since: float, look: Look | None = None
-    ) -> None:
+    def _verify(self, settings: Settings, login: Login, look: Look | None = None) -> None:
         """Wait until the credentials in `.env` log in and the published port answers.
 
-        `look` is a first one that was taken already, of a container that ran then; `since` is
-        when it was started, in epoch seconds: older words in its log are of no interest.
+        `look` is a first one that was taken already, of a container that ran then.
         """
         began, url = time.monotonic(), settings.url
-        probe = self._await_login(settings, timeout, sql, since, look)
+        probe = self._await_login(settings, login, look)
         if look and probe is look.probe:
             objection = look.objection
         else:
@@ -4977,18 +4973,17 @@ class PostgreSQLManager:
             f" pgvector {probe.created_version or 'not created'} ({time.monotonic() - began:.1f} s)"
         )
 
-    def _await_login(
-        self, settings: Settings, timeout: float, sql: str, since: float, look: Look | None
-    ) -> Probe:
+    def _await_login(self, settings: Settings, login: Login, look: Look | None) -> Probe:
         """Probe, unless `look` has, until a login succeeds or is refused, or the container ends."""
-        deadline = time.monotonic() + timeout
-        probe = look.probe if look else self.docker.probe(settings, timeout, sql)
+        deadline = time.monotonic() + login.timeout
+        sql = CREATE_EXTENSION_SQL + VERSIONS_SQL if login.creates else VERSIONS_SQL
+        probe = look.probe if look else self.docker.probe(settings, login.timeout, sql)
         # One that was found running may be started once more after a crash that is over now.
         restarts = look.info.restart_count + 1 if look and look.info else 0
         while probe.error:
             left = deadline - time.monotonic()
             if probe.readiness is not Readiness.ACCEPTING:
-                self.compose.require_steady(settings.container, since, restarts)
+                self.compose.require_steady(settings.container, login.since, restarts)
             ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
             if probe.readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended:
                 raise probe.error
