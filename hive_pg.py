@@ -64,7 +64,8 @@ DATA_DIR = os.path.join("data", "postgres")
 BACKUP_DIR = "backups"
 ENV_FILE, ENV_EXAMPLE = ".env", ".env.example"
 COMPOSE_FILE = "docker-compose.yml"
-CONFIG_FILES_LABEL = "com.docker.compose.project.config_files"
+PROJECT_LABEL, SERVICE_LABEL = "com.docker.compose.project", "com.docker.compose.service"
+CONFIG_FILES_LABEL = f"{PROJECT_LABEL}.config_files"
 COMPOSE_FILES = ("compose.yaml", "compose.yml", COMPOSE_FILE, "docker-compose.yaml")
 FALLBACK_UID = 1000  # of the server, where root acts for nobody: PostgreSQL refuses to be root
 FIRST_USER_OID = 16384  # of PostgreSQL's objects that initdb has not made
@@ -412,12 +413,12 @@ class ContainerInfo(Record):
     @property
     def working_dir(self) -> str:
         """The directory that Compose was run in, '' for a container that it did not make."""
-        return self.labels.get("com.docker.compose.project.working_dir", "")
+        return self.labels.get(f"{PROJECT_LABEL}.working_dir", "")
 
     @property
     def project(self) -> str:
         """The Compose project, '' for a container that is of none."""
-        return self.labels.get("com.docker.compose.project", "")
+        return self.labels.get(PROJECT_LABEL, "")
 
     def __repr__(self) -> str:  # its environment holds the password
         return f"ContainerInfo({self.name}, {self.state.value})"
@@ -1185,7 +1186,7 @@ def read_services(text: str) -> dict[str, dict[str, str]]:
 
 def service_of_container(info: ContainerInfo) -> ComposeService:
     """Read a service from the container that Compose made of it."""
-    name = info.labels.get("com.docker.compose.service", SERVICE)
+    name = info.labels.get(SERVICE_LABEL, SERVICE)
     bind, host_port = require_published(info.ports, name)
     data_dir, cluster = info.place
     return ComposeService(
@@ -3589,21 +3590,15 @@ class Docker:
 
     def remove_networks(self, project: str) -> None:
         """Remove the networks of a Compose project."""
-        label = f"label=com.docker.compose.project={project}"
+        label = f"label={PROJECT_LABEL}={project}"
         result = self.run(["docker", "network", "ls", "--quiet", "--filter", label])
         networks = _expect(result, "cannot list the networks").stdout.split()
         if networks:
             _expect(self.run(["docker", "network", "rm", *networks]), "cannot remove the network")
 
-    def has_volumes(self, project: str) -> bool:
-        """Whether there are volumes of a Compose project."""
-        label = f"label=com.docker.compose.project={project}"
-        result = self.run(["docker", "volume", "ls", "--quiet", "--filter", label])
-        return bool(_expect(result, "cannot list the volumes").stdout.strip())
-
-    def has_volume(self, name: str) -> bool:
-        """Whether there is a volume of that name."""
-        result = self.run(["docker", "volume", "ls", "--quiet", "--filter", f"name=^{name}$"])
+    def has_volume(self, condition: str) -> bool:
+        """Whether there is a volume that meets a filter of `docker volume ls`."""
+        result = self.run(["docker", "volume", "ls", "--quiet", "--filter", condition])
         return bool(_expect(result, "cannot list the volumes").stdout.strip())
 
     def logs(self, container: str, tail: int, *, since: float = 0) -> str:
@@ -3973,9 +3968,8 @@ class DockerComposeManager:
             return parse_compose_config(self._compose(settings, "config", "--format", "json"))
         service = choose_service(read_services(self._compose(settings, "config")))
         self._compose(settings, "up", "--no-start", service)
-        label = "com.docker.compose.service"
         for info in self.docker.containers():
-            if info.labels.get(label) == service and info.project == settings.project:
+            if info.labels.get(SERVICE_LABEL) == service and info.project == settings.project:
                 return service_of_container(info)
         raise WorkspaceError(f"Compose made no container of service {service!r}")
 
@@ -4078,7 +4072,8 @@ class DockerComposeManager:
 
     def has_volume(self, service: ComposeService) -> bool:
         """Whether a service has its cluster in a volume, and there is one in it."""
-        if service.data_dir or not service.source or not self.docker.has_volume(service.source):
+        name = service.source
+        if service.data_dir or not name or not self.docker.has_volume(f"name=^{name}$"):
             return False
         argv = ["test", "-s", f"{service.target}/PG_VERSION"]
         return self._run_in_place(service, argv).returncode == 0
@@ -4426,7 +4421,8 @@ class PostgreSQLManager:
         """Return the Compose project that is this workspace's own."""
         usual, theirs = choose_compose_name(self.workspace), {info.project for info in others}
         unnamed = not values.get(PROJECT_KEY) and self.compose.find_compose_file() is not None
-        if unnamed and usual not in theirs and self.docker.has_volumes(usual):
+        label = f"label={PROJECT_LABEL}={usual}"
+        if unnamed and usual not in theirs and self.docker.has_volume(label):
             return usual  # plain Compose has put data into a volume of that project
         return choose_project_name(self.workspace)
 
