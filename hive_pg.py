@@ -3003,16 +3003,10 @@ class Runner:
         """
         from subprocess import DEVNULL, PIPE
 
-        process = self._popen(
-            argv,
-            stdin=PIPE if stdin else DEVNULL,
-            stdout=sys.stderr if progress and not self.console.quiet else PIPE,
-            stderr=PIPE,
-            env=env,
-            cwd=cwd,
-            encoding="utf-8",
-            errors="replace",
-        )
+        given = PIPE if stdin else DEVNULL
+        shown = sys.stderr if progress and not self.console.quiet else PIPE
+        how = {"env": env, "cwd": cwd, "encoding": "utf-8", "errors": "replace"}
+        process = self._popen(argv, stdin=given, stdout=shown, stderr=PIPE, **how)
         return Process(argv, process)
 
     def stream(
