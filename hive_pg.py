@@ -49,9 +49,7 @@ else:
 __version__ = "0.1.0"
 
 
-# ---------------------------------------------------------------------------------------------
-# Vocabulary
-# ---------------------------------------------------------------------------------------------
+# == Vocabulary ===============================================================================
 
 DEFAULT_IMAGE = "agnohq/pgvector:16"
 DEFAULT_DATABASE = "hive"
@@ -66,7 +64,8 @@ DATA_DIR = os.path.join("data", "postgres")
 BACKUP_DIR = "backups"
 ENV_FILE, ENV_EXAMPLE = ".env", ".env.example"
 COMPOSE_FILE = "docker-compose.yml"
-CONFIG_FILES_LABEL = "com.docker.compose.project.config_files"
+PROJECT_LABEL, SERVICE_LABEL = "com.docker.compose.project", "com.docker.compose.service"
+CONFIG_FILES_LABEL = f"{PROJECT_LABEL}.config_files"
 COMPOSE_FILES = ("compose.yaml", "compose.yml", COMPOSE_FILE, "docker-compose.yaml")
 FALLBACK_UID = 1000  # of the server, where root acts for nobody: PostgreSQL refuses to be root
 FIRST_USER_OID = 16384  # of PostgreSQL's objects that initdb has not made
@@ -91,9 +90,9 @@ FIRST_START_KEY = "HIVE_POSTGRES_FIRST_START"  # there until the first login
 NEXT_PASSWORD_KEY = "HIVE_POSTGRES_NEXT_PASSWORD"  # there while `rotate` is under way
 PROJECT_KEY = "COMPOSE_PROJECT_NAME"
 CREDENTIAL_KEYS = (URL_KEY, USER_KEY, PASSWORD_KEY, DB_KEY)
-NAME_KEYS = (
-    *(UID_KEY, GID_KEY, PORT_KEY, CONTAINER_KEY, IMAGE_KEY, BIND_KEY, PROJECT_KEY),
-    *(FIRST_START_KEY, NEXT_PASSWORD_KEY),
+OUR_KEYS = (
+    *(*CREDENTIAL_KEYS, UID_KEY, GID_KEY, PORT_KEY, CONTAINER_KEY, IMAGE_KEY, BIND_KEY),
+    *(PROJECT_KEY, FIRST_START_KEY, NEXT_PASSWORD_KEY),
 )
 
 # A shell's own values of these would have Compose act on another project or on other files.
@@ -196,9 +195,7 @@ class Outcome(enum.Enum):
     SKIPPED = "skipped"
 
 
-# ---------------------------------------------------------------------------------------------
-# Errors and records
-# ---------------------------------------------------------------------------------------------
+# == Errors and records =======================================================================
 
 
 class PostgreSQLIntegrationError(Exception):
@@ -416,12 +413,12 @@ class ContainerInfo(Record):
     @property
     def working_dir(self) -> str:
         """The directory that Compose was run in, '' for a container that it did not make."""
-        return self.labels.get("com.docker.compose.project.working_dir", "")
+        return self.labels.get(f"{PROJECT_LABEL}.working_dir", "")
 
     @property
     def project(self) -> str:
         """The Compose project, '' for a container that is of none."""
-        return self.labels.get("com.docker.compose.project", "")
+        return self.labels.get(PROJECT_LABEL, "")
 
     def __repr__(self) -> str:  # its environment holds the password
         return f"ContainerInfo({self.name}, {self.state.value})"
@@ -499,6 +496,18 @@ class Look(Record):
     objection: str = ""
 
 
+class Login(Record):
+    """How a login is waited for: `timeout` is in seconds, `creates` has it create pgvector.
+
+    `since` is when the server was started, in epoch seconds: older words in its log are of no
+    interest.
+    """
+
+    since: float
+    timeout: float = READY_TIMEOUT_S
+    creates: bool = False
+
+
 class ContainerStatus(Record):
     """What `status` shows; times in seconds, None where there is nothing to say."""
 
@@ -570,9 +579,7 @@ class ValidationResult(Record):
         return self.exit_code is ExitCode.DONE
 
 
-# ---------------------------------------------------------------------------------------------
-# Decisions (pure): the .env text
-# ---------------------------------------------------------------------------------------------
+# == Decisions (pure): the .env text ==========================================================
 # The grammar is what Compose, python-dotenv and POSIX sh read alike, assignment by assignment.
 # Everything else in the file is kept byte for byte, and refused only where it is the last
 # assignment of a key of ours. (That `sh` stops at an unbalanced quote further up is not judged.)
@@ -725,10 +732,8 @@ def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[s
     last = {item.key: item for item in items}
     for key in required:
         if key in last and last[key].value is None:
-            raise EnvFileError(
-                f"{ENV_FILE} line {last[key].line}: {key}: {_UNLIKE}",
-                hint=f"write it as {key}='...': no blanks around =, and no ' $ ` or \\ in it",
-            )
+            hint = f"write it as {key}='...': no blanks around =, and no ' $ ` or \\ in it"
+            raise EnvFileError(f"{ENV_FILE} line {last[key].line}: {key}: {_UNLIKE}", hint=hint)
     return {key: item.value for key, item in last.items() if item.value is not None}
 
 
@@ -786,9 +791,7 @@ def drop_env(text: str, key: str, environ: Mapping[str, str]) -> str:
     return text
 
 
-# ---------------------------------------------------------------------------------------------
-# Decisions (pure): URLs, credentials and settings
-# ---------------------------------------------------------------------------------------------
+# == Decisions (pure): URLs, credentials and settings =========================================
 
 _URL_SHAPE = (
     r"(?s)(?P<scheme>[^:]*)://(?:(?P<user>[^:@]*)(?::(?P<password>[^@]*))?@)?"
@@ -831,8 +834,6 @@ def parse_database_url(text: str) -> DatabaseURL:
             if name == "port" and int(parts[name]) > 65535:
                 raise ValueError
             _decode_percent(parts[name])
-        for name in ("user", "password"):
-            parts[name] = _decode_percent(parts[name])
     except ValueError:
         raise EnvFileError(
             f"{URL_KEY}: its {name} is missing, or not read alike by SQLAlchemy and libpq",
@@ -840,8 +841,8 @@ def parse_database_url(text: str) -> DatabaseURL:
             " postgresql+psycopg://USER:PASSWORD@localhost:5532/hive",
         ) from None
     return DatabaseURL(
-        parts["user"],
-        parts["password"],
+        _decode_percent(parts["user"]),
+        _decode_percent(parts["password"]),
         host=parts["host"].strip("[]"),
         port=int(parts["port"]),
         database=parts["database"],
@@ -1044,9 +1045,7 @@ def choose_host_port(first: int, reserved: Iterable[int], is_free: Callable[[int
     raise ContainerConflictError(f"no free port from {first} on", hint="hive-pg init --port N")
 
 
-# ---------------------------------------------------------------------------------------------
-# Decisions (pure): the compose file
-# ---------------------------------------------------------------------------------------------
+# == Decisions (pure): the compose file =======================================================
 
 _COMPOSE_TEMPLATE = """\
 # Generated by hive-pg VERSION. It is yours now: hive-pg reads this file and never writes it again.
@@ -1187,7 +1186,7 @@ def read_services(text: str) -> dict[str, dict[str, str]]:
 
 def service_of_container(info: ContainerInfo) -> ComposeService:
     """Read a service from the container that Compose made of it."""
-    name = info.labels.get("com.docker.compose.service", SERVICE)
+    name = info.labels.get(SERVICE_LABEL, SERVICE)
     bind, host_port = require_published(info.ports, name)
     data_dir, cluster = info.place
     return ComposeService(
@@ -1296,9 +1295,7 @@ def split_user(user: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2] or 0)) if match and int(match[1]) else None
 
 
-# ---------------------------------------------------------------------------------------------
-# Decisions (pure): what Docker and PostgreSQL said
-# ---------------------------------------------------------------------------------------------
+# == Decisions (pure): what Docker and PostgreSQL said ========================================
 # Each table has the more telling rows first. The texts differ between versions: a pattern holds
 # what is stable in them.
 
@@ -1492,11 +1489,9 @@ def build_docker_error(
         words = last_line(words)
     # WSL's stand-in speaks on stdout.
     found = diagnose(words, table) or diagnose(words or result.stdout, DOCKER_DIAGNOSES)
-    if found:
-        cause = f"{what}: {found.cause}"
-        return found.error(cause, hint=found.remedy, detail=words, repair=found.repair)
-    why = last_line(words) or f"exit code {result.returncode}"
-    return DockerCommandError(f"{what}: {why}", hint=hint, detail=words)
+    found = found or Diagnosis("", last_line(words) or f"exit code {result.returncode}", hint)
+    message = f"{what}: {found.cause}"
+    return found.error(message, hint=found.remedy, detail=words, repair=found.repair)
 
 
 def find_named(containers: Containers, name: str) -> ContainerInfo | None:
@@ -1638,11 +1633,14 @@ def build_client_argv(
     return [*argv, settings.container, program, *arguments], env
 
 
-def build_probe_argv(container: str, url: DatabaseURL, wait: float, sql: str) -> list[str]:
-    """Build the `docker exec` that waits and logs in; the password is the line on its stdin."""
-    seconds = str(round(wait))
-    script = ["sh", "-c", _PROBE_SCRIPT, "hive-pg", url.user, url.database, seconds, sql]
-    return ["docker", "exec", "--interactive", container, *script]
+def build_script_argv(container: str, url: DatabaseURL, script: str, *more: str) -> list[str]:
+    """Build the `docker exec` of a script of ours; the password is the line on its stdin.
+
+    >>> build_script_argv("name", DatabaseURL("u", "p"), "exit", "2")[4:]
+    ['sh', '-c', 'exit', 'hive-pg', 'u', 'hive', '2']
+    """
+    argv = ["docker", "exec", "--interactive", container, "sh", "-c", script]
+    return [*argv, "hive-pg", url.user, url.database, *more]
 
 
 def read_probe(result: CommandResult) -> Probe:
@@ -1660,12 +1658,11 @@ def read_probe(result: CommandResult) -> Probe:
     if code == _PROBE_LOGIN_FAILED and re.search(_NOT_YET, words):
         code = _PROBE_REJECTING  # it did accept a moment ago, and has had to recover since
     if code == _PROBE_LOGIN_FAILED:
-        found = diagnose(words, LOGIN_DIAGNOSES)
-        if found:
-            error = found.error(found.cause, hint=found.remedy, repair=found.repair)
-            return Probe(Readiness.ACCEPTING, error)
         why = f"the login failed: {last_line(words)}"
-        return Probe(Readiness.ACCEPTING, DatabaseConnectionError(why, hint=logs))
+        unknown = Diagnosis("", why, logs, DatabaseConnectionError)
+        found = diagnose(words, LOGIN_DIAGNOSES) or unknown
+        error = found.error(found.cause, hint=found.remedy, repair=found.repair)
+        return Probe(Readiness.ACCEPTING, error)
     not_ready = {
         _PROBE_REJECTING: (Readiness.REJECTING, "it starts, stops or recovers"),
         _PROBE_NO_RESPONSE: (Readiness.NO_RESPONSE, "nothing answers on its address"),
@@ -1680,9 +1677,7 @@ def read_probe(result: CommandResult) -> Probe:
     return Probe(Readiness.UNKNOWN, build_docker_error(result, "cannot ask the container"))
 
 
-# ---------------------------------------------------------------------------------------------
-# Decisions (pure): mending
-# ---------------------------------------------------------------------------------------------
+# == Decisions (pure): mending ================================================================
 
 # What a cluster may want whose first start was interrupted.
 HALF_MADE = (Repair.NETWORK, Repair.DATABASE, Repair.REMAKE)
@@ -1809,9 +1804,7 @@ def prepare_password(password: str) -> str:
     return password if mixed or refused or not mapped else unicodedata.normalize("NFKC", mapped)
 
 
-# ---------------------------------------------------------------------------------------------
-# Decisions (pure): dumps and passwords
-# ---------------------------------------------------------------------------------------------
+# == Decisions (pure): dumps and passwords ====================================================
 
 # Deletes a cluster in /target, and what was moved aside of it.
 _DELETE_SCRIPT = """\
@@ -1832,37 +1825,30 @@ exec pg_dump -Fc -w --lock-wait-timeout=30s 3<&-
 # fmt: off
 # What pg_dump, pg_restore and psql say of a file that is not restored.
 DUMP_DIAGNOSES = (
-    Diagnosis(
-        r"unsupported version \(.*\) in file header|unrecognized configuration parameter|"
+    Diagnosis(r"unsupported version \(.*\) in file header|unrecognized configuration parameter|"
         r"invalid command \\(?:un)?restrict",
         "the dump was made by a newer PostgreSQL than the image's",
         "dump it again with pg_dump of the image's version; or hive-pg init --image, with a newer"
         " one, in a new workspace"),
-    Diagnosis(
-        "could not read from input file: end of file|could not find block ID|"
+    Diagnosis("could not read from input file: end of file|could not find block ID|"
         "could not uncompress data|corrupt tar header|found unexpected block ID|"
         "unrecognized data block type|unexpected end of file|"
         "did not find magic string in file header",
         "the dump is truncated or damaged",
         "take another one; a copy that ended early has fewer bytes than the original"),
-    Diagnosis(
-        'role ".*" does not exist',
+    Diagnosis('role ".*" does not exist',
         "the dump has objects of a role that is not there",
         "hive-pg restore --no-owner gives them to the workspace's own"),
-    Diagnosis(
-        'extension ".*" is not available|could not open extension control file',
+    Diagnosis('extension ".*" is not available|could not open extension control file',
         "the dump needs an extension that the image does not have",
         "hive-pg init --image, with one that has it"),
-    Diagnosis(
-        "canceling statement due to lock timeout|could not obtain lock on relation",
+    Diagnosis("canceling statement due to lock timeout|could not obtain lock on relation",
         "another session has a table locked",
         "end it (select pid, query from pg_stat_activity), then try again"),
-    Diagnosis(
-        "terminating connection|server closed the connection|the database system is|"
+    Diagnosis("terminating connection|server closed the connection|the database system is|"
         "connection to server .* failed",
         "the server ended the session: it stops, or has crashed",
-        "see hive-pg status, then try again",
-        DatabaseConnectionError),
+        "see hive-pg status, then try again", DatabaseConnectionError),
 )
 # fmt: on
 
@@ -1892,28 +1878,21 @@ def format_stamp(moment: float) -> str:
 
 
 def is_archive(head: bytes) -> bool:
-    r"""Tell pg_dump's custom format from SQL by the first bytes of a file.
-
-    Raises: WorkspaceError for what is neither.
+    r"""Tell pg_dump's custom format from SQL by the first bytes of a file; refuse what is neither.
 
     >>> is_archive(b"PGDMP\x01"), is_archive(b"create table t (i int);")
     (True, False)
     """
     if head.startswith(b"PGDMP"):
         return True
+    packed = head.startswith((b"\x1f\x8b", b"(\xb5/\xfd", b"BZh"))  # by gzip, zstd or bzip2
+    whole = b"-- PostgreSQL database cluster dump" in head
+    part = "take the part of the one database, or pg_dump it:"
     for what, found, advice in (
         ("is empty", not head.strip(), ""),
-        (
-            "is compressed",
-            head.startswith((b"\x1f\x8b", b"(\xb5/\xfd", b"BZh")),
-            "gunzip -c FILE |",
-        ),
+        ("is compressed", packed, "gunzip -c FILE |"),
         ("is a tar archive", head[257:262] == b"ustar", "pg_restore -f - FILE |"),
-        (
-            "is a dump of a whole server (pg_dumpall)",
-            b"-- PostgreSQL database cluster dump" in head,
-            "take the part of the one database, or pg_dump it:",
-        ),
+        ("is a dump of a whole server (pg_dumpall)", whole, part),
         ("is neither a dump nor SQL", b"\0" in head, "pg_dump -Fc |"),
     ):
         if found:
@@ -1957,19 +1936,13 @@ class ScriptGuard:
         self.head = self.tail = b""  # of the statement, but for strings and comments
 
     def check(self, block: bytes) -> bytes:
-        """Return what psql may have by now: a little is held back until more is known.
-
-        Raises: WorkspaceError.
-        """
+        """Return what psql may have by now: a little is held back until more is known."""
         self.first = (self.first + block)[:1000]
         self.last = (self.last + block)[-1000:]
         return self._scan(block, self._AHEAD)
 
     def finish(self) -> bytes:
-        """Return the rest, if pg_dump's last line was there where its first one was.
-
-        Raises: WorkspaceError.
-        """
+        """Return the rest, if pg_dump's last line was there where its first one was."""
         if self._HEADER in self.first and self._TRAILER not in self.last:
             raise WorkspaceError("the dump is truncated: its last line is missing")
         return self._scan(b"\n", 0)
@@ -2166,9 +2139,7 @@ MADE_SQL = "select " + " or ".join(
 )
 
 
-# ---------------------------------------------------------------------------------------------
-# Decisions (pure): stats
-# ---------------------------------------------------------------------------------------------
+# == Decisions (pure): stats ==================================================================
 # A sample is the JSON object of `stats --json`. Its numbers are called as Prometheus calls them:
 # counters `_total`, the rest by their unit, which also says how people see them.
 
@@ -2316,21 +2287,8 @@ _TABLES = {
 }
 
 
-def build_sample_argv(container: str, url: DatabaseURL, count: int) -> list[str]:
-    """Build the `docker exec` that takes samples; the password is the line on its stdin.
-
-    >>> build_sample_argv("c", DatabaseURL("u", "p"), 2)[-4:-1]
-    ['u', 'hive', '2']
-    """
-    script = ["sh", "-c", _SAMPLE_SCRIPT, "hive-pg", url.user, url.database, str(count)]
-    return ["docker", "exec", "--interactive", container, *script, _SAMPLE_SQL]
-
-
 def read_samples(result: CommandResult) -> list[dict[str, Any]]:
-    """Read the end of a `docker exec` that took samples.
-
-    Raises: DatabaseConnectionError, and whatever Docker or the server refuses.
-    """
+    """Read the end of a `docker exec` that took samples."""
     import json
 
     words, samples, cgroup = result.stderr.strip(), [], dict[str, int]()
@@ -2472,9 +2430,7 @@ def format_prometheus(sample: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-# ---------------------------------------------------------------------------------------------
-# Decisions (pure): what people see
-# ---------------------------------------------------------------------------------------------
+# == Decisions (pure): what people see ========================================================
 
 
 def judge_container(info: ContainerInfo | None, name: str) -> CheckPoint:
@@ -2660,9 +2616,18 @@ def format_json(value: object, indent: int | None = 2) -> str:
     return json.dumps(value, indent=indent, ensure_ascii=False, default=plain)
 
 
-# ---------------------------------------------------------------------------------------------
-# Decisions (pure): completion
-# ---------------------------------------------------------------------------------------------
+def quote_word(text: str) -> str:
+    """Write a word as a shell has it.
+
+    >>> quote_word("/home/ann/My App")
+    "'/home/ann/My App'"
+    """
+    import shlex
+
+    return shlex.quote(text)
+
+
+# == Decisions (pure): completion =============================================================
 # The parsers say all there is to complete; the scripts only choose among the ROWS of it. After the
 # `--` of `run` comes another command's line, after that of other commands a file.
 
@@ -2802,16 +2767,12 @@ def build_completion_rows(parsers: Mapping[str, argparse.ArgumentParser]) -> lis
 
 def render_completion(shell: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
     """Return the script that has a shell complete hive-pg; '' is the parser without a command."""
-    import shlex
-
-    rows = shlex.quote("\n".join(build_completion_rows(parsers)))
+    rows = quote_word("\n".join(build_completion_rows(parsers)))
     names = (" " if shell == "fish" else "|").join(COMMANDS)
     return COMPLETIONS[shell].replace("NAMES", names).replace("ROWS", rows).rstrip("\n")
 
 
-# ---------------------------------------------------------------------------------------------
-# Effects
-# ---------------------------------------------------------------------------------------------
+# == Effects ==================================================================================
 
 
 class Console:
@@ -2873,10 +2834,8 @@ class Console:
     def trace(self, argv: Sequence[str]) -> None:
         """Show a command before it runs, with -v; of an argument with many lines, the first."""
         if self.verbose:
-            import shlex
-
             words = (re.sub(r"\n.*", " ...", word, flags=re.DOTALL) for word in argv)
-            self._print("+ " + " ".join(map(shlex.quote, words)))
+            self._print("+ " + " ".join(map(quote_word, words)))
 
     def confirm(self, question: str) -> bool:
         """Ask a person; Enter is yes, the end of the input no."""
@@ -2900,9 +2859,7 @@ class Console:
         """Write the commands in a text as they work here."""
         if "hive-pg " not in text:
             return text
-        import shlex
-
-        place = "" if self.directory == "." else " " + shlex.quote(self.directory)
+        place = "" if self.directory == "." else " " + quote_word(self.directory)
         pattern = rf"\bhive-pg ({'|'.join(COMMANDS)})\b"
         return re.sub(pattern, lambda match: f"{self.program} {match[1]}{place}", text)
 
@@ -3055,16 +3012,10 @@ class Runner:
         """
         from subprocess import DEVNULL, PIPE
 
-        process = self._popen(
-            argv,
-            stdin=PIPE if stdin else DEVNULL,
-            stdout=sys.stderr if progress and not self.console.quiet else PIPE,
-            stderr=PIPE,
-            env=env,
-            cwd=cwd,
-            encoding="utf-8",
-            errors="replace",
-        )
+        given = PIPE if stdin else DEVNULL
+        shown = sys.stderr if progress and not self.console.quiet else PIPE
+        how = {"env": env, "cwd": cwd, "encoding": "utf-8", "errors": "replace"}
+        process = self._popen(argv, stdin=given, stdout=shown, stderr=PIPE, **how)
         return Process(argv, process)
 
     def stream(
@@ -3075,10 +3026,7 @@ class Runner:
         env: Mapping[str, str] | None = None,
         output: bool = False,
     ) -> Stream:
-        """Start a program as `start` does, to give it bytes, or with `output` to take them.
-
-        Raises: OSError where it cannot be started.
-        """
+        """Start a program as `start` does, to give it bytes, or with `output` to take them."""
         import tempfile
         from subprocess import DEVNULL, PIPE
 
@@ -3142,24 +3090,20 @@ _FILE_REMEDIES = {
 
 def _file_error(action: str, path: str, error: OSError) -> WorkspaceError:
     """Say why a file or directory cannot be had, where a link leads, and what helps."""
-    import shlex
-
     target, at = os.path.realpath(path), os.path.realpath(error.filename or path)
     place = at if os.path.lexists(at) else os.path.dirname(at)
     link = "" if target == path else f", a link to {target}"
     mounted = error.errno == errno.EBUSY
     why = "it is mounted there, and cannot be replaced at once" if mounted else error.strerror
     remedy = _FILE_REMEDIES.get(error.errno or 0, "ls -ld {place}")
-    hint = remedy.format(path=shlex.quote(path), place=shlex.quote(place))
+    hint = remedy.format(path=quote_word(path), place=quote_word(place))
     return WorkspaceError(f"cannot {action} {path}{link}: {why}", hint=hint)
 
 
 def read_file(path: str) -> bytes | None:
     """Return a file's bytes, None where there is no such file."""
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):  # a pipe
-        import shlex
-
-        hint = f"see what it is, and move it away: ls -l {shlex.quote(path)}"
+        hint = f"see what it is, and move it away: ls -l {quote_word(path)}"
         raise WorkspaceError(f"cannot read {path}: it is no regular file", hint=hint)
     try:
         with open(path, "rb") as file:
@@ -3199,9 +3143,7 @@ class Replacement:
         target, mode = self.target, self.mode
         status = os.stat(target) if os.path.lexists(target) else None
         if status and not status.st_mode & 0o200:  # also to root, who could replace it all the same
-            import shlex
-
-            hint = f"chmod u+w {shlex.quote(target)}"
+            hint = f"chmod u+w {quote_word(target)}"
             raise WorkspaceError(f"cannot write {target}: it is read-only", hint=hint)
         owner = (status.st_uid, status.st_gid) if status else get_sudo_user()
         if mode is None:
@@ -3331,27 +3273,19 @@ def identify_file(path: str) -> str:
 
 
 def require_place(path: str) -> None:
-    """Make sure that a file may be put somewhere, in place of another one perhaps.
-
-    Raises: WorkspaceError.
-    """
-    import shlex
-
+    """Make sure that a file may be put somewhere, in place of another one perhaps."""
     directory = os.path.dirname(path)
     if os.path.isdir(path):
         raise WorkspaceError(f"{path} is a directory", hint="name a file in it")
     if os.path.lexists(path) and not os.path.isfile(path):  # a device, which would be replaced
         raise WorkspaceError(f"{path} is no file", hint="hive-pg backup -o - writes to stdout")
     if not os.path.isdir(directory):
-        hint = f"mkdir -p {shlex.quote(directory)}"
+        hint = f"mkdir -p {quote_word(directory)}"
         raise WorkspaceError(f"there is no directory {directory}", hint=hint)
 
 
 def open_source(path: str) -> IO[bytes]:
-    """Open a file to read it, `-` for stdin.
-
-    Raises: WorkspaceError.
-    """
+    """Open a file to read it, `-` for stdin."""
     if path == "-" and sys.stdin is None:
         raise WorkspaceError("there is no stdin", hint="hive-pg restore FILE")
     try:
@@ -3412,21 +3346,18 @@ class DirectoryLock:
         except OSError as error:
             raise _file_error("open", self.directory, error) from None
         os.set_inheritable(self.descriptor, True)
+        if self._acquire():
+            return
+        self.console.note("waiting for another hive-pg")
         deadline = time.monotonic() + self.timeout
-        waiting = False
         while not self._acquire():
             if time.monotonic() > deadline:
-                import shlex
-
                 os.close(self.descriptor)
-                place = shlex.quote(self.directory)
+                place = quote_word(self.directory)
                 raise WorkspaceError(
                     f"another hive-pg has held {self.directory} for {self.timeout:.0f} s",
                     hint=f"see who holds it, a docker perhaps: fuser -v {place}",
                 )
-            if not waiting:
-                self.console.note("waiting for another hive-pg")
-            waiting = True
             time.sleep(0.05)
 
     def _acquire(self) -> bool:
@@ -3519,9 +3450,7 @@ def login_with_psycopg(url: DatabaseURL) -> str | None:
     return ""
 
 
-# ---------------------------------------------------------------------------------------------
-# Docker
-# ---------------------------------------------------------------------------------------------
+# == Docker ===================================================================================
 
 
 class Docker:
@@ -3618,17 +3547,11 @@ class Docker:
         argv = ["sh", "-c", script, f"{user[0]}:{user[1]}"]
         _expect(self.run_in_place(image, data_dir, argv), f"cannot change the owner of {data_dir}")
 
-    def execute(
-        self,
-        settings: Settings,
-        sql: str,
-        *,
-        database: str = "template1",
-        what: str = "cannot mend it",
-    ) -> str:
+    def execute(self, settings: Settings, sql: str, what: str, database: str = "template1") -> str:
         """Run SQL over the server's socket, where the image asks nobody for a password.
 
-        It runs in template1, the first database that there is, and returns what it selects.
+        It runs in template1, the first database that there is, and returns what it selects; `what`
+        is what has failed where it fails.
         """
         argv, env = build_client_argv(settings, "psql", "-XqAtw", "-v", "ON_ERROR_STOP=1")
         result = self.run([*argv, "-d", database], COMPOSE_TIMEOUT_S, sql, env=env)
@@ -3637,19 +3560,10 @@ class Docker:
             raise found.error(f"{what}: {found.cause}", hint=found.remedy)
         return _expect(result, what).stdout
 
-    def start_stream(
-        self,
-        argv: Sequence[str],
-        env: Mapping[str, str],
-        idle: Callable[[], object],
-        **options: Any,
-    ) -> Stream:
-        """Start a program in a container, to stream bytes to it, or with `output` from it."""
-        return self.runner.stream(argv, env=env, idle=idle, **options)
-
     def start_probe(self, container: str, url: DatabaseURL, *, wait: float, sql: str) -> Process:
         """Start to wait for the server, for about `wait` seconds; it has no password yet."""
-        return self.start(build_probe_argv(container, url, wait, sql), stdin=True)
+        argv = build_script_argv(container, url, _PROBE_SCRIPT, str(round(wait)), sql)
+        return self.start(argv, stdin=True)
 
     def finish_probe(self, process: Process, url: DatabaseURL, *, wait: float) -> Probe:
         """Hand over the password, log in over the container's network, and say what came of it."""
@@ -3664,10 +3578,9 @@ class Docker:
 
     def sample(self, settings: Settings, count: int) -> list[dict[str, Any]]:
         """Measure server and container, over the server's socket; `count` times, a second apart."""
-        argv = build_sample_argv(settings.container, settings.url, count)
-        with self.start(argv, stdin=True) as process:
-            stdin, timeout = settings.url.password + "\n", 2 * QUESTION_TIMEOUT_S
-            return read_samples(process.finish(timeout=timeout, stdin=stdin))
+        url, more = settings.url, (str(count), _SAMPLE_SQL)
+        argv = build_script_argv(settings.container, url, _SAMPLE_SCRIPT, *more)
+        return read_samples(self.run(argv, 2 * QUESTION_TIMEOUT_S, url.password + "\n"))
 
     def stop(self, container: str, grace: int = STOP_GRACE_S) -> None:
         """Have the server end all sessions and stop (SIGINT, fast shutdown), in `grace` seconds."""
@@ -3680,21 +3593,15 @@ class Docker:
 
     def remove_networks(self, project: str) -> None:
         """Remove the networks of a Compose project."""
-        label = f"label=com.docker.compose.project={project}"
+        label = f"label={PROJECT_LABEL}={project}"
         result = self.run(["docker", "network", "ls", "--quiet", "--filter", label])
         networks = _expect(result, "cannot list the networks").stdout.split()
         if networks:
             _expect(self.run(["docker", "network", "rm", *networks]), "cannot remove the network")
 
-    def has_volumes(self, project: str) -> bool:
-        """Whether there are volumes of a Compose project."""
-        label = f"label=com.docker.compose.project={project}"
-        result = self.run(["docker", "volume", "ls", "--quiet", "--filter", label])
-        return bool(_expect(result, "cannot list the volumes").stdout.strip())
-
-    def has_volume(self, name: str) -> bool:
-        """Whether there is a volume of that name."""
-        result = self.run(["docker", "volume", "ls", "--quiet", "--filter", f"name=^{name}$"])
+    def has_volume(self, condition: str) -> bool:
+        """Whether there is a volume that meets a filter of `docker volume ls`."""
+        result = self.run(["docker", "volume", "ls", "--quiet", "--filter", condition])
         return bool(_expect(result, "cannot list the volumes").stdout.strip())
 
     def logs(self, container: str, tail: int, *, since: float = 0) -> str:
@@ -3718,9 +3625,7 @@ def _is_missing(result: CommandResult) -> bool:
     return result.returncode != 0 and bool(re.search(pattern, result.stderr, re.IGNORECASE))
 
 
-# ---------------------------------------------------------------------------------------------
-# Managers
-# ---------------------------------------------------------------------------------------------
+# == Managers =================================================================================
 
 
 class CredentialService:
@@ -3769,7 +3674,7 @@ class CredentialService:
     def read_values(self) -> dict[str, str]:
         """Return the values in `.env`, or in `.env.example` where there is no `.env` yet."""
         items = parse_env(self._read_text()[0], os.environ)
-        return env_values(items, required=(*CREDENTIAL_KEYS, *NAME_KEYS))
+        return env_values(items, required=OUR_KEYS)
 
     def unread_keys(self) -> list[str]:
         """Return the keys of `.env` that have no value which all readers agree on."""
@@ -3786,8 +3691,7 @@ class CredentialService:
 
     def drop(self, key: str) -> None:
         """Have `.env` say nothing of a key."""
-        text = self._read_text()[0]
-        write_file(self.path, drop_env(text, key, os.environ), 0o600)
+        write_file(self.path, drop_env(self._read_text()[0], key, os.environ), 0o600)
 
     def save(self, changes: Mapping[str, str]) -> bool:
         """Make `.env` say `changes`, readable by its owner alone; return whether it changed."""
@@ -3814,7 +3718,7 @@ class CredentialService:
         example = read_file(os.path.join(self.workspace, ENV_EXAMPLE))
         try:
             text = decode_env(example or b"")
-            env_values(parse_env(text, os.environ), required=(*CREDENTIAL_KEYS, *NAME_KEYS))
+            env_values(parse_env(text, os.environ), required=OUR_KEYS)
         except EnvFileError as error:
             said, hint = (t.replace(ENV_FILE, ENV_EXAMPLE) for t in (str(error), error.hint))
             raise EnvFileError(said, hint=hint) from None
@@ -3930,15 +3834,10 @@ class DockerComposeManager:
         _expect(result, f"cannot delete {service.cluster}")
 
     def require_follows(self, settings: Settings) -> None:
-        """Make sure that the compose file takes the password from `.env`.
-
-        Raises: WorkspaceError.
-        """
+        """Make sure that the compose file takes the password from `.env`."""
         if settings.url.password not in self._compose(settings, "config"):
-            raise WorkspaceError(
-                "the compose file has a password of its own",
-                hint=f"let it take ${{{PASSWORD_KEY}}} from {ENV_FILE}",
-            )
+            hint = f"let it take ${{{PASSWORD_KEY}}} from {ENV_FILE}"
+            raise WorkspaceError("the compose file has a password of its own", hint=hint)
 
     def restart_postgres_service(self) -> None:
         """Stop the container, and bring it up as the compose file and `.env` say now."""
@@ -3989,10 +3888,7 @@ class DockerComposeManager:
         return info
 
     def require_running(self) -> ContainerInfo:
-        """Return this workspace's container.
-
-        Raises: NotSetUpError where it does not run.
-        """
+        """Return this workspace's container, which has to run."""
         info = self.require_container()
         if not info.running:
             paused = info.state is ContainerState.PAUSED
@@ -4008,11 +3904,11 @@ class DockerComposeManager:
         after `since`.
         """
         info = self.docker.container(name)
-        logs = self.docker.logs(name, 50, since=since) if info else ""
-        error = build_startup_error(info, name, logs)
-        earlier = info and (info.restart_count <= restarts or info.started_at < since)
-        again = restarts > 0 and info is not None and info.state is ContainerState.RESTARTING
-        up = info is not None and (info.running or again)
+        if info is None:
+            raise build_startup_error(None, name, "")
+        error = build_startup_error(info, name, self.docker.logs(name, 50, since=since))
+        earlier = info.restart_count <= restarts or info.started_at < since
+        up = info.running or (restarts > 0 and info.state is ContainerState.RESTARTING)
         if not up or not earlier or error.repair is Repair.REMAKE:
             raise error
 
@@ -4075,9 +3971,8 @@ class DockerComposeManager:
             return parse_compose_config(self._compose(settings, "config", "--format", "json"))
         service = choose_service(read_services(self._compose(settings, "config")))
         self._compose(settings, "up", "--no-start", service)
-        label = "com.docker.compose.service"
         for info in self.docker.containers():
-            if info.labels.get(label) == service and info.project == settings.project:
+            if info.labels.get(SERVICE_LABEL) == service and info.project == settings.project:
                 return service_of_container(info)
         raise WorkspaceError(f"Compose made no container of service {service!r}")
 
@@ -4162,7 +4057,7 @@ class DockerComposeManager:
     def move_cluster_aside(self, service: ComposeService) -> str:
         """Take a half-made cluster out of the way, within what is mounted; return its new name."""
         place, name = os.path.split(service.cluster)
-        aside = name + time.strftime(".incomplete-%Y%m%dT%H%M%SZ", time.gmtime())
+        aside = f"{name}.incomplete-{format_stamp(time.time())}"
         if place != service.data_dir:
             raise WorkspaceError(
                 f"the first start of the cluster in {service.cluster} was interrupted",
@@ -4180,7 +4075,8 @@ class DockerComposeManager:
 
     def has_volume(self, service: ComposeService) -> bool:
         """Whether a service has its cluster in a volume, and there is one in it."""
-        if service.data_dir or not service.source or not self.docker.has_volume(service.source):
+        name = service.source
+        if service.data_dir or not name or not self.docker.has_volume(f"name=^{name}$"):
             return False
         argv = ["test", "-s", f"{service.target}/PG_VERSION"]
         return self._run_in_place(service, argv).returncode == 0
@@ -4256,7 +4152,7 @@ class DockerComposeManager:
         self, settings: Settings, *arguments: str, timeout: float = COMPOSE_TIMEOUT_S
     ) -> str:
         """Run Compose in the workspace, with `.env` in place of the shell's own values."""
-        ours = {*COMPOSE_SELECTORS, *CREDENTIAL_KEYS, *NAME_KEYS}
+        ours = COMPOSE_SELECTORS.union(OUR_KEYS)
         env = {key: value for key, value in os.environ.items() if key not in ours}
         prefixes = ("POSTGRES_", "HIVE_", "COMPOSE_")  # the rest Compose reads in .env itself
         values = self.credentials.read_values()
@@ -4295,10 +4191,7 @@ def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) 
 
 
 def list_databases(docker: Docker | None = None) -> list[ListedDatabase]:
-    """Return every database of hive-pg on the engine, by workspace.
-
-    Raises: DockerNotAvailableError.
-    """
+    """Return every database of hive-pg on the engine, by workspace."""
     found = []
     for info in (docker or Docker(Runner(Console()))).containers():
         if LABEL in info.labels or _is_named(info):
@@ -4374,7 +4267,8 @@ class PostgreSQLManager:
                 settings, service = self._bring_about(wanted, start=start, lost=lost, ask=ask)
             if start:
                 self.console.step(f"container {settings.container} is up")
-                self._verify_or_mend(settings, service, timeout, began, lost=lost, ask=ask)
+                login = Login(began, timeout, creates=True)
+                self._verify_or_mend(settings, service, login, lost=lost, ask=ask)
         return True
 
     def _bring_about(
@@ -4420,8 +4314,7 @@ class PostgreSQLManager:
         if not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
         if anew and not begun and find_named(containers, service.container):
-            empty = "holds no data: this is a new, empty database"
-            self.console.warn(f"{service.data_dir} {empty}")
+            self.console.warn(f"{service.data_dir} holds no data: this is a new, empty database")
             self.docker.stop(service.container)  # it may have another directory mounted
         if start:
             compose.bring_up(settings, service, containers)
@@ -4460,16 +4353,15 @@ class PostgreSQLManager:
 
         Where that is not wanted, the container stays: it may be the last to know the right one.
         """
-        if not own or not own.running or PASSWORD_KEY not in own.environment:
-            return
-        if own.environment[PASSWORD_KEY] == settings.url.password:
+        known = own.environment.get(PASSWORD_KEY) if own and own.running else None
+        if known in (None, settings.url.password):
             return
         error = self.docker.probe(settings, 0, VERSIONS_SQL).error
         if isinstance(error, CredentialsRefusedError):
             if not error.repair or not self._may(error.repair, error, ask=ask):
                 raise error
             sql = build_repair_sql(error.repair, settings.url, os.urandom(16))
-            self.docker.execute(settings, sql)
+            self.docker.execute(settings, sql, "cannot mend it")
 
     def _recover_values(
         self, values: dict[str, str], containers: Containers
@@ -4507,10 +4399,8 @@ class PostgreSQLManager:
         project, container, named = choose_names(values, default, own, others)
         url = self._plan_url(values, fresh, wanted)
         if not named and not is_local(url.host):
-            raise WorkspaceError(
-                f"{URL_KEY} leads to {url.host}, not to this machine",
-                hint=f"keep that {ENV_FILE} elsewhere, or make the host localhost",
-            )
+            hint = f"keep that {ENV_FILE} elsewhere, or make the host localhost"
+            raise WorkspaceError(f"{URL_KEY} leads to {url.host}, not to this machine", hint=hint)
         bind = wanted.bind or values.get(BIND_KEY, "")
         if wanted.bind:
             everywhere = wanted.bind in (DEFAULT_BIND, "0.0.0.0")
@@ -4534,7 +4424,8 @@ class PostgreSQLManager:
         """Return the Compose project that is this workspace's own."""
         usual, theirs = choose_compose_name(self.workspace), {info.project for info in others}
         unnamed = not values.get(PROJECT_KEY) and self.compose.find_compose_file() is not None
-        if unnamed and usual not in theirs and self.docker.has_volumes(usual):
+        label = f"label={PROJECT_LABEL}={usual}"
+        if unnamed and usual not in theirs and self.docker.has_volume(label):
             return usual  # plain Compose has put data into a volume of that project
         return choose_project_name(self.workspace)
 
@@ -4606,17 +4497,17 @@ class PostgreSQLManager:
 
     def start_container(self, *, timeout: float = READY_TIMEOUT_S) -> bool:
         """Have the database run, and log in to it; return whether it had to be started."""
-        settings, began = self.credentials.read_settings(), time.time()
+        settings, login = self.credentials.read_settings(), Login(time.time(), timeout)
         look = self.compose.look(settings)
         if look.info and look.info.state is ContainerState.PAUSED:
             raise build_startup_error(look.info, settings.container, "")
         if look.info and look.info.running:
-            self._verify_alone(settings, timeout, began, look)
+            self._verify_alone(settings, login, look)
             return False
         with self._lock(timeout):
             self.compose.start_postgres_service()
             self.console.step(f"container {settings.container} is up")
-        self._verify_alone(settings, timeout, since=began)
+        self._verify_alone(settings, login)
         return True
 
     def stop_container(self) -> bool:
@@ -4627,27 +4518,25 @@ class PostgreSQLManager:
 
     def restart_container(self, *, timeout: float = READY_TIMEOUT_S) -> None:
         """Stop the container, start it as `.env` and the compose file say now, and log in."""
-        settings = self.credentials.read_settings()
-        began = time.time()
+        settings, login = self.credentials.read_settings(), Login(time.time(), timeout)
         with self._lock(timeout):
             self.compose.restart_postgres_service()
             self.console.step(f"container {settings.container} is up")
-        self._verify_alone(settings, timeout, since=began)
+        self._verify_alone(settings, login)
 
     def wait_until_ready(self, *, timeout: float = READY_TIMEOUT_S) -> None:
         """Wait until the database serves; starts nothing, and changes nothing.
 
         Raises: NotSetUpError at once where no container runs; else as `start_container` does.
         """
-        settings, began = self.credentials.read_settings(), time.time()
+        settings, login = self.credentials.read_settings(), Login(time.time(), timeout)
         look = self.compose.look(settings)
         info, point = look.info, judge_container(look.info, settings.container)
         if point.exit_code is ExitCode.NOT_RUNNING:
             raise NotSetUpError(point.finding, hint=point.remedy)
         if info and not info.running:  # it keeps restarting; why, it said since its last start
             self.compose.require_steady(info.name, info.started_at, restarts=0)
-        seen = look if info and info.running else None
-        self._verify(settings, timeout, VERSIONS_SQL, since=began, look=seen)
+        self._verify(settings, login, look if info and info.running else None)
 
     def get_container_logs(self, tail: int = 50) -> str:
         """Return the container's last lines, stdout before stderr."""
@@ -4729,8 +4618,6 @@ class PostgreSQLManager:
 
         `path` is `backups/DATABASE-TIME.dump` in the workspace by default, and `-` for stdout. A
         file is there when the dump is whole, and not before.
-
-        Raises: PostgreSQLIntegrationError.
         """
         settings = self.credentials.read_settings()
         self.compose.require_running()
@@ -4776,9 +4663,10 @@ class PostgreSQLManager:
         idle, began, size = self.compose.require_running, time.monotonic(), 0
         dump_argv, env = build_client_argv(settings, "sh", "-c", _DUMP_SCRIPT)
         read_argv, _ = build_client_argv(settings, "nice", "pg_restore", "--file=/dev/null")
+        stream = self.docker.runner.stream
         with (
-            self.docker.start_stream(dump_argv, env, idle, output=True) as dump,
-            self.docker.start_stream(read_argv, env, idle) as reader,
+            stream(dump_argv, idle=idle, env=env, output=True) as dump,
+            stream(read_argv, idle=idle, env=env) as reader,
         ):
             while block := dump.read():
                 file.write(block)
@@ -4815,8 +4703,7 @@ class PostgreSQLManager:
         database = settings.url.database
         with open_source(path) as file:
             head = file.read(4096)
-            archive = is_archive(head)
-            if not archive and not owner:
+            if not is_archive(head) and not owner:
                 hint = "pg_dump --no-owner; or make the role: hive-pg psql -- -c 'create role NAME'"
                 raise WorkspaceError("SQL says itself whose its objects are", hint=hint)
             self.compose.require_running()
@@ -4825,11 +4712,9 @@ class PostgreSQLManager:
                 staging = choose_database_name(database, "restoring", now)
                 try:
                     names = self._execute(settings, build_staging_sql(database, staging)).split()
-                    kept = choose_database_name(database, "before", now)
-                    while kept in names:
+                    while (kept := choose_database_name(database, "before", now)) in names:
                         now += 1
-                        kept = choose_database_name(database, "before", now)
-                    self._load(settings, staging, file, head, archive=archive, owner=owner)
+                    self._load(settings, staging, file, head, owner=owner)
                     self._verify_restored(settings, staging)
                     self._swap(settings, build_swap_sql(database, staging, kept))
                 except BaseException:
@@ -4837,7 +4722,7 @@ class PostgreSQLManager:
                     raise
                 remedy = "" if drop_old else "; drop it: hive-pg restore --drop-old"
                 self.console.note(f"what was {database} is {kept} now{remedy}")
-                self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, now)
+                self._verify(settings, Login(now))
                 if drop_old:
                     self._drop_old(settings)
         return kept
@@ -4849,23 +4734,17 @@ class PostgreSQLManager:
             self.console.warn(f"what was restored so far stays until the next restore: {error}")
 
     def _load(
-        self,
-        settings: Settings,
-        staging: str,
-        file: IO[bytes],
-        head: bytes,
-        *,
-        archive: bool,
-        owner: bool,
+        self, settings: Settings, staging: str, file: IO[bytes], head: bytes, *, owner: bool
     ) -> None:
-        """Have pg_restore or psql run a dump in a database."""
+        """Have pg_restore or psql run a dump, which begins with `head`, in a database."""
+        archive, block = is_archive(head), head
         client = ["pg_restore", "--exit-on-error", "-w"] if archive else ["psql", "-XqAtw"]
         client += ["--no-owner", "--no-privileges"] if archive and not owner else []
         client += [] if archive else ["-v", "ON_ERROR_STOP=1"]
         argv, env = build_client_argv(settings, *client, "-d", staging)
         guard, size, began, end = ScriptGuard(), 0, time.monotonic(), f"hive-pg-{staging}"
-        with self.docker.start_stream(argv, env, self.compose.require_running) as process:
-            block = head
+        idle = self.compose.require_running
+        with self.docker.runner.stream(argv, idle=idle, env=env) as process:
             while block and process.write(block if archive else guard.check(block)):
                 size += len(block)
                 self._show_flow("restored", size, began)
@@ -4881,7 +4760,7 @@ class PostgreSQLManager:
 
     def _verify_restored(self, settings: Settings, staging: str) -> None:
         """Make sure that there is something in a database, and that the application gets in."""
-        if self._execute(settings, MADE_SQL, database=staging).strip() != "t":
+        if self._execute(settings, MADE_SQL, staging).strip() != "t":
             raise WorkspaceError("the file makes nothing in a database", hint="take another one")
         new = settings.replace(url=settings.url.replace(database=staging))
         probe = self.docker.probe(new, 0, VERSIONS_SQL)
@@ -4912,8 +4791,8 @@ class PostgreSQLManager:
     def _drop_old(self, settings: Settings) -> None:
         self._execute(settings, build_drop_sql(comment_kept(settings.url.database)))
 
-    def _execute(self, settings: Settings, sql: str, **options: Any) -> str:
-        return self.docker.execute(settings, sql, what="cannot restore it", **options)
+    def _execute(self, settings: Settings, sql: str, database: str = "template1") -> str:
+        return self.docker.execute(settings, sql, "cannot restore it", database)
 
     def end_session(self, application: str) -> None:
         """End a client whose `docker exec` was ended: it would go on with what it has."""
@@ -4927,8 +4806,6 @@ class PostgreSQLManager:
         """Give the server and `.env` a new password; open connections stay.
 
         `.env` has it beside the old one first: where this is interrupted, `start` and `init` go on.
-
-        Raises: PostgreSQLIntegrationError; WorkspaceError where the compose file has a password.
         """
         self.credentials.read_settings()
         password = self.credentials.generate_postgres_credentials().password
@@ -4940,7 +4817,7 @@ class PostgreSQLManager:
             if NEXT_PASSWORD_KEY not in self.credentials.read_values():  # the server may have that
                 self.credentials.save({NEXT_PASSWORD_KEY: password})
             settings = self._finish_rotation(settings)
-            self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, time.time())
+            self._verify(settings, Login(time.time()))
 
     def _finish_rotation(self, settings: Settings) -> Settings:
         """Do what is left of a `rotate`, if one is under way; the lock is held."""
@@ -4949,24 +4826,19 @@ class PostgreSQLManager:
             return settings
         old = self.credentials.read_settings()
         settings = old.with_password(password)
-        sql, what = (
-            build_repair_sql(Repair.PASSWORD, settings.url, os.urandom(16)),
-            "cannot change the password",
-        )
+        sql = build_repair_sql(Repair.PASSWORD, settings.url, os.urandom(16))
+        what = "cannot change the password"
         try:
-            self.docker.execute(old, sql, what=what)
+            self.docker.execute(old, sql, what)
         except CredentialsRefusedError:  # its socket asks for one, and it has the new one already
-            self.docker.execute(settings, sql, what=what)
+            self.docker.execute(settings, sql, what)
         self.credentials.save(settings.env)
         self.credentials.drop(NEXT_PASSWORD_KEY)
         self.console.step(f"the password is a new one, in the server and in {ENV_FILE}")
         return settings
 
     def destroy_container(self, *, data: bool = False, backup: bool = True) -> None:
-        """Remove the container and its network, and with `data` the cluster, after a backup.
-
-        Raises: PostgreSQLIntegrationError; nothing outside the workspace is touched.
-        """
+        """Remove the container and its network, and with `data` the cluster, after a backup."""
         settings = self.credentials.read_settings()
         with self._lock():
             containers = self.compose.survey()
@@ -4984,13 +4856,13 @@ class PostgreSQLManager:
     def _back_up_last(
         self, settings: Settings, service: ComposeService, containers: Containers
     ) -> None:
-        began = time.time()
+        login = Login(time.time())
         hint = "hive-pg destroy --data --no-backup goes without"
         try:
             self.compose.bring_up(settings, service, containers)
-            self._verify(settings, READY_TIMEOUT_S, VERSIONS_SQL, began)
+            self._verify(settings, login)
             sql = build_others_sql(settings.url.database)
-            others = self.docker.execute(settings, sql, what="cannot list the databases")
+            others = self.docker.execute(settings, sql, "cannot list the databases")
             if others.strip():
                 raise WorkspaceError(f"there are other databases: {', '.join(others.split())}")
             self.console.step(f"the backup is {self.backup()}")
@@ -5000,21 +4872,13 @@ class PostgreSQLManager:
     # -- waiting and mending -------------------------------------------------------------------
 
     def _verify_or_mend(
-        self,
-        settings: Settings,
-        service: ComposeService,
-        timeout: float,
-        since: float,
-        *,
-        lost: bool,
-        ask: bool,
+        self, settings: Settings, service: ComposeService, login: Login, *, lost: bool, ask: bool
     ) -> None:
         """Log in; where the cluster keeps the application out, mend it, each way once."""
         tried: set[Repair] = set()
         while True:
             try:
-                sql = CREATE_EXTENSION_SQL + VERSIONS_SQL
-                settings = self._verify_rotation(settings, timeout, sql, since)
+                settings = self._verify_rotation(settings, login)
                 return self._note_login(settings)
             except PostgreSQLIntegrationError as error:
                 untouched = error.repair in HALF_MADE and self._is_untouched(settings, service)
@@ -5024,7 +4888,7 @@ class PostgreSQLManager:
             if repair is Repair.PASSWORD and lost:  # what the container had is outdated
                 fresh = self.credentials.generate_postgres_credentials()
                 settings = settings.with_password(fresh.password)
-            since = self._mend(repair, settings, service)
+            login = login.replace(since=self._mend(repair, settings, service))
             tried.add(repair)
 
     def _is_untouched(self, settings: Settings, service: ComposeService) -> bool:
@@ -5050,7 +4914,7 @@ class PostgreSQLManager:
             self.console.warn(f"it is in {self.compose.move_cluster_aside(service)} now")
         else:
             sql = build_repair_sql(repair, settings.url, os.urandom(16))
-            self.docker.execute(settings, sql)
+            self.docker.execute(settings, sql, "cannot mend it")
             self.credentials.save(settings.env)
         began = time.time()
         self.compose.bring_up(settings, service, ())
@@ -5065,50 +4929,40 @@ class PostgreSQLManager:
         except WorkspaceError as error:  # the database serves all the same
             self.console.warn(f"{error}; so {FIRST_START_KEY} stays in it")
 
-    def _verify_alone(
-        self, settings: Settings, timeout: float, since: float, look: Look | None = None
-    ) -> None:
+    def _verify_alone(self, settings: Settings, login: Login, look: Look | None = None) -> None:
         """Log in, without a repair, and without holding others up while it takes its time."""
         if NEXT_PASSWORD_KEY in self.credentials.read_values():
-            with self._lock(timeout):
-                self._verify_rotation(settings, timeout, VERSIONS_SQL, since)
+            with self._lock(login.timeout):
+                self._verify_rotation(settings, login)
         else:
-            self._verify(settings, timeout, VERSIONS_SQL, since, look)
+            self._verify(settings, login, look)
         if settings.first_start:
-            with self._lock(timeout):
+            with self._lock(login.timeout):
                 self._note_login(settings)
 
-    def _verify_rotation(
-        self, settings: Settings, timeout: float, sql: str, since: float
-    ) -> Settings:
+    def _verify_rotation(self, settings: Settings, login: Login) -> Settings:
         """Log in, having done what an interrupted `rotate` left; return what `.env` says then."""
         rotating = NEXT_PASSWORD_KEY in self.credentials.read_values()
         try:
-            self._verify(settings, timeout, sql, since)
+            self._verify(settings, login)
         except CredentialsRefusedError:
             if not rotating:
                 raise
         if rotating:
             settings = self._finish_rotation(settings)
-            self._verify(settings, timeout, sql, since)
+            self._verify(settings, login)
         return settings
 
-    def _verify(
-        self, settings: Settings, timeout: float, sql: str, since: float, look: Look | None = None
-    ) -> None:
+    def _verify(self, settings: Settings, login: Login, look: Look | None = None) -> None:
         """Wait until the credentials in `.env` log in and the published port answers.
 
-        `look` is a first one that was taken already, of a container that ran then; `since` is
-        when it was started, in epoch seconds: older words in its log are of no interest.
+        `look` is a first one that was taken already, of a container that ran then.
         """
         began, url = time.monotonic(), settings.url
-        # One that was found running may be started once more after a crash that is over now.
-        restarts = look.info.restart_count + 1 if look and look.info else 0
-        probe = look.probe if look else self.docker.probe(settings, timeout, sql)
-        if look and not probe.error:
+        probe = self._await_login(settings, login, look)
+        if look and probe is look.probe:
             objection = look.objection
         else:
-            probe = self._await_login(probe, settings, began + timeout, sql, since, restarts)
             objection = ask_published_port(url, settings.bind)
         if objection:
             raise _published_error(url, objection)
@@ -5119,20 +4973,17 @@ class PostgreSQLManager:
             f" pgvector {probe.created_version or 'not created'} ({time.monotonic() - began:.1f} s)"
         )
 
-    def _await_login(
-        self,
-        probe: Probe,
-        settings: Settings,
-        deadline: float,
-        sql: str,
-        since: float,
-        restarts: int,
-    ) -> Probe:
-        """Probe again, until a login succeeds or is refused, or the container ends."""
+    def _await_login(self, settings: Settings, login: Login, look: Look | None) -> Probe:
+        """Probe, unless `look` has, until a login succeeds or is refused, or the container ends."""
+        deadline = time.monotonic() + login.timeout
+        sql = CREATE_EXTENSION_SQL + VERSIONS_SQL if login.creates else VERSIONS_SQL
+        probe = look.probe if look else self.docker.probe(settings, login.timeout, sql)
+        # One that was found running may be started once more after a crash that is over now.
+        restarts = look.info.restart_count + 1 if look and look.info else 0
         while probe.error:
             left = deadline - time.monotonic()
             if probe.readiness is not Readiness.ACCEPTING:
-                self.compose.require_steady(settings.container, since, restarts)
+                self.compose.require_steady(settings.container, login.since, restarts)
             ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
             if probe.readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended:
                 raise probe.error
@@ -5156,9 +5007,7 @@ def _published_error(url: DatabaseURL, objection: str) -> DatabaseConnectionErro
     )
 
 
-# ---------------------------------------------------------------------------------------------
-# Commands: a namespace in, an exit code out
-# ---------------------------------------------------------------------------------------------
+# == Commands: a namespace in, an exit code out ===============================================
 
 
 def command_init(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
@@ -5222,8 +5071,7 @@ def command_wait(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCo
 def command_status(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
     """Show state, health and readiness."""
     status = manager.check_container_status()
-    text = format_json(status) if args.json else format_status(status)
-    manager.console.result(text)
+    manager.console.result(format_json(status) if args.json else format_status(status))
     if status.verdict is ExitCode.NOT_RUNNING and not args.json:
         paused = status.state is ContainerState.PAUSED
         remedy = f"docker unpause {status.container}" if paused else "hive-pg start"
@@ -5238,8 +5086,7 @@ def command_check(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitC
         summary = {"healthy": result.healthy, "exit_code": int(result.exit_code)}
         manager.console.result(format_json({**summary, **result.fields()}))
     else:
-        symbols = manager.console.symbols(sys.stdout)
-        text = format_validation(result, symbols)
+        text = format_validation(result, manager.console.symbols(sys.stdout))
         manager.console.result(manager.console.localize(text))
     return result.exit_code
 
@@ -5372,9 +5219,7 @@ def command_env(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCod
     elif args.format == "dotenv":
         text = "\n".join(f"{key}={format_env_value(value)}" for key, value in env.items())
     else:
-        import shlex
-
-        text = "\n".join(f"export {key}={shlex.quote(value)}" for key, value in env.items())
+        text = "\n".join(f"export {key}={quote_word(value)}" for key, value in env.items())
     manager.console.result(text)
     return ExitCode.DONE
 
@@ -5399,9 +5244,7 @@ def command_completion(manager: PostgreSQLManager, args: argparse.Namespace) -> 
     return ExitCode.DONE
 
 
-# ---------------------------------------------------------------------------------------------
-# The parser and main
-# ---------------------------------------------------------------------------------------------
+# == The parser and main ======================================================================
 
 _DESCRIPTION = "PostgreSQL 16 + pgvector in Docker for one project: set up, verified, kept."
 _EPILOG = """\
@@ -5421,31 +5264,9 @@ EXIT CODES
   130 interrupted; run and psql end with their program's own
 """
 _HANDLERS: dict[str, Callable[[PostgreSQLManager, argparse.Namespace], int]] = {
-    "init": command_init,
-    "start": command_start,
-    "run": command_run,
-    "stop": command_stop,
-    "restart": command_restart,
-    "wait": command_wait,
-    "status": command_status,
-    "check": command_check,
-    "stats": command_stats,
-    "logs": command_logs,
-    "url": command_url,
-    "psql": command_psql,
-    "backup": command_backup,
-    "restore": command_restore,
-    "rotate": command_rotate,
-    "destroy": command_destroy,
-    "env": command_env,
-    "list": command_list,
-    "completion": command_completion,
+    name: globals()[f"command_{name}"] for name in COMMANDS
 }
-_USAGES = {
-    "run": "[DIR] -- CMD ...",
-    "psql": "[DIR] [-- ARGS ...]",
-    "restore": "[DIR] FILE",
-}
+_USAGES = {"run": "[DIR] -- CMD ...", "psql": "[DIR] [-- ARGS ...]", "restore": "[DIR] FILE"}
 _PLANNED_SPELLINGS = {
     "--init": "init",
     **{f"--postgres-{name}": name for name in ("start", "stop", "restart", "status", "logs")},
@@ -5459,15 +5280,14 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     """
     width = max(_terminal_width() - 2, 20)
     listing = "\n".join(f"  {name:<11} {summary}" for name, summary in COMMANDS.items())
+    style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog=f"{prog} {command}".rstrip(),
         usage=f"%(prog)s [options] {_USAGES[command]}" if command in _USAGES else None,
         description=COMMANDS.get(command, _DESCRIPTION),
         epilog=None if command else f"COMMANDS\n{listing}\n\n{_EPILOG}",
         # Without a width argparse loads shutil to find it, for every argument again.
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-            prog, max_help_position=26, width=width
-        ),
+        formatter_class=lambda prog: style(prog, max_help_position=26, width=width),
     )
     option = parser.add_argument
     if not command:
@@ -5502,14 +5322,8 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         form("--json", action="store_true", help="one JSON object; with --watch, one a line")
         form("--prometheus", action="store_true", help="one sample in Prometheus' text format")
     if command == "logs":
-        option(
-            "-n",
-            "--tail",
-            type=lines,
-            default="50",
-            metavar="N",
-            help="lines (default: 50), or all",
-        )
+        what = "lines (default: 50), or all"
+        option("-n", "--tail", type=lines, default="50", metavar="N", help=what)
         option("-f", "--follow", action="store_true", help="go on until Ctrl-C")
         option("--since", metavar="TIME", help="10m, or a date and time")
         option("-t", "--timestamps", action="store_true", help="with Docker's times")
@@ -5526,11 +5340,11 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     if command in ("restore", "destroy"):
         option("-y", "--yes", action="store_true", help="do not ask")
     if command == "url":
-        formats, what = ("sqlalchemy", "libpq"), "libpq: without the driver, as psql takes it"
-        option("--format", choices=formats, default=formats[0], help=what)
+        what = "libpq: without the driver, as psql takes it"
+        option("--format", choices=("sqlalchemy", "libpq"), default="sqlalchemy", help=what)
     if command == "env":
-        formats, what = ("shell", "dotenv"), "shell: export lines for eval; dotenv: as in .env"
-        option("--format", choices=formats, default=formats[0], help=what)
+        what = "shell: export lines for eval; dotenv: as in .env"
+        option("--format", choices=("shell", "dotenv"), default="shell", help=what)
     if command == "completion":
         option("shell", choices=COMPLETIONS, metavar="SHELL", help=", ".join(COMPLETIONS))
     return parser

@@ -25,7 +25,7 @@ from hive_pg import (
     PostgreSQLIntegrationError,
     Readiness,
     build_docker_error,
-    build_probe_argv,
+    build_script_argv,
     build_startup_error,
     diagnose,
     last_line,
@@ -650,19 +650,13 @@ def test_read_probe_login_refused(words, error):
         assert result.readiness is Readiness.ACCEPTING
 
 
-def test_build_probe_argv_secret():
-    """The password is nowhere in the argv; user, database, tries and statement are its end."""
+def test_build_script_argv_secret():
+    """The password is nowhere in the argv; user, database and what is more are its end."""
     url = make_url(user="a b", database="d")
-    argv = build_probe_argv("name", url, 2.0, "select 1")
-    assert argv[-5:-3] + argv[-3:-2] + argv[-1:] == ["hive-pg", "a b", "d", "select 1"]
-    assert int(argv[-2]) > 1
+    argv = build_script_argv("name", url, "exit", "2", "select 1")
+    assert argv[-5:] == ["hive-pg", "a b", "d", "2", "select 1"]
     assert argv[:2] == ["docker", "exec"]
     assert "s3cret" not in " ".join(argv)
-
-
-def test_build_probe_argv_no_wait():
-    """Without time to wait it asks once."""
-    assert build_probe_argv("name", make_url(), 0, "select 1")[-2] == "0"
 
 
 # -- small ones ----------------------------------------------------------------------------------

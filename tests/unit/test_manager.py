@@ -77,9 +77,10 @@ def test_start_container_running(up, manager, docker, network):
 
 
 def test_check_container_status_running(up, manager, docker):
-    """`status` takes two docker processes."""
+    """`status` takes two docker processes, and the server is asked once, without time to wait."""
     status = manager.check_container_status()
     assert docker.commands == ["docker inspect", "docker exec"]
+    assert docker.calls[1].argv[-2] == "0"
     assert status.verdict is ExitCode.DONE
     assert (status.server_version, status.host_port) == ("16.14", 5532)
     assert manager.validate_container_health() is True
