@@ -75,6 +75,7 @@ READY_TIMEOUT_S = 120.0
 QUESTION_TIMEOUT_S = 20.0  # for a call that only asks the daemon something
 COMPOSE_TIMEOUT_S = 180.0  # `up` may first stop the container that it replaces, for a minute
 PULL_TIMEOUT_S = 1800.0
+WALK_TIMEOUT_S = 3600.0  # for what touches each file of a cluster
 WAIT_ROUND_S = 5.0  # so long one `docker exec` waits inside the container
 STOP_GRACE_S = 60
 STALL_S = 20.0  # so long a stream may stand still until the daemon is asked what is the matter
@@ -2811,7 +2812,7 @@ class Console:
 
     def progress(self, text: str, period: float = 10.0) -> None:
         """Say how far it is: in one line that moves, or without a terminal once in `period` s."""
-        now, terminal = time.monotonic(), sys.stderr.isatty()
+        now, terminal = time.monotonic(), is_terminal(sys.stderr)
         if self.quiet or now < self._next_progress:
             return
         self._next_progress = now + (0.1 if terminal else period)
@@ -2879,9 +2880,14 @@ class Console:
         print(self.localize(text), file=sys.stderr, flush=True)
 
 
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Whether a stream is a terminal; a closed one is None."""
+    return stream is not None and stream.isatty()
+
+
 def is_interactive() -> bool:
     """Whether a person sits at the terminal: both stdin and stderr are one."""
-    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
 class Process:
@@ -2918,13 +2924,15 @@ class Process:
         with self.process:
             if self.process.returncode is not None:
                 return  # as long as nobody asked for it, the group is still this program's
+            gone = (ProcessLookupError, PermissionError)  # the second one on macOS
             try:
-                os.killpg(self.process.pid, signal.SIGTERM)
+                with contextlib.suppress(*gone):
+                    os.killpg(self.process.pid, signal.SIGTERM)
                 self.process.wait(timeout=0.5)
             except subprocess.TimeoutExpired:
                 pass
             finally:  # the rest of the group, also where a second Ctrl-C comes meanwhile
-                with contextlib.suppress(ProcessLookupError):
+                with contextlib.suppress(*gone):
                     os.killpg(self.process.pid, signal.SIGKILL)
 
 
@@ -3532,20 +3540,27 @@ class Docker:
         _expect(result, f"cannot pull {image}")
 
     def run_in_place(
-        self, image: str, mounted: str, command: Sequence[str], stdin: str = ""
+        self,
+        image: str,
+        mounted: str,
+        command: Sequence[str],
+        *,
+        stdin: str = "",
+        timeout: float = COMPOSE_TIMEOUT_S,
     ) -> CommandResult:
         """Run a program as root in a short-lived container, on a directory or volume at /target."""
         kind, source = ("bind" if os.path.isabs(mounted) else "volume"), mounted.replace('"', '""')
         argv = ["docker", "run", "--rm", "--interactive", "--network", "none", "--user", "0:0"]
         argv += ["--mount", f'type={kind},"source={source}",target=/target']
         argv += ["--entrypoint", command[0], image, *command[1:]]
-        return self.run(argv, COMPOSE_TIMEOUT_S, stdin)
+        return self.run(argv, timeout, stdin)
 
     def give_data_to(self, user: tuple[int, int], data_dir: str, image: str) -> None:
         """Have a directory and all in it belong to (uid, gid), which we may not be able to do."""
         script = 'chown -R "$0" /target && chmod u+rwx /target'
         argv = ["sh", "-c", script, f"{user[0]}:{user[1]}"]
-        _expect(self.run_in_place(image, data_dir, argv), f"cannot change the owner of {data_dir}")
+        result = self.run_in_place(image, data_dir, argv, timeout=WALK_TIMEOUT_S)
+        _expect(result, f"cannot change the owner of {data_dir}")
 
     def execute(self, settings: Settings, sql: str, what: str, database: str = "template1") -> str:
         """Run SQL over the server's socket, where the image asks nobody for a password.
@@ -3830,7 +3845,8 @@ class DockerComposeManager:
 
         It is moved aside first, so that at any time it is there, whole, or not there.
         """
-        result = self._run_in_place(service, ["sh", "-c", _DELETE_SCRIPT, service.cluster])
+        argv = ["sh", "-c", _DELETE_SCRIPT, service.cluster]
+        result = self._run_in_place(service, argv, timeout=WALK_TIMEOUT_S)
         _expect(result, f"cannot delete {service.cluster}")
 
     def require_follows(self, settings: Settings) -> None:
@@ -4068,10 +4084,10 @@ class DockerComposeManager:
         return os.path.join(place, aside)
 
     def _run_in_place(
-        self, service: ComposeService, argv: Sequence[str], stdin: str = ""
+        self, service: ComposeService, argv: Sequence[str], **options: Any
     ) -> CommandResult:
         image = service.image or DEFAULT_IMAGE
-        return self.docker.run_in_place(image, service.source, argv, stdin=stdin)
+        return self.docker.run_in_place(image, service.source, argv, **options)
 
     def has_volume(self, service: ComposeService) -> bool:
         """Whether a service has its cluster in a volume, and there is one in it."""
@@ -4648,7 +4664,11 @@ class PostgreSQLManager:
         """Return the path of a new backup; what killed ones left is removed, the lock is held."""
         if not os.path.lexists(os.path.join(directory, ".gitignore")):
             write_file(os.path.join(directory, ".gitignore"), "*\n")
-        path = os.path.join(directory, choose_backup_name(database, time.time()))
+        now = time.time()
+        path = os.path.join(directory, choose_backup_name(database, now))
+        while os.path.lexists(path):  # another one of the same second
+            now += 1
+            path = os.path.join(directory, choose_backup_name(database, now))
         for name in os.listdir(directory):
             if re.fullmatch(r".*-\d{8}T\d{6}Z\.dump\.hive-pg\.tmp", name):
                 os.unlink(os.path.join(directory, name))
@@ -5095,7 +5115,7 @@ def command_stats(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitC
     """Show what server and container do, once or until Ctrl-C."""
     import shutil
 
-    terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    terminal = is_terminal(sys.stdout) and os.environ.get("TERM") != "dumb"
     sample = None
     try:
         while True:
@@ -5146,8 +5166,8 @@ def command_psql(manager: PostgreSQLManager, args: argparse.Namespace) -> int:
     """Become the image's psql, or wait for it: one without a terminal hears no Ctrl-C."""
     settings = manager.credentials.read_settings()
     manager.compose.require_running()
-    asked = sys.stdin is not None and sys.stdin.isatty()
-    terminal = asked and sys.stdout is not None and sys.stdout.isatty()
+    asked = is_terminal(sys.stdin)
+    terminal = asked and is_terminal(sys.stdout)
     # The container's root is read-only, and its user has no home there.
     options = ["--tty", "--env", "PSQL_HISTORY=/tmp/.psql_history"]
     session = f"hive-pg psql {os.getpid()}"
@@ -5168,7 +5188,7 @@ def command_psql(manager: PostgreSQLManager, args: argparse.Namespace) -> int:
 
 def command_backup(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
     """Write a dump."""
-    if args.output == "-" and sys.stdout is not None and sys.stdout.isatty():
+    if args.output == "-" and is_terminal(sys.stdout):
         raise WorkspaceError("a dump is nothing for a terminal", hint="hive-pg backup -o FILE")
     path = manager.backup(args.output)
     if path != "-":
@@ -5230,7 +5250,7 @@ def command_list(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCo
     if args.json:
         manager.console.result(format_json({"databases": databases}))
     elif databases:
-        width = _terminal_width() if sys.stdout.isatty() else 0
+        width = _terminal_width() if is_terminal(sys.stdout) else 0
         manager.console.result(format_list(databases, os.path.expanduser("~"), width))
     else:
         manager.console.note("hive-pg has no database on this engine")

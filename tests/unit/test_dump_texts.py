@@ -381,6 +381,12 @@ def test_backup(manager, docker, up):
     assert "s3cret" not in str([call.argv for call in docker.calls])
 
 
+def test_backups_of_one_second(manager, up):
+    """A name is given once: the second one does not take the first one's place."""
+    first, second = manager.backup(), manager.backup()
+    assert (first[-9:], second[-9:]) == ("640Z.dump", "641Z.dump")
+
+
 @pytest.mark.parametrize("command", [DUMPING, READING])
 def test_backup_that_fails(manager, docker, up, command):
     """Where the dump or its reading fails there is no file, and the error has the words."""

@@ -56,6 +56,18 @@ def test_runner_result(runner):
     assert (result.returncode, result.stdout, result.stderr) == (3, "a\ufffdb", "é\n")
 
 
+def test_process_that_has_ended_unseen(monkeypatch, runner):
+    """macOS forbids a signal to a group of which nothing is left but who was not waited for."""
+
+    def forbid(pid, number):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "killpg", forbid)
+    with runner.start(sh("exit 3")) as process:
+        os.waitid(os.P_PID, process.process.pid, os.WEXITED | os.WNOWAIT)
+    assert process.process.returncode == 3
+
+
 @pytest.mark.parametrize(
     ("given", "text"), [(False, ""), (True, "line\n")], ids=["empty", "a password"]
 )

@@ -295,6 +295,13 @@ def test_command_stats_asks_once(capsys, hive, docker, option, count):
     assert "s3cret" not in out + err + "".join(call.argv)
 
 
+@pytest.mark.parametrize("argv", [["stats"], ["stats", "--json"], ["list"]])
+def test_command_with_a_closed_stdout(monkeypatch, hive, argv):
+    """There is nobody to read it, and no traceback."""
+    monkeypatch.setattr(pg.sys, "stdout", None)
+    assert pg.main(argv) == 0
+
+
 def test_command_stats_json(capsys, hive):
     """One object of all fields, null rather than left out."""
     assert hive("--json") == 0
