@@ -57,7 +57,7 @@ def test_runner_result(runner):
 
 
 def test_process_that_has_ended_unseen(monkeypatch, runner):
-    """macOS forbids a signal to a group of which nothing is left but who was not waited for."""
+    """On macOS no signal may go to a group that is left only because nobody waited for it."""
 
     def forbid(pid, number):
         raise PermissionError(1, "Operation not permitted")
