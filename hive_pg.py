@@ -80,6 +80,7 @@ WAIT_ROUND_S = 5.0  # so long one `docker exec` waits inside the container
 STOP_GRACE_S = 60
 STALL_S = 20.0  # so long a stream may stand still until the daemon is asked what is the matter
 BLOCK_BYTES = 1 << 20
+PIPE_BYTES = 1 << 16  # what a pipe of Linux holds
 
 # What .env holds of ours.
 URL_KEY = "HIVE_DATABASE_URL"
@@ -2953,9 +2954,15 @@ class Stream(Process):
         os.set_blocking(self.stdin.fileno(), False)
 
     def read(self) -> bytes:
-        """Return some bytes, b"" at the end."""
-        self._await([self.stdout], [])
-        return os.read(self.stdout.fileno(), BLOCK_BYTES)
+        """Return the next PIPE_BYTES, fewer only at the end: pg_dump writes 4 kB at a time."""
+        block = b""
+        while len(block) < PIPE_BYTES:
+            self._await([self.stdout], [])
+            more = os.read(self.stdout.fileno(), PIPE_BYTES - len(block))
+            if not more:
+                break
+            block += more
+        return block
 
     def write(self, data: bytes) -> bool:
         """Hand over all of `data`; return whether it takes more; `finish` says why not."""
@@ -4678,11 +4685,10 @@ class PostgreSQLManager:
         """Copy pg_dump's output to a file, and to a pg_restore that reads it to the end.
 
         (`pg_restore --list` reads the table of contents only, which a truncated dump has, too.)
-        `nice` has it take only the time that pg_dump leaves, which is what a backup waits for.
         """
         idle, began, size = self.compose.require_running, time.monotonic(), 0
         dump_argv, env = build_client_argv(settings, "sh", "-c", _DUMP_SCRIPT)
-        read_argv, _ = build_client_argv(settings, "nice", "pg_restore", "--file=/dev/null")
+        read_argv, _ = build_client_argv(settings, "pg_restore", "--file=/dev/null")
         stream = self.docker.runner.stream
         with (
             stream(dump_argv, idle=idle, env=env, output=True) as dump,

@@ -320,7 +320,7 @@ def test_restore_without_a_file(capsys):
 
 TERMS = "docker exec --interactive --env PGPASSWORD --env PGUSER=ann --env PGDATABASE=hive"
 CLIENT = f"{TERMS} hive-postgres"
-DUMPING, READING = f"{CLIENT} sh -c", f"{CLIENT} nice pg_restore --file=/dev/null"
+DUMPING, READING = f"{CLIENT} sh -c", f"{CLIENT} pg_restore --file=/dev/null"
 RESTORING, RUNNING = f"{CLIENT} pg_restore --exit-on-error", f"{CLIENT} psql -XqAtw -v"
 WHOLE = b"PGDMP whole"
 
