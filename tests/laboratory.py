@@ -333,9 +333,8 @@ class Laboratory:
     def home(self, actor):
         """Return the actor's home directory."""
         home = self.directory / f"home-{actor.uid}"
-        if not home.exists():
-            home.mkdir()
-            self.give(home, actor)
+        home.mkdir(exist_ok=True)
+        self.give(home, actor)
         return str(home)
 
     @contextlib.contextmanager
