@@ -1491,7 +1491,9 @@ def build_docker_error(
         words = last_line(words)
     # WSL's stand-in speaks on stdout.
     found = diagnose(words, table) or diagnose(words or result.stdout, DOCKER_DIAGNOSES)
-    found = found or Diagnosis("", last_line(words) or f"exit code {result.returncode}", hint)
+    said = re.search(r"\bERROR:  (.*)", words)  # PostgreSQL's, of which more lines may follow
+    cause = said[1] if said else last_line(words) or f"exit code {result.returncode}"
+    found = found or Diagnosis("", cause, hint)
     message = f"{what}: {found.cause}"
     return found.error(message, hint=found.remedy, detail=words, repair=found.repair)
 
@@ -1621,16 +1623,23 @@ VERSIONS_SQL = (
 CREATE_EXTENSION_SQL = "set client_min_messages = warning; create extension if not exists vector; "
 
 
+# What a role or a database is set to may keep nobody from dumping or mending it.
+_OWN_SESSION = (
+    "--env",
+    "PGOPTIONS=-c role=none -c default_transaction_read_only=off -c statement_timeout=0",
+)
+
+
 def build_client_argv(
-    settings: Settings, program: str, *arguments: str, options: Sequence[str] = ()
+    settings: Settings, program: str, *arguments: str, options: Sequence[str] = _OWN_SESSION
 ) -> tuple[list[str], dict[str, str]]:
     """Build the `docker exec` of a client of the image, and the environment that it takes.
 
     It logs in over the socket; the password is there for a server that asks for it there.
     """
     url = settings.url
-    argv = ["docker", "exec", "--interactive", *options, "--env", "PGPASSWORD"]
-    argv += ["--env", f"PGUSER={url.user}", "--env", f"PGDATABASE={url.database}"]
+    argv = ["docker", "exec", "--interactive", "--env", "PGPASSWORD", "--env", f"PGUSER={url.user}"]
+    argv += ["--env", f"PGDATABASE={url.database}", *options]
     env = {**os.environ, "PGPASSWORD": url.password}
     return [*argv, settings.container, program, *arguments], env
 
@@ -1838,6 +1847,9 @@ DUMP_DIAGNOSES = (
         "did not find magic string in file header",
         "the dump is truncated or damaged",
         "take another one; a copy that ended early has fewer bytes than the original"),
+    Diagnosis('schema "public" already exists',
+        "the dump makes the schema public, as that of pg_dump -n does",
+        "dump it without -n; or pg_restore -f x.sql FILE, and take CREATE SCHEMA public out of it"),
     Diagnosis('role ".*" does not exist',
         "the dump has objects of a role that is not there",
         "hive-pg restore --no-owner gives them to the workspace's own"),
@@ -1905,8 +1917,7 @@ def is_archive(head: bytes) -> bool:
 
 # Where a script enters a string, a name, a comment or a body, and where that ends.
 _SCRIPT_TOKEN = re.compile(
-    rb"""(?x) (?P<end> ;) | \\ (?: (?P<connect> c(?:onnect)? (?!\w)) | (?P<go> g))?
-    | -- | /\* | ["']
+    rb"""(?x) (?P<end> ;) | \\ (?P<kept> (?:un)?restrict [ ] \w+ \r?\n)? | -- | /\* | ["']
     | (?<! [\w$\x80-\xff]) (?: [eE]' | \$ (?: [A-Za-z_\x80-\xff][\w\x80-\xff]*)? \$)
     """
 )
@@ -1921,9 +1932,11 @@ _SCRIPT_ENDS = {
 
 
 class ScriptGuard:
-    """Follows an SQL script, block by block, to find what acts on other databases than its own.
+    r"""Follows an SQL script, block by block, to find what acts on other databases than its own.
 
-    What strings, comments, bodies of functions and the rows of a COPY say is of no interest.
+    psql's own commands are refused, too: they may run what was selected (\gexec), or hide what
+    follows (\\). What strings, comments, bodies of functions and the rows of a COPY say is of no
+    interest.
     """
 
     _HEADER = b"-- PostgreSQL database dump"
@@ -1978,23 +1991,27 @@ class ScriptGuard:
             self.head = (self.head + code).lstrip()[:100]
             # What follows tells whether the word has ended.
             if re.match(rb"(?i)(?:drop|create|alter)\s+database[^\w$\x80-\xff]", self.head):
-                self._refuse(self.head)
+                hint = "dump the one database without --create (-C)"
+                self._refuse("acts on databases", self.head, hint)
 
     def _enter(self, found: re.Match[bytes]) -> None:
         """Take a token outside of strings and the like."""
         token = found[0]
-        if found["connect"]:
-            self._refuse(token)
-        if found["end"] or found["go"]:
+        if found["kept"]:  # what pg_dump writes for psql
+            return
+        if token == b"\\":
+            words = found.string[found.start() :].split(None, 1)[0]
+            self._refuse(
+                "has a command for psql", words, "hive-pg psql < FILE, which runs it where it is"
+            )
+        if found["end"]:
             statement = self.head[:5] + b" " + self.tail
-            if re.match(rb"(?is)copy\b.*\bfrom\s+stdin\b", statement):
-                self.inside = _SCRIPT_ENDS[b"copy"]
+            rows = re.match(rb"(?is)copy\b.*\bfrom\s+stdin\b", statement)
+            self.inside = _SCRIPT_ENDS[b"copy"] if rows else None
             self.head = self.tail = b""
-        if token.startswith(b"\\"):
-            self.inside = _SCRIPT_ENDS[b"--"]
         elif token.startswith(b"$"):
             self.inside = re.compile(re.escape(token))
-        elif not found["end"]:
+        else:
             self._note(b" ")
             self.inside, self.depth = _SCRIPT_ENDS[token.lower()], 1
 
@@ -2009,11 +2026,9 @@ class ScriptGuard:
         self.inside = None
 
     @staticmethod
-    def _refuse(words: bytes) -> NoReturn:
-        raise WorkspaceError(
-            f"the script acts on databases: {last_line(words.decode('utf-8', 'replace'))}",
-            hint="dump the one database without --create (-C)",
-        )
+    def _refuse(what: str, words: bytes, hint: str) -> NoReturn:
+        text = last_line(words.decode("utf-8", "replace"))
+        raise WorkspaceError(f"the script {what}: {text}", hint=hint)
 
 
 def quote_identifier(name: str) -> str:
@@ -2033,14 +2048,15 @@ def quote_literal(text: str) -> str:
 def build_staging_sql(database: str, staging: str) -> str:
     """Write the psql script that makes an empty database with the settings of the present one.
 
-    What an interrupted restore left is dropped first, and the names of all are told at the end.
+    The names of all are told at the end.
     """
     present, new = quote_literal(database), quote_literal(staging)
     return f"""\
-{build_drop_sql(comment_staging(database))}\
 select format('create database %I owner %I connection limit %s template template0 encoding %L'
-    ' lc_collate %L lc_ctype %L', {new}, pg_get_userbyid(datdba), datconnlimit,
-    pg_encoding_to_char(encoding), datcollate, datctype)
+    ' lc_collate %L lc_ctype %L locale_provider %s tablespace %I', {new}, pg_get_userbyid(datdba),
+    datconnlimit, pg_encoding_to_char(encoding), datcollate, datctype,
+    case datlocprovider when 'i' then format('icu icu_locale %L', daticulocale) else 'libc' end,
+    (select spcname from pg_tablespace where oid = dattablespace))
 from (select * from pg_database where datname in ({present}, 'template0')
     order by datname = {present} desc limit 1) as d
 \\gexec
@@ -2115,7 +2131,7 @@ def build_others_sql(database: str) -> str:
     """Write the statement that names the databases which a backup of one does not have."""
     return (
         "select datname from pg_database where not datistemplate"
-        f" and datname not in ('postgres', {quote_literal(database)}) order by datname;"
+        f" and datname <> {quote_literal(database)} order by datname;"
     )
 
 
@@ -2138,6 +2154,12 @@ select now() = statement_timestamp() as hive_pg_end \\gset
 MADE_SQL = "select " + " or ".join(
     f"exists (select from {catalog} where oid >= {FIRST_USER_OID})"
     for catalog in ("pg_class", "pg_proc", "pg_type", "pg_extension", "pg_largeobject_metadata")
+)
+
+# Whether there are rows of somebody's; an extension, which an image may make, has none.
+USED_SQL = (
+    f"select exists (select from pg_class where oid >= {FIRST_USER_OID} and relkind in"
+    " ('r', 'p', 'm')) or exists (select from pg_largeobject_metadata)"
 )
 
 
@@ -2975,6 +2997,19 @@ class Stream(Process):
             return False
         return True
 
+    def take(self, file: IO[bytes]) -> bytes | None:
+        """Return the next bytes that a file has for it, b"" at the end; None if it has ended."""
+        import select
+
+        stall = time.monotonic() + STALL_S
+        while not select.select([file], [], [], 0.5)[0]:
+            if self.process.poll() is not None:
+                return None
+            if time.monotonic() > stall:
+                self.idle()
+                stall += STALL_S
+        return file.read(BLOCK_BYTES)
+
     def finish(self, *, timeout: float = 0, stdin: str = "") -> CommandResult:
         """Wait for its end, and return what it said on stderr."""
         import subprocess
@@ -3289,9 +3324,10 @@ def identify_file(path: str) -> str:
 
 def require_place(path: str) -> None:
     """Make sure that a file may be put somewhere, in place of another one perhaps."""
-    directory = os.path.dirname(path)
-    if os.path.isdir(path):
+    if os.path.isdir(path) or not os.path.basename(path):
         raise WorkspaceError(f"{path} is a directory", hint="name a file in it")
+    path = os.path.realpath(path)
+    directory = os.path.dirname(path)
     if os.path.lexists(path) and not os.path.isfile(path):  # a device, which would be replaced
         raise WorkspaceError(f"{path} is no file", hint="hive-pg backup -o - writes to stdout")
     if not os.path.isdir(directory):
@@ -3300,17 +3336,29 @@ def require_place(path: str) -> None:
 
 
 def open_source(path: str) -> IO[bytes]:
-    """Open a file to read it, `-` for stdin."""
+    """Open a file, `-` for stdin, to read what it has at the time."""
     if path == "-" and sys.stdin is None:
         raise WorkspaceError("there is no stdin", hint="hive-pg restore FILE")
     try:
-        return sys.stdin.buffer if path == "-" else open(path, "rb")
+        place, own = (sys.stdin.fileno(), False) if path == "-" else (path, True)
+        return open(place, "rb", buffering=0, closefd=own)
     except FileNotFoundError:
         raise WorkspaceError(f"there is no file {path!r}", hint=f"ls {BACKUP_DIR}") from None
     except IsADirectoryError:
         raise WorkspaceError(f"{path} is a directory", hint="pg_dump -Fc writes a file") from None
     except OSError as error:
         raise _file_error("read", os.path.abspath(path), error) from None
+
+
+def read_head(file: IO[bytes]) -> bytes:
+    """Return the first 4 kB of a file, fewer only where it has no more."""
+    head = b""
+    while len(head) < 4096:
+        more = file.read(4096 - len(head))
+        if not more:
+            break
+        head += more
+    return head
 
 
 def is_gone(directory: str) -> bool:
@@ -3575,8 +3623,9 @@ class Docker:
         It runs in template1, the first database that there is, and returns what it selects; `what`
         is what has failed where it fails.
         """
-        argv, env = build_client_argv(settings, "psql", "-XqAtw", "-v", "ON_ERROR_STOP=1")
-        result = self.run([*argv, "-d", database], COMPOSE_TIMEOUT_S, sql, env=env)
+        client = ["psql", "-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", database]
+        argv, env = build_client_argv(settings, *client)
+        result = self.run(argv, COMPOSE_TIMEOUT_S, sql, env=env)
         found = result.returncode and diagnose(result.stderr, LOGIN_DIAGNOSES)
         if found:
             raise found.error(f"{what}: {found.cause}", hint=found.remedy)
@@ -3613,13 +3662,18 @@ class Docker:
         """Remove a container that does not run."""
         _expect(self.run(["docker", "rm", container]), f"cannot remove {container}")
 
-    def remove_networks(self, project: str) -> None:
-        """Remove the networks of a Compose project."""
+    def remove_networks(self, project: str) -> str:
+        """Remove the networks of a Compose project; return why one stays: others use it."""
         label = f"label={PROJECT_LABEL}={project}"
         result = self.run(["docker", "network", "ls", "--quiet", "--filter", label])
         networks = _expect(result, "cannot list the networks").stdout.split()
-        if networks:
-            _expect(self.run(["docker", "network", "rm", *networks]), "cannot remove the network")
+        if not networks:
+            return ""
+        result = self.run(["docker", "network", "rm", *networks])
+        used = re.search(r".*has active endpoints.*", result.stderr)
+        if not used:
+            _expect(result, "cannot remove the network")
+        return used[0] if used else ""
 
     def has_volume(self, condition: str) -> bool:
         """Whether there is a volume that meets a filter of `docker volume ls`."""
@@ -3831,7 +3885,9 @@ class DockerComposeManager:
             self.stop_postgres_service()
             self.docker.remove(info.name)
         if all(info.project != settings.project for info in self.docker.containers()):
-            self.docker.remove_networks(settings.project)
+            used = self.docker.remove_networks(settings.project)
+            if used:
+                self.console.warn(f"the network stays, which other containers use: {used}")
         return info is not None
 
     def require_own_cluster(self, settings: Settings, containers: Containers) -> ComposeService:
@@ -4644,18 +4700,18 @@ class PostgreSQLManager:
         """
         settings = self.credentials.read_settings()
         self.compose.require_running()
-        if path == "-":
+        if path in ("-", "/dev/stdout"):
             if sys.stdout is None:
                 raise WorkspaceError("there is no stdout", hint="hive-pg backup -o FILE")
             # With a buffer of its own: what it cannot write is not left for the interpreter's end.
             with open(sys.stdout.fileno(), "wb", closefd=False) as file:
                 self._dump(settings, file)
-            return path
+            return "-"
         directory = os.path.join(self.workspace, BACKUP_DIR)
         if path:
+            require_place(path)
             path = os.path.realpath(path)
             directory = os.path.dirname(path)
-            require_place(path)
         else:
             make_directory(directory, get_sudo_user(), 0o700)
         try:
@@ -4728,7 +4784,7 @@ class PostgreSQLManager:
         settings = self.credentials.read_settings()
         database = settings.url.database
         with open_source(path) as file:
-            head = file.read(4096)
+            head = read_head(file)
             if not is_archive(head) and not owner:
                 hint = "pg_dump --no-owner; or make the role: hive-pg psql -- -c 'create role NAME'"
                 raise WorkspaceError("SQL says itself whose its objects are", hint=hint)
@@ -4736,6 +4792,7 @@ class PostgreSQLManager:
             with self._lock():
                 now = time.time()
                 staging = choose_database_name(database, "restoring", now)
+                self._drop_staging(settings)
                 try:
                     names = self._execute(settings, build_staging_sql(database, staging)).split()
                     while (kept := choose_database_name(database, "before", now)) in names:
@@ -4757,13 +4814,14 @@ class PostgreSQLManager:
         try:
             self._execute(settings, build_drop_sql(comment_staging(settings.url.database)))
         except PostgreSQLIntegrationError as error:
-            self.console.warn(f"what was restored so far stays until the next restore: {error}")
+            self.console.warn(f"what an interrupted restore has made stays: {error}")
 
     def _load(
         self, settings: Settings, staging: str, file: IO[bytes], head: bytes, *, owner: bool
     ) -> None:
         """Have pg_restore or psql run a dump, which begins with `head`, in a database."""
-        archive, block = is_archive(head), head
+        archive = is_archive(head)
+        block: bytes | None = head
         client = ["pg_restore", "--exit-on-error", "-w"] if archive else ["psql", "-XqAtw"]
         client += ["--no-owner", "--no-privileges"] if archive and not owner else []
         client += [] if archive else ["-v", "ON_ERROR_STOP=1"]
@@ -4774,8 +4832,8 @@ class PostgreSQLManager:
             while block and process.write(block if archive else guard.check(block)):
                 size += len(block)
                 self._show_flow("restored", size, began)
-                block = file.read(BLOCK_BYTES)
-            if not archive and not block:
+                block = process.take(file)
+            if not archive and block == b"":
                 process.write(guard.finish() + build_end_script(end).encode())
             self.console.progress("building what comes after the rows")
             result = process.finish()
@@ -4815,7 +4873,8 @@ class PostgreSQLManager:
             self._drop_old(settings)
 
     def _drop_old(self, settings: Settings) -> None:
-        self._execute(settings, build_drop_sql(comment_kept(settings.url.database)))
+        sql = build_drop_sql(comment_kept(settings.url.database))
+        self.docker.execute(settings, sql, "cannot drop what was there before")
 
     def _execute(self, settings: Settings, sql: str, database: str = "template1") -> str:
         return self.docker.execute(settings, sql, "cannot restore it", database)
@@ -4888,9 +4947,13 @@ class PostgreSQLManager:
             self.compose.bring_up(settings, service, containers)
             self._verify(settings, login)
             sql = build_others_sql(settings.url.database)
-            others = self.docker.execute(settings, sql, "cannot list the databases")
-            if others.strip():
-                raise WorkspaceError(f"there are other databases: {', '.join(others.split())}")
+            what = "cannot list the databases"
+            others = self.docker.execute(settings, sql, what).split()
+            if "postgres" in others:  # the server's own, where nobody has made a table
+                used = self.docker.execute(settings, USED_SQL, what, "postgres").strip() == "t"
+                others = [name for name in others if used or name != "postgres"]
+            if others:
+                raise WorkspaceError(f"there are other databases: {', '.join(others)}")
             self.console.step(f"the backup is {self.backup()}")
         except PostgreSQLIntegrationError as error:
             raise type(error)(f"no backup: {error}", hint=hint, detail=error.detail) from None

@@ -22,7 +22,7 @@ from dataset import (
     fill,
     fingerprint,
 )
-from laboratory import COMMAND_TIMEOUT_S, docker, run, wait_until
+from laboratory import COMMAND_TIMEOUT_S, OURS, docker, run, wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -206,6 +206,7 @@ def test_backup_over_a_pipe(whole):
     [
         pytest.param("nowhere/x.dump", "there is no directory", id="missing directory"),
         pytest.param("data", "is a directory", id="directory"),
+        pytest.param("new/", "is a directory", id="directory that is missing"),
         pytest.param("fifo", "is no file", id="device"),
         pytest.param("sealed.dump", "is read-only", id="read-only file"),
     ],
@@ -384,7 +385,20 @@ REFUSED = {
     ),
     "ends psql": (
         lambda w: b"create table x ();\n\\q\ncreate table y ();",
-        "middle of a statement",
+        "has a command for psql: \\q",
+    ),
+    "runs what it selects": (
+        lambda w: (
+            b"create table x ();\nselect 'drop database ' || quote_ident(datname) || ' (force)'"
+            b" from pg_database where datname !~ 'template|_restoring_' \\gexec\n"
+        ),
+        "has a command for psql: \\gexec",
+    ),
+    "hides what follows": (
+        lambda w: (
+            f'create table x ();\n\\set a 1 \\\\ drop database "{DATABASE}" (force);'.encode()
+        ),
+        "has a command for psql: \\set",
     ),
     "newer archive": (lambda w: (DATA / "pg_dump_18.4.dump").read_bytes(), "newer PostgreSQL"),
     "newer script": (lambda w: (DATA / "pg_dump_18.4.sql").read_bytes(), "newer PostgreSQL"),
@@ -538,6 +552,81 @@ def test_another_workspace_is_not_touched(dumped, make, lab):
     (thief.path / ".env").unlink()  # so that the sweep leaves the other's network
 
 
+SETTINGS = {
+    "read only": "alter database :d set default_transaction_read_only = on",
+    "another role": "alter database :d set role nobody",
+    "a tablespace": "alter database :d set tablespace elsewhere",
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_restore_whatever_the_database_is_set_to(whole, name):
+    """Its settings bar no backup and no restore, and the restored one has them too."""
+    place = "/var/lib/postgresql/data/elsewhere"
+    docker("exec", whole.container, "mkdir", "-p", place)
+
+    def run_sql(sql):
+        sql = sql.replace(":d", f'"{DATABASE}"')
+        argv = ["docker", "exec", "-i", "-e", "PGOPTIONS=-c default_transaction_read_only=off"]
+        argv += [whole.container, "psql", "-XqAt", "-U", whole.env["POSTGRES_USER"]]
+        result = run([*argv, "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-c", sql])
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    run_sql("create role nobody")
+    run_sql(f"create tablespace elsewhere location '{place}'")
+    settings = "select s.setconfig, dattablespace from pg_database d left join pg_db_role_setting s"
+    settings += " on setdatabase = d.oid where datname = current_setting('a.b')"
+    settings = settings.replace("current_setting('a.b')", f"'{DATABASE}'")
+    try:
+        plain = run_sql(settings)
+        run_sql(SETTINGS[name])
+        before = run_sql(settings)
+        assert before != plain
+        whole.hive_pg("backup", "-o", "own.dump")
+        whole.hive_pg("restore", "--yes", "--drop-old", "own.dump")
+        assert run_sql(settings) == before
+    finally:
+        run_sql("alter database :d reset all")
+        run_sql("alter database :d set tablespace pg_default")
+        run_sql("drop tablespace elsewhere")
+        run_sql("drop role nobody")
+    assert_same(whole, whole.whole)
+
+
+def test_restore_beside_a_subscription(whole):
+    """What it keeps from being dropped is told, and bars no later restore."""
+    script = b"create table q (i int);\ncreate subscription s connection 'host=nowhere'"
+    script += b" publication p with (connect = false);\nselect 1/0;\n"
+    (whole.path / "x").write_bytes(script)
+    said = whole.hive_pg("restore", "--yes", "x", code=1).stderr
+    assert "cannot restore it: division by zero" in said
+    assert "warning: what an interrupted restore has made stays" in said
+    said = whole.hive_pg("restore", "--yes", "--drop-old", "whole.dump").stderr
+    assert "is being used by logical replication subscription" in said
+    assert_same(whole, whole.whole, restoring=True)
+    (left,) = set(databases(whole)) - {DATABASE}
+    sql = "alter subscription s disable; alter subscription s set (slot_name = none)"
+    for words in (*sql.split("; "), "drop subscription s"):
+        whole.hive_pg("psql", "--", "-qXd", left, "-c", words)
+    whole.hive_pg("restore", "--yes", "--drop-old", "whole.dump")
+    assert_same(whole, whole.whole)
+
+
+def test_restore_from_a_pipe_that_stands_still(dumped):
+    """Where psql has ended, nothing more is waited for."""
+    script = "echo 'select bogus;'; seq 100 | sed 's/^/-- /'; sleep 30"
+    argv = ["sh", "-c", f"({script}) | {dumped.lab.script} restore --yes -"]
+    began = time.monotonic()
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, **dumped.options()) as process:
+        words = b""
+        while b"bogus" not in words:
+            words += process.stderr.readline()
+        assert time.monotonic() - began < 15
+        process.kill()
+    assert_same(dumped, dumped.whole)
+
+
 def test_restore_with_an_empty_search_path(whole):
     """What the database's own settings hide is not taken for missing."""
     whole.trusted(f"alter database \"{DATABASE}\" set search_path to ''")
@@ -629,13 +718,17 @@ def test_destroy(make, lab):
     assert "nothing was done" in result.stderr
     workspace.assert_kept()
     workspace.trusted("create database other")
-    for what in ("one that runs", "a stopped one"):
+    table = ("psql", "--", "-qXd", "postgres", "-c")
+    for what in ("other", "other, postgres"):
         result = workspace.hive_pg("destroy", "--data", "--yes", code=1)
-        assert "no backup: there are other databases: other" in result.stderr, what
+        assert f"no backup: there are other databases: {what}\n" in result.stderr
         assert "hint: hive-pg destroy --data --no-backup" in result.stderr
+        if what == "other":
+            workspace.hive_pg(*table, "create table precious ()")
         workspace.hive_pg("stop")
     workspace.hive_pg("start")
     workspace.assert_kept()
+    workspace.hive_pg(*table, "drop table precious")
     workspace.trusted("drop database other")
     workspace.hive_pg("stop")
     outside = workspace.path.parent / "outside"
@@ -653,6 +746,22 @@ def test_destroy(make, lab):
     assert workspace.login("select count(*) from pg_class where relname = 'kept'") == "0"
     workspace.hive_pg("restore", "--yes", backup)
     workspace.assert_kept()
+
+
+def test_destroy_beside_another_container(make, lab):
+    """The network that it uses stays, which is said; all the rest goes."""
+    workspace = make("shared")
+    workspace.init()
+    (network,) = lab.of_projects("network", {workspace.env["COMPOSE_PROJECT_NAME"]})
+    argv = ["--rm", "--label", f"{OURS}={workspace.path}", "--network", network]
+    other = docker("run", "-d", *argv, "--entrypoint", "sleep", lab.image, "60")
+    said = workspace.hive_pg("destroy", "--data", "--yes").stderr
+    assert "warning: the network stays, which other containers use: " in said
+    assert "has active endpoints" in said
+    assert not (workspace.path / "data" / "postgres" / "pgdata").exists()
+    docker("rm", "--force", other)
+    workspace.hive_pg("destroy")
+    assert lab.of_projects("network", {workspace.env["COMPOSE_PROJECT_NAME"]}) == []
 
 
 def test_destroy_of_data_behind_a_link(make):

@@ -175,7 +175,7 @@ class FakeRunner:
 
     def calls_of(self, words):
         """Return the calls that begin with some words."""
-        return [call for call in self.calls if " ".join(call.argv).startswith(words)]
+        return [call for call in self.calls if shlex.join(call.argv).startswith(words)]
 
 
 class Became(BaseException):
@@ -219,6 +219,9 @@ class FakeStream(FakeProcess):
         result = super().finish(timeout=1)
         out, self.call.answer = result.stdout, (result.returncode, result.stderr)
         return out if isinstance(out, bytes) else out.encode()
+
+    def take(self, file):
+        return file.read(pg.BLOCK_BYTES)
 
     def write(self, data):
         self.call.taken += data

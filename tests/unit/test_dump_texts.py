@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import stat
 from types import SimpleNamespace
@@ -100,7 +101,6 @@ HARMLESS = {
     "rows, none": b"copy t from stdin;\n\\.\nselect 'drop database x';",
     "rows, dots in them": b"copy t from stdin;\n\\.x\n\\..\ndrop database x;\n\\.\nselect 1;",
     "copy out": b"copy t to stdout;\nselect 1;",
-    "other commands": b"\\cd /tmp\n\\copyright\n\\conninfo\n\\echo it's\nselect 1;",
     "restrict": b"\\restrict aB1\nselect 1;\n\\unrestrict aB1\n",
     "names that begin alike": b"drop databases; create database_of_mine; alter table database_x;",
     "a rule": b"create rule r as on delete to t do (select 1; select 2);",
@@ -121,6 +121,12 @@ HARMFUL = {
     "drop, after a comment's end": b"/* /* */ */ drop database hive;",
     "create": b"CREATE DATABASE x;",
     "alter": b"alter  database hive set work_mem to 1;",
+    "psql, what was selected": b"select 'drop database ' || 'hive ' \\gexec",
+    "psql, behind a command": b"\\set a 1 \\\\ drop database hive;",
+    "psql, behind a key": b"\\restrict a \\\\ drop database hive;",
+    "psql, a program": b"\\! dropdb hive",
+    "psql, another file": b"select 1;\n\\i x.sql",
+    "psql, nothing": b"select 1 \\",
     "connect": b"select 1;\n\\connect postgres\n",
     "connect, short": b"\\c postgres\n",
     "connect, in a line": b"select 1 \\c postgres\n",
@@ -146,10 +152,12 @@ def test_script_guard_refuses(script):
     for cuts in (*([cut] for cut in ends), range(len(script))):
         for text in (script, padded):
             given_out, error = run_guard(text, [cut for cut in cuts if cut <= len(text)])
-            assert error.startswith("the script acts on databases: ")
+            assert error.startswith(
+                ("the script acts on databases: ", "the script has a command for psql: \\")
+            )
             assert text.startswith(given_out)
             # At its end psql would run what it has.
-            assert not given_out.lower().endswith((b"postgres", b"hive", b'hive"', b"\\c"))
+            assert not given_out.lower().endswith((b"postgres", b" hive", b'hive"', b"\\c"))
 
 
 @given(
@@ -319,7 +327,7 @@ def test_restore_without_a_file(capsys):
 # -- backup -------------------------------------------------------------------------------------
 
 TERMS = "docker exec --interactive --env PGPASSWORD --env PGUSER=ann --env PGDATABASE=hive"
-CLIENT = f"{TERMS} hive-postgres"
+CLIENT = f"{TERMS} {shlex.join(pg._OWN_SESSION)} hive-postgres"
 DUMPING, READING = f"{CLIENT} sh -c", f"{CLIENT} pg_restore --file=/dev/null"
 RESTORING, RUNNING = f"{CLIENT} pg_restore --exit-on-error", f"{CLIENT} psql -XqAtw -v"
 WHOLE = b"PGDMP whole"
@@ -462,9 +470,10 @@ def test_backup_to_a_place_that_takes_none(manager, docker, up, name, what, hint
     assert re.match(hint, caught.value.hint)
 
 
-def test_backup_to_stdout(manager, docker, capfdbinary, up):
+@pytest.mark.parametrize("path", ["-", "/dev/stdout"])
+def test_backup_to_stdout(manager, docker, capfdbinary, up, path):
     """The bytes go there, and to no file."""
-    assert manager.backup("-") == "-"
+    assert manager.backup(path) == "-"
     assert capfdbinary.readouterr().out == WHOLE
     assert not (up / "backups").exists()
 
@@ -541,6 +550,7 @@ def test_restore(manager, docker, dump):
     assert manager.restore(dump) == "hive_before_20010909T014640Z"
     new = "hive_restoring_20010909T014640Z"
     assert scripts_of(docker) == [
+        ("template1", pg.build_drop_sql(pg.comment_staging("hive"))),
         ("template1", pg.build_staging_sql("hive", new)),
         (new, pg.MADE_SQL),
         ("template1", pg.build_swap_sql("hive", new, "hive_before_20010909T014640Z")),
@@ -550,9 +560,31 @@ def test_restore(manager, docker, dump):
     assert call.taken == WHOLE
 
 
+def test_restore_beside_what_cannot_be_dropped(manager, docker, dump, server, capsys):
+    """What an earlier one has left, with a subscription perhaps, bars no later one."""
+    words = 'DETAIL:  There is 1 subscription.\nERROR:  database "x" is being used by logical'
+    server.words["template1"] = [(3, words), ""]
+    manager.restore(dump)
+    said = capsys.readouterr().err
+    assert 'has made stays: cannot restore it: database "x" is being used by logical' in said
+
+
+def test_restore_without_a_word_from_a_pipe(manager, docker, up):
+    """Nothing may ever come: the server is looked after meanwhile, and its end is the end."""
+    ours, theirs = os.pipe()
+    os.write(theirs, WHOLE)
+    stream = pg.Stream.__new__(pg.Stream)
+    stream.process = SimpleNamespace(poll=lambda: 1)
+    with open(ours, "rb", buffering=0) as file:
+        assert stream.take(file) == WHOLE
+        assert stream.take(file) is None
+        os.close(theirs)
+        assert stream.take(file) == b""
+
+
 def test_restore_within_a_second(manager, docker, dump, server):
     """Another name is taken for what is kept, where there is one of that name."""
-    server.words["template1"] = ["hive\nhive_before_20010909T014640Z\n", ""]
+    server.words["template1"] = ["", "hive\nhive_before_20010909T014640Z\n", ""]
     assert manager.restore(dump) == "hive_before_20010909T014641Z"
     assert "hive_before_20010909T014641Z" in scripts_of(docker)[-1][1]
 
@@ -624,11 +656,11 @@ def test_restore_interrupted(manager, docker, dump):
 
 def test_restore_that_cannot_clean_up(manager, docker, dump, server, capsys):
     """What stays is told, and the error is the first one."""
-    server.words["template1"] = ["", (1, "the container is gone")]
+    server.words["template1"] = ["", "", (1, "the container is gone")]
     docker.answers[RESTORING] = (1, "pg_restore: error: out of memory")
     with pytest.raises(DockerCommandError, match="out of memory"):
         manager.restore(dump)
-    assert "warning: what was restored so far stays" in capsys.readouterr().err
+    assert "warning: what an interrupted restore has made stays" in capsys.readouterr().err
 
 
 BUSY = (3, 'ERROR:  database "hive" is being accessed by other users')
@@ -642,14 +674,14 @@ SLOW = (3, "ERROR:  canceling statement due to statement timeout")
 )
 def test_restore_while_others_connect(manager, docker, dump, server, answers, tries):
     """Who connects in between is sent away again."""
-    server.words["template1"] = ["", *answers]
+    server.words["template1"] = ["", "", *answers]
     manager.restore(dump)
     assert sum("rename" in sql for _, sql in scripts_of(docker)) == tries
 
 
 def test_restore_while_others_always_connect(manager, docker, dump, server):
     """In the end it gives up, and drops the new database."""
-    server.words["template1"] = ["", *[BUSY] * 20, ""]
+    server.words["template1"] = ["", "", *[BUSY] * 20, ""]
     with pytest.raises(DockerCommandError, match="accessed by other users"):
         manager.restore(dump)
     assert scripts_of(docker)[-1][1] == pg.build_drop_sql(pg.comment_staging("hive"))
@@ -996,7 +1028,7 @@ def test_psql(up, manager, docker, monkeypatch, stdin, stdout, words):
     script = ["-X", "-v", "ON_ERROR_STOP=1"] if words is None else []
     at = call.argv.index("psql")
     assert call.argv[at:] == ["psql", *script, "-c", "select 1"]
-    assert call.argv[3 : 3 + len(words or [])] == (words or [])
+    assert call.argv[at - 1 - len(words or []) : at - 1] == (words or [])
     assert call.env["PGPASSWORD"] == "s3cret"
     assert "s3cret" not in str(call.argv)
 
@@ -1014,7 +1046,7 @@ def test_psql(up, manager, docker, monkeypatch, stdin, stdout, words):
 def test_psql_interrupted(up, manager, docker, monkeypatch, answer, code):
     """Without a terminal psql would go on with what it has: its session is ended."""
     monkeypatch.setattr(pg.sys, "stdin", None)
-    docker.answers["docker exec --interactive --env PGAPPNAME="] = answer
+    docker.answers[f"{TERMS} --env PGAPPNAME="] = answer
     docker.answers = {
         k.replace("PGAPPNAME=", f"'PGAPPNAME=hive-pg psql {os.getpid()}'"): v
         for k, v in docker.answers.items()
