@@ -602,6 +602,7 @@ def test_restore_beside_a_subscription(whole):
     said = whole.hive_pg("restore", "--yes", "x", code=1).stderr
     assert "cannot restore it: division by zero" in said
     assert "warning: what an interrupted restore has made stays" in said
+    time.sleep(1)  # its name has the second
     said = whole.hive_pg("restore", "--yes", "--drop-old", "whole.dump").stderr
     assert "is being used by logical replication subscription" in said
     assert_same(whole, whole.whole, restoring=True)
@@ -615,7 +616,7 @@ def test_restore_beside_a_subscription(whole):
 
 def test_restore_from_a_pipe_that_stands_still(dumped):
     """Where psql has ended, nothing more is waited for."""
-    script = "echo 'select bogus;'; seq 100 | sed 's/^/-- /'; sleep 30"
+    script = "echo 'select bogus;'; seq 2000 | sed 's/^/-- /'; sleep 30"
     argv = ["sh", "-c", f"({script}) | {dumped.lab.script} restore --yes -"]
     began = time.monotonic()
     with subprocess.Popen(argv, stderr=subprocess.PIPE, **dumped.options()) as process:
