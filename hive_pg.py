@@ -3181,7 +3181,7 @@ def write_file(path: str, text: str, mode: int | None = None) -> None:
 class Replacement:
     """A new file that takes the place of `path` where its context ends well, and is gone if not.
 
-    The lock is held, and other things are as `write_file` says.
+    It is locked as long as it is written; other things are as `write_file` says.
 
     Raises: OSError; WorkspaceError for a read-only file.
     """
@@ -3190,6 +3190,8 @@ class Replacement:
         self.target, self.mode = os.path.realpath(path), mode
 
     def __enter__(self) -> IO[bytes]:
+        import fcntl
+
         target, mode = self.target, self.mode
         status = os.stat(target) if os.path.lexists(target) else None
         if status and not status.st_mode & 0o200:  # also to root, who could replace it all the same
@@ -3202,6 +3204,7 @@ class Replacement:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         self.file = open(os.open(self.temporary, flags, 0o600), "wb")
         try:
+            fcntl.flock(self.file, fcntl.LOCK_EX)
             if owner and owner != (os.geteuid(), os.getegid()):
                 os.fchown(self.file.fileno(), *owner)
             os.fchmod(self.file.fileno(), mode)
@@ -3215,8 +3218,8 @@ class Replacement:
             if not failed:
                 self.file.flush()
                 os.fsync(self.file.fileno())
-                self.file.close()
                 os.replace(self.temporary, self.target)
+                self.temporary = ""
                 sync_directory(os.path.dirname(self.target))
         finally:
             self._discard()
@@ -3224,9 +3227,10 @@ class Replacement:
     def _discard(self) -> None:
         """Remove what has not got to its place."""
         try:
-            self.file.close()
+            if self.temporary and os.path.lexists(self.temporary):
+                os.unlink(self.temporary)
         finally:
-            remove_leftover(self.target)
+            self.file.close()
 
 
 def sync_directory(path: str) -> None:
@@ -3239,14 +3243,34 @@ def sync_directory(path: str) -> None:
 
 
 def remove_leftover(path: str) -> str:
-    """Remove the temporary file of a `write_file` that was killed; return its path."""
+    """Remove the temporary file of a `Replacement` that was killed; return its path."""
     temporary = f"{os.path.realpath(path)}.hive-pg.tmp"
     if os.path.lexists(temporary):
+        if is_locked(temporary):
+            hint = "wait for it, or name another file"
+            raise WorkspaceError(f"another hive-pg is writing {path}", hint=hint)
         try:
             os.unlink(temporary)
         except OSError as error:
             raise _file_error("write", path, error) from None
     return temporary
+
+
+def is_locked(path: str) -> bool:
+    """Whether somebody holds a lock on a file; one that cannot be opened is nobody's of ours."""
+    import fcntl
+
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) -> None:
@@ -4708,20 +4732,23 @@ class PostgreSQLManager:
                 self._dump(settings, file)
             return "-"
         directory = os.path.join(self.workspace, BACKUP_DIR)
-        if path:
-            require_place(path)
-            path = os.path.realpath(path)
-            directory = os.path.dirname(path)
-        else:
-            make_directory(directory, get_sudo_user(), 0o700)
         try:
+            if path:
+                require_place(path)
+                path = os.path.realpath(path)
+                self._write_dump(settings, path)
+                return path
+            make_directory(directory, get_sudo_user(), 0o700)
             with self._lock(directory=directory):
-                path = path or self._prepare_backup(directory, settings.url.database)
-                with Replacement(path, 0o600) as file:
-                    self._dump(settings, file)
+                path = self._prepare_backup(directory, settings.url.database)
+                self._write_dump(settings, path)
         except OSError as error:
             raise _file_error("write", path or directory, error) from None
         return path
+
+    def _write_dump(self, settings: Settings, path: str) -> None:
+        with Replacement(path, 0o600) as file:
+            self._dump(settings, file)
 
     def _prepare_backup(self, directory: str, database: str) -> str:
         """Return the path of a new backup; what killed ones left is removed, the lock is held."""

@@ -389,6 +389,19 @@ def test_backup(manager, docker, up):
     assert "s3cret" not in str([call.argv for call in docker.calls])
 
 
+def test_backups_into_one_directory(manager, docker, up):
+    """They do not wait for each other, and only one of them writes a file."""
+    with pg.Replacement(str(up / "mine.dump")) as file:
+        file.write(b"half")
+        assert manager.backup(str(up / "x.dump")) == str(up / "x.dump")
+        with pytest.raises(WorkspaceError, match=r"another hive-pg is writing .*/mine\.dump"):
+            manager.backup(str(up / "mine.dump"))
+    assert (up / "mine.dump").read_bytes() == b"half"
+    manager.backup(str(up / "mine.dump"))
+    assert (up / "mine.dump").read_bytes() == WHOLE
+    assert not [*up.glob("*.tmp")]
+
+
 def test_backups_of_one_second(manager, up):
     """A name is given once: the second one does not take the first one's place."""
     first, second = manager.backup(), manager.backup()
