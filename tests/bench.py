@@ -222,13 +222,23 @@ def main() -> None:
                 )
 
             ready = ("exec", name, "pg_isready", "-h", "127.0.0.1", "-U", user)
-            select = ("exec", name, "psql", "-U", user, "-c", "select * from pg_stat_database")
-            for argv, what, command in (
-                (["start"], "pg_isready", ready),
-                (["status"], "pg_isready", ready),
-                (["check"], "pg_isready", ready),
-                (["stats", "--prometheus"], "psql", select),
-                (["list"], "ps", ("ps", "--all", "--quiet")),
+            select = (
+                "exec",
+                name,
+                "psql",
+                "-U",
+                user,
+                "-d",
+                "hive",
+                "-c",
+                "select * from pg_stat_database",
+            )
+            for argv, what, command, goal in (
+                (["start"], "pg_isready", ready, 1.3),
+                (["status"], "pg_isready", ready, 1.3),
+                (["check"], "pg_isready", ready, 1.3),
+                (["stats", "--prometheus"], "psql", select, 1.5),
+                (["list"], "ps", ("ps", "--all", "--quiet"), 2.0),
             ):
                 target = [] if argv == ["list"] else [str(workspace)]
                 row(
@@ -238,7 +248,7 @@ def main() -> None:
                         lambda a=(*argv, *target): seconds(lambda: quietly(HIVE_PG, *a)),
                         floor(*command),
                     ),
-                    1.3,
+                    goal,
                 )
             for argv in (["--version"], ["--help"], ["url", str(workspace)]):
                 row(
