@@ -63,6 +63,7 @@ SERVICE = "postgres"
 DATA_DIR = os.path.join("data", "postgres")
 BACKUP_DIR = "backups"
 ENV_FILE, ENV_EXAMPLE = ".env", ".env.example"
+STDOUT = ("-", "/dev/stdout")  # as a file to write
 COMPOSE_FILE = "docker-compose.yml"
 PROJECT_LABEL, SERVICE_LABEL = "com.docker.compose.project", "com.docker.compose.service"
 CONFIG_FILES_LABEL = f"{PROJECT_LABEL}.config_files"
@@ -129,7 +130,16 @@ COMMANDS = {
     "list": "show every database of hive-pg on this engine",
     "completion": "print what has a shell complete commands, options and directories",
 }
-CHANGING = frozenset("init start run stop restart backup restore rotate".split())
+# What Ctrl-C leaves, and how to go on; `restore` looks, and says it itself.
+INTERRUPTED = {
+    **dict.fromkeys(
+        ("init", "start", "run", "stop", "restart"),
+        "nothing is lost: the same command goes on from what hive-pg status shows",
+    ),
+    "backup": "no half of a file is left: the same command begins anew",
+    "rotate": "hive-pg start finishes what was begun",
+    "destroy": f"the same command goes on; a backup that was made is in {BACKUP_DIR}/",
+}
 LABEL = "hive-pg.generated-by"  # of the containers that the generated compose file makes
 CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector", "published port")
 
@@ -1491,9 +1501,10 @@ def build_docker_error(
         words = last_line(words)
     # WSL's stand-in speaks on stdout.
     found = diagnose(words, table) or diagnose(words or result.stdout, DOCKER_DIAGNOSES)
-    said = re.search(r"\bERROR:  (.*)", words)  # PostgreSQL's, of which more lines may follow
-    cause = said[1] if said else last_line(words) or f"exit code {result.returncode}"
-    found = found or Diagnosis("", cause, hint)
+    if not found:
+        said = re.search(r"\bERROR:  (.*)", words)  # PostgreSQL's, which may have more lines
+        cause = said[1] if said else last_line(words) or f"exit code {result.returncode}"
+        found = Diagnosis("", cause, hint)
     message = f"{what}: {found.cause}"
     return found.error(message, hint=found.remedy, detail=words, repair=found.repair)
 
@@ -2001,9 +2012,8 @@ class ScriptGuard:
             return
         if token == b"\\":
             words = found.string[found.start() :].split(None, 1)[0]
-            self._refuse(
-                "has a command for psql", words, "hive-pg psql < FILE, which runs it where it is"
-            )
+            hint = "hive-pg psql < FILE runs it in the present database"
+            self._refuse("has a command for psql", words, hint)
         if found["end"]:
             statement = self.head[:5] + b" " + self.tail
             rows = re.match(rb"(?is)copy\b.*\bfrom\s+stdin\b", statement)
@@ -2048,15 +2058,20 @@ def quote_literal(text: str) -> str:
 def build_staging_sql(database: str, staging: str) -> str:
     """Write the psql script that makes an empty database with the settings of the present one.
 
-    The names of all are told at the end.
+    The provider of its locale is in columns that not every major version has.
     """
     present, new = quote_literal(database), quote_literal(staging)
     return f"""\
 select format('create database %I owner %I connection limit %s template template0 encoding %L'
-    ' lc_collate %L lc_ctype %L locale_provider %s tablespace %I', {new}, pg_get_userbyid(datdba),
-    datconnlimit, pg_encoding_to_char(encoding), datcollate, datctype,
-    case datlocprovider when 'i' then format('icu icu_locale %L', daticulocale) else 'libc' end,
-    (select spcname from pg_tablespace where oid = dattablespace))
+    ' lc_collate %L lc_ctype %L tablespace %I%s', {new}, pg_get_userbyid(datdba), datconnlimit,
+    pg_encoding_to_char(encoding), datcollate, datctype,
+    (select spcname from pg_tablespace where oid = dattablespace),
+    case to_jsonb(d) ->> 'datlocprovider'
+    when 'c' then ' locale_provider libc'
+    when 'b' then format(' locale_provider builtin builtin_locale %L', to_jsonb(d) ->> 'datlocale')
+    when 'i' then format(' locale_provider icu icu_locale %L',
+        coalesce(to_jsonb(d) ->> 'daticulocale', to_jsonb(d) ->> 'datlocale'))
+        || coalesce(' icu_rules ' || quote_literal(to_jsonb(d) ->> 'daticurules'), '') end)
 from (select * from pg_database where datname in ({present}, 'template0')
     order by datname = {present} desc limit 1) as d
 \\gexec
@@ -2078,17 +2093,17 @@ select format('alter %s set %I to %s', case setrole when 0 then '' else
 from pg_db_role_setting, unnest(setconfig) as setting
 where setdatabase = (select oid from pg_database where datname = {present})
 \\gexec
-select datname from pg_database;
 """
 
 
 def build_drop_sql(comment: str) -> str:
     """Write the psql script that drops the databases that `restore` made, with a comment.
 
-    The comment is an SQL literal; who renames one back may have left it there.
+    The comment is an SQL literal; who renames one back may have left it there, and one that is
+    being swapped is gone when its turn comes.
     """
     return f"""\
-select format('drop database %I with (force)', datname) from pg_database
+select format('drop database if exists %I with (force)', datname) from pg_database
 where shobj_description(oid, 'pg_database') = {comment}
     and datname ~ '_(before|restoring)_[0-9]+T[0-9]+Z$'
 \\gexec
@@ -2127,14 +2142,6 @@ commit;
 """
 
 
-def build_others_sql(database: str) -> str:
-    """Write the statement that names the databases which a backup of one does not have."""
-    return (
-        "select datname from pg_database where not datistemplate"
-        f" and datname <> {quote_literal(database)} order by datname;"
-    )
-
-
 def build_end_script(word: str) -> str:
     """Write what has psql say a word, if it is not in a statement, nor in a transaction, then.
 
@@ -2149,6 +2156,8 @@ select now() = statement_timestamp() as hive_pg_end \\gset
 \\q
 """
 
+
+DATABASES_SQL = "select datname from pg_database where not datistemplate order by datname;"
 
 # Whether a script has made anything; initdb's own objects are below FIRST_USER_OID.
 MADE_SQL = "select " + " or ".join(
@@ -3920,7 +3929,7 @@ class DockerComposeManager:
         Raises: WorkspaceError for one that is elsewhere, by a link perhaps, or in a volume.
         """
         service = self.resolve_service(settings)
-        self.refuse_conflicts(service, containers)
+        self.refuse_conflicts(service, containers, starts=False)
         own = os.path.join(self.workspace, DATA_DIR)
         if os.path.realpath(service.data_dir) != own or os.path.dirname(service.cluster) != own:
             hint = f"delete it yourself, if it is not needed: {service.cluster}"
@@ -4184,8 +4193,10 @@ class DockerComposeManager:
         argv = ["test", "-s", f"{service.target}/PG_VERSION"]
         return self._run_in_place(service, argv).returncode == 0
 
-    def refuse_conflicts(self, service: ComposeService, containers: Containers) -> None:
-        """Make sure that starting takes nothing away from another container of the engine.
+    def refuse_conflicts(
+        self, service: ComposeService, containers: Containers, *, starts: bool = True
+    ) -> None:
+        """Make sure that nothing is taken away from another container of the engine.
 
         Two servers on one directory both start, and corrupt it, whatever they are called.
         """
@@ -4206,7 +4217,7 @@ class DockerComposeManager:
                 )
         port = service.host_port
         has_it = own and (own.running or own.restarting) and port in [p for _, p in own.ports]
-        if not has_it and not is_port_free(service.bind, port):
+        if starts and not has_it and not is_port_free(service.bind, port):
             raise self._taken_port(service, others)
 
     def _taken_port(self, service: ComposeService, others: Containers) -> ContainerConflictError:
@@ -4724,7 +4735,7 @@ class PostgreSQLManager:
         """
         settings = self.credentials.read_settings()
         self.compose.require_running()
-        if path in ("-", "/dev/stdout"):
+        if path in STDOUT:
             if sys.stdout is None:
                 raise WorkspaceError("there is no stdout", hint="hive-pg backup -o FILE")
             # With a buffer of its own: what it cannot write is not left for the interpreter's end.
@@ -4736,32 +4747,30 @@ class PostgreSQLManager:
             if path:
                 require_place(path)
                 path = os.path.realpath(path)
-                self._write_dump(settings, path)
-                return path
+                return self._write_dump(settings, path)
             make_directory(directory, get_sudo_user(), 0o700)
             with self._lock(directory=directory):
                 path = self._prepare_backup(directory, settings.url.database)
-                self._write_dump(settings, path)
+                return self._write_dump(settings, path)
         except OSError as error:
             raise _file_error("write", path or directory, error) from None
-        return path
 
-    def _write_dump(self, settings: Settings, path: str) -> None:
+    def _write_dump(self, settings: Settings, path: str) -> str:
         with Replacement(path, 0o600) as file:
             self._dump(settings, file)
+        return path
 
     def _prepare_backup(self, directory: str, database: str) -> str:
         """Return the path of a new backup; what killed ones left is removed, the lock is held."""
         if not os.path.lexists(os.path.join(directory, ".gitignore")):
             write_file(os.path.join(directory, ".gitignore"), "*\n")
         now = time.time()
-        path = os.path.join(directory, choose_backup_name(database, now))
-        while os.path.lexists(path):  # another one of the same second
-            now += 1
-            path = os.path.join(directory, choose_backup_name(database, now))
+        while os.path.lexists(path := os.path.join(directory, choose_backup_name(database, now))):
+            now += 1  # another one is of the same second
         for name in os.listdir(directory):
-            if re.fullmatch(r".*-\d{8}T\d{6}Z\.dump\.hive-pg\.tmp", name):
-                os.unlink(os.path.join(directory, name))
+            left = os.path.join(directory, name)
+            if re.fullmatch(r".*-\d{8}T\d{6}Z\.dump\.hive-pg\.tmp", name) and not is_locked(left):
+                os.unlink(left)
         return path
 
     def _dump(self, settings: Settings, file: IO[bytes]) -> None:
@@ -4806,7 +4815,8 @@ class PostgreSQLManager:
         takes an instant, and ends all sessions. `-` is stdin. Without `owner` everything belongs
         to the workspace's own role; with `drop_old` old ones are dropped.
 
-        Raises: PostgreSQLIntegrationError; the present database then serves as before.
+        Raises: PostgreSQLIntegrationError; the present database then serves as before. What is
+        interrupted says whether it did, or whether the two had changed names already.
         """
         settings = self.credentials.read_settings()
         database = settings.url.database
@@ -4817,31 +4827,38 @@ class PostgreSQLManager:
                 raise WorkspaceError("SQL says itself whose its objects are", hint=hint)
             self.compose.require_running()
             with self._lock():
-                now = time.time()
+                now, names = time.time(), self._drop_staging(settings)
+                while (kept := choose_database_name(database, "before", now)) in names:
+                    now += 1
                 staging = choose_database_name(database, "restoring", now)
-                self._drop_staging(settings)
+                remedy = "" if drop_old else "; drop it: hive-pg restore --drop-old"
+                done = f"what was {database} is {kept} now{remedy}"
                 try:
-                    names = self._execute(settings, build_staging_sql(database, staging)).split()
-                    while (kept := choose_database_name(database, "before", now)) in names:
-                        now += 1
+                    self._execute(settings, build_staging_sql(database, staging))
                     self._load(settings, staging, file, head, owner=owner)
                     self._verify_restored(settings, staging)
                     self._swap(settings, build_swap_sql(database, staging, kept))
-                except BaseException:
-                    self._drop_staging(settings)
+                except BaseException:  # the swap may have been done when it came
+                    names = self._drop_staging(settings)
+                    if kept in names:
+                        self.console.warn(done)
+                    elif database in names:
+                        self.console.note(f"{database} serves as it did")
                     raise
-                remedy = "" if drop_old else "; drop it: hive-pg restore --drop-old"
-                self.console.note(f"what was {database} is {kept} now{remedy}")
+                self.console.note(done)
                 self._verify(settings, Login(now))
                 if drop_old:
                     self._drop_old(settings)
         return kept
 
-    def _drop_staging(self, settings: Settings) -> None:
+    def _drop_staging(self, settings: Settings) -> list[str]:
+        """Drop what an interrupted restore has made; return the databases there are, if known."""
+        sql = build_drop_sql(comment_staging(settings.url.database)) + DATABASES_SQL
         try:
-            self._execute(settings, build_drop_sql(comment_staging(settings.url.database)))
+            return self._execute(settings, sql).split()
         except PostgreSQLIntegrationError as error:
             self.console.warn(f"what an interrupted restore has made stays: {error}")
+            return []
 
     def _load(
         self, settings: Settings, staging: str, file: IO[bytes], head: bytes, *, owner: bool
@@ -4955,7 +4972,8 @@ class PostgreSQLManager:
         with self._lock():
             containers = self.compose.survey()
             service = self.compose.require_own_cluster(settings, containers) if data else None
-            if service and backup and holds_data(service.data_dir, service.cluster):
+            held = service and holds_data(service.data_dir, service.cluster)
+            if service and held and backup:
                 self._back_up_last(settings, service, containers)
             if self.compose.remove_postgres_service(settings):
                 self.console.step(f"container {settings.container} is removed")
@@ -4963,7 +4981,10 @@ class PostgreSQLManager:
                 self.console.note(f"there is no container {settings.container}")
             if service:
                 self.compose.delete_cluster(service)
-                self.console.step(f"{service.cluster} is deleted")
+                if held:
+                    self.console.step(f"{service.cluster} is deleted")
+                else:
+                    self.console.note(f"there was no data in {service.data_dir}")
 
     def _back_up_last(
         self, settings: Settings, service: ComposeService, containers: Containers
@@ -4973,14 +4994,14 @@ class PostgreSQLManager:
         try:
             self.compose.bring_up(settings, service, containers)
             self._verify(settings, login)
-            sql = build_others_sql(settings.url.database)
             what = "cannot list the databases"
-            others = self.docker.execute(settings, sql, what).split()
-            if "postgres" in others:  # the server's own, where nobody has made a table
-                used = self.docker.execute(settings, USED_SQL, what, "postgres").strip() == "t"
-                others = [name for name in others if used or name != "postgres"]
+            others = set(self.docker.execute(settings, DATABASES_SQL, what).split())
+            others.discard(settings.url.database)
+            if "postgres" in others:  # the server's own: it counts if somebody has a table there
+                used = self.docker.execute(settings, USED_SQL, what, "postgres")
+                others -= set() if used.strip() == "t" else {"postgres"}
             if others:
-                raise WorkspaceError(f"there are other databases: {', '.join(others)}")
+                raise WorkspaceError(f"there are other databases: {', '.join(sorted(others))}")
             self.console.step(f"the backup is {self.backup()}")
         except PostgreSQLIntegrationError as error:
             raise type(error)(f"no backup: {error}", hint=hint, detail=error.detail) from None
@@ -5284,7 +5305,7 @@ def command_psql(manager: PostgreSQLManager, args: argparse.Namespace) -> int:
 
 def command_backup(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
     """Write a dump."""
-    if args.output == "-" and is_terminal(sys.stdout):
+    if args.output in STDOUT and is_terminal(sys.stdout):
         raise WorkspaceError("a dump is nothing for a terminal", hint="hive-pg backup -o FILE")
     path = manager.backup(args.output)
     if path != "-":
@@ -5321,8 +5342,11 @@ def command_destroy(manager: PostgreSQLManager, args: argparse.Namespace) -> Exi
     name = os.path.basename(manager.workspace)
     if args.data and not args.yes:
         question = f"This deletes the data of {manager.workspace}. Type {name} to go on:"
-        if not is_interactive() or manager.console.ask(question) != name:
-            raise WorkspaceError("nothing was done", hint="hive-pg destroy --yes does not ask")
+        if not is_interactive():
+            hint = "hive-pg destroy --data --yes does not ask"
+            raise WorkspaceError("nothing was done", hint=hint)
+        if manager.console.ask(question) != name:
+            raise WorkspaceError(f"that is not {name}: nothing was done")
     manager.destroy_container(data=args.data, backup=not args.no_backup)
     return ExitCode.DONE
 
@@ -5509,9 +5533,11 @@ def address(text: str) -> str:
 
 
 def database_name(text: str) -> str:
-    """Read a database name that every reader of a URL takes alike."""
+    """Read a database name that every reader of a URL takes alike, and that can be replaced."""
     if not re.fullmatch(DATABASE_NAME, text):
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text!r}: letters, digits and _ . - only, 63 at most")
+    if re.fullmatch("template[01]", text):
+        raise argparse.ArgumentTypeError(f"{text} is what PostgreSQL makes new databases of")
     return text
 
 
@@ -5569,9 +5595,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(error)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        changing = command in CHANGING
-        left = "; nothing is lost: the same command goes on from what hive-pg status shows"
-        console.warn("interrupted" + (left if changing else ""))
+        left = INTERRUPTED.get(command)
+        console.warn(f"interrupted; {left}" if left else "interrupted")
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:  # whoever read our stdout has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

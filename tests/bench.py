@@ -222,17 +222,8 @@ def main() -> None:
                 )
 
             ready = ("exec", name, "pg_isready", "-h", "127.0.0.1", "-U", user)
-            select = (
-                "exec",
-                name,
-                "psql",
-                "-U",
-                user,
-                "-d",
-                "hive",
-                "-c",
-                "select * from pg_stat_database",
-            )
+            everything = "select * from pg_stat_database"
+            select = ("exec", name, "psql", "-U", user, "-d", "hive", "-c", everything)
             for argv, what, command, goal in (
                 (["start"], "pg_isready", ready, 1.3),
                 (["status"], "pg_isready", ready, 1.3),

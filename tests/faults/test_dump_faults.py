@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -110,11 +111,57 @@ def test_restore_interrupted(whole, name, kind):
         process.send_signal(getattr(signal, name))
         assert process.wait(timeout=20) == SIGNALS[name]
         assert time.monotonic() - began < 3
-        assert "Traceback" not in process.stderr.read()
+        said = process.stderr.read()
+        assert "Traceback" not in said
+        assert ("hive serves as it did\n" in said) == (name != "SIGKILL")
         with contextlib.suppress(OSError):
             process.stdin.close()
     assert_no_program(whole)
     assert_same(whole, whole.whole, restoring=name == "SIGKILL")
+
+
+SWAPPER = """\
+#!/bin/sh
+# The swap is held up before it is asked for, or after it was done.
+case "$*" in
+  *template1)
+    script=$(cat; echo .)
+    case "$script" in *"rename to"*) swap=yes ;; esac
+    if [ "$swap" ] && [ WHEN = before ]; then touch GATE/reached; exec sleep 30; fi
+    printf %s "${script%.}" | DOCKER "$@" || exit
+    if [ "$swap" ]; then touch GATE/reached; exec sleep 30; fi
+    exit ;;
+esac
+exec DOCKER "$@"
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_restore_interrupted_in_the_swap(whole, tmp_path, when, name):
+    """It says which of the two databases serves now, and it is so."""
+    text = SWAPPER.replace("WHEN", when).replace("GATE", str(tmp_path))
+    text = text.replace("DOCKER", shutil.which("docker"))
+    (tmp_path / "docker").write_text(text)
+    (tmp_path / "docker").chmod(0o755)
+    whole.trusted("insert into kept values (-1, 'not in the dump')")
+    path = f"{tmp_path}:{whole.environment()['PATH']}"
+    with whole.started(
+        "restore", "--yes", "whole.dump", env=whole.environment(PATH=path)
+    ) as process:
+        wait_until((tmp_path / "reached").exists)
+        process.send_signal(getattr(signal, name))
+        stderr = process.communicate(timeout=20)[1]
+        assert process.returncode == SIGNALS[name]
+    kept = [base for base in databases(whole) if base != "hive"]
+    assert ("hive serves as it did\n" in stderr) == (when == "before")
+    assert bool(kept) == (when == "after")
+    for base in kept:
+        assert f"warning: what was hive is {base} now" in stderr
+    rows = whole.trusted("select count(*) from kept where i = -1").stdout
+    assert rows == ("1\n" if when == "before" else "0\n")
+    drop_kept(whole)
+    whole.trusted("delete from kept where i = -1")
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

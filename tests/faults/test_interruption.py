@@ -19,13 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from laboratory import (
-    COMMAND_TIMEOUT_S,
-    LostError,
-    free_port,
-    run,
-    wait_until,
-)
+from laboratory import COMMAND_TIMEOUT_S, LostError, free_port, run, wait_until
+
+from hive_pg import is_locked
 
 pytestmark = pytest.mark.engine
 
@@ -183,18 +179,6 @@ def kill(process, *, descendants_too):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait()
-
-
-def is_locked(directory):
-    """Whether some process holds the lock on a directory."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import shutil
+import socket
 import subprocess
 import tarfile
 import time
@@ -23,6 +24,8 @@ from dataset import (
     fingerprint,
 )
 from laboratory import COMMAND_TIMEOUT_S, OURS, docker, run, wait_until
+
+import hive_pg
 
 pytestmark = pytest.mark.engine
 
@@ -576,8 +579,7 @@ def test_restore_whatever_the_database_is_set_to(whole, name):
     run_sql("create role nobody")
     run_sql(f"create tablespace elsewhere location '{place}'")
     settings = "select s.setconfig, dattablespace from pg_database d left join pg_db_role_setting s"
-    settings += " on setdatabase = d.oid where datname = current_setting('a.b')"
-    settings = settings.replace("current_setting('a.b')", f"'{DATABASE}'")
+    settings += f" on setdatabase = d.oid where datname = '{DATABASE}'"
     try:
         plain = run_sql(settings)
         run_sql(SETTINGS[name])
@@ -592,6 +594,41 @@ def test_restore_whatever_the_database_is_set_to(whole, name):
         run_sql("drop tablespace elsewhere")
         run_sql("drop role nobody")
     assert_same(whole, whole.whole)
+
+
+PROVIDERS = {
+    "libc": ("", " locale_provider libc"),
+    "ICU": (
+        "update pg_database set datlocprovider = 'i', daticulocale = 'de'",
+        " locale_provider icu icu_locale 'de'",
+    ),
+    "ICU, rules": (
+        "update pg_database set datlocprovider = 'i', daticulocale = 'de',"
+        " daticurules = '&a < ''b'",
+        " locale_provider icu icu_locale 'de' icu_rules '&a < ''b'",
+    ),
+    "builtin, from PostgreSQL 17 on": (
+        "alter table pg_database rename daticulocale to datlocale;"
+        "update pg_database set datlocprovider = 'b', datlocale = 'C.UTF-8'",
+        " locale_provider builtin builtin_locale 'C.UTF-8'",
+    ),
+    "none, up to PostgreSQL 14": (
+        "alter table pg_database drop datlocprovider, drop daticulocale, drop daticurules",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("catalog", "words"), PROVIDERS.values(), ids=PROVIDERS)
+def test_restore_keeps_the_provider_of_the_locale(dumped, catalog, words):
+    """Asked of a catalog as another build, or another major version, has it."""
+    statement = hive_pg.build_staging_sql(DATABASE, "x").split("\\gexec")[0]
+    script = "create temp table pg_database as select * from pg_catalog.pg_database;"
+    script += f"set search_path = pg_temp, pg_catalog; {catalog}; {statement};"
+    said = dumped.trusted(script)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("create database x owner ")
+    assert said.stdout.endswith(f" tablespace pg_default{words}\n")
 
 
 def test_restore_beside_a_subscription(whole):
@@ -765,6 +802,20 @@ def test_destroy_beside_another_container(make, lab):
     assert lab.of_projects("network", {workspace.env["COMPOSE_PROJECT_NAME"]}) == []
 
 
+def test_destroy_whose_port_another_has(make):
+    """Nothing is started, so that it does not matter; what was not there is not called deleted."""
+    workspace = make("late")
+    workspace.init()
+    workspace.hive_pg("destroy", "--data", "--yes", "--no-backup")
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", workspace.port))
+        other.listen()
+        said = workspace.hive_pg("destroy", "--data", "--yes").stderr
+    assert "there was no data in" in said
+    assert "is deleted" not in said
+
+
 def test_destroy_of_data_behind_a_link(make):
     """What is not in the workspace is not deleted, and the container stays as well."""
     workspace = make("linked")
@@ -795,5 +846,7 @@ def test_destroy_data_asks_for_the_name(make):
         assert f"Type {workspace.path.name}" in screen.decode()
         os.write(ours, b"yes\n")
         assert process.wait(timeout=20) == 1
+        said = os.read(ours, 65536).decode()
     os.close(ours)
+    assert f"error: that is not {workspace.path.name}: nothing was done" in said
     assert (workspace.path / "data" / "postgres").exists()

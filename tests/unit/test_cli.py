@@ -154,7 +154,8 @@ def test_build_parser_values(argv, expected):
         ("init --bind ::1", "invalid address value"),
         ("init --bind 1", "invalid address value: '1'"),
         ("init --bind localhost", "invalid address value"),
-        ("init --database a'b", "invalid database_name value"),
+        ("init --database a'b", 'argument --database: "a\'b": letters, digits and _ . - only, 63'),
+        ("init --database template1", "template1 is what PostgreSQL makes new databases of"),
         ("start --timeout 0", "argument --timeout: invalid seconds value: '0'"),
         ("start --timeout nan", "invalid seconds value"),
         ("start --timeout 1e9", "invalid seconds value"),
@@ -234,8 +235,15 @@ def test_main_error(monkeypatch, capsys, hive, error, code):
     [
         ("start", "start_container", "; nothing is lost: the same command goes on from what"),
         ("status", "check_container_status", "\n"),
+        ("backup", "backup", "; no half of a file is left: the same command begins anew"),
+        ("rotate", "rotate_password", "; hive-pg start finishes what was begun"),
+        (
+            "destroy",
+            "destroy_container",
+            "; the same command goes on; a backup that was made is in",
+        ),
     ],
-    ids=["changes something", "only asks"],
+    ids=["changes something", "only asks", "backup", "rotate", "destroy"],
 )
 def test_main_interrupted(monkeypatch, capsys, hive, command, method, left):
     """Ctrl-C ends with 130 and one line: what is left of a change, and how to go on."""

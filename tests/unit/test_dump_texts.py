@@ -331,6 +331,7 @@ CLIENT = f"{TERMS} {shlex.join(pg._OWN_SESSION)} hive-postgres"
 DUMPING, READING = f"{CLIENT} sh -c", f"{CLIENT} pg_restore --file=/dev/null"
 RESTORING, RUNNING = f"{CLIENT} pg_restore --exit-on-error", f"{CLIENT} psql -XqAtw -v"
 WHOLE = b"PGDMP whole"
+CLEANING = pg.build_drop_sql(pg.comment_staging("hive")) + pg.DATABASES_SQL
 
 
 class Server:
@@ -563,7 +564,7 @@ def test_restore(manager, docker, dump):
     assert manager.restore(dump) == "hive_before_20010909T014640Z"
     new = "hive_restoring_20010909T014640Z"
     assert scripts_of(docker) == [
-        ("template1", pg.build_drop_sql(pg.comment_staging("hive"))),
+        ("template1", CLEANING),
         ("template1", pg.build_staging_sql("hive", new)),
         (new, pg.MADE_SQL),
         ("template1", pg.build_swap_sql("hive", new, "hive_before_20010909T014640Z")),
@@ -582,22 +583,30 @@ def test_restore_beside_what_cannot_be_dropped(manager, docker, dump, server, ca
     assert 'has made stays: cannot restore it: database "x" is being used by logical' in said
 
 
-def test_restore_without_a_word_from_a_pipe(manager, docker, up):
+def test_restore_without_a_word_from_a_pipe(monkeypatch):
     """Nothing may ever come: the server is looked after meanwhile, and its end is the end."""
+
+    def fail():
+        raise pg.NotSetUpError("it is exited")
+
     ours, theirs = os.pipe()
     os.write(theirs, WHOLE)
     stream = pg.Stream.__new__(pg.Stream)
-    stream.process = SimpleNamespace(poll=lambda: 1)
+    stream.process, stream.idle = SimpleNamespace(poll=lambda: 1), fail
     with open(ours, "rb", buffering=0) as file:
         assert stream.take(file) == WHOLE
         assert stream.take(file) is None
+        stream.process.poll = lambda: None
+        monkeypatch.setattr(pg, "STALL_S", 0)
+        with pytest.raises(pg.NotSetUpError):
+            stream.take(file)
         os.close(theirs)
         assert stream.take(file) == b""
 
 
 def test_restore_within_a_second(manager, docker, dump, server):
     """Another name is taken for what is kept, where there is one of that name."""
-    server.words["template1"] = ["", "hive\nhive_before_20010909T014640Z\n", ""]
+    server.words["template1"] = ["hive\nhive_before_20010909T014640Z\n", ""]
     assert manager.restore(dump) == "hive_before_20010909T014641Z"
     assert "hive_before_20010909T014641Z" in scripts_of(docker)[-1][1]
 
@@ -631,7 +640,7 @@ def assert_undone(docker):
     """Make sure that the names did not change, and that the new database was dropped last."""
     scripts = [sql for _, sql in scripts_of(docker)]
     assert not any("rename" in sql for sql in scripts)
-    assert scripts[-1] == pg.build_drop_sql(pg.comment_staging("hive"))
+    assert scripts[-1] == CLEANING
 
 
 def test_restore_that_fails(manager, docker, dump):
@@ -659,12 +668,23 @@ def test_restore_that_nobody_can_log_in_to(manager, docker, dump):
     assert_undone(docker)
 
 
-def test_restore_interrupted(manager, docker, dump):
-    """Ctrl-C drops the new database."""
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("hive\n", "hive serves as it did\n"),
+        ("hive\nhive_before_20010909T014640Z\n", "warning: what was hive is hive_before_2001"),
+        ((1, "no such container"), "warning: what an interrupted restore has made stays"),
+    ],
+    ids=["before the swap", "after it", "nobody knows"],
+)
+def test_restore_interrupted(manager, docker, dump, server, capsys, names, said):
+    """Ctrl-C drops the new database; which one serves is looked up, and said."""
+    server.words["template1"] = ["hive\n", "", names]
     docker.answers[RESTORING] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         manager.restore(dump)
     assert_undone(docker)
+    assert f"\n{said}" in capsys.readouterr().err
 
 
 def test_restore_that_cannot_clean_up(manager, docker, dump, server, capsys):
@@ -697,7 +717,7 @@ def test_restore_while_others_always_connect(manager, docker, dump, server):
     server.words["template1"] = ["", "", *[BUSY] * 20, ""]
     with pytest.raises(DockerCommandError, match="accessed by other users"):
         manager.restore(dump)
-    assert scripts_of(docker)[-1][1] == pg.build_drop_sql(pg.comment_staging("hive"))
+    assert scripts_of(docker)[-1][1] == CLEANING
 
 
 @pytest.fixture
