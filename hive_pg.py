@@ -189,12 +189,13 @@ class Readiness(enum.Enum):
 
 
 class Repair(enum.Enum):
-    """What mends a cluster that does not let the application in."""
+    """What mends a container or a cluster that does not let the application in."""
 
     PASSWORD = "have the server accept the password in .env (ALTER ROLE)"
     NETWORK = "append the line to pg_hba.conf that lets passwords in over the network"
     DATABASE = "create the database"
     OWNER = "give the data to the user that the server runs as"
+    START = "start the container again, which has stopped"
     REMAKE = "move the cluster aside, and make a new one"
 
 
@@ -1529,6 +1530,9 @@ def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> Con
     found = diagnose(logs, CONTAINER_DIAGNOSES)
     if info.oom_killed:
         found = Diagnosis("", "the kernel ended it for lack of memory", "give Docker more memory")
+    elif not found and info.state is ContainerState.EXITED and info.exit_code == 0:
+        cause = "it was told to, or has nothing to do; its last words are below"
+        found = Diagnosis("", cause, "hive-pg start", repair=Repair.START)
     found = found or Diagnosis("", "its last words are below", "hive-pg logs")
     message = f"container {name} {happened}: {found.cause}"
     return ContainerStartupError(message, hint=found.remedy, detail=logs, repair=found.repair)
@@ -4616,8 +4620,12 @@ class PostgreSQLManager:
         if look.info and look.info.state is ContainerState.PAUSED:
             raise build_startup_error(look.info, settings.container, "")
         if look.info and look.info.running:
-            self._verify_alone(settings, login, look)
-            return False
+            try:
+                self._verify_alone(settings, login, look)
+                return False
+            except ContainerStartupError as error:
+                if error.repair is not Repair.START:
+                    raise
         with self._lock(timeout):
             self.compose.start_postgres_service()
             self.console.step(f"container {settings.container} is up")
@@ -5049,7 +5057,7 @@ class PostgreSQLManager:
         elif repair is Repair.REMAKE:
             self.docker.stop(settings.container, 3)  # it has nothing to write, and may crash on end
             self.console.warn(f"it is in {self.compose.move_cluster_aside(service)} now")
-        else:
+        elif repair is not Repair.START:
             sql = build_repair_sql(repair, settings.url, os.urandom(16))
             self.docker.execute(settings, sql, "cannot mend it")
             self.credentials.save(settings.env)

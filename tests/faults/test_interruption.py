@@ -256,6 +256,55 @@ def test_twenty_inits_at_once_make_one_database(make, lab):
     go_on(workspace)
 
 
+# -- stopped meanwhile --------------------------------------------------------------------------
+
+
+def outlive_a_stop(workspace, *command):
+    """Run a command that meets a server which is told to stop already; return code and stderr."""
+    workspace.hive_pg("start")
+    with about_to_stop(workspace) as go_on_stopping, workspace.started(*command) as process:
+        words = []
+        for line in process.stderr:
+            words.append(line)
+            if "waiting for PostgreSQL (rejecting)" in line:
+                go_on_stopping()
+        return process.wait(timeout=COMMAND_TIMEOUT_S), "".join(words)
+
+
+@pytest.mark.parametrize("command", ["start", "init", "run -- true"])
+def test_container_that_is_about_to_stop_is_started_again(planted, command):
+    """It was told to, and takes its time: the command came later, and has its way, exit 0."""
+    code, stderr = outlive_a_stop(planted, *command.split())
+    assert code == 0, stderr
+    assert "waiting for PostgreSQL (rejecting)" in stderr
+    planted.assert_kept()
+
+
+def test_wait_for_a_container_that_is_about_to_stop(planted):
+    """It starts nothing: exit 5, with what does."""
+    code, stderr = outlive_a_stop(planted, "wait")
+    assert code == 5, stderr
+    assert "stopped with exit code 0" in stderr
+    assert "hint: hive-pg start" in stderr
+
+
+@contextlib.contextmanager
+def about_to_stop(workspace):
+    """Have `docker stop` wait for a server that rejects logins; give what lets it end."""
+    find = 'grep -l "[c]heckpointer" /proc/[0-9]*/cmdline | cut -d / -f 3'
+    kill = f'kill "-$0" $({find})'
+    argv = ["docker", "exec", workspace.container, "sh", "-c", kill]
+    assert run([*argv, "STOP"]).returncode == 0
+    stop_argv = ["docker", "stop", "-t", "60", workspace.container]
+    with subprocess.Popen(stop_argv, stdout=subprocess.DEVNULL) as stop:
+        try:
+            wait_until(lambda: "shutting down" in workspace.psql().stderr)
+            yield lambda: run([*argv, "CONT"])
+        finally:
+            run([*argv, "CONT"])
+            stop.wait(timeout=COMMAND_TIMEOUT_S)
+
+
 # -- Ctrl-C -------------------------------------------------------------------------------------
 
 

@@ -495,6 +495,12 @@ def test_parse_containers_none(text):
             id="exited",
         ),
         pytest.param(
+            {"state": "exited", "exit_code": 0},
+            "container c stopped with exit code 0: it was told to, or has nothing to do",
+            "hive-pg start",
+            id="told to stop",
+        ),
+        pytest.param(
             {"state": "restarting", "exit_code": 3},
             "container c keeps restarting (exit code 3): its last",
             "hive-pg logs",
