@@ -15,6 +15,7 @@ import importlib.util
 import json
 import os
 import pty
+import random
 import re
 import secrets
 import shutil
@@ -27,12 +28,15 @@ from typing import NamedTuple
 
 import pytest
 
+from hive_pg import is_port_free
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 ORIGINAL_COMPOSE = REPOSITORY / "tests" / "data" / "original-docker-compose.yml"
 REAL_IMAGE, STAND_IN = "agnohq/pgvector:16", "hive-pg-test/pgvector:16"
 USER = 12345  # no such user anywhere: what hive-pg meets as an ordinary one
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 COMMAND_TIMEOUT_S = 150
+FIRST_PORT, FIRST_CLIENT_PORT, PORT_BLOCKS = 12000, 32000, 8
 COMPOSE_PROJECT = "com.docker.compose.project"
 WORKING_DIR = "com.docker.compose.project.working_dir"
 PLANTED = hashlib.md5(
@@ -81,11 +85,21 @@ def inspect_containers(*names):
     return json.loads(run(["docker", "inspect", "--type", "container", *names]).stdout or "[]")
 
 
+def _own_ports():
+    """Yield the ports of this test process, below those that the kernel gives to clients."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % PORT_BLOCKS
+    size = (FIRST_CLIENT_PORT - FIRST_PORT) // PORT_BLOCKS
+    first = FIRST_PORT + worker * size
+    while True:
+        yield from random.sample(range(first, first + size), size)
+
+
+_ports = _own_ports()
+
+
 def free_port():
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port that nobody listens on now, and that no other test is given."""
+    return next(port for port in _ports if is_port_free("127.0.0.1", port))
 
 
 def wait_until(condition, timeout=60):
@@ -306,7 +320,7 @@ class Laboratory:
         self.token = f"it{secrets.token_hex(3)}"
         self.count = 0
         self.images = []
-        self.holders = 0  # of the default names, in this process
+        self.lock, self.holders = -1, 0  # of the default names, in this process
         self.shim = directory / "without-compose"
         self.shim.mkdir()
         text = _DOCKER_WITHOUT_COMPOSE.replace("DOCKER", shutil.which("docker"))
@@ -340,23 +354,24 @@ class Laboratory:
     @contextlib.contextmanager
     def default_names(self):
         """Keep the default names and ports from the tests that run in other processes."""
-        with contextlib.ExitStack() as stack:
+        if not self.holders:
+            self.lock = os.open(Path(__file__).parent, os.O_RDONLY)
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
+        self.holders += 1
+        try:
+            yield
+        finally:
+            self.holders -= 1
             if not self.holders:
-                descriptor = os.open(Path(__file__).parent, os.O_RDONLY)
-                stack.callback(os.close, descriptor)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            self.holders += 1
-            try:
-                yield
-            finally:
-                self.holders -= 1
+                os.close(self.lock)
 
     @contextlib.contextmanager
     def workspace(self, name="app", *, actor="", compose="v2", compose_file="", env=None):
         """Give a directory of a parent of its own; afterwards take away all that came of it.
 
-        Without `env` its `.env` has names of its own; with it, '' for an empty directory, the
-        default ones may be taken, and the tests in other processes wait that want them too.
+        Without `env` its `.env` has names and a port of its own; with it, '' for an empty
+        directory, the default ones may be taken, and the tests in other processes wait that want
+        them too.
         """
         if compose == "v1":
             require_compose_v1()
@@ -369,6 +384,7 @@ class Laboratory:
         own = f"{self.token}-{self.count}" if env is None else ""
         if own:
             env = f"HIVE_POSTGRES_CONTAINER={own}\nCOMPOSE_PROJECT_NAME={own}\n"
+            env += f"HIVE_POSTGRES_PORT={workspace.port}\n"
         if env:
             workspace.write(".env", env)
         if compose_file:
@@ -376,6 +392,8 @@ class Laboratory:
         with contextlib.nullcontext() if own else self.default_names():
             try:
                 yield workspace
+                names = [info["Name"] for info in self.containers(parent)]
+                assert self.holders or "/hive-postgres" not in names, "a test has to say env="
             finally:
                 self.sweep(parent)
 

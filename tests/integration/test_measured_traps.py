@@ -337,9 +337,8 @@ def test_taken_port_names_who_has_it(make, served):
 
 def test_root_acts_for_the_user_that_called_sudo(make):
     """SUDO_UID and SUDO_GID own the files and the data, and run the server."""
-    workspace = make(actor="root")
+    workspace = make(actor="root", env="")
     sudo = {"SUDO_UID": str(USER), "SUDO_GID": str(USER)}
-    (workspace.path / ".env").unlink()
     workspace.init(**sudo)
     for name in (".env", "docker-compose.yml", "data", "data/postgres"):
         assert (workspace.path / name).stat().st_uid == USER
