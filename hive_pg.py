@@ -2863,8 +2863,10 @@ class Console:
         self._print(f"warning: {text}")
 
     def error(self, error: PostgreSQLIntegrationError) -> None:
-        """Print an error, the other program's last words, and the next step."""
+        """Print an error, the other program's last words unless it ends with them, and the hint."""
         words = [line for line in error.detail.splitlines() if line.strip()]
+        if len(words) == 1 and str(error).endswith(words[0].strip()):
+            words = []
         hint = [f"hint: {error.hint}"] if error.hint else []
         self._print("\n".join([f"error: {error}", *(f"    {w}" for w in words[-20:]), *hint]))
 
@@ -5629,7 +5631,9 @@ def _refuse_command(parser: argparse.ArgumentParser, arguments: Sequence[str]) -
     if not arguments:
         parser.print_help(sys.stderr)
         raise SystemExit(int(ExitCode.USAGE))
-    close = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+    close = difflib.get_close_matches(arguments[0], COMMANDS)
+    letters = sorted(arguments[0])
+    close.sort(key=lambda command: sorted(command) != letters)  # stauts is status, not stats
     meant = f"; did you mean {close[0]}?" if close else ""
     parser.error(f"{arguments[0]!r} is neither a command nor a directory{meant}")
 

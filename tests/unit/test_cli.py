@@ -142,6 +142,7 @@ def test_build_parser_values(argv, expected):
         ("", "COMMAND"),
         ("nonsense", "'nonsense' is neither a command nor a directory\n"),
         ("statu", "'statu' is neither a command nor a directory; did you mean status?"),
+        ("stauts", "'stauts' is neither a command nor a directory; did you mean status?"),
         ("--nonsense", "hive-pg: error: "),
         ("start --nonsense", "unrecognized arguments: --nonsense"),
         ("start a b", "unrecognized arguments: b"),

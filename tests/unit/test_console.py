@@ -57,6 +57,12 @@ def test_console_error_shape(capsys):
     ]
 
 
+def test_console_error_says_nothing_twice(capsys):
+    """The only words of the other program are not repeated where the message ends with them."""
+    Console().error(PostgreSQLIntegrationError("what: why", detail="\n  why \n"))
+    assert capsys.readouterr().err == "error: what: why\n"
+
+
 def test_console_trace_verbose(capsys):
     """With -v a command is shown as a shell takes it; of an argument of many lines, the first."""
     Console(verbose=True).trace(["docker", "exec", "a b", "user=$1\nrest\n", "d"])
