@@ -312,7 +312,7 @@ def test_workspace_is_mounted_at_another_path(first):
 @pytest.mark.parametrize("order", ["copy inits", "copy starts first"])
 def test_workspace_is_copied_with_its_data(make, order):
     """Whoever comes first keeps the names; after `init` both serve, each on its own rows."""
-    original = make()
+    original = make(env="")
     original.init()
     original.plant()
     original.hive_pg("stop")

@@ -47,9 +47,10 @@ def test_init_takes_the_next_port_where_the_default_is_taken(make, lab):
     assert workspace.login() == "1"
 
 
-def test_init_with_chosen_names_takes_the_next_port_too(make):
+def test_init_with_chosen_names_takes_the_next_port_too(make, lab):
     """Names in `.env` do not settle the port, which nobody asked for."""
-    workspace = make()
+    workspace, own = make(env=""), f"{lab.token}-named"
+    workspace.write(".env", f"HIVE_POSTGRES_CONTAINER={own}\nCOMPOSE_PROJECT_NAME={own}\n")
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with contextlib.suppress(OSError):
