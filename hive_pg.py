@@ -1334,6 +1334,10 @@ DOCKER_DIAGNOSES = (
     Diagnosis("client version .* is too (?:old|new)",
         "the docker CLI and the engine are too far apart",
         "update the older of the two, and unset DOCKER_API_VERSION", DockerNotAvailableError),
+    Diagnosis("Container .* is (?:not running|restarting)|cannot exec in a (?:stopped|deleted)|"
+        "init-p: |error executing setns process|unable to upgrade to tcp",
+        "the container ended, or was about to start again, while it was asked",
+        "hive-pg logs", ContainerStartupError),
     Diagnosis("port is already allocated|address already in use|Ports are not available|"
         "Only one usage of each socket|forbidden by its access permissions",
         "another container or process has the port, or Windows has reserved it",
@@ -1627,7 +1631,6 @@ login=$?
 """
 # The script's exit codes: pg_isready's once time is up, psql's when the login failed.
 _PROBE_REJECTING, _PROBE_NO_RESPONSE, _PROBE_SQL_FAILED, _PROBE_LOGIN_FAILED = 71, 72, 81, 82
-_ENDED = "[Cc]ontainer .* is (?:not running|restarting)"
 _NOT_YET = "the database system is (?:starting up|shutting down|in recovery|not yet accepting)"
 
 VERSIONS_SQL = (
@@ -1697,7 +1700,7 @@ def read_probe(result: CommandResult) -> Probe:
         readiness, why = not_ready[code]
         why = f"PostgreSQL does not accept connections: {why}"
         return Probe(readiness, DatabaseConnectionError(why, hint=logs))
-    if not words or re.search(_ENDED, words):
+    if not words:
         why = f"the container ended while it was asked (exit code {code})"
         return Probe(Readiness.UNKNOWN, ContainerStartupError(why, hint=logs))
     return Probe(Readiness.UNKNOWN, build_docker_error(result, "cannot ask the container"))
@@ -4041,11 +4044,12 @@ class DockerComposeManager:
 
         Another project may be here, too, with a compose file of its own.
         """
-        recorded = self.credentials.read_values().get(PROJECT_KEY)
-        if info.project and info.project == recorded and is_gone(info.working_dir):
-            return True
-        if identify_file(info.working_dir) != identify_file(self.workspace):
+        here = identify_file(info.working_dir) == identify_file(self.workspace)
+        if not here and not (info.project and is_gone(info.working_dir)):
             return False
+        recorded = self.credentials.read_values().get(PROJECT_KEY)
+        if not here:
+            return info.project == recorded
         files = map(os.path.basename, info.labels.get(CONFIG_FILES_LABEL, "").split(","))
         own = os.path.basename(self.find_compose_file() or COMPOSE_FILE)
         return info.project == recorded or own in files
@@ -4244,10 +4248,11 @@ class DockerComposeManager:
 
         Its mount names the old place, where something else may be by now: only it can tell.
         """
-        source, project = info.place[0], self.credentials.read_values().get(PROJECT_KEY)
-        paused, ours = info.state is ContainerState.PAUSED, info.project == project
-        awake = (info.running and (ours or is_gone(source))) or (paused and ours)
-        if not (source and awake and os.path.isdir(data_dir)):
+        source, paused = info.place[0], info.state is ContainerState.PAUSED
+        if not (source and (info.running or paused) and os.path.isdir(data_dir)):
+            return False
+        ours = info.project == self.credentials.read_values().get(PROJECT_KEY)
+        if not ours and (paused or not is_gone(source)):
             return False
         if paused:
             why = f"container {info.name} is paused, and cannot say whether it serves {data_dir}"
@@ -4696,7 +4701,11 @@ class PostgreSQLManager:
             stopped = point.exit_code is ExitCode.NOT_RUNNING
             error = NotSetUpError if stopped else ContainerStartupError
             raise error(f"container {point.finding}", hint=point.remedy)
-        samples = self.docker.sample(settings, 2 if rates and not before else 1)
+        try:
+            samples = self.docker.sample(settings, 2 if rates and not before else 1)
+        except DockerNotAvailableError:
+            self.compose.require_running()  # a container that is paused does not answer either
+            raise
         speed = build_rates(before or samples[0], samples[-1])
         return {"container": info.name, **speed, **samples[-1]}
 

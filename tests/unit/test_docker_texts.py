@@ -88,6 +88,21 @@ DOCKER_TEXTS = {
         "engine 20.10": DAEMON + "client version 1.50 is too new. Maximum supported API version is"
         " 1.41",
     },
+    "ended, or was about to start again": {  # while `docker exec` began; engine 20.10, runc 1.1
+        "gone": DAEMON + "Container 0123 is not running",
+        "restarting": DAEMON + "Container 0123 is restarting, wait until the container is running",
+        "stopped": "OCI runtime exec failed: exec failed: cannot exec in a stopped container",
+        "stopped, newer": "OCI runtime exec failed: exec failed: unable to start container process:"
+        " cannot exec in a stopped state",
+        "deleted": "OCI runtime exec failed: exec failed: cannot exec in a deleted state",
+        "pipe": "OCI runtime exec failed: exec failed: unable to start container process: error"
+        " writing config to pipe: write init-p: broken pipe",
+        "reset": "OCI runtime exec failed: exec failed: unable to start container process: read"
+        " init-p: connection reset by peer",
+        "setns": "OCI runtime exec failed: exec failed: unable to start container process: error"
+        " executing setns process: exit status 1",
+        "upgrade": "unable to upgrade to tcp, received 500",
+    },
     "has the port": {
         "container": DAEMON + "driver failed programming external connectivity on endpoint"
         " hive-postgres (0123): Bind for 0.0.0.0:5532 failed: port is already allocated",
@@ -344,8 +359,13 @@ def test_diagnose_nothing(text, table):
             for who, text in samples.items()
         ),
         *(
+            pytest.param(text, ContainerStartupError, words, id=f"{words}, {who}")
+            for words, samples in list(DOCKER_TEXTS.items())[5:6]
+            for who, text in samples.items()
+        ),
+        *(
             pytest.param(next(iter(samples.values())), DockerCommandError, words, id=words)
-            for words, samples in list(DOCKER_TEXTS.items())[5:]
+            for words, samples in list(DOCKER_TEXTS.items())[6:]
         ),
         pytest.param("\nodd\nlast\n\n", DockerCommandError, "asking: last$", id="unknown"),
         pytest.param("", DockerCommandError, "asking: exit code 9$", id="silent"),
