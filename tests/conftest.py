@@ -20,6 +20,7 @@ pytest.register_assert_rewrite("laboratory")
 
 from laboratory import (  # noqa: E402
     REPOSITORY,
+    WAIT_IN_FIRST_START,
     Laboratory,
     LostError,
     docker,
@@ -165,8 +166,8 @@ def make(lab):
 
 @pytest.fixture(scope="session")
 def slow_image(lab):
-    """Give an image whose temporary server stays up for seconds during the first start."""
-    return lab.build_image("slow", "echo sleep 4 > /docker-entrypoint-initdb.d/00-slow.sh")
+    """Give an image whose first start waits, with its temporary server up, to be let through."""
+    return lab.build_image("slow", WAIT_IN_FIRST_START)
 
 
 @pytest.fixture(scope="session")

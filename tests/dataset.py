@@ -110,7 +110,7 @@ def programs_in(workspace):
 
 def assert_no_program(workspace):
     """Make sure that nothing goes on in the container for nobody."""
-    wait_until(lambda: not programs_in(workspace), timeout=10)
+    wait_until(lambda: not programs_in(workspace))
 
 
 def dump_of(workspace, *options, database=None):

@@ -18,10 +18,12 @@ import pty
 import random
 import re
 import secrets
+import select
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +45,12 @@ PLANTED = hashlib.md5(
     ",".join(f"({i},{hashlib.md5(str(i).encode()).hexdigest()})" for i in range(1, 1001)).encode()
 ).hexdigest()  # of the rows that Workspace.plant makes
 OURS = "hive-pg-test"  # label of the containers that tests start themselves
+
+# For Workspace.let_first_start_end; a minute at most.
+WAIT_IN_FIRST_START = (
+    """echo 'for i in $(seq 600); do [ -e "$PGDATA/../go" ] && break; sleep 0.1; done'"""
+    " > /docker-entrypoint-initdb.d/00-slow.sh"
+)
 
 _DOCKER_WITHOUT_COMPOSE = """\
 #!/bin/sh
@@ -94,12 +102,13 @@ def _own_ports():
         yield from random.sample(range(first, first + size), size)
 
 
-_ports = _own_ports()
+_ports, _port_guard = _own_ports(), threading.Lock()
 
 
 def free_port():
     """Return a port that nobody listens on now, and that no other test is given."""
-    return next(port for port in _ports if is_port_free("127.0.0.1", port))
+    with _port_guard:
+        return next(port for port in _ports if is_port_free("127.0.0.1", port))
 
 
 def wait_until(condition, timeout=60):
@@ -108,6 +117,23 @@ def wait_until(condition, timeout=60):
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout} s"
         time.sleep(0.05)
+
+
+def at_most(seconds):
+    """Return a limit of elapsed time as it is on a machine that has other things to do, too."""
+    return seconds * max(1, os.getloadavg()[0] / os.cpu_count())
+
+
+def read_until(descriptor, words, timeout=60):
+    """Return what a terminal or a pipe gives up to some words."""
+    got, deadline = b"", time.monotonic() + timeout
+    while words not in got:
+        left = deadline - time.monotonic()
+        assert select.select([descriptor], [], [], max(left, 0))[0], f"no {words!r} in {got!r}"
+        block = os.read(descriptor, 65536)
+        assert block, f"no {words!r} in {got!r}, which is all"
+        got += block
+    return got
 
 
 def children_of(pid):
@@ -260,8 +286,14 @@ class Workspace:
     def up(self):
         """Have the database run, in case that an earlier test left it otherwise."""
         info = self.inspect()
+        if info is not None and info["State"]["Paused"]:
+            docker("unpause", self.container)
         if info is None or info["State"]["Status"] != "running":
             self.hive_pg("start")
+
+    def let_first_start_end(self):
+        """Let the image of `slow_image` go on."""
+        (self.path / "data" / "postgres" / "go").touch()
 
     @property
     def state(self):
@@ -355,7 +387,7 @@ class Laboratory:
     def default_names(self):
         """Keep the default names and ports from the tests that run in other processes."""
         if not self.holders:
-            self.lock = os.open(Path(__file__).parent, os.O_RDONLY)
+            self.lock = os.open("/tmp", os.O_RDONLY)  # the same for every checkout
             fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.holders += 1
         try:

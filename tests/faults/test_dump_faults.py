@@ -9,9 +9,11 @@ import time
 
 import pytest
 from dataset import assert_no_program, assert_same, databases, drop_kept, dump_of, fill, programs_in
-from laboratory import COMMAND_TIMEOUT_S, LostError, docker, run, wait_until
+from laboratory import COMMAND_TIMEOUT_S, LostError, at_most, docker, run, wait_until
 from test_data import small_disk
 from test_interruption import killer, steps_of
+
+from hive_pg import is_locked
 
 pytestmark = pytest.mark.engine
 
@@ -91,7 +93,7 @@ def test_backup_interrupted(whole, name):
         began = time.monotonic()
         process.send_signal(getattr(signal, name))
         assert process.wait(timeout=20) == SIGNALS[name]
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < at_most(3)
         left = [".dump.hive-pg.tmp"] if name == "SIGKILL" else []
         assert [name[-17:] for name in backups(whole)] == left
         assert "Traceback" not in process.stderr.read()
@@ -110,7 +112,7 @@ def test_restore_interrupted(whole, name, kind):
         began = time.monotonic()
         process.send_signal(getattr(signal, name))
         assert process.wait(timeout=20) == SIGNALS[name]
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < at_most(3)
         said = process.stderr.read()
         assert "Traceback" not in said
         assert ("hive serves as it did\n" in said) == (name != "SIGKILL")
@@ -254,7 +256,7 @@ def test_destroy_killed_at_every_step(make):
     begin()
     for step in steps[steps.index("before docker stop -t") :]:  # the backup has its own tests
         kill_at(workspace, step, *command)
-        wait_until(lambda: run(["pgrep", "-f", f"source={workspace.path}"]).returncode)
+        wait_until(lambda: not is_locked(workspace.path))  # a `docker` that outlives it has it
         if cluster.exists():
             workspace.hive_pg("start")
         else:

@@ -238,9 +238,7 @@ def test_env_with_other_texts_is_served(make, text, changes):
     workspace = make(env="")
     names = NAMES.format(workspace.path.name)
     workspace.write(".env", names + text)
-    began = time.monotonic()
     workspace.init()
-    assert time.monotonic() - began < 60
     expected = text.replace("2222", str(workspace.port)) if changes else text
     written = (workspace.path / ".env").read_text()
     end = "" if text.endswith("\n") else "\n"

@@ -29,7 +29,7 @@ def untouched(*workspaces):
 @contextlib.contextmanager
 def listening(port, **options):
     """Have a process of its own listen on a port; give it."""
-    argv = [sys.executable, "-c", f"{LISTEN}; print(flush=True); time.sleep(99)", str(port)]
+    argv = [sys.executable, "-c", f"{LISTEN}; print(flush=True); time.sleep(600)", str(port)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, **options) as process:
         try:
             process.stdout.readline()

@@ -23,7 +23,7 @@ from dataset import (
     fill,
     fingerprint,
 )
-from laboratory import COMMAND_TIMEOUT_S, OURS, docker, run, wait_until
+from laboratory import COMMAND_TIMEOUT_S, OURS, docker, read_until, run, wait_until
 
 import hive_pg
 
@@ -119,20 +119,12 @@ def test_psql_at_a_terminal(dumped):
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
     with dumped.started("psql", **streams, start_new_session=True) as process:
         os.close(theirs)
-        screen = b""
-
-        def read_until(words):
-            nonlocal screen
-            screen = b""
-            while words not in screen:
-                screen += os.read(ours, 65536)
-
-        prompt = f"{DATABASE}=# ".encode()
-        read_until(prompt)
-        os.write(ours, b"select pg_sleep(60);\n")
-        time.sleep(0.5)
+        read_until(ours, f"{DATABASE}=# ".encode())
+        os.write(ours, b"select pg_sleep(600);\n")
+        sleeping = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'"
+        wait_until(lambda: dumped.trusted(sleeping).stdout.strip() == "1")
         os.write(ours, b"\x03")
-        read_until(b"canceling statement due to user request")
+        read_until(ours, b"canceling statement due to user request")
         os.write(ours, b"\\q\n")
         with contextlib.suppress(OSError):
             while os.read(ours, 65536):
@@ -653,14 +645,10 @@ def test_restore_beside_a_subscription(whole):
 
 def test_restore_from_a_pipe_that_stands_still(dumped):
     """Where psql has ended, nothing more is waited for."""
-    script = "echo 'select bogus;'; seq 2000 | sed 's/^/-- /'; sleep 30"
+    script = "echo 'select bogus;'; seq 2000 | sed 's/^/-- /'; sleep 300"
     argv = ["sh", "-c", f"({script}) | {dumped.lab.script} restore --yes -"]
-    began = time.monotonic()
     with subprocess.Popen(argv, stderr=subprocess.PIPE, **dumped.options()) as process:
-        words = b""
-        while b"bogus" not in words:
-            words += process.stderr.readline()
-        assert time.monotonic() - began < 15
+        read_until(process.stderr.fileno(), b"bogus", timeout=100)
         process.kill()
     assert_same(dumped, dumped.whole)
 
@@ -792,7 +780,7 @@ def test_destroy_beside_another_container(make, lab):
     workspace.init()
     (network,) = lab.of_projects("network", {workspace.env["COMPOSE_PROJECT_NAME"]})
     argv = ["--rm", "--label", f"{OURS}={workspace.path}", "--network", network]
-    other = docker("run", "-d", *argv, "--entrypoint", "sleep", lab.image, "60")
+    other = docker("run", "-d", *argv, "--entrypoint", "sleep", lab.image, "600")
     said = workspace.hive_pg("destroy", "--data", "--yes").stderr
     assert "warning: the network stays, which other containers use: " in said
     assert "has active endpoints" in said
@@ -840,13 +828,10 @@ def test_destroy_data_asks_for_the_name(make):
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
     with workspace.started("destroy", "--data", "--no-backup", **streams) as process:
         os.close(theirs)
-        screen = b""
-        while b"to go on: " not in screen:
-            screen += os.read(ours, 65536)
-        assert f"Type {workspace.path.name}" in screen.decode()
+        assert f"Type {workspace.path.name}" in read_until(ours, b"to go on: ").decode()
         os.write(ours, b"yes\n")
+        said = f"error: that is not {workspace.path.name}: nothing was done"
+        read_until(ours, said.encode())
         assert process.wait(timeout=20) == 1
-        said = os.read(ours, 65536).decode()
     os.close(ours)
-    assert f"error: that is not {workspace.path.name}: nothing was done" in said
     assert (workspace.path / "data" / "postgres").exists()

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import pytest
-from laboratory import COMMAND_TIMEOUT_S, docker, run, wait_until
+from laboratory import COMMAND_TIMEOUT_S, docker, read_until, run, wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -128,11 +128,14 @@ def test_stats_are_what_sql_says(measured):
 def test_stats_shows_who_waits_for_a_locked_table(measured):
     """A lock against readers does not stop it: the table's size is unknown then."""
     lock = "begin; create schema s; drop schema s; lock table items; select pg_sleep(60);"
-    with session(measured, lock) as holder, session(measured, "select count(*) from items;"):
-        waiting = "select count(*) from pg_locks where not granted"
-        wait_until(lambda: ask(measured, waiting) == [1])
-        sample = stats(measured)
-        text = measured.hive_pg("stats").stdout
+    held = "select count(*) from pg_locks where granted and mode = 'AccessExclusiveLock'"
+    waiting = "select count(*) from pg_locks where not granted"
+    with session(measured, lock) as holder:
+        wait_until(lambda: ask(measured, f"{held} and relation = 'items'::regclass") == [1])
+        with session(measured, "select count(*) from items;"):
+            wait_until(lambda: ask(measured, waiting) == [1])
+            sample = stats(measured)
+            text = measured.hive_pg("stats").stdout
     assert (sample["locks_waiting"], sample["connections"]) == (1, 2)
     assert (sample["connections_active"], sample["longest_transaction_pid"]) == (2, holder)
     assert 0 < sample["longest_transaction_seconds"] < 60
@@ -176,8 +179,9 @@ def test_stats_rates_are_those_of_the_load(measured):
     ):
         process.stdout.readline()
         sample = json.loads(process.stdout.readline())
-    assert 10 < sample["transactions_per_second"] < 30
-    assert 100 < sample["rows_read_per_second"] < 300
+    assert 2 < sample["transactions_per_second"] < 40
+    rows = 10 * sample["transactions_per_second"]
+    assert sample["rows_read_per_second"] == pytest.approx(rows, rel=0.5)
     assert sample["rows_written_per_second"] == 0
 
 
@@ -198,7 +202,7 @@ def test_stats_gives_up_where_it_would_wait(measured):
     with session(measured, "begin; lock table pg_stat_wal; select pg_sleep(60);"):
         began = time.monotonic()
         result = measured.hive_pg("stats", code=1)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 40
     assert "cannot be measured: canceling statement due to lock timeout" in result.stderr
 
 
@@ -256,9 +260,7 @@ def test_watch_on_a_terminal_draws_in_place(measured):
     env = measured.environment(TERM="xterm", COLUMNS="60", LINES="10")
     with measured.started("stats", "--watch", "0.2", env=env, **streams) as process:
         os.close(theirs)
-        screen = b""
-        while screen.count(b"\x1b[J") < 3:
-            screen += os.read(ours, 65536)
+        screen = b"".join(read_until(ours, b"\x1b[J") for _ in range(3))
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(OSError):  # EIO: the other end is closed
             while block := os.read(ours, 65536):
@@ -281,7 +283,7 @@ def test_watch_on_a_terminal_draws_in_place(measured):
 )
 def test_stats_without_a_server(measured, do, undo, hint):
     """Exit 3 with the next step; a watch that runs ends with it."""
-    with measured.started("stats", "--watch", "0.2") as process:
+    with measured.started("stats", "--watch", "3") as process:  # it sleeps after its first line
         process.stdout.readline()
         docker(do, measured.container)
         try:

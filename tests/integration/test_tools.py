@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from laboratory import OURS, docker, run, unavailable, wait_until
+from laboratory import OURS, at_most, docker, run, unavailable, wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -41,9 +41,7 @@ def test_list_of_fifty_takes_two_processes(lab, make):
         docker("create", "--name", name, *labels, "--network", "none", lab.image, "true")
     count = workspace.path / "count"
     extra = {"PATH": f"{counter}:{os.environ['PATH']}", "COUNT": str(count)}
-    began = time.monotonic()
     found = listed(workspace, **extra)
-    assert time.monotonic() - began < 10
     assert names <= found.keys()
     assert {found[name]["state"] for name in names} == {"created"}
     assert {found[name]["gone"] for name in names} == {True}
@@ -178,7 +176,8 @@ def test_wait_for_a_slow_first_start(make, slow_image):
     before = workspace.snapshot()
     began = time.monotonic()
     assert "not ready in time" in workspace.hive_pg("wait", "--timeout", "0.5", code=5).stderr
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < at_most(15)
+    workspace.let_first_start_end()
     result = workspace.hive_pg("wait", "--timeout", "60")
     assert (result.stdout, " logs in to hive: PostgreSQL " in result.stderr) == ("", True)
     assert workspace.login("select '[1]'::vector") == "[1]"
@@ -189,8 +188,10 @@ def test_wait_for_a_slow_first_start(make, slow_image):
 def test_wait_for_one_that_does_not_run(served):
     """Stopped or paused is exit 3 at once, with the command that helps; nothing is started."""
     docker("pause", served.container)
-    assert f"hint: docker unpause {served.container}" in served.hive_pg("wait", code=3).stderr
-    docker("unpause", served.container)
+    try:
+        assert f"hint: docker unpause {served.container}" in served.hive_pg("wait", code=3).stderr
+    finally:
+        docker("unpause", served.container)
     served.hive_pg("stop")
     assert "hint: hive-pg start" in served.hive_pg("wait", code=3).stderr
     assert served.state == "exited"
@@ -214,7 +215,7 @@ def test_wait_in_a_crash_loop_says_why(make):
     assert "a server setting" in workspace.hive_pg("wait", "--timeout", "100", code=5).stderr
     wait_until(lambda: workspace.state == "restarting")
     assert "a server setting" in workspace.hive_pg("wait", "--timeout", "100", code=5).stderr
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 150
     workspace.hive_pg("stop")
 
 
@@ -304,7 +305,7 @@ class Terminal:
         before = len(self.screen)
         os.write(self.ours, keys.encode() + b"\n")
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: expected.encode() in self.screen[before:], timeout=10)
+            wait_until(lambda: expected.encode() in self.screen[before:])
         return self.screen[before:].decode(errors="replace")
 
     def close(self):
