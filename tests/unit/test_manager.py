@@ -526,6 +526,23 @@ def test_docker_unavailable(workspace, manager, docker, error, expected, message
         manager.check_container_status()
 
 
+def test_statistics_of_one_that_is_paused_meanwhile(up, manager, docker):
+    """Its silence is not Docker's fault: the container is named, and what helps."""
+
+    def pause(call):
+        docker.containers[0]["State"]["Status"] = "paused"
+        return DockerNotAvailableError("`docker exec` did not answer within 40 s")
+
+    docker.answers["docker exec"] = pause
+    with pytest.raises(NotSetUpError, match="container hive-postgres is paused") as caught:
+        manager.read_statistics()
+    assert caught.value.hint == "docker unpause hive-postgres"
+    docker.containers[0]["State"]["Status"] = "running"
+    docker.answers["docker exec"] = DockerNotAvailableError("no answer")
+    with pytest.raises(DockerNotAvailableError, match="no answer"):
+        manager.read_statistics()
+
+
 def test_containers_removed_meanwhile(workspace, manager, docker, other):
     """A container that is removed while all are asked for is no error; the others are known."""
     theirs = make_container("theirs", other, "theirs")
