@@ -214,7 +214,7 @@ class Outcome(enum.Enum):
 class PostgreSQLIntegrationError(Exception):
     """What the managers raise: what failed and why, with `hint` for the next step.
 
-    `detail` is the other program's own words, `repair` what `init` can do about it.
+    `detail` is the other program's own words, `repair` what `init` can do about it, or `start`.
     """
 
     exit_code = ExitCode.FAILED
@@ -1334,8 +1334,8 @@ DOCKER_DIAGNOSES = (
     Diagnosis("client version .* is too (?:old|new)",
         "the docker CLI and the engine are too far apart",
         "update the older of the two, and unset DOCKER_API_VERSION", DockerNotAvailableError),
-    Diagnosis("Container .* is (?:not running|restarting)|cannot exec in a (?:stopped|deleted)|"
-        "init-p: |error executing setns process|unable to upgrade to tcp",
+    Diagnosis("Container .* is (?:not running|restarting)|upgrade to tcp, received 500|"
+        "exec failed: .*(?:cannot exec in a (?:stopped|deleted)|init-p: |executing setns process)",
         "the container ended, or was about to start again, while it was asked",
         "hive-pg logs", ContainerStartupError),
     Diagnosis("port is already allocated|address already in use|Ports are not available|"
@@ -1520,7 +1520,7 @@ def find_named(containers: Containers, name: str) -> ContainerInfo | None:
 
 
 def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> ContainerStartupError:
-    """Say why a container is not up, from its state and its last words."""
+    """Say why a container is not up, from its state and what it wrote since it was looked for."""
     if info is None:
         return ContainerStartupError(f"container {name} was removed", hint="hive-pg start")
     if info.state is ContainerState.PAUSED:
@@ -1536,7 +1536,10 @@ def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> Con
         found = Diagnosis("", "the kernel ended it for lack of memory", "give Docker more memory")
     elif not found and info.state is ContainerState.EXITED and info.exit_code == 0:
         cause = "it was told to, or has nothing to do; its last words are below"
-        found = Diagnosis("", cause, "hive-pg start", repair=Repair.START)
+        hint = "hive-pg start; if it stops again, see hive-pg logs"
+        # One who told it to since then is not to be contradicted.
+        repair = None if "shutdown request" in logs else Repair.START
+        found = Diagnosis("", cause, hint, repair=repair)
     found = found or Diagnosis("", "its last words are below", "hive-pg logs")
     message = f"container {name} {happened}: {found.cause}"
     return ContainerStartupError(message, hint=found.remedy, detail=logs, repair=found.repair)
@@ -4703,8 +4706,8 @@ class PostgreSQLManager:
             raise error(f"container {point.finding}", hint=point.remedy)
         try:
             samples = self.docker.sample(settings, 2 if rates and not before else 1)
-        except DockerNotAvailableError:
-            self.compose.require_running()  # a container that is paused does not answer either
+        except PostgreSQLIntegrationError:
+            self.compose.require_running()  # it may have been stopped, or paused, meanwhile
             raise
         speed = build_rates(before or samples[0], samples[-1])
         return {"container": info.name, **speed, **samples[-1]}
@@ -5145,7 +5148,8 @@ class PostgreSQLManager:
                 raise probe.error
             if left <= 0:
                 hint = "see hive-pg logs, or give it longer with --timeout"
-                raise DatabaseConnectionError(f"not ready in time: {probe.error}", hint=hint)
+                why = f"not ready in time: {probe.error}"
+                raise DatabaseConnectionError(why, hint=hint, detail=probe.error.detail)
             waiting = f"waiting for PostgreSQL ({probe.readiness.value}), {left:.0f} s left"
             self.console.progress(waiting, period=WAIT_ROUND_S - 1)
             time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise

@@ -94,7 +94,7 @@ def inspect_containers(*names):
 
 
 def _own_ports():
-    """Yield the ports of this test process, below those that the kernel gives to clients."""
+    """Yield the ports of this worker of xdist, below those that the kernel gives to clients."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % PORT_BLOCKS
     size = (FIRST_CLIENT_PORT - FIRST_PORT) // PORT_BLOCKS
     first = FIRST_PORT + worker * size
@@ -106,7 +106,7 @@ _ports, _port_guard = _own_ports(), threading.Lock()
 
 
 def free_port():
-    """Return a port that nobody listens on now, and that no other test is given."""
+    """Return a port that nobody listens on now, and that this process has not given lately."""
     with _port_guard:
         return next(port for port in _ports if is_port_free("127.0.0.1", port))
 

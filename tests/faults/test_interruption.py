@@ -9,6 +9,7 @@ import fcntl
 import os
 import pty
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from laboratory import (
     COMMAND_TIMEOUT_S,
     LostError,
     at_most,
+    docker,
     free_port,
     read_until,
     run,
@@ -38,6 +40,7 @@ KILLER = str(Path(__file__).with_name("killer.py"))
 KILLS = int(os.environ.get("HIVE_PG_TEST_KILLS", "12"))
 SEED = os.environ.get("HIVE_PG_TEST_SEED", "1")
 WORKERS = 3
+SILENT = {"stdout": subprocess.DEVNULL}
 CREDENTIALS = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
 LEFT = "nothing is lost: the same command goes on from what hive-pg status shows"
 
@@ -297,6 +300,24 @@ def test_wait_for_a_container_that_is_about_to_stop(planted):
     assert "hint: hive-pg start" in stderr
 
 
+def test_container_that_is_stopped_meanwhile_stays_stopped(planted):
+    """Whoever stops it while a command waits for it has the last word: exit 5, and it is said."""
+    planted.hive_pg("start")
+    server = Path("/proc", str(planted.inspect()["State"]["Pid"]), "status")
+    docker("kill", "--signal", "STOP", planted.container)  # it neither answers nor ends
+    with planted.started("start") as process:
+        assert any("waiting for PostgreSQL" in line for line in process.stderr)
+        with subprocess.Popen(["docker", "stop", "-t", "600", planted.container], **SILENT) as stop:
+            wait_until(lambda: re.search(r"ShdPnd:\s0*[1-9a-f]", server.read_text()))
+            docker("kill", "--signal", "CONT", planted.container)
+            stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
+            stop.wait(timeout=COMMAND_TIMEOUT_S)
+    assert process.returncode == 5, stderr
+    assert "stopped with exit code 0" in stderr
+    assert "hint: hive-pg start" in stderr
+    assert planted.state == "exited"
+
+
 @contextlib.contextmanager
 def about_to_stop(workspace):
     """Have `docker stop` wait for a server that rejects logins; give what lets it end."""
@@ -304,8 +325,7 @@ def about_to_stop(workspace):
     kill = f'kill "-$0" $({find})'
     argv = ["docker", "exec", workspace.container, "sh", "-c", kill]
     assert run([*argv, "STOP"]).returncode == 0
-    stop_argv = ["docker", "stop", "-t", "600", workspace.container]
-    with subprocess.Popen(stop_argv, stdout=subprocess.DEVNULL) as stop:
+    with subprocess.Popen(["docker", "stop", "-t", "600", workspace.container], **SILENT) as stop:
         try:
             wait_until(lambda: "shutting down" in workspace.psql().stderr)
             yield lambda: run([*argv, "CONT"])
@@ -350,15 +370,17 @@ def test_ctrl_c_at_a_terminal(planted, arguments, moment, said):
     up = planted.path.parent / "up"  # from there on it waits long enough
     slowly = f"touch {up} ;; exec*) [ ! -e {up} ] || sleep 60"
     env = planted.environment(PATH=put_before(planted, '"compose up"*', slowly))
-    with at_terminal(planted, *arguments, env=env) as (process, terminal):
-        read_until(terminal, moment.encode())
-        began = time.monotonic()
-        os.write(terminal, b"\x03")
-        assert process.wait(timeout=20) == 130
-        assert time.monotonic() - began < at_most(2)
-        screen = read_until(terminal, said.encode() or b"^C").decode()
-    assert "Traceback" not in screen
-    up.unlink(missing_ok=True)
+    try:
+        with at_terminal(planted, *arguments, env=env) as (process, terminal):
+            read_until(terminal, moment.encode())
+            began = time.monotonic()
+            os.write(terminal, b"\x03")
+            assert process.wait(timeout=20) == 130
+            assert time.monotonic() - began < at_most(2)
+            screen = read_until(terminal, said.encode() or b"^C").decode()
+        assert "Traceback" not in screen
+    finally:
+        up.unlink(missing_ok=True)
     go_on(planted, planted=True)
 
 

@@ -111,17 +111,23 @@ def test_crash_loop_that_is_cured_meanwhile(make):
     workspace.init("--no-start")
     path = workspace.path / "docker-compose.yml"
     script = "cd /var/lib/postgresql/data; if [ ! -e cured ]; then"
+    script += " [ -e second ] || { touch second; exit 3; };"
     script += " while [ ! -e end ]; do sleep 0.1; done; exit 3; fi; "
     script += "exec docker-entrypoint.sh postgres"
     entry = f'    entrypoint: [sh, -c, "{script}"]\n    command:\n'
     workspace.write("docker-compose.yml", path.read_text().replace("    command:\n", entry))
     workspace.compose("up", "-d")
-    wait_until(lambda: workspace.state == "running")
-    with workspace.started("start", "-v") as process:
-        next(line for line in process.stderr if line.startswith("+ docker exec"))
+
+    def is_up_again():
+        info = workspace.inspect()
+        return info["RestartCount"] == 1 and info["State"]["Status"] == "running"
+
+    wait_until(is_up_again)
+    with workspace.started("start") as process:
+        assert any("waiting for PostgreSQL" in line for line in process.stderr)
         for name in ("cured", "end"):  # this run is lost all the same
             (workspace.path / "data" / "postgres" / name).touch()
         stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
     assert process.returncode == 0, stderr
-    assert workspace.inspect()["RestartCount"] == 1
+    assert workspace.inspect()["RestartCount"] == 2
     assert workspace.login() == "1"

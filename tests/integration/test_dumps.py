@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tarfile
@@ -647,9 +648,10 @@ def test_restore_from_a_pipe_that_stands_still(dumped):
     """Where psql has ended, nothing more is waited for."""
     script = "echo 'select bogus;'; seq 2000 | sed 's/^/-- /'; sleep 300"
     argv = ["sh", "-c", f"({script}) | {dumped.lab.script} restore --yes -"]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, **dumped.options()) as process:
+    options = {"stderr": subprocess.PIPE, "start_new_session": True, **dumped.options()}
+    with subprocess.Popen(argv, **options) as process:
         read_until(process.stderr.fileno(), b"bogus", timeout=100)
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
     assert_same(dumped, dumped.whole)
 
 

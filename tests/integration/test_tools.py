@@ -211,11 +211,11 @@ def test_wait_in_a_crash_loop_says_why(make):
     workspace.init()
     workspace.edit_env(HIVE_POSTGRES_SHARED_BUFFERS="nonsense")
     workspace.compose("up", "--detach")
-    began = time.monotonic()
-    assert "a server setting" in workspace.hive_pg("wait", "--timeout", "100", code=5).stderr
-    wait_until(lambda: workspace.state == "restarting")
-    assert "a server setting" in workspace.hive_pg("wait", "--timeout", "100", code=5).stderr
-    assert time.monotonic() - began < 150
+    for _ in range(2):
+        began = time.monotonic()
+        assert "a server setting" in workspace.hive_pg("wait", "--timeout", "100", code=5).stderr
+        assert time.monotonic() - began < 90
+        wait_until(lambda: workspace.state == "restarting")
     workspace.hive_pg("stop")
 
 

@@ -343,6 +343,7 @@ LOG:  database system is ready to accept connections
         pytest.param("unknown flag: --short", DOCKER_DIAGNOSES, id="no plugin, 27"),
         pytest.param("docker: unknown command: docker compose", DOCKER_DIAGNOSES, id="28"),
         pytest.param("fe_sendauth: no password supplied", LOGIN_DIAGNOSES, id="no password"),
+        pytest.param("unable to upgrade to tcp, received 200", DOCKER_DIAGNOSES, id="a proxy"),
     ],
 )
 def test_diagnose_nothing(text, table):
@@ -517,7 +518,7 @@ def test_parse_containers_none(text):
         pytest.param(
             {"state": "exited", "exit_code": 0},
             "container c stopped with exit code 0: it was told to, or has nothing to do",
-            "hive-pg start",
+            "hive-pg start; if it stops again, see hive-pg logs",
             id="told to stop",
         ),
         pytest.param(

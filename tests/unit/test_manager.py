@@ -761,6 +761,43 @@ def test_verify_restarts_once_more(up, manager, docker, more, steady, state):
             manager.start_container()
 
 
+@pytest.fixture
+def ending(docker):
+    """Have the container end, orderly, whenever it is asked; `words` is what it writes then."""
+
+    def end(call):
+        docker.containers[0]["State"].update(Status="exited", ExitCode=0)
+        return (1, "Container hive-postgres is not running")
+
+    docker.answers["docker exec"] = end
+    return docker
+
+
+def test_start_of_one_that_was_about_to_stop(up, manager, ending):
+    """It is started once, and not fought over."""
+    with pytest.raises(ContainerStartupError, match="stopped with exit code 0") as caught:
+        manager.start_container()
+    assert caught.value.repair is pg.Repair.START
+    assert ending.commands.count("docker compose up") == 1
+
+
+def test_init_of_one_that_was_about_to_stop(up, manager, ending):
+    """It is mended once, after it was brought up."""
+    make_cluster(up)
+    with pytest.raises(ContainerStartupError, match="stopped with exit code 0"):
+        manager.setup_postgres_container(interactive=False)
+    assert ending.commands.count("docker compose up") == 2
+
+
+def test_start_of_one_that_is_stopped_meanwhile(up, manager, ending):
+    """Who stopped it after the command began has the last word."""
+    ending.answers["docker logs"] = "LOG:  received fast shutdown request\n"
+    with pytest.raises(ContainerStartupError, match="stopped with exit code 0") as caught:
+        manager.start_container()
+    assert caught.value.hint.startswith("hive-pg start")
+    assert "docker compose up" not in ending.commands
+
+
 def test_verify_time_is_up(up, manager, docker):
     """When the time is up, that is exit 5, with how to give it longer."""
     docker.answers["docker exec"] = WAITING
@@ -768,6 +805,15 @@ def test_verify_time_is_up(up, manager, docker):
         manager.start_container(timeout=1e-9)
     assert "--timeout" in caught.value.hint
     assert caught.value.exit_code is ExitCode.UNHEALTHY
+
+
+def test_verify_time_is_up_on_an_engine_that_runs_nothing(up, manager, docker):
+    """Its words may mean that the container ended; it did not, so they are shown."""
+    words = "OCI runtime exec failed: exec failed: error executing setns process: exit status 1"
+    docker.answers["docker exec"] = (126, words)
+    with pytest.raises(DatabaseConnectionError, match="not ready in time: cannot ask") as caught:
+        manager.start_container(timeout=1e-9)
+    assert caught.value.detail == words
 
 
 def test_verify_unknown(up, manager, docker):
