@@ -136,7 +136,7 @@ INTERRUPTED = {
         ("init", "start", "run", "stop", "restart"),
         "nothing is lost: the same command goes on from what hive-pg status shows",
     ),
-    "backup": "no half of a file is left: the same command begins anew",
+    "backup": "no half of a file is left, but on stdout perhaps: the same command begins anew",
     "rotate": "hive-pg start finishes what was begun",
     "destroy": f"the same command goes on; a backup that was made is in {BACKUP_DIR}/",
 }
@@ -993,6 +993,8 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         if key == URL_KEY or values.get(key, expected) == expected:
             continue
         hint = f"hive-pg init makes {key} follow the URL"
+        if key in (USER_KEY, PASSWORD_KEY):  # either may be the one that the data knows
+            hint = "make both the same; hive-pg init --yes has the server accept a new password"
         hint += f", hive-pg init --port {values[key]} both follow {key}" if key == PORT_KEY else ""
         raise EnvFileError(f"{ENV_FILE}: {key} and {URL_KEY} disagree", hint=hint)
     return Settings(
@@ -1525,7 +1527,8 @@ def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> Con
         return ContainerStartupError(f"container {name} was removed", hint="hive-pg start")
     if info.state is ContainerState.PAUSED:
         return ContainerStartupError(f"container {name} is paused", hint=f"docker unpause {name}")
-    again = f"restarted {info.restart_count} times" if info.restart_count else ""
+    times = "once" if info.restart_count == 1 else f"{info.restart_count} times"
+    again = f"restarted {times}" if info.restart_count else ""
     happened = {
         ContainerState.EXITED: f"stopped with exit code {info.exit_code}",
         ContainerState.RESTARTING: f"keeps restarting (exit code {info.exit_code})",
@@ -1873,7 +1876,7 @@ DUMP_DIAGNOSES = (
         "dump it without -n; or pg_restore -f x.sql FILE, and take CREATE SCHEMA public out of it"),
     Diagnosis('role ".*" does not exist',
         "the dump has objects of a role that is not there",
-        "hive-pg restore --no-owner gives them to the workspace's own"),
+        "the same with --no-owner gives them to the workspace's own"),
     Diagnosis('extension ".*" is not available|could not open extension control file',
         "the dump needs an extension that the image does not have",
         "hive-pg init --image, with one that has it"),
@@ -2106,18 +2109,23 @@ where setdatabase = (select oid from pg_database where datname = {present})
 """
 
 
-def build_drop_sql(comment: str) -> str:
-    """Write the psql script that drops the databases that `restore` made, with a comment.
+def build_made_sql(comment: str, what: str = "datname") -> str:
+    """Write the query for the databases that `restore` made, with a comment, an SQL literal.
 
-    The comment is an SQL literal; who renames one back may have left it there, and one that is
-    being swapped is gone when its turn comes.
+    Who renames one back may have left the comment there.
     """
     return f"""\
-select format('drop database if exists %I with (force)', datname) from pg_database
+select {what} from pg_database
 where shobj_description(oid, 'pg_database') = {comment}
     and datname ~ '_(before|restoring)_[0-9]+T[0-9]+Z$'
-\\gexec
+order by datname
 """
+
+
+def build_drop_sql(comment: str) -> str:
+    """Write the psql script that drops them; one that is being swapped may be gone by then."""
+    what = "format('drop database if exists %I with (force)', datname)"
+    return build_made_sql(comment, what) + "\\gexec\n"
 
 
 def comment_staging(database: str) -> str:
@@ -3382,8 +3390,8 @@ def require_place(path: str) -> None:
 
 def open_source(path: str) -> IO[bytes]:
     """Open a file, `-` for stdin, to read what it has at the time."""
-    if path == "-" and sys.stdin is None:
-        raise WorkspaceError("there is no stdin", hint="hive-pg restore FILE")
+    if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
+        raise WorkspaceError("there is no dump on stdin", hint="hive-pg restore FILE")
     try:
         place, own = (sys.stdin.fileno(), False) if path == "-" else (path, True)
         return open(place, "rb", buffering=0, closefd=own)
@@ -3728,7 +3736,10 @@ class Docker:
     def logs(self, container: str, tail: int, *, since: float = 0) -> str:
         """Return a container's last lines, stdout before stderr; `since` in epoch seconds."""
         argv = ["docker", "logs", "--tail", str(tail), "--since", f"{since:.3f}", container]
-        result = _expect(self.run(argv), "cannot read the logs")
+        result = self.run(argv)
+        if _is_missing(result):  # by now
+            return ""
+        _expect(result, "cannot read the logs")
         return result.stdout + result.stderr
 
 
@@ -4822,7 +4833,8 @@ class PostgreSQLManager:
         if result.returncode == 137 and not result.stderr.strip():
             hint = "see hive-pg status, then try again"
             raise ContainerStartupError(f"{what}: its program was killed", hint=hint)
-        _expect(result, what, table=DUMP_DIAGNOSES)
+        refused = "connection to server" in result.stderr
+        _expect(result, what, table=(*LOGIN_DIAGNOSES * refused, *DUMP_DIAGNOSES))
 
     def _show_flow(self, done: str, size: int, began: float) -> None:
         elapsed = time.monotonic() - began
@@ -4877,9 +4889,10 @@ class PostgreSQLManager:
         """Drop what an interrupted restore has made; return the databases there are, if known."""
         sql = build_drop_sql(comment_staging(settings.url.database)) + DATABASES_SQL
         try:
-            return self._execute(settings, sql).split()
+            return self.docker.execute(settings, sql, "cannot drop it now", "template1").split()
         except PostgreSQLIntegrationError as error:
-            self.console.warn(f"what an interrupted restore has made stays: {error}")
+            left = "what an interrupted restore has made stays until the next one, or --drop-old"
+            self.console.warn(f"{left}: {error}")
             return []
 
     def _load(
@@ -4931,11 +4944,19 @@ class PostgreSQLManager:
                 if not re.search(others, error.detail) or not tries_left:
                     raise
 
+    def find_old_databases(self) -> list[str]:
+        """Return the names of what `restore` kept of earlier databases."""
+        settings = self.credentials.read_settings()
+        self.compose.require_running()
+        sql = build_made_sql(comment_kept(settings.url.database))
+        return self.docker.execute(settings, sql, "cannot list the databases").splitlines()
+
     def drop_old_databases(self) -> None:
-        """Drop what `restore` kept of earlier databases."""
+        """Drop them, and what an interrupted restore has left."""
         settings = self.credentials.read_settings()
         self.compose.require_running()
         with self._lock():
+            self._drop_staging(settings)
             self._drop_old(settings)
 
     def _drop_old(self, settings: Settings) -> None:
@@ -5012,10 +5033,10 @@ class PostgreSQLManager:
         self, settings: Settings, service: ComposeService, containers: Containers
     ) -> None:
         login = Login(time.time())
-        hint = "hive-pg destroy --data --no-backup goes without"
         try:
             self.compose.bring_up(settings, service, containers)
             self._verify(settings, login)
+            self._drop_staging(settings)
             what = "cannot list the databases"
             others = set(self.docker.execute(settings, DATABASES_SQL, what).split())
             others.discard(settings.url.database)
@@ -5023,9 +5044,13 @@ class PostgreSQLManager:
                 used = self.docker.execute(settings, USED_SQL, what, "postgres")
                 others -= set() if used.strip() == "t" else {"postgres"}
             if others:
-                raise WorkspaceError(f"there are other databases: {', '.join(sorted(others))}")
+                names, old = ", ".join(sorted(others)), self.find_old_databases()
+                hint = "hive-pg restore --drop-old" if others <= {*old} else "save and drop them"
+                raise WorkspaceError(f"there are other databases: {names}", hint=hint)
             self.console.step(f"the backup is {self.backup()}")
         except PostgreSQLIntegrationError as error:
+            without = "with nothing saved: hive-pg destroy --data --no-backup"
+            hint = f"{error.hint}; or, {without}" if error.hint else without
             raise type(error)(f"no backup: {error}", hint=hint, detail=error.detail) from None
 
     # -- waiting and mending -------------------------------------------------------------------
@@ -5070,7 +5095,7 @@ class PostgreSQLManager:
             self.compose.mend_owner(service)
         elif repair is Repair.REMAKE:
             self.docker.stop(settings.container, 3)  # it has nothing to write, and may crash on end
-            self.console.warn(f"it is in {self.compose.move_cluster_aside(service)} now")
+            self.console.warn(f"the cluster is in {self.compose.move_cluster_aside(service)} now")
         elif repair is not Repair.START:
             sql = build_repair_sql(repair, settings.url, os.urandom(16))
             self.docker.execute(settings, sql, "cannot mend it")
@@ -5090,11 +5115,18 @@ class PostgreSQLManager:
 
     def _verify_alone(self, settings: Settings, login: Login, look: Look | None = None) -> None:
         """Log in, without a repair, and without holding others up while it takes its time."""
-        if NEXT_PASSWORD_KEY in self.credentials.read_values():
-            with self._lock(login.timeout):
-                self._verify_rotation(settings, login)
-        else:
-            self._verify(settings, login, look)
+        try:
+            if NEXT_PASSWORD_KEY in self.credentials.read_values():
+                with self._lock(login.timeout):
+                    self._verify_rotation(settings, login)
+            else:
+                self._verify(settings, login, look)
+        except PostgreSQLIntegrationError as error:
+            if not settings.first_start or error.repair not in HALF_MADE:
+                raise
+            what = f"the first start was interrupted: {error}"
+            hint = "hive-pg init finishes it, or makes the cluster anew"
+            raise type(error)(what, hint=hint, detail=error.detail) from None
         if settings.first_start:
             with self._lock(login.timeout):
                 self._note_login(settings)
@@ -5232,9 +5264,10 @@ def command_status(manager: PostgreSQLManager, args: argparse.Namespace) -> Exit
     """Show state, health and readiness."""
     status = manager.check_container_status()
     manager.console.result(format_json(status) if args.json else format_status(status))
-    if status.verdict is ExitCode.NOT_RUNNING and not args.json:
-        paused = status.state is ContainerState.PAUSED
-        remedy = f"docker unpause {status.container}" if paused else "hive-pg start"
+    if status.verdict is not ExitCode.DONE and not args.json:
+        remedy = "hive-pg start" if status.verdict is ExitCode.NOT_RUNNING else "hive-pg check"
+        if status.state is ContainerState.PAUSED:
+            remedy = f"docker unpause {status.container}"
         manager.console.note(f"hint: {remedy}")
     return status.verdict
 
@@ -5340,18 +5373,35 @@ def command_backup(manager: PostgreSQLManager, args: argparse.Namespace) -> Exit
 def command_restore(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:
     """Put a dump in the database's place."""
     database = manager.credentials.read_settings().url.database
+    if args.file is None:
+        return _drop_old(manager, args, database)
     question = f"Put {args.file} in the place of database {database}, and end its sessions?"
-    if args.file is None:
-        question = f"Drop what was {database} before?"
-    if not args.yes and not (is_interactive() and manager.console.confirm(question)):
-        raise WorkspaceError("nothing was done", hint="hive-pg restore --yes does not ask")
-    if args.file is None:
-        manager.drop_old_databases()
-    else:
-        manager.restore(args.file, owner=not args.no_owner, drop_old=args.drop_old)
+    _require_yes(manager, args, question)
+    manager.restore(args.file, owner=not args.no_owner, drop_old=args.drop_old)
     if args.drop_old:
         manager.console.step(f"what was {database} before is dropped")
     return ExitCode.DONE
+
+
+def _drop_old(manager: PostgreSQLManager, args: argparse.Namespace, database: str) -> ExitCode:
+    """Drop what earlier ones kept."""
+    old = ", ".join(manager.find_old_databases())
+    if old:
+        _require_yes(manager, args, f"Drop {old}?")
+    manager.drop_old_databases()
+    if old:
+        manager.console.step(f"{old} is dropped")
+    else:
+        manager.console.note(f"there was nothing of what was {database} before")
+    return ExitCode.DONE
+
+
+def _require_yes(manager: PostgreSQLManager, args: argparse.Namespace, question: str) -> None:
+    """Make sure that a person wants it, or has said --yes."""
+    if not args.yes and not is_interactive():
+        raise WorkspaceError("nothing was done", hint="the same with --yes does not ask")
+    if not args.yes and not manager.console.confirm(question):
+        raise WorkspaceError("nothing was done")
 
 
 def command_rotate(manager: PostgreSQLManager, args: argparse.Namespace) -> ExitCode:

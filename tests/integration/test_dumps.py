@@ -468,7 +468,7 @@ def test_restore_asks(dumped):
     """At a terminal a no, and without one no --yes, leaves all as it was."""
     result = dumped.hive_pg("restore", "whole.dump", code=1)
     assert "nothing was done" in result.stderr
-    assert "restore --yes" in result.stderr
+    assert "hint: the same with --yes does not ask" in result.stderr
     code, screen = dumped.at_terminal("restore", "whole.dump", answers=[b"n\n"])
     assert (code, "nothing was done" in screen) == (1, True)
     assert_same(dumped, dumped.whole)
@@ -486,7 +486,7 @@ def test_restore_of_a_missing_role(whole):
     (whole.path / "x").write_bytes(archive)
     result = whole.hive_pg("restore", "--yes", "x", code=1)
     assert "a role that is not there" in result.stderr
-    assert "restore --no-owner" in result.stderr
+    assert "hint: the same with --no-owner" in result.stderr
     assert_same(whole, whole.whole)
     whole.hive_pg("restore", "--yes", "--no-owner", "x")
     assert_same(whole, whole.whole)
@@ -750,7 +750,8 @@ def test_destroy(make, lab):
     for what in ("other", "other, postgres"):
         result = workspace.hive_pg("destroy", "--data", "--yes", code=1)
         assert f"no backup: there are other databases: {what}\n" in result.stderr
-        assert "hint: hive-pg destroy --data --no-backup" in result.stderr
+        nothing_saved = "or, with nothing saved: hive-pg destroy --data --no-backup"
+        assert f"hint: save and drop them; {nothing_saved}" in result.stderr
         if what == "other":
             workspace.hive_pg(*table, "create table precious ()")
         workspace.hive_pg("stop")
@@ -758,6 +759,20 @@ def test_destroy(make, lab):
     workspace.assert_kept()
     workspace.hive_pg(*table, "drop table precious")
     workspace.trusted("drop database other")
+    # What restore keeps is somebody's, too; what an interrupted one has left is nobody's.
+    workspace.hive_pg("backup", "-o", "x.dump")
+    workspace.hive_pg("restore", "--yes", "x.dump")
+    (kept,) = {*databases(workspace)} - {"hive"}
+    half, comment = kept.replace("before", "restoring"), hive_pg.comment_staging("hive")
+    left = f'create database "{half}"; comment on database "{half}" is {comment};'
+    workspace.trusted_script(left)
+    result = workspace.hive_pg("destroy", "--data", "--yes", code=1)
+    assert f"no backup: there are other databases: {kept}\n" in result.stderr
+    assert f"hint: hive-pg restore --drop-old; {nothing_saved}" in result.stderr
+    assert databases(workspace) == ["hive", kept]
+    for said in (f"{kept} is dropped", "there was nothing of what was hive before"):
+        assert said in workspace.hive_pg("restore", "--drop-old", "--yes").stderr
+    workspace.assert_kept()
     workspace.hive_pg("stop")
     outside = workspace.path.parent / "outside"
     outside.mkdir()

@@ -236,7 +236,7 @@ def test_main_error(monkeypatch, capsys, hive, error, code):
     [
         ("start", "start_container", "; nothing is lost: the same command goes on from what"),
         ("status", "check_container_status", "\n"),
-        ("backup", "backup", "; no half of a file is left: the same command begins anew"),
+        ("backup", "backup", "; no half of a file is left, but on stdout perhaps: the same comm"),
         ("rotate", "rotate_password", "; hive-pg start finishes what was begun"),
         (
             "destroy",
@@ -397,6 +397,13 @@ def test_command_status_stopped(capsys, hive, docker):
     out, err = capsys.readouterr()
     assert "exited" in out
     assert err == "hint: hive-pg start\n"
+
+
+def test_command_status_unhealthy(capsys, hive, docker):
+    """What runs and does not serve is exit 5, with the command that finds out why."""
+    docker.answers["docker exec"] = (71, "")
+    assert hive("status") == 5
+    assert capsys.readouterr().err == "hint: hive-pg check\n"
 
 
 @pytest.mark.parametrize("command", ["status", "check"])

@@ -418,6 +418,15 @@ def test_backup_that_fails(manager, docker, up, command):
     assert os.listdir(up / "backups") == [".gitignore"]
 
 
+def test_backup_of_a_database_that_is_not_there(manager, docker):
+    """A login that fails is not the server's end."""
+    words = "connection to server on socket failed: FATAL:  "
+    docker.answers[DUMPING] = (1, f'pg_dump: error: {words}database "other" does not exist')
+    with pytest.raises(pg.DatabaseConnectionError, match="has no such database") as caught:
+        manager.backup()
+    assert caught.value.hint.startswith("hive-pg init creates it")
+
+
 def test_backup_whose_program_is_killed(manager, docker):
     """Where it has no words, and the container runs again already, it ends with 5."""
     docker.answers[DUMPING] = (137, "")
@@ -493,15 +502,16 @@ def test_backup_to_stdout(manager, docker, capfdbinary, up, path):
 
 
 @pytest.mark.parametrize(
-    ("command", "stream"), [("backup -o -", "stdout"), ("restore -y -", "stdin")]
+    ("command", "stream"), [("backup -o -", "stdout"), ("restore -y -", "dump on stdin")]
 )
 def test_closed_stream(up, manager, monkeypatch, command, stream):
-    """What has no stdin or stdout says so."""
-    monkeypatch.setattr(pg.sys, stream, None)
+    """What has no stdin or stdout says so, and a terminal is no dump."""
     args = pg.build_parser("hive-pg", command.split()[0]).parse_args(command.split()[1:])
     args.directory, args.file = ".", "-"
-    with pytest.raises(WorkspaceError, match=f"there is no {stream}"):
-        pg._HANDLERS[command.split()[0]](manager, args)
+    for closed in (None, SimpleNamespace(isatty=lambda: True)):
+        monkeypatch.setattr(pg.sys, stream.split()[-1], closed)
+        with pytest.raises(WorkspaceError, match=f"there is no {stream}|nothing for a terminal"):
+            pg._HANDLERS[command.split()[0]](manager, args)
 
 
 # -- who may be acted on ------------------------------------------------------------------------
@@ -580,7 +590,8 @@ def test_restore_beside_what_cannot_be_dropped(manager, docker, dump, server, ca
     server.words["template1"] = [(3, words), ""]
     manager.restore(dump)
     said = capsys.readouterr().err
-    assert 'has made stays: cannot restore it: database "x" is being used by logical' in said
+    assert "what an interrupted restore has made stays until the next one, or --drop-old: " in said
+    assert 'cannot drop it now: database "x" is being used by logical' in said
 
 
 def test_restore_without_a_word_from_a_pipe(monkeypatch):
@@ -648,7 +659,7 @@ def test_restore_that_fails(manager, docker, dump):
     docker.answers[RESTORING] = (1, 'pg_restore: error: role "bob" does not exist')
     with pytest.raises(DockerCommandError, match="a role that is not there") as caught:
         manager.restore(dump)
-    assert caught.value.hint.startswith("hive-pg restore --no-owner")
+    assert caught.value.hint.startswith("the same with --no-owner")
     assert_undone(docker)
 
 

@@ -698,7 +698,7 @@ def test_verify_waits(workspace, manager, docker, capsys):
         pytest.param({"Status": "restarting", "ExitCode": 1}, "keeps restarting", id="restarting"),
         pytest.param(
             {"restarts": 1, "StartedAt": "2999-01-01T00:00:00Z"},
-            "restarted 1 times",
+            "restarted once",
             id="restarted",
         ),
         pytest.param({"Status": "paused"}, "is paused", id="paused"),
@@ -796,6 +796,35 @@ def test_start_of_one_that_is_stopped_meanwhile(up, manager, ending):
         manager.start_container()
     assert caught.value.hint.startswith("hive-pg start")
     assert "docker compose up" not in ending.commands
+
+
+def test_start_of_one_that_is_removed_meanwhile(up, manager, docker):
+    """It is gone after it was looked at, and before its logs were: it was removed."""
+    docker.answers["docker exec"] = WAITING
+
+    def remove(call):
+        docker.containers.clear()
+        return (1, f"Error response from daemon: {MISSING}: hive-postgres")
+
+    docker.answers["docker logs"] = remove
+    with pytest.raises(ContainerStartupError, match="hive-postgres was removed") as caught:
+        manager.start_container()
+    assert caught.value.hint == "hive-pg start"
+
+
+@pytest.mark.parametrize("words", ["no pg_hba.conf entry", 'database "hive" does not exist'])
+def test_start_after_an_interrupted_first_start(up, manager, docker, words):
+    """That is the cause, and not what the cluster lacks; `init` has the means."""
+    docker.answers["docker exec"] = (82, f"FATAL:  {words}")
+    with pytest.raises(pg.PostgreSQLIntegrationError) as caught:
+        manager.start_container()
+    assert "the first start was interrupted" not in str(caught.value)
+    with open(up / ".env", "a") as file:
+        file.write("HIVE_POSTGRES_FIRST_START=pending\n")
+    interrupted = "the first start was interrupted"
+    with pytest.raises(pg.PostgreSQLIntegrationError, match=interrupted) as caught:
+        manager.start_container()
+    assert caught.value.hint == "hive-pg init finishes it, or makes the cluster anew"
 
 
 def test_verify_time_is_up(up, manager, docker):
