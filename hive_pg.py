@@ -4737,7 +4737,15 @@ class PostgreSQLManager:
             return
         yield answers
         info, probe, url = look.info, look.probe, settings.url
-        yield judge_container(info, settings.container)
+        point = judge_container(info, settings.container)
+        if info and info.state is ContainerState.RESTARTING:
+            words = self.docker.logs(info.name, 50, since=info.started_at)
+            found = diagnose(words, CONTAINER_DIAGNOSES)
+            if found:
+                point = point.replace(
+                    finding=f"{point.finding}: {found.cause}", remedy=found.remedy
+                )
+        yield point
         if info is None or not info.running:
             return
         if probe.error and probe.readiness is not Readiness.ACCEPTING:

@@ -421,7 +421,10 @@ def test_crash_loop_is_an_error_at_once(make):
     assert time.monotonic() - began < 90
     assert "a server setting" in result.stderr
     assert 'invalid value for parameter "shared_buffers": "nonsense"' in result.stderr
-    for command, words in (("status", "state      restarting"), ("check", "keeps restarting")):
+    for command, words in (
+        ("status", "state      restarting"),
+        ("check", "keeps restarting: a server setting"),
+    ):
         # Between two restarts it runs for a moment, which is no better: exit 5 either way.
         wait_until(lambda c=command, w=words: w in workspace.hive_pg(c, code=5).stdout)
     workspace.hive_pg("stop")

@@ -761,6 +761,17 @@ def test_verify_restarts_once_more(up, manager, docker, more, steady, state):
             manager.start_container()
 
 
+def test_check_of_a_crash_loop_says_why(up, manager, docker):
+    """What the container wrote since its last start has the cause and what helps."""
+    docker.containers[0]["State"].update(Status="restarting", ExitCode=1)
+    docker.answers["docker exec"] = (1, "Container hive-postgres is restarting")
+    docker.answers["docker logs"] = 'FATAL:  invalid value for parameter "shared_buffers": "x"\n'
+    point = manager.validate_postgres_integration().points[1]
+    assert point.finding.startswith("hive-postgres keeps restarting: a server setting")
+    assert point.remedy == "correct it in .env or in the compose file, then hive-pg restart"
+    assert point.exit_code is ExitCode.UNHEALTHY
+
+
 @pytest.fixture
 def ending(docker):
     """Have the container end, orderly, whenever it is asked; `words` is what it writes then."""
