@@ -993,9 +993,10 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         if key == URL_KEY or values.get(key, expected) == expected:
             continue
         hint = f"hive-pg init makes {key} follow the URL"
-        if key in (USER_KEY, PASSWORD_KEY):  # either may be the one that the data knows
+        if key == PORT_KEY:
+            hint += f", hive-pg init --port {values[key]} both follow {key}"
+        elif key in (USER_KEY, PASSWORD_KEY):  # either may be the one that the data knows
             hint = "make both the same; hive-pg init --yes has the server accept a new password"
-        hint += f", hive-pg init --port {values[key]} both follow {key}" if key == PORT_KEY else ""
         raise EnvFileError(f"{ENV_FILE}: {key} and {URL_KEY} disagree", hint=hint)
     return Settings(
         url,
@@ -2109,7 +2110,7 @@ where setdatabase = (select oid from pg_database where datname = {present})
 """
 
 
-def build_made_sql(comment: str, what: str = "datname") -> str:
+def build_list_sql(comment: str, what: str = "datname") -> str:
     """Write the query for the databases that `restore` made, with a comment, an SQL literal.
 
     Who renames one back may have left the comment there.
@@ -2123,9 +2124,9 @@ order by datname
 
 
 def build_drop_sql(comment: str) -> str:
-    """Write the psql script that drops them; one that is being swapped may be gone by then."""
+    """Write the psql script that drops what `build_list_sql` lists, if it is still there then."""
     what = "format('drop database if exists %I with (force)', datname)"
-    return build_made_sql(comment, what) + "\\gexec\n"
+    return build_list_sql(comment, what) + "\\gexec\n"
 
 
 def comment_staging(database: str) -> str:
@@ -3734,10 +3735,13 @@ class Docker:
         return bool(_expect(result, "cannot list the volumes").stdout.strip())
 
     def logs(self, container: str, tail: int, *, since: float = 0) -> str:
-        """Return a container's last lines, stdout before stderr; `since` in epoch seconds."""
+        """Return a container's last lines, stdout before stderr; '' where it is gone by now.
+
+        `since` is in epoch seconds.
+        """
         argv = ["docker", "logs", "--tail", str(tail), "--since", f"{since:.3f}", container]
         result = self.run(argv)
-        if _is_missing(result):  # by now
+        if _is_missing(result):
             return ""
         _expect(result, "cannot read the logs")
         return result.stdout + result.stderr
@@ -4026,10 +4030,21 @@ class DockerComposeManager:
         """Return this workspace's container, which has to run."""
         info = self.require_container()
         if not info.running:
-            paused = info.state is ContainerState.PAUSED
-            hint = f"docker unpause {info.name}" if paused else "hive-pg start"
-            raise NotSetUpError(f"container {info.name} is {info.state.value}", hint=hint)
+            point = self.judge(info, info.name)
+            stopped = point.exit_code is ExitCode.NOT_RUNNING
+            error = NotSetUpError if stopped else ContainerStartupError
+            raise error(f"container {point.finding}", hint=point.remedy)
         return info
+
+    def judge(self, info: ContainerInfo | None, name: str) -> CheckPoint:
+        """Say whether a container runs; where it keeps restarting, why, by its last words."""
+        point = judge_container(info, name)
+        if info and info.state is ContainerState.RESTARTING:
+            found = diagnose(self.docker.logs(name, 50, since=info.started_at), CONTAINER_DIAGNOSES)
+            if found:
+                why = f"{point.finding}: {found.cause}"
+                return point.replace(finding=why, remedy=found.remedy)
+        return point
 
     def require_steady(self, name: str, since: float, restarts: int) -> None:
         """Make sure that a container which does not serve yet is on its way to it.
@@ -4061,12 +4076,11 @@ class DockerComposeManager:
         here = identify_file(info.working_dir) == identify_file(self.workspace)
         if not here and not (info.project and is_gone(info.working_dir)):
             return False
-        recorded = self.credentials.read_values().get(PROJECT_KEY)
-        if not here:
-            return info.project == recorded
+        if info.project == self.credentials.read_values().get(PROJECT_KEY):
+            return True
         files = map(os.path.basename, info.labels.get(CONFIG_FILES_LABEL, "").split(","))
         own = os.path.basename(self.find_compose_file() or COMPOSE_FILE)
-        return info.project == recorded or own in files
+        return here and own in files
 
     def find_compose_file(self) -> str | None:
         """Return the compose file that Compose itself would take, None where there is none."""
@@ -4645,7 +4659,7 @@ class PostgreSQLManager:
                 self._verify_alone(settings, login, look)
                 return False
             except ContainerStartupError as error:
-                if error.repair is not Repair.START:
+                if error.repair is not Repair.START:  # it was about to stop
                     raise
         with self._lock(timeout):
             self.compose.start_postgres_service()
@@ -4709,12 +4723,7 @@ class PostgreSQLManager:
 
         Raises: NotSetUpError where the container does not run, or what keeps it from serving.
         """
-        settings, info = self.credentials.read_settings(), self.compose.require_container()
-        if not info.running:
-            point = judge_container(info, info.name)
-            stopped = point.exit_code is ExitCode.NOT_RUNNING
-            error = NotSetUpError if stopped else ContainerStartupError
-            raise error(f"container {point.finding}", hint=point.remedy)
+        settings, info = self.credentials.read_settings(), self.compose.require_running()
         try:
             samples = self.docker.sample(settings, 2 if rates and not before else 1)
         except PostgreSQLIntegrationError:
@@ -4737,15 +4746,7 @@ class PostgreSQLManager:
             return
         yield answers
         info, probe, url = look.info, look.probe, settings.url
-        point = judge_container(info, settings.container)
-        if info and info.state is ContainerState.RESTARTING:
-            words = self.docker.logs(info.name, 50, since=info.started_at)
-            found = diagnose(words, CONTAINER_DIAGNOSES)
-            if found:
-                point = point.replace(
-                    finding=f"{point.finding}: {found.cause}", remedy=found.remedy
-                )
-        yield point
+        yield self.compose.judge(info, settings.container)
         if info is None or not info.running:
             return
         if probe.error and probe.readiness is not Readiness.ACCEPTING:
@@ -4841,8 +4842,8 @@ class PostgreSQLManager:
         if result.returncode == 137 and not result.stderr.strip():
             hint = "see hive-pg status, then try again"
             raise ContainerStartupError(f"{what}: its program was killed", hint=hint)
-        refused = "connection to server" in result.stderr
-        _expect(result, what, table=(*LOGIN_DIAGNOSES * refused, *DUMP_DIAGNOSES))
+        refused = LOGIN_DIAGNOSES if "connection to server" in result.stderr else ()
+        _expect(result, what, table=(*refused, *DUMP_DIAGNOSES))
 
     def _show_flow(self, done: str, size: int, began: float) -> None:
         elapsed = time.monotonic() - began
@@ -4897,7 +4898,7 @@ class PostgreSQLManager:
         """Drop what an interrupted restore has made; return the databases there are, if known."""
         sql = build_drop_sql(comment_staging(settings.url.database)) + DATABASES_SQL
         try:
-            return self.docker.execute(settings, sql, "cannot drop it now", "template1").split()
+            return self.docker.execute(settings, sql, "cannot drop it now").split()
         except PostgreSQLIntegrationError as error:
             left = "what an interrupted restore has made stays until the next one, or --drop-old"
             self.console.warn(f"{left}: {error}")
@@ -4956,7 +4957,9 @@ class PostgreSQLManager:
         """Return the names of what `restore` kept of earlier databases."""
         settings = self.credentials.read_settings()
         self.compose.require_running()
-        sql = build_made_sql(comment_kept(settings.url.database))
+        return self._list_databases(settings, build_list_sql(comment_kept(settings.url.database)))
+
+    def _list_databases(self, settings: Settings, sql: str) -> list[str]:
         return self.docker.execute(settings, sql, "cannot list the databases").splitlines()
 
     def drop_old_databases(self) -> None:
@@ -5044,13 +5047,7 @@ class PostgreSQLManager:
         try:
             self.compose.bring_up(settings, service, containers)
             self._verify(settings, login)
-            self._drop_staging(settings)
-            what = "cannot list the databases"
-            others = set(self.docker.execute(settings, DATABASES_SQL, what).split())
-            others.discard(settings.url.database)
-            if "postgres" in others:  # the server's own: it counts if somebody has a table there
-                used = self.docker.execute(settings, USED_SQL, what, "postgres")
-                others -= set() if used.strip() == "t" else {"postgres"}
+            others = self._find_other_databases(settings)
             if others:
                 names, old = ", ".join(sorted(others)), self.find_old_databases()
                 hint = "hive-pg restore --drop-old" if others <= {*old} else "save and drop them"
@@ -5060,6 +5057,17 @@ class PostgreSQLManager:
             without = "with nothing saved: hive-pg destroy --data --no-backup"
             hint = f"{error.hint}; or, {without}" if error.hint else without
             raise type(error)(f"no backup: {error}", hint=hint, detail=error.detail) from None
+
+    def _find_other_databases(self, settings: Settings) -> set[str]:
+        """Return the databases that are somebody's, and that a backup does not have."""
+        database, what = settings.url.database, "cannot look into postgres"
+        others = {*self._list_databases(settings, DATABASES_SQL)} - {database}
+        if "postgres" in others:  # the server's own: it counts if somebody has a table there
+            used = self.docker.execute(settings, USED_SQL, what, "postgres").strip() == "t"
+            others -= set() if used else {"postgres"}
+        if others:  # the half that an interrupted restore has left is nobody's
+            others -= {*self._list_databases(settings, build_list_sql(comment_staging(database)))}
+        return others
 
     # -- waiting and mending -------------------------------------------------------------------
 

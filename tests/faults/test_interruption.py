@@ -368,8 +368,8 @@ def test_ctrl_c_at_a_terminal(planted, arguments, moment, said):
     """Exit 130 within two seconds, the terminal as it was, and what to do next."""
     planted.up()
     up = planted.path.parent / "up"  # from there on it waits long enough
-    slowly = f"touch {up} ;; exec*) [ ! -e {up} ] || sleep 60"
-    env = planted.environment(PATH=put_before(planted, '"compose up"*', slowly))
+    slowly = f'case "$1 $2" in "compose up") touch {up} ;; exec*) [ ! -e {up} ] || sleep 60 ;; esac'
+    env = planted.environment(PATH=put_before(planted, "*", slowly))
     try:
         with at_terminal(planted, *arguments, env=env) as (process, terminal):
             read_until(terminal, moment.encode())

@@ -769,9 +769,10 @@ def test_destroy(make, lab):
     result = workspace.hive_pg("destroy", "--data", "--yes", code=1)
     assert f"no backup: there are other databases: {kept}\n" in result.stderr
     assert f"hint: hive-pg restore --drop-old; {nothing_saved}" in result.stderr
-    assert databases(workspace) == ["hive", kept]
+    assert databases(workspace) == ["hive", kept, half]
     for said in (f"{kept} is dropped", "there was nothing of what was hive before"):
         assert said in workspace.hive_pg("restore", "--drop-old", "--yes").stderr
+    assert databases(workspace) == ["hive"]
     workspace.assert_kept()
     workspace.hive_pg("stop")
     outside = workspace.path.parent / "outside"

@@ -631,6 +631,31 @@ def test_restore_drop_old(manager, docker, dump):
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "answer", "done"),
+    [("", "y\n", True), ("", "n\n", False), ("", None, False), ("--yes", None, True)],
+)
+def test_drop_old_names_what_it_drops(
+    manager, docker, up, server, monkeypatch, capsys, arguments, answer, done
+):
+    """Before it asks; where the answer is no, or nobody can be asked, nothing is dropped."""
+    server.words["template1"] = ["hive_before_20010909T014640Z\n", ""]
+    monkeypatch.setattr(pg, "is_interactive", lambda: answer is not None)
+    monkeypatch.setattr(pg.sys, "stdin", io.StringIO(answer))
+    args = pg.build_parser("hive-pg", "restore").parse_args(["--drop-old", *arguments.split()])
+    args.file = None
+    if done:
+        assert pg.command_restore(manager, args) is ExitCode.DONE
+    else:
+        with pytest.raises(WorkspaceError, match="nothing was done"):
+            pg.command_restore(manager, args)
+    dropping = pg.build_drop_sql(pg.comment_kept("hive"))
+    assert (("template1", dropping) in scripts_of(docker)) == done
+    said = capsys.readouterr().err
+    assert ("Drop hive_before_20010909T014640Z? [Y/n]" in said) == (answer is not None)
+    assert ("hive_before_20010909T014640Z is dropped" in said) == done
+
+
 def test_restore_no_owner(manager, docker, dump):
     """pg_restore leaves owners and privileges out."""
     manager.restore(dump, owner=False)
@@ -984,11 +1009,17 @@ def test_destroy_data(manager, docker, up, removable):
 
 def test_destroy_data_of_other_databases(manager, docker, up, removable, server):
     """A backup of one database is none of the others: they are named, and nothing is removed."""
-    server.words["template1"] = ["books\nhive_before_20010909T014640Z\n"]
-    with pytest.raises(WorkspaceError, match="other databases: books, hive_before_2") as caught:
-        manager.destroy_container(data=True)
-    assert "--no-backup" in caught.value.hint
-    assert docker.calls_of("docker rm") == docker.calls_of("docker run") == []
+    kept, half = (f"hive_{what}_20010909T014640Z\n" for what in ("before", "restoring"))
+    for words, names, hint in (
+        ([f"books\n{kept}{half}", half, kept], f"books, {kept}", "save and drop them; or, "),
+        ([kept + half, half, kept], kept, "hive-pg restore --drop-old; or, "),
+    ):
+        server.words["template1"] = words
+        with pytest.raises(WorkspaceError, match=f"other databases: {names.strip()}$") as caught:
+            manager.destroy_container(data=True)
+        assert caught.value.hint.startswith(hint)
+        assert "--no-backup" in caught.value.hint
+        assert docker.calls_of("docker rm") == docker.calls_of("docker run") == []
 
 
 @pytest.mark.parametrize("command", [DUMPING, READING])

@@ -770,11 +770,14 @@ def test_check_of_a_crash_loop_says_why(up, manager, docker):
     assert point.finding.startswith("hive-postgres keeps restarting: a server setting")
     assert point.remedy == "correct it in .env or in the compose file, then hive-pg restart"
     assert point.exit_code is ExitCode.UNHEALTHY
+    with pytest.raises(ContainerStartupError, match="keeps restarting: a server setting") as caught:
+        manager.compose.require_running()
+    assert caught.value.hint == point.remedy
 
 
 @pytest.fixture
 def ending(docker):
-    """Have the container end, orderly, whenever it is asked; `words` is what it writes then."""
+    """Have the container end, orderly, whenever it is asked."""
 
     def end(call):
         docker.containers[0]["State"].update(Status="exited", ExitCode=0)

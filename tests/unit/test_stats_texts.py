@@ -329,7 +329,8 @@ def test_command_stats_not_running(capsys, hive, docker, state, code, hint):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.endswith(f"{hint}\n")
-    assert docker.commands == ["docker inspect"]
+    why = ["docker logs"] if state == "restarting" else []
+    assert docker.commands == ["docker inspect", *why]
 
 
 def test_command_stats_of_another_workspace(capsys, hive, docker):
