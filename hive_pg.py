@@ -1337,7 +1337,7 @@ DOCKER_DIAGNOSES = (
     Diagnosis("client version .* is too (?:old|new)",
         "the docker CLI and the engine are too far apart",
         "update the older of the two, and unset DOCKER_API_VERSION", DockerNotAvailableError),
-    Diagnosis("Container .* is (?:not running|restarting)|upgrade to tcp, received 500|"
+    Diagnosis("Container .* is (?:not running|restarting)|upgrade to tcp, received (?:409|500)|"
         "exec failed: .*(?:cannot exec in a (?:stopped|deleted)|init-p: |executing setns process)",
         "the container ended, or was about to start again, while it was asked",
         "hive-pg logs", ContainerStartupError),

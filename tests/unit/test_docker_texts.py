@@ -102,6 +102,7 @@ DOCKER_TEXTS = {
         "setns": "OCI runtime exec failed: exec failed: unable to start container process: error"
         " executing setns process: exit status 1",
         "upgrade": "unable to upgrade to tcp, received 500",
+        "upgrade, ended before": "unable to upgrade to tcp, received 409",
     },
     "has the port": {
         "container": DAEMON + "driver failed programming external connectivity on endpoint"
