@@ -1638,7 +1638,12 @@ login=$?
 """
 # The script's exit codes: pg_isready's once time is up, psql's when the login failed.
 _PROBE_REJECTING, _PROBE_NO_RESPONSE, _PROBE_SQL_FAILED, _PROBE_LOGIN_FAILED = 71, 72, 81, 82
-_NOT_YET = "the database system is (?:starting up|shutting down|in recovery|not yet accepting)"
+# What psql says of a server that accepted a moment ago, and has had to stop or recover since.
+_STOPPED_MEANWHILE = (
+    "the database system is (?:starting up|shutting down|in recovery|not yet accepting)"
+    "|terminating connection|server closed the connection|Connection reset"
+)
+_SILENT_MEANWHILE = "Connection refused|timeout expired"
 
 VERSIONS_SQL = (
     "select current_setting('server_version'),"
@@ -1691,8 +1696,10 @@ def read_probe(result: CommandResult) -> Probe:
         hint = f"use an image that has it: hive-pg init --image {DEFAULT_IMAGE}"
         return Probe(Readiness.ACCEPTING, PostgreSQLIntegrationError(why, hint=hint))
     logs = "hive-pg logs"
-    if code == _PROBE_LOGIN_FAILED and re.search(_NOT_YET, words):
-        code = _PROBE_REJECTING  # it did accept a moment ago, and has had to recover since
+    if code == _PROBE_LOGIN_FAILED and re.search(_STOPPED_MEANWHILE, words):
+        code = _PROBE_REJECTING
+    if code == _PROBE_LOGIN_FAILED and re.search(_SILENT_MEANWHILE, words):
+        code = _PROBE_NO_RESPONSE
     if code == _PROBE_LOGIN_FAILED:
         why = f"the login failed: {last_line(words)}"
         unknown = Diagnosis("", why, logs, DatabaseConnectionError)
@@ -1706,7 +1713,7 @@ def read_probe(result: CommandResult) -> Probe:
     if code in not_ready:
         readiness, why = not_ready[code]
         why = f"PostgreSQL does not accept connections: {why}"
-        return Probe(readiness, DatabaseConnectionError(why, hint=logs))
+        return Probe(readiness, DatabaseConnectionError(why, hint=logs, detail=words))
     if not words:
         why = f"the container ended while it was asked (exit code {code})"
         return Probe(Readiness.UNKNOWN, ContainerStartupError(why, hint=logs))

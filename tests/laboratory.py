@@ -112,11 +112,12 @@ def free_port():
 
 
 def wait_until(condition, timeout=60):
-    """Wait for something to come true."""
+    """Wait for something to come true, and return it."""
     deadline = time.monotonic() + timeout
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {timeout} s"
         time.sleep(0.05)
+    return found
 
 
 def at_most(seconds):

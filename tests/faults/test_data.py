@@ -6,12 +6,14 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
-from laboratory import STAND_IN, LostError, docker, run, wait_until
+from laboratory import COMMAND_TIMEOUT_S, STAND_IN, LostError, docker, run, wait_until
 
 import hive_pg
 
@@ -489,6 +491,52 @@ def test_crash_is_recovered_from_and_waited_for(kept):
     docker("kill", kept.container)
     kept.hive_pg("start")
     assert "automatic recovery in progress" in "\n".join(logs_of(kept))
+
+
+@contextlib.contextmanager
+def slow_logins(workspace):
+    """Have the server take a login in, and then its time, until the context ends."""
+    settings = workspace.path / "data" / "postgres" / "pgdata" / "postgresql.auto.conf"
+    text = settings.read_text()
+
+    def apply(text, delay):
+        settings.write_text(text)
+        docker("kill", "--signal", "HUP", workspace.container)
+        wait_until(lambda: workspace.trusted("show post_auth_delay").stdout.strip() == delay)
+
+    apply(f"{text}post_auth_delay = 2\n", "2s")
+    try:
+        yield
+    finally:
+        apply(text, "0")
+
+
+def login_of(workspace):
+    """Return the server's process that lets the application in just now, if any."""
+    user, database = workspace.env["POSTGRES_USER"], workspace.env["POSTGRES_DB"]
+    title = re.compile(rf"postgres: {user} {database} (?!127\.)\S+ startup[ \0]*")
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if title.fullmatch((place / "cmdline").read_text()):
+                return int(place.name)
+    return None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can end the server's process")
+@pytest.mark.parametrize("command", ["start", "wait", "init"])
+def test_server_that_ends_in_mid_login_is_waited_for(kept, command):
+    """It was ready, and crashes while the application logs in: it recovers, and is asked again."""
+    with slow_logins(kept):
+        with kept.started(command, *(["--yes"] if command == "init" else [])) as process:
+            os.kill(wait_until(lambda: login_of(kept)), signal.SIGKILL)
+            said = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
+        assert process.returncode == 0, said
+        assert "logs in to" in said
+        with kept.started("check") as process:
+            os.kill(wait_until(lambda: login_of(kept)), signal.SIGKILL)
+            report = process.communicate(timeout=COMMAND_TIMEOUT_S)[0]
+        assert process.returncode == 5
+        assert "does not accept connections" in report
 
 
 def logs_of(workspace):

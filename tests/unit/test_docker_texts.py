@@ -678,6 +678,47 @@ def test_read_probe_login_refused(words, error):
         assert result.readiness is Readiness.ACCEPTING
 
 
+FAILED = 'psql: error: connection to server at "172.17.0.2", port 5432 failed: '
+LOST = "server closed the connection unexpectedly\n\tThis probably means the server terminated"
+LOST += " abnormally\n\tbefore or while processing the request."
+
+
+@pytest.mark.parametrize(
+    ("stderr", "readiness"),
+    [
+        pytest.param(f"{FAILED}FATAL:  the database system is {words}", "rejecting", id=words)
+        for words in ("starting up", "shutting down", "in recovery mode")
+    ]
+    + [
+        pytest.param(FAILED + LOST, "rejecting", id="crash"),
+        pytest.param(
+            "FATAL:  terminating connection due to administrator command\n" + LOST,
+            "rejecting",
+            id="stop",
+        ),
+        pytest.param(
+            FAILED + "could not receive data from server: Connection reset by peer",
+            "rejecting",
+            id="reset",
+        ),
+        pytest.param(
+            FAILED + "Connection refused\n\tIs the server running on that host and accepting"
+            " TCP/IP connections?",
+            "no response",
+            id="refused",
+        ),
+        pytest.param(FAILED + "timeout expired", "no response", id="timeout"),
+    ],
+)
+def test_read_probe_server_gone_meanwhile(stderr, readiness):
+    """A server that goes while somebody logs in refuses nobody: it is to be asked again."""
+    result = probe(82, "", stderr)
+    assert result.readiness is Readiness(readiness)
+    assert type(result.error) is DatabaseConnectionError
+    assert "does not accept connections" in str(result.error)
+    assert result.error.detail == stderr
+
+
 def test_build_script_argv_secret():
     """The password is nowhere in the argv; user, database and what is more are its end."""
     url = make_url(user="a b", database="d")
