@@ -1339,7 +1339,7 @@ DOCKER_DIAGNOSES = (
         "update the older of the two, and unset DOCKER_API_VERSION", DockerNotAvailableError),
     Diagnosis("Container .* is (?:not running|restarting)|upgrade to tcp, received (?:409|500)|"
         "exec failed: .*(?:cannot exec in a (?:stopped|deleted)|init-p: |executing setns process)",
-        "the container ended, or was about to start again, while it was asked",
+        "the container ended, was paused, or was about to start again, while it was asked",
         "hive-pg logs", ContainerStartupError),
     Diagnosis("port is already allocated|address already in use|Ports are not available|"
         "Only one usage of each socket|forbidden by its access permissions",
@@ -1522,6 +1522,13 @@ def find_named(containers: Containers, name: str) -> ContainerInfo | None:
     return next((info for info in containers if info.name == name), None)
 
 
+def diagnose_container(info: ContainerInfo, logs: str) -> Diagnosis | None:
+    """Return the cause by Docker's own word, else by what the container wrote."""
+    if info.oom_killed:
+        return Diagnosis("", "the kernel ended it for lack of memory", "give Docker more memory")
+    return diagnose(logs, CONTAINER_DIAGNOSES)
+
+
 def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> ContainerStartupError:
     """Say why a container is not up, from its state and what it wrote since it was looked for."""
     if info is None:
@@ -1535,16 +1542,15 @@ def build_startup_error(info: ContainerInfo | None, name: str, logs: str) -> Con
         ContainerState.RESTARTING: f"keeps restarting (exit code {info.exit_code})",
         ContainerState.RUNNING: again or "runs, but does not serve",
     }.get(info.state, f"is {info.state.value}")
-    found = diagnose(logs, CONTAINER_DIAGNOSES)
-    if info.oom_killed:
-        found = Diagnosis("", "the kernel ended it for lack of memory", "give Docker more memory")
-    elif not found and info.state is ContainerState.EXITED and info.exit_code == 0:
-        cause = "it was told to, or has nothing to do; its last words are below"
+    found = diagnose_container(info, logs)
+    below = "its last words are below" if logs else "it left no words to read"
+    if not found and info.state is ContainerState.EXITED and info.exit_code == 0:
+        cause = f"it was told to, or has nothing to do; {below}"
         hint = "hive-pg start; if it stops again, see hive-pg logs"
         # One who told it to since then is not to be contradicted.
         repair = None if "shutdown request" in logs else Repair.START
         found = Diagnosis("", cause, hint, repair=repair)
-    found = found or Diagnosis("", "its last words are below", "hive-pg logs")
+    found = found or Diagnosis("", below, "hive-pg logs")
     message = f"container {name} {happened}: {found.cause}"
     return ContainerStartupError(message, hint=found.remedy, detail=logs, repair=found.repair)
 
@@ -1638,12 +1644,12 @@ login=$?
 """
 # The script's exit codes: pg_isready's once time is up, psql's when the login failed.
 _PROBE_REJECTING, _PROBE_NO_RESPONSE, _PROBE_SQL_FAILED, _PROBE_LOGIN_FAILED = 71, 72, 81, 82
-# What psql says of a server that accepted a moment ago, and has had to stop or recover since.
-_STOPPED_MEANWHILE = (
+# What psql says of a server that accepted a moment ago, and has had to stop, recover or wait since.
+_NOT_NOW = (
     "the database system is (?:starting up|shutting down|in recovery|not yet accepting)"
-    "|terminating connection|server closed the connection|Connection reset"
+    "|terminating connection|server closed the connection|Connection re(?:fused|set)"
+    "|timeout expired"
 )
-_SILENT_MEANWHILE = "Connection refused|timeout expired"
 
 VERSIONS_SQL = (
     "select current_setting('server_version'),"
@@ -1695,11 +1701,9 @@ def read_probe(result: CommandResult) -> Probe:
         why = f"pgvector cannot be created in the database: {last_line(words)}"
         hint = f"use an image that has it: hive-pg init --image {DEFAULT_IMAGE}"
         return Probe(Readiness.ACCEPTING, PostgreSQLIntegrationError(why, hint=hint))
-    logs = "hive-pg logs"
-    if code == _PROBE_LOGIN_FAILED and re.search(_STOPPED_MEANWHILE, words):
+    logs, said = "hive-pg logs", words.partition("\n")[0]
+    if code == _PROBE_LOGIN_FAILED and re.search(_NOT_NOW, words):
         code = _PROBE_REJECTING
-    if code == _PROBE_LOGIN_FAILED and re.search(_SILENT_MEANWHILE, words):
-        code = _PROBE_NO_RESPONSE
     if code == _PROBE_LOGIN_FAILED:
         why = f"the login failed: {last_line(words)}"
         unknown = Diagnosis("", why, logs, DatabaseConnectionError)
@@ -1707,13 +1711,13 @@ def read_probe(result: CommandResult) -> Probe:
         error = found.error(found.cause, hint=found.remedy, repair=found.repair)
         return Probe(Readiness.ACCEPTING, error)
     not_ready = {
-        _PROBE_REJECTING: (Readiness.REJECTING, "it starts, stops or recovers"),
+        _PROBE_REJECTING: (Readiness.REJECTING, said or "it starts, stops or recovers"),
         _PROBE_NO_RESPONSE: (Readiness.NO_RESPONSE, "nothing answers on its address"),
     }
     if code in not_ready:
         readiness, why = not_ready[code]
         why = f"PostgreSQL does not accept connections: {why}"
-        return Probe(readiness, DatabaseConnectionError(why, hint=logs, detail=words))
+        return Probe(readiness, DatabaseConnectionError(why, hint=logs))
     if not words:
         why = f"the container ended while it was asked (exit code {code})"
         return Probe(Readiness.UNKNOWN, ContainerStartupError(why, hint=logs))
@@ -3742,13 +3746,14 @@ class Docker:
         return bool(_expect(result, "cannot list the volumes").stdout.strip())
 
     def logs(self, container: str, tail: int, *, since: float = 0) -> str:
-        """Return a container's last lines, stdout before stderr; '' where it is gone by now.
+        """Return a container's last lines, stdout before stderr.
 
-        `since` is in epoch seconds.
+        '' where it is gone by now, or keeps none (`logging: {driver: none}`). `since` is in epoch
+        seconds.
         """
         argv = ["docker", "logs", "--tail", str(tail), "--since", f"{since:.3f}", container]
         result = self.run(argv)
-        if _is_missing(result):
+        if _is_missing(result) or "does not support reading" in result.stderr:
             return ""
         _expect(result, "cannot read the logs")
         return result.stdout + result.stderr
@@ -4047,7 +4052,7 @@ class DockerComposeManager:
         """Say whether a container runs; where it keeps restarting, why, by its last words."""
         point = judge_container(info, name)
         if info and info.state is ContainerState.RESTARTING:
-            found = diagnose(self.docker.logs(name, 50, since=info.started_at), CONTAINER_DIAGNOSES)
+            found = diagnose_container(info, self.docker.logs(name, 50, since=info.started_at))
             if found:
                 why = f"{point.finding}: {found.cause}"
                 return point.replace(finding=why, remedy=found.remedy)

@@ -590,6 +590,21 @@ def test_setting_that_keeps_the_server_down_is_named(unmended, key, value, cause
     assert remedy in result.stderr
 
 
+def test_server_that_keeps_no_logs(lab, make):
+    """Where its last words cannot be read, what it does is said all the same."""
+    json_file = r"driver: json-file\n +options:\n +max-size.*\n +max-file.*"
+    text, replaced = re.subn(json_file, "driver: none", hive_pg.render_compose())
+    assert replaced
+    workspace = make(compose_file=text)
+    workspace.init("--yes")
+    workspace.edit_env(HIVE_POSTGRES_SHARED_BUFFERS="lots")
+    for command in ("restart", "wait"):
+        said = workspace.hive_pg(command, code=5).stderr
+        assert re.search("(?:keeps restarting|restarted) .*: it left no words to read", said)
+    workspace.edit_env(HIVE_POSTGRES_SHARED_BUFFERS="16MB")
+    workspace.hive_pg("restart")
+
+
 def test_server_that_the_kernel_ended_is_named(lab, make):
     """Too little memory for the container: the cause is Docker's own word, not a guess."""
     text = hive_pg.render_compose().replace("    shm_size", "    mem_limit: 16m\n    shm_size")

@@ -656,6 +656,13 @@ def test_drop_old_names_what_it_drops(
     assert ("hive_before_20010909T014640Z is dropped" in said) == done
 
 
+def test_find_old_databases_names(manager, up, server):
+    """A line is a name, whatever is in it."""
+    server.words["template1"] = ["a b_before_20010909T014640Z\nhive_before_20010909T014640Z\n"]
+    old = ["a b_before_20010909T014640Z", "hive_before_20010909T014640Z"]
+    assert manager.find_old_databases() == old
+
+
 def test_restore_no_owner(manager, docker, dump):
     """pg_restore leaves owners and privileges out."""
     manager.restore(dump, owner=False)
@@ -1020,6 +1027,9 @@ def test_destroy_data_of_other_databases(manager, docker, up, removable, server)
         assert caught.value.hint.startswith(hint)
         assert "--no-backup" in caught.value.hint
         assert docker.calls_of("docker rm") == docker.calls_of("docker run") == []
+        asked = [sql for _, sql in scripts_of(docker)][-3:]  # all, the halves, what is kept
+        comments = (pg.comment_staging("hive"), pg.comment_kept("hive"))
+        assert asked == [pg.DATABASES_SQL, *map(pg.build_list_sql, comments)]
 
 
 @pytest.mark.parametrize("command", [DUMPING, READING])

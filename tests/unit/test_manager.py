@@ -430,6 +430,16 @@ def test_owns_workspace_moved(workspace, manager, docker, tmp_path):
     assert manager.start_container() is False
 
 
+def test_owns_not_by_the_name_of_a_file(workspace, manager, docker, tmp_path):
+    """A container that was made in a directory that is gone has a common file name, and no more."""
+    theirs = make_container(workspace=tmp_path / "gone", project="other")
+    files = f"{tmp_path}/gone/docker-compose.yml"
+    theirs["Config"]["Labels"]["com.docker.compose.project.config_files"] = files
+    docker.containers.append(theirs)
+    with pytest.raises(ContainerConflictError, match="hive-postgres"):
+        manager.start_container()
+
+
 def test_owns_symlink(workspace, manager, docker, tmp_path):
     """A workspace is the same one by another path."""
     (tmp_path / "link").symlink_to(workspace)
@@ -775,6 +785,20 @@ def test_check_of_a_crash_loop_says_why(up, manager, docker):
     assert caught.value.hint == point.remedy
 
 
+@pytest.mark.parametrize(
+    ("oom_killed", "why", "remedy"),
+    [(False, "", "hive-pg logs"), (True, ": the kernel ended it for lack", "give Docker more")],
+)
+def test_require_running_crash_loop_without_logs(up, manager, docker, oom_killed, why, remedy):
+    """Where nothing can be read of it, Docker's own word is the cause, if there is one."""
+    docker.containers[0]["State"].update(Status="restarting", OOMKilled=oom_killed)
+    unreadable = "configured logging driver does not support reading"
+    docker.answers["docker logs"] = (1, f"Error response from daemon: {unreadable}")
+    with pytest.raises(ContainerStartupError, match=f"keeps restarting{why}") as caught:
+        manager.compose.require_running()
+    assert caught.value.hint.startswith(remedy)
+
+
 @pytest.fixture
 def ending(docker):
     """Have the container end, orderly, whenever it is asked."""
@@ -969,6 +993,15 @@ def test_stop_container_first_start(up, manager, docker, capsys):
     assert docker.commands.count("docker exec") == 2
     assert docker.commands.index("docker stop") > docker.commands.index("docker exec")
     assert "it does not listen yet" in capsys.readouterr().err
+
+
+def test_stop_container_slow_login(up, manager, docker):
+    """A server that listens takes the signal, also where a login takes too long."""
+    with (up / ".env").open("a") as file:
+        file.write("HIVE_POSTGRES_FIRST_START=pending\n")
+    docker.answers["docker exec"] = (82, "psql: error: connection failed: timeout expired")
+    assert manager.stop_container() is True
+    assert docker.commands.count("docker exec") == 1
 
 
 def test_restart_container_running(up, manager, docker):
