@@ -1719,7 +1719,7 @@ def read_probe(result: CommandResult) -> Probe:
         why = f"PostgreSQL does not accept connections: {why}"
         return Probe(readiness, DatabaseConnectionError(why, hint=logs))
     if not words:
-        why = f"the container ended while it was asked (exit code {code})"
+        why = "the container ended while it was asked"
         return Probe(Readiness.UNKNOWN, ContainerStartupError(why, hint=logs))
     return Probe(Readiness.UNKNOWN, build_docker_error(result, "cannot ask the container"))
 
@@ -2037,7 +2037,7 @@ class ScriptGuard:
             return
         if token == b"\\":
             words = found.string[found.start() :].split(None, 1)[0]
-            hint = "hive-pg psql < FILE runs it in the present database"
+            hint = 'eval "$(hive-pg env)"; psql -f FILE runs it in the present database'
             self._refuse("has a command for psql", words, hint)
         if found["end"]:
             statement = self.head[:5] + b" " + self.tail
@@ -3400,17 +3400,22 @@ def require_place(path: str) -> None:
         raise WorkspaceError(f"there is no directory {directory}", hint=hint)
 
 
-def open_source(path: str) -> IO[bytes]:
-    """Open a file, `-` for stdin, to read what it has at the time."""
+def require_source(path: str) -> None:
+    """Make sure that a file, `-` for stdin, is there; it may be a pipe, which opens but once."""
     if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
         raise WorkspaceError("there is no dump on stdin", hint="hive-pg restore FILE")
+    if path != "-" and is_gone(path):
+        raise WorkspaceError(f"there is no file {path!r}", hint=f"ls {BACKUP_DIR}")
+    if os.path.isdir(path):
+        raise WorkspaceError(f"{path} is a directory", hint="pg_dump -Fc writes a file")
+
+
+def open_source(path: str) -> IO[bytes]:
+    """Open a file, `-` for stdin, to read what it has at the time."""
+    require_source(path)
     try:
         place, own = (sys.stdin.fileno(), False) if path == "-" else (path, True)
         return open(place, "rb", buffering=0, closefd=own)
-    except FileNotFoundError:
-        raise WorkspaceError(f"there is no file {path!r}", hint=f"ls {BACKUP_DIR}") from None
-    except IsADirectoryError:
-        raise WorkspaceError(f"{path} is a directory", hint="pg_dump -Fc writes a file") from None
     except OSError as error:
         raise _file_error("read", os.path.abspath(path), error) from None
 
@@ -3426,10 +3431,10 @@ def read_head(file: IO[bytes]) -> bytes:
     return head
 
 
-def is_gone(directory: str) -> bool:
-    """Whether there is no such directory; one that we may not see is there."""
+def is_gone(path: str) -> bool:
+    """Whether there is no such file or directory; one that we may not see is there."""
     try:
-        os.stat(directory)
+        os.stat(path)
     except OSError as error:
         return isinstance(error, (FileNotFoundError, NotADirectoryError))
     return False
@@ -3528,7 +3533,17 @@ def get_sudo_user() -> tuple[int, int] | None:
 
 
 def is_port_free(bind: str, port: int) -> bool:
-    """Whether a server could listen there now."""
+    """Whether nobody listens there now; what else there is to bar the way, Docker knows better."""
+    return _try_to_listen(bind, port) != errno.EADDRINUSE
+
+
+def is_address_here(bind: str) -> bool:
+    """Whether an address is one of this machine's."""
+    return _try_to_listen(bind, 0) != errno.EADDRNOTAVAIL
+
+
+def _try_to_listen(bind: str, port: int) -> int | None:
+    """Return the errno of what would keep a server from it, None for nothing."""
     import socket
 
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
@@ -3538,8 +3553,8 @@ def is_port_free(bind: str, port: int) -> bool:
         try:
             probe.bind((bind, port))
         except OSError as error:
-            return error.errno != errno.EADDRINUSE  # what else there is, Docker knows better
-    return True
+            return error.errno
+    return None
 
 
 def ask_published_port(url: DatabaseURL, bind: str = "") -> str:
@@ -4522,6 +4537,9 @@ class PostgreSQLManager:
         if known in (None, settings.url.password):
             return
         error = self.docker.probe(settings, 0, VERSIONS_SQL).error
+        following = self.credentials.read_values().get(NEXT_PASSWORD_KEY)
+        if isinstance(error, CredentialsRefusedError) and following:  # a `rotate` came that far
+            error = self.docker.probe(settings.with_password(following), 0, VERSIONS_SQL).error
         if isinstance(error, CredentialsRefusedError):
             if not error.repair or not self._may(error.repair, error, ask=ask):
                 raise error
@@ -4568,6 +4586,9 @@ class PostgreSQLManager:
             raise WorkspaceError(f"{URL_KEY} leads to {url.host}, not to this machine", hint=hint)
         bind = wanted.bind or values.get(BIND_KEY, "")
         if wanted.bind:
+            if not is_address_here(wanted.bind):
+                hint = f"hive-pg init --bind {DEFAULT_BIND}, or one that `hostname -I` shows"
+                raise WorkspaceError(f"this machine has no address {wanted.bind}", hint=hint)
             everywhere = wanted.bind in (DEFAULT_BIND, "0.0.0.0")
             url = url.replace(host="localhost" if everywhere else wanted.bind)
         settled = named and (values.get(URL_KEY) or values.get(PORT_KEY))
@@ -4758,6 +4779,8 @@ class PostgreSQLManager:
             return
         yield answers
         info, probe, url = look.info, look.probe, settings.url
+        if isinstance(probe.error, ContainerStartupError):  # it ended while it was asked
+            info = self.compose.find_container()
         yield self.compose.judge(info, settings.container)
         if info is None or not info.running:
             return
@@ -4766,7 +4789,7 @@ class PostgreSQLManager:
             return
         yield judge_connections(probe)
         if probe.error:
-            yield failed_point("credentials", probe.error)
+            yield failed_point("credentials", self._name_rotation(probe.error))
             return
         finding = f"{url.user} logs in to {url.database} with the password"
         yield CheckPoint("credentials", Outcome.PASSED, finding)
@@ -4881,6 +4904,9 @@ class PostgreSQLManager:
                 hint = "pg_dump --no-owner; or make the role: hive-pg psql -- -c 'create role NAME'"
                 raise WorkspaceError("SQL says itself whose its objects are", hint=hint)
             self.compose.require_running()
+            refusal = self.docker.probe(settings, 0, VERSIONS_SQL).error
+            if isinstance(refusal, CredentialsRefusedError):  # as at the end, when it took long
+                raise self._name_rotation(refusal)
             with self._lock():
                 now, names = time.time(), self._drop_staging(settings)
                 while (kept := choose_database_name(database, "before", now)) in names:
@@ -5009,7 +5035,7 @@ class PostgreSQLManager:
             self.compose.require_running()
             self.compose.survey()
             self.compose.require_follows(settings.with_password(password))
-            if NEXT_PASSWORD_KEY not in self.credentials.read_values():  # the server may have that
+            if not self._is_rotating():  # else the server may have that one already
                 self.credentials.save({NEXT_PASSWORD_KEY: password})
             settings = self._finish_rotation(settings)
             self._verify(settings, Login(time.time()))
@@ -5144,7 +5170,7 @@ class PostgreSQLManager:
     def _verify_alone(self, settings: Settings, login: Login, look: Look | None = None) -> None:
         """Log in, without a repair, and without holding others up while it takes its time."""
         try:
-            if NEXT_PASSWORD_KEY in self.credentials.read_values():
+            if self._is_rotating():
                 with self._lock(login.timeout):
                     self._verify_rotation(settings, login)
             else:
@@ -5161,7 +5187,7 @@ class PostgreSQLManager:
 
     def _verify_rotation(self, settings: Settings, login: Login) -> Settings:
         """Log in, having done what an interrupted `rotate` left; return what `.env` says then."""
-        rotating = NEXT_PASSWORD_KEY in self.credentials.read_values()
+        rotating = self._is_rotating()
         try:
             self._verify(settings, login)
         except CredentialsRefusedError:
@@ -5205,7 +5231,7 @@ class PostgreSQLManager:
                 self.compose.require_steady(settings.container, login.since, restarts)
             ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
             if probe.readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended:
-                raise probe.error
+                raise self._name_rotation(probe.error)
             if left <= 0:
                 hint = "see hive-pg logs, or give it longer with --timeout"
                 why = f"not ready in time: {probe.error}"
@@ -5215,6 +5241,16 @@ class PostgreSQLManager:
             time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise
             probe = self.docker.probe(settings, left, sql)
         return probe
+
+    def _name_rotation(self, error: PostgreSQLIntegrationError) -> PostgreSQLIntegrationError:
+        """Name a `rotate` as the cause of a refused password, where one has not come to its end."""
+        if error.repair is not Repair.PASSWORD or not self._is_rotating():
+            return error
+        why = f"the server refuses the password in {ENV_FILE}, which a rotate was about to change"
+        return CredentialsRefusedError(why, hint="hive-pg start finishes it", repair=error.repair)
+
+    def _is_rotating(self) -> bool:
+        return NEXT_PASSWORD_KEY in self.credentials.read_values()
 
     def _lock(self, timeout: float = READY_TIMEOUT_S, directory: str = "") -> DirectoryLock:
         return DirectoryLock(directory or self.workspace, self.console, timeout + COMPOSE_TIMEOUT_S)
@@ -5292,7 +5328,8 @@ def command_status(manager: PostgreSQLManager, args: argparse.Namespace) -> Exit
     """Show state, health and readiness."""
     status = manager.check_container_status()
     manager.console.result(format_json(status) if args.json else format_status(status))
-    if status.verdict is not ExitCode.DONE and not args.json:
+    refused = status.readiness is Readiness.ACCEPTING and status.server_version is None
+    if (refused or status.verdict is not ExitCode.DONE) and not args.json:
         remedy = "hive-pg start" if status.verdict is ExitCode.NOT_RUNNING else "hive-pg check"
         if status.state is ContainerState.PAUSED:
             remedy = f"docker unpause {status.container}"
@@ -5403,6 +5440,7 @@ def command_restore(manager: PostgreSQLManager, args: argparse.Namespace) -> Exi
     database = manager.credentials.read_settings().url.database
     if args.file is None:
         return _drop_old(manager, args, database)
+    require_source(args.file)
     question = f"Put {args.file} in the place of database {database}, and end its sessions?"
     _require_yes(manager, args, question)
     manager.restore(args.file, owner=not args.no_owner, drop_old=args.drop_old)
@@ -5418,7 +5456,7 @@ def _drop_old(manager: PostgreSQLManager, args: argparse.Namespace, database: st
         _require_yes(manager, args, f"Drop {old}?")
     manager.drop_old_databases()
     if old:
-        manager.console.step(f"{old} is dropped")
+        manager.console.step(f"dropped: {old}")
     else:
         manager.console.note(f"there was nothing of what was {database} before")
     return ExitCode.DONE

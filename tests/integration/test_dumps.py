@@ -770,7 +770,7 @@ def test_destroy(make, lab):
     assert f"no backup: there are other databases: {kept}\n" in result.stderr
     assert f"hint: hive-pg restore --drop-old; {nothing_saved}" in result.stderr
     assert databases(workspace) == ["hive", kept, half]
-    for said in (f"{kept} is dropped", "there was nothing of what was hive before"):
+    for said in (f"dropped: {kept}", "there was nothing of what was hive before"):
         assert said in workspace.hive_pg("restore", "--drop-old", "--yes").stderr
     assert databases(workspace) == ["hive"]
     workspace.assert_kept()

@@ -406,6 +406,15 @@ def test_command_status_unhealthy(capsys, hive, docker):
     assert capsys.readouterr().err == "hint: hive-pg check\n"
 
 
+def test_command_status_refused(capsys, hive, docker):
+    """A server that accepts, but not the password, is up; who it keeps out is said by `check`."""
+    docker.answers["docker exec"] = (82, "FATAL:  password authentication failed")
+    assert hive("status") == 0
+    out, err = capsys.readouterr()
+    assert "version" not in out
+    assert err == "hint: hive-pg check\n"
+
+
 @pytest.mark.parametrize("command", ["status", "check"])
 def test_command_json(capsys, hive, docker, command):
     """--json prints one object and nothing else, also where the database is down."""

@@ -611,7 +611,7 @@ RESTARTING = DAEMON + "Container 0123 is restarting, wait until the container is
             "daemon does not run",
             id="1, no daemon",
         ),
-        pytest.param(2, "", "unknown", ContainerStartupError, "exit code 2", id="2"),
+        pytest.param(2, "", "unknown", ContainerStartupError, "ended", id="2"),
         pytest.param(
             64,
             "its own address is '127.0.0.1'",
@@ -645,8 +645,8 @@ RESTARTING = DAEMON + "Container 0123 is restarting, wait until the container is
         pytest.param(
             127, "sh: psql: not found", "unknown", DockerCommandError, "not found", id="127"
         ),
-        pytest.param(137, "", "unknown", ContainerStartupError, "exit code 137", id="137"),
-        pytest.param(197, "", "unknown", ContainerStartupError, "exit code 197", id="197"),
+        pytest.param(137, "", "unknown", ContainerStartupError, "ended", id="137"),
+        pytest.param(197, "", "unknown", ContainerStartupError, "ended", id="197"),
     ],
 )
 def test_read_probe_failure(code, stderr, readiness, error, message):

@@ -653,7 +653,7 @@ def test_drop_old_names_what_it_drops(
     assert (("template1", dropping) in scripts_of(docker)) == done
     said = capsys.readouterr().err
     assert ("Drop hive_before_20010909T014640Z? [Y/n]" in said) == (answer is not None)
-    assert ("hive_before_20010909T014640Z is dropped" in said) == done
+    assert ("dropped: hive_before_20010909T014640Z" in said) == done
 
 
 def test_find_old_databases_names(manager, up, server):
@@ -709,6 +709,15 @@ def test_restore_that_nobody_can_log_in_to(manager, docker, dump):
     with pytest.raises(pg.PostgreSQLIntegrationError):
         manager.restore(dump)
     assert_undone(docker)
+
+
+def test_restore_with_a_refused_password(manager, docker, dump):
+    """It is found out at once, and not when a long restore is over."""
+    refusal = (82, "FATAL:  password authentication failed")
+    docker.answers["docker exec --interactive hive-postgres sh -c"] = refusal
+    with pytest.raises(pg.CredentialsRefusedError):
+        manager.restore(dump)
+    assert scripts_of(docker) == docker.calls_of(RESTORING) == []
 
 
 @pytest.mark.parametrize(
@@ -920,6 +929,34 @@ def test_rotation_under_way_is_finished(manager, docker, up, way, refused):
     assert ":n3xt@" in env["HIVE_DATABASE_URL"]
     assert "HIVE_POSTGRES_NEXT_PASSWORD" not in env
     assert len(scripts_of(docker)) == 1
+
+
+def test_rotation_under_way_beside_an_older_container(manager, docker, up):
+    """A container from before an earlier rotate bars no init: the server accepts the next one."""
+    docker.containers[0]["Config"]["Env"].append("POSTGRES_PASSWORD=0lder")
+    service = pg.CredentialService(str(up))
+    service.save(pg.url_env(service.read_settings().with_password("n0w").url))
+    service.save({"HIVE_POSTGRES_NEXT_PASSWORD": "n3xt"})
+    refusal, login = (82, "FATAL:  password authentication failed"), "16.14|0.8.5|0.8.5\n"
+    way = "docker exec --interactive hive-postgres sh -c"
+    docker.answers[way] = [refusal, login, refusal, login]  # now and next, before and after
+    assert manager.setup_postgres_container(False) is True
+    said = [call.stdin for call in docker.calls_of(way)]
+    assert said == ["n0w\n", "n3xt\n", "n0w\n", "n3xt\n"]
+    assert env_of(up)["POSTGRES_PASSWORD"] == "n3xt"
+    assert "HIVE_POSTGRES_NEXT_PASSWORD" not in env_of(up)
+
+
+def test_rotation_under_way_is_named(manager, docker, up):
+    """What changes nothing says who finishes it, and not that somebody has mistyped a password."""
+    pg.CredentialService(str(up)).save({"HIVE_POSTGRES_NEXT_PASSWORD": "n3xt"})
+    refusal = (82, "FATAL:  password authentication failed")
+    docker.answers["docker exec --interactive hive-postgres sh -c"] = refusal
+    with pytest.raises(pg.CredentialsRefusedError, match="a rotate was about to change") as caught:
+        manager.wait_until_ready()
+    assert caught.value.hint == "hive-pg start finishes it"
+    point = manager.validate_postgres_integration().points[3]
+    assert (point.finding, point.remedy) == (str(caught.value), caught.value.hint)
 
 
 @pytest.mark.parametrize("way", ["rotate_password", "start_container"])
