@@ -1889,6 +1889,9 @@ DUMP_DIAGNOSES = (
     Diagnosis('role ".*" does not exist',
         "the dump has objects of a role that is not there",
         "the same with --no-owner gives them to the workspace's own"),
+    Diagnosis("(?:index|relation|table|sequence|view|schema|trigger|function) .* does not exist",
+        "the script drops or uses something that is not there",
+        "dump it without --clean, or with --if-exists, too"),
     Diagnosis('extension ".*" is not available|could not open extension control file',
         "the dump needs an extension that the image does not have",
         "hive-pg init --image, with one that has it"),
@@ -4627,7 +4630,10 @@ class PostgreSQLManager:
                     f"{ENV_FILE} has two values of {key}: its own, and another in {URL_KEY}",
                     hint="make both the same; hive-pg init --yes has the server accept it",
                 )
-        return url.replace(database=wanted.database or url.database, port=wanted.port or url.port)
+        database = wanted.database or url.database
+        if has_data and database != url.database:
+            self.console.note(f"database {url.database} stays as it is, beside {database}")
+        return url.replace(database=database, port=wanted.port or url.port)
 
     def _free_port(self, first: int, bind: str, own: Containers, others: Containers) -> int:
         """Return the port to publish on: the first that nobody else has or may want again."""
