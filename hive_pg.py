@@ -1954,19 +1954,19 @@ def is_archive(head: bytes) -> bool:
     return False
 
 
-# Where a script enters a string, a name, a comment or a body, and where that ends.
-_SCRIPT_TOKEN = re.compile(
-    rb"""(?x) (?P<end> ;) | \\ (?P<kept> (?:un)?restrict [ ] \w+ \r?\n)? | -- | /\* | ["']
+# Where a script enters a string, a name, a comment or a body, and where that ends. Most commands
+# have no use for it, so that it is compiled only where it is used.
+_SCRIPT_TOKEN = rb"""(?x)
+    (?P<end> ;) | \\ (?P<kept> (?:un)?restrict [ ] \w+ \r?\n)? | -- | /\* | ["']
     | (?<! [\w$\x80-\xff]) (?: [eE]' | \$ (?: [A-Za-z_\x80-\xff][\w\x80-\xff]*)? \$)
     """
-)
 _SCRIPT_ENDS = {
-    b"'": re.compile(rb"'"),
-    b'"': re.compile(rb'"'),
-    b"e'": re.compile(rb"(?s)\\.|''|'"),
-    b"/*": re.compile(rb"/\*|\*/"),
-    b"--": re.compile(rb"\n"),
-    b"copy": re.compile(rb"\n\\\.\r?\n"),
+    b"'": rb"'",
+    b'"': rb'"',
+    b"e'": rb"(?s)\\.|''|'",
+    b"/*": rb"/\*|\*/",
+    b"--": rb"\n",
+    b"copy": rb"\n\\\.\r?\n",
 }
 
 
@@ -1985,6 +1985,8 @@ class ScriptGuard:
     def __init__(self) -> None:
         self.first = self.last = b""  # of the script
         self.rest, self.position = b"", 0  # what is not looked through yet begins there
+        self.token = re.compile(_SCRIPT_TOKEN)
+        self.ends = {token: re.compile(pattern) for token, pattern in _SCRIPT_ENDS.items()}
         self.inside: re.Pattern[bytes] | None = None  # what ends the string or the like
         self.depth = 0  # of comments
         self.head = self.tail = b""  # of the statement, but for strings and comments
@@ -2006,7 +2008,7 @@ class ScriptGuard:
         begin = position = self.position
         end = max(begin, len(text) - ahead)
         while position < end:
-            found = (self.inside or _SCRIPT_TOKEN).search(text, position)
+            found = (self.inside or self.token).search(text, position)
             if found is None or found.start() >= end:
                 self._note(text[position:end])
                 position = end
@@ -2045,21 +2047,21 @@ class ScriptGuard:
         if found["end"]:
             statement = self.head[:5] + b" " + self.tail
             rows = re.match(rb"(?is)copy\b.*\bfrom\s+stdin\b", statement)
-            self.inside = _SCRIPT_ENDS[b"copy"] if rows else None
+            self.inside = self.ends[b"copy"] if rows else None
             self.head = self.tail = b""
         elif token.startswith(b"$"):
             self.inside = re.compile(re.escape(token))
         else:
             self._note(b" ")
-            self.inside, self.depth = _SCRIPT_ENDS[token.lower()], 1
+            self.inside, self.depth = self.ends[token.lower()], 1
 
     def _leave(self, token: bytes) -> None:
         """Take a token within them."""
-        if self.inside is _SCRIPT_ENDS[b"/*"]:
+        if self.inside is self.ends[b"/*"]:
             self.depth += 1 if token == b"/*" else -1
             if self.depth:
                 return
-        elif self.inside is _SCRIPT_ENDS[b"e'"] and token != b"'":
+        elif self.inside is self.ends[b"e'"] and token != b"'":
             return
         self.inside = None
 
