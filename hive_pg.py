@@ -1337,7 +1337,8 @@ DOCKER_DIAGNOSES = (
     Diagnosis("client version .* is too (?:old|new)",
         "the docker CLI and the engine are too far apart",
         "update the older of the two, and unset DOCKER_API_VERSION", DockerNotAvailableError),
-    Diagnosis("Container .* is (?:not running|restarting)|upgrade to tcp, received (?:409|500)|"
+    Diagnosis("Container .* is (?:not running|restarting|paused)|"
+        "upgrade to tcp, received (?:409|500)|"
         "exec failed: .*(?:cannot exec in a (?:stopped|deleted)|init-p: |executing setns process)",
         "the container ended, was paused, or was about to start again, while it was asked",
         "hive-pg logs", ContainerStartupError),
@@ -1701,9 +1702,10 @@ def read_probe(result: CommandResult) -> Probe:
         why = f"pgvector cannot be created in the database: {last_line(words)}"
         hint = f"use an image that has it: hive-pg init --image {DEFAULT_IMAGE}"
         return Probe(Readiness.ACCEPTING, PostgreSQLIntegrationError(why, hint=hint))
-    logs, said = "hive-pg logs", words.partition("\n")[0]
-    if code == _PROBE_LOGIN_FAILED and re.search(_NOT_NOW, words):
-        code = _PROBE_REJECTING
+    logs, not_now = "hive-pg logs", re.search(f".*(?:{_NOT_NOW}).*", words)
+    if code == _PROBE_LOGIN_FAILED and not_now:
+        why = f"PostgreSQL does not accept connections: {not_now[0]}"
+        return Probe(Readiness.REJECTING, DatabaseConnectionError(why, hint=logs))
     if code == _PROBE_LOGIN_FAILED:
         why = f"the login failed: {last_line(words)}"
         unknown = Diagnosis("", why, logs, DatabaseConnectionError)
@@ -1711,7 +1713,7 @@ def read_probe(result: CommandResult) -> Probe:
         error = found.error(found.cause, hint=found.remedy, repair=found.repair)
         return Probe(Readiness.ACCEPTING, error)
     not_ready = {
-        _PROBE_REJECTING: (Readiness.REJECTING, said or "it starts, stops or recovers"),
+        _PROBE_REJECTING: (Readiness.REJECTING, "it starts, stops or recovers"),
         _PROBE_NO_RESPONSE: (Readiness.NO_RESPONSE, "nothing answers on its address"),
     }
     if code in not_ready:
@@ -1889,9 +1891,6 @@ DUMP_DIAGNOSES = (
     Diagnosis('role ".*" does not exist',
         "the dump has objects of a role that is not there",
         "the same with --no-owner gives them to the workspace's own"),
-    Diagnosis("(?:index|relation|table|sequence|view|schema|trigger|function) .* does not exist",
-        "the script drops or uses something that is not there",
-        "dump it without --clean, or with --if-exists, too"),
     Diagnosis('extension ".*" is not available|could not open extension control file',
         "the dump needs an extension that the image does not have",
         "hive-pg init --image, with one that has it"),
@@ -1902,6 +1901,10 @@ DUMP_DIAGNOSES = (
         "connection to server .* failed",
         "the server ended the session: it stops, or has crashed",
         "see hive-pg status, then try again", DatabaseConnectionError),
+    Diagnosis("(?m)^ERROR:  (?:index|relation|table|sequence|view|schema|trigger|function) .*"
+        " does not exist",
+        "the script drops or uses something that is not there",
+        "dump all of it: without -a, -t or --clean (or with --if-exists, too)"),
 )
 # fmt: on
 
@@ -3538,17 +3541,7 @@ def get_sudo_user() -> tuple[int, int] | None:
 
 
 def is_port_free(bind: str, port: int) -> bool:
-    """Whether nobody listens there now; what else there is to bar the way, Docker knows better."""
-    return _try_to_listen(bind, port) != errno.EADDRINUSE
-
-
-def is_address_here(bind: str) -> bool:
-    """Whether an address is one of this machine's."""
-    return _try_to_listen(bind, 0) != errno.EADDRNOTAVAIL
-
-
-def _try_to_listen(bind: str, port: int) -> int | None:
-    """Return the errno of what would keep a server from it, None for nothing."""
+    """Whether a server could listen there now."""
     import socket
 
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
@@ -3558,8 +3551,8 @@ def _try_to_listen(bind: str, port: int) -> int | None:
         try:
             probe.bind((bind, port))
         except OSError as error:
-            return error.errno
-    return None
+            return error.errno != errno.EADDRINUSE  # what else there is, Docker knows better
+    return True
 
 
 def ask_published_port(url: DatabaseURL, bind: str = "") -> str:
@@ -3694,6 +3687,20 @@ class Docker:
         argv += ["--mount", f'type={kind},"source={source}",target=/target']
         argv += ["--entrypoint", command[0], image, *command[1:]]
         return self.run(argv, timeout, stdin)
+
+    def try_to_publish(self, image: str, bind: str) -> None:
+        """Make sure that an address is the engine's, before a container needs it."""
+        argv = [
+            "docker",
+            "run",
+            "--rm",
+            "--publish",
+            f"{bind}::{CONTAINER_PORT}",
+            "--entrypoint",
+            "true",
+            image,
+        ]
+        _expect(self.run(argv, COMPOSE_TIMEOUT_S), f"cannot publish on {bind}")
 
     def give_data_to(self, user: tuple[int, int], data_dir: str, image: str) -> None:
         """Have a directory and all in it belong to (uid, gid), which we may not be able to do."""
@@ -4477,10 +4484,15 @@ class PostgreSQLManager:
             settings, service = self._adopt(settings, wanted, known=known)
         compose.refuse_conflicts(service, containers)
         has_data = holds_data(service.data_dir, service.cluster)
+        before, database = values.get(DB_KEY), settings.url.database
+        if has_data and before and before != database:
+            self.console.note(f"database {before} stays as it is, beside {database}")
         guessed = settings.url.user == fresh.user or not has_credentials(settings.env)
         unknown = lost and not found and guessed and (has_data or compose.has_volume(service))
         if start or unknown:
             compose.ensure_image(service)
+        if start and wanted.bind not in (None, DEFAULT_BIND, "0.0.0.0") and not service.builds:
+            self.docker.try_to_publish(service.image, service.bind)
         if unknown:
             user, databases = compose.ask_cluster(service, containers)
             if user != settings.url.user:  # the guess is right where an example's user is used
@@ -4591,9 +4603,6 @@ class PostgreSQLManager:
             raise WorkspaceError(f"{URL_KEY} leads to {url.host}, not to this machine", hint=hint)
         bind = wanted.bind or values.get(BIND_KEY, "")
         if wanted.bind:
-            if not is_address_here(wanted.bind):
-                hint = f"hive-pg init --bind {DEFAULT_BIND}, or one that `hostname -I` shows"
-                raise WorkspaceError(f"this machine has no address {wanted.bind}", hint=hint)
             everywhere = wanted.bind in (DEFAULT_BIND, "0.0.0.0")
             url = url.replace(host="localhost" if everywhere else wanted.bind)
         settled = named and (values.get(URL_KEY) or values.get(PORT_KEY))
@@ -4632,10 +4641,7 @@ class PostgreSQLManager:
                     f"{ENV_FILE} has two values of {key}: its own, and another in {URL_KEY}",
                     hint="make both the same; hive-pg init --yes has the server accept it",
                 )
-        database = wanted.database or url.database
-        if has_data and database != url.database:
-            self.console.note(f"database {url.database} stays as it is, beside {database}")
-        return url.replace(database=database, port=wanted.port or url.port)
+        return url.replace(database=wanted.database or url.database, port=wanted.port or url.port)
 
     def _free_port(self, first: int, bind: str, own: Containers, others: Containers) -> int:
         """Return the port to publish on: the first that nobody else has or may want again."""
@@ -5258,7 +5264,7 @@ class PostgreSQLManager:
         return CredentialsRefusedError(why, hint="hive-pg start finishes it", repair=error.repair)
 
     def _is_rotating(self) -> bool:
-        return NEXT_PASSWORD_KEY in self.credentials.read_values()
+        return bool(self.credentials.read_values().get(NEXT_PASSWORD_KEY))
 
     def _lock(self, timeout: float = READY_TIMEOUT_S, directory: str = "") -> DirectoryLock:
         return DirectoryLock(directory or self.workspace, self.console, timeout + COMPOSE_TIMEOUT_S)

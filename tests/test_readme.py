@@ -13,7 +13,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 def table_row(diagnosis: hive_pg.Diagnosis) -> str:
     """Write a diagnosis as the README shows it: the first text of its pattern, cause, remedy."""
     text = re.sub(r"\(\?:([^|)]*)\|[^)]*\)", r"\1", diagnosis.pattern).split("|")[0]
-    text = text.replace(".*", "…").replace("\\S*", "…").replace("\\", "")
+    text = text.replace("(?m)^", "").replace(".*", "…").replace("\\S*", "…").replace("\\", "")
     return f"| `{text}` | {diagnosis.cause} | {diagnosis.remedy} |"
 
 

@@ -517,7 +517,7 @@ def login_of(workspace):
     title = re.compile(rf"postgres: {user} {database} (?!127\.)\S+ startup[ \0]*")
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if title.fullmatch((place / "cmdline").read_text()):
+            if title.fullmatch((place / "cmdline").read_text(errors="replace")):
                 return int(place.name)
     return None
 

@@ -406,6 +406,13 @@ def test_command_status_unhealthy(capsys, hive, docker):
     assert capsys.readouterr().err == "hint: hive-pg check\n"
 
 
+def test_command_restore_asks_for_what_there_is(capsys, hive, docker):
+    """A file that is not there needs no yes to be called so."""
+    assert hive("restore", "nope.dump") == 1
+    assert "error: there is no file 'nope.dump'" in capsys.readouterr().err
+    assert docker.calls == []
+
+
 def test_command_status_refused(capsys, hive, docker):
     """A server that accepts, but not the password, is up; who it keeps out is said by `check`."""
     docker.answers["docker exec"] = (82, "FATAL:  password authentication failed")

@@ -91,6 +91,7 @@ DOCKER_TEXTS = {
     "ended, was paused, or was about to start again": {  # engine 20.10, runc 1.1
         "gone": DAEMON + "Container 0123 is not running",
         "restarting": DAEMON + "Container 0123 is restarting, wait until the container is running",
+        "paused": DAEMON + "Container 0123 is paused, unpause the container before exec",
         "stopped": "OCI runtime exec failed: exec failed: cannot exec in a stopped container",
         "stopped, newer": "OCI runtime exec failed: exec failed: unable to start container process:"
         " cannot exec in a stopped state",
@@ -621,6 +622,14 @@ RESTARTING = DAEMON + "Container 0123 is restarting, wait until the container is
             id="64",
         ),
         pytest.param(71, "", "rejecting", DatabaseConnectionError, "starts, stops", id="71"),
+        pytest.param(
+            71,
+            "WARNING: Error loading config file: no permission",
+            "rejecting",
+            DatabaseConnectionError,
+            "starts, stops",
+            id="71, docker warns",
+        ),
         pytest.param(72, "", "no response", DatabaseConnectionError, "nothing answers", id="72"),
         pytest.param(73, "no attempt", "unknown", DockerCommandError, "no attempt", id="73"),
         pytest.param(
@@ -704,9 +713,10 @@ LOST += " abnormally\n\tbefore or while processing the request."
         pytest.param(FAILED + "timeout expired", "timeout expired", id="timeout"),
     ],
 )
-def test_read_probe_not_now(stderr, said):
+@pytest.mark.parametrize("before", ["", "WARNING: Error loading config file: no permission\n"])
+def test_read_probe_not_now(before, stderr, said):
     """A server that goes while somebody logs in refuses nobody: it is to be asked again."""
-    result = probe(82, "", stderr)
+    result = probe(82, "", before + stderr)
     assert result.readiness is Readiness.REJECTING
     assert type(result.error) is DatabaseConnectionError
     assert str(result.error).startswith("PostgreSQL does not accept connections: ")

@@ -269,6 +269,9 @@ def test_build_drop_sql_spares_what_was_renamed_back():
     assert "datname ~ '_(before|restoring)_[0-9]+T[0-9]+Z$'" in pg.build_drop_sql("'x'")
 
 
+SKIPPING = 'NOTICE:  table "documents" does not exist, skipping\n'
+
+
 @pytest.mark.parametrize(
     ("words", "cause"),
     [
@@ -279,9 +282,11 @@ def test_build_drop_sql_spares_what_was_renamed_back():
         ("pg_restore: error: could not uncompress data: (null)", "truncated"),
         ("pg_restore: error: did not find magic string in file header", "truncated"),
         ('pg_restore: error: could not execute query: ERROR:  role "bob" does not exist', "role"),
-        ('ERROR:  index "documents_e_idx" does not exist', "not there"),
-        ('ERROR:  relation "public.documents" does not exist', "not there"),
-        ("ERROR:  function public.touch() does not exist", "not there"),
+        ('ERROR:  index "documents_e_idx" does not exist', "drops or uses something"),
+        (f'{SKIPPING}ERROR:  relation "public.documents" does not exist', "drops or uses"),
+        ("ERROR:  function public.touch() does not exist", "drops or uses something"),
+        (f'{SKIPPING}ERROR:  extension "postgis" is not available', "extension"),
+        (f"{SKIPPING}FATAL:  terminating connection", "ended the session"),
         ('ERROR:  extension "postgis" is not available', "extension"),
         ("ERROR:  canceling statement due to lock timeout", "locked"),
         ("FATAL:  terminating connection due to administrator command", "ended the session"),
@@ -293,6 +298,19 @@ def test_dump_diagnoses(words, cause):
     found = pg.diagnose(words, pg.DUMP_DIAGNOSES)
     assert cause in found.cause
     assert found.remedy
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f'{SKIPPING}ERROR:  syntax error at or near "foo"',
+        'pg_dump: error: query failed: ERROR:  relation "public.t" does not exist',
+    ],
+    ids=["a notice", "dropped while it is dumped"],
+)
+def test_dump_diagnoses_none(words):
+    """What speaks for itself is shown as it is."""
+    assert pg.diagnose(words, pg.DUMP_DIAGNOSES) is None
 
 
 @pytest.mark.parametrize(
@@ -947,6 +965,15 @@ def test_rotation_under_way_beside_an_older_container(manager, docker, up):
     said = [call.stdin for call in docker.calls_of(way)]
     assert said == ["n0w\n", "n3xt\n", "n0w\n", "n3xt\n"]
     assert env_of(up)["POSTGRES_PASSWORD"] == "n3xt"
+    assert "HIVE_POSTGRES_NEXT_PASSWORD" not in env_of(up)
+
+
+def test_rotate_with_an_empty_next_password(manager, docker, up):
+    """That is none: a new one is made."""
+    pg.CredentialService(str(up)).save({"HIVE_POSTGRES_NEXT_PASSWORD": ""})
+    old = env_of(up)["POSTGRES_PASSWORD"]
+    manager.rotate_password()
+    assert env_of(up)["POSTGRES_PASSWORD"] != old
     assert "HIVE_POSTGRES_NEXT_PASSWORD" not in env_of(up)
 
 

@@ -771,6 +771,23 @@ def test_verify_restarts_once_more(up, manager, docker, more, steady, state):
             manager.start_container()
 
 
+def test_check_of_one_that_ends_meanwhile(up, manager, docker):
+    """It ran when it was looked at, and ended when it was asked: it is looked at again."""
+
+    def end(call):
+        assert docker.containers[0]["State"]["Status"] == "running"
+        return (137, "")
+
+    docker.answers["docker exec"] = end
+    docker.answers["docker inspect --type container"] = [
+        docker.inspect,
+        lambda call: docker.containers[0]["State"].update(Status="exited") or docker.inspect(call),
+    ]
+    *_, point = manager.validate_postgres_integration().points[:2]
+    assert point.finding == "hive-postgres is exited"
+    assert point.exit_code is ExitCode.NOT_RUNNING
+
+
 def test_check_of_a_crash_loop_says_why(up, manager, docker):
     """What the container wrote since its last start has the cause and what helps."""
     docker.containers[0]["State"].update(Status="restarting", ExitCode=1)
@@ -1475,6 +1492,27 @@ def test_setup_bind_of_specific_address(init):
     assert "@127.0.0.2:5532/" in env_of(new)["HIVE_DATABASE_URL"]
     init(new, wanted=pg.Wishes(bind="0.0.0.0"), start=False)
     assert "@localhost:5532/" in env_of(new)["HIVE_DATABASE_URL"]
+
+
+def test_setup_bind_that_the_engine_does_not_have(init, docker, up):
+    """The engine is asked before anything is written, or replaced."""
+    words = "listen tcp4 192.0.2.1:0: bind: cannot assign requested address."
+    docker.answers["docker run --rm --publish"] = (125, f"docker: {words}")
+    before = snapshot(up)
+    with pytest.raises(DockerCommandError, match=r"cannot publish on 192\.0\.2\.1: this machine"):
+        init(up, wanted=pg.Wishes(bind="192.0.2.1"))
+    assert snapshot(up) == before
+    assert {"docker stop", "docker compose up"}.isdisjoint(docker.commands)
+
+
+def test_setup_database_beside_another(init, up, capsys):
+    """Where there is data, a new name makes a new database beside the one that `.env` names."""
+    make_cluster(up)
+    init(up, wanted=pg.Wishes(database="shop"))
+    assert "database hive stays as it is, beside shop\n" in capsys.readouterr().err
+    (up / ".env").write_text("POSTGRES_USER=ann\nPOSTGRES_PASSWORD=s3cret\n")
+    init(up, wanted=pg.Wishes(database="other"))
+    assert "stays as it is" not in capsys.readouterr().err
 
 
 def test_setup_bad_url(init, docker, workspace):

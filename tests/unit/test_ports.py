@@ -9,13 +9,7 @@ import pytest
 from fakes import make_url
 
 import hive_pg as pg
-from hive_pg import (
-    ask_published_port,
-    is_address_here,
-    is_local,
-    is_port_free,
-    login_with_psycopg,
-)
+from hive_pg import ask_published_port, is_local, is_port_free, login_with_psycopg
 
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
@@ -140,13 +134,6 @@ def test_is_port_free_just_closed(serve):
     url, _ = serve(b"N")
     ask_published_port(url)
     assert not is_port_free("127.0.0.1", url.port)
-
-
-def test_is_address_here():
-    """Loopback and any are; an address of the documentation's network (RFC 5737) is not."""
-    assert is_address_here("127.0.0.1")
-    assert is_address_here("0.0.0.0")
-    assert not is_address_here("192.0.2.1")
 
 
 def test_is_port_free_foreign_address(closed):
