@@ -2868,8 +2868,8 @@ class Console:
         self._next_progress = 0.0
 
     def result(self, text: str) -> None:
-        """Print what was asked for."""
-        print(text, flush=True)
+        """Print what was asked for, in one piece: no Ctrl-C parts it from its last line end."""
+        print(f"{text}\n", end="", flush=True)
 
     def step(self, text: str) -> None:
         """Say that a step is done."""
