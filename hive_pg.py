@@ -55,6 +55,7 @@ DEFAULT_IMAGE = "agnohq/pgvector:16"
 DEFAULT_DATABASE = "hive"
 DEFAULT_HOST_PORT = 5532
 DEFAULT_BIND = "127.0.0.1"
+USUAL_BINDS = (DEFAULT_BIND, "0.0.0.0")  # every engine has them, and localhost reaches both
 DEFAULT_CONTAINER = "hive-postgres"
 DEFAULT_ROLE = "postgres"  # the image's own, and its database
 DEFAULT_PGDATA = "/var/lib/postgresql/data"  # the image's own
@@ -1703,10 +1704,7 @@ def read_probe(result: CommandResult) -> Probe:
         hint = f"use an image that has it: hive-pg init --image {DEFAULT_IMAGE}"
         return Probe(Readiness.ACCEPTING, PostgreSQLIntegrationError(why, hint=hint))
     logs, not_now = "hive-pg logs", re.search(f".*(?:{_NOT_NOW}).*", words)
-    if code == _PROBE_LOGIN_FAILED and not_now:
-        why = f"PostgreSQL does not accept connections: {not_now[0]}"
-        return Probe(Readiness.REJECTING, DatabaseConnectionError(why, hint=logs))
-    if code == _PROBE_LOGIN_FAILED:
+    if code == _PROBE_LOGIN_FAILED and not not_now:
         why = f"the login failed: {last_line(words)}"
         unknown = Diagnosis("", why, logs, DatabaseConnectionError)
         found = diagnose(words, LOGIN_DIAGNOSES) or unknown
@@ -1715,6 +1713,7 @@ def read_probe(result: CommandResult) -> Probe:
     not_ready = {
         _PROBE_REJECTING: (Readiness.REJECTING, "it starts, stops or recovers"),
         _PROBE_NO_RESPONSE: (Readiness.NO_RESPONSE, "nothing answers on its address"),
+        _PROBE_LOGIN_FAILED: (Readiness.REJECTING, not_now[0] if not_now else ""),
     }
     if code in not_ready:
         readiness, why = not_ready[code]
@@ -3410,11 +3409,12 @@ def require_place(path: str) -> None:
 
 def require_source(path: str) -> None:
     """Make sure that a file, `-` for stdin, is there; it may be a pipe, which opens but once."""
-    if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
-        raise WorkspaceError("there is no dump on stdin", hint="hive-pg restore FILE")
-    if path != "-" and is_gone(path):
+    if path == "-":
+        if sys.stdin is None or sys.stdin.isatty():
+            raise WorkspaceError("there is no dump on stdin", hint="hive-pg restore FILE")
+    elif is_gone(path):
         raise WorkspaceError(f"there is no file {path!r}", hint=f"ls {BACKUP_DIR}")
-    if os.path.isdir(path):
+    elif os.path.isdir(path):
         raise WorkspaceError(f"{path} is a directory", hint="pg_dump -Fc writes a file")
 
 
@@ -3690,16 +3690,8 @@ class Docker:
 
     def try_to_publish(self, image: str, bind: str) -> None:
         """Make sure that an address is the engine's, before a container needs it."""
-        argv = [
-            "docker",
-            "run",
-            "--rm",
-            "--publish",
-            f"{bind}::{CONTAINER_PORT}",
-            "--entrypoint",
-            "true",
-            image,
-        ]
+        argv = ["docker", "run", "--rm", "--publish", f"{bind}::{CONTAINER_PORT}"]
+        argv += ["--entrypoint", "true", image]
         _expect(self.run(argv, COMPOSE_TIMEOUT_S), f"cannot publish on {bind}")
 
     def give_data_to(self, user: tuple[int, int], data_dir: str, image: str) -> None:
@@ -4208,6 +4200,11 @@ class DockerComposeManager:
                 " with that one, and restore into a new workspace",
             )
 
+    def require_address(self, service: ComposeService) -> None:
+        """Make sure that the engine has the address that the service is to be published on."""
+        if service.bind not in USUAL_BINDS and not service.builds:
+            self.docker.try_to_publish(service.image, service.bind)
+
     def has_wrong_owner(self, service: ComposeService) -> bool:
         """Whether the data belongs to another user than the one that the server runs as."""
         user = split_user(service.user)
@@ -4491,8 +4488,8 @@ class PostgreSQLManager:
         unknown = lost and not found and guessed and (has_data or compose.has_volume(service))
         if start or unknown:
             compose.ensure_image(service)
-        if start and wanted.bind not in (None, DEFAULT_BIND, "0.0.0.0") and not service.builds:
-            self.docker.try_to_publish(service.image, service.bind)
+        if start and wanted.bind:
+            compose.require_address(service)
         if unknown:
             user, databases = compose.ask_cluster(service, containers)
             if user != settings.url.user:  # the guess is right where an example's user is used
@@ -4554,7 +4551,7 @@ class PostgreSQLManager:
         if known in (None, settings.url.password):
             return
         error = self.docker.probe(settings, 0, VERSIONS_SQL).error
-        following = self.credentials.read_values().get(NEXT_PASSWORD_KEY)
+        following = self._next_password()
         if isinstance(error, CredentialsRefusedError) and following:  # a `rotate` came that far
             error = self.docker.probe(settings.with_password(following), 0, VERSIONS_SQL).error
         if isinstance(error, CredentialsRefusedError):
@@ -4603,8 +4600,7 @@ class PostgreSQLManager:
             raise WorkspaceError(f"{URL_KEY} leads to {url.host}, not to this machine", hint=hint)
         bind = wanted.bind or values.get(BIND_KEY, "")
         if wanted.bind:
-            everywhere = wanted.bind in (DEFAULT_BIND, "0.0.0.0")
-            url = url.replace(host="localhost" if everywhere else wanted.bind)
+            url = url.replace(host="localhost" if wanted.bind in USUAL_BINDS else wanted.bind)
         settled = named and (values.get(URL_KEY) or values.get(PORT_KEY))
         if not wanted.port and not settled:
             url = url.replace(port=self._free_port(url.port, bind or DEFAULT_BIND, own, others))
@@ -5049,14 +5045,14 @@ class PostgreSQLManager:
             self.compose.require_running()
             self.compose.survey()
             self.compose.require_follows(settings.with_password(password))
-            if not self._is_rotating():  # else the server may have that one already
+            if not self._next_password():  # else the server may have that one already
                 self.credentials.save({NEXT_PASSWORD_KEY: password})
             settings = self._finish_rotation(settings)
             self._verify(settings, Login(time.time()))
 
     def _finish_rotation(self, settings: Settings) -> Settings:
         """Do what is left of a `rotate`, if one is under way; the lock is held."""
-        password = self.credentials.read_values().get(NEXT_PASSWORD_KEY)
+        password = self._next_password()
         if not password:
             return settings
         old = self.credentials.read_settings()
@@ -5184,7 +5180,7 @@ class PostgreSQLManager:
     def _verify_alone(self, settings: Settings, login: Login, look: Look | None = None) -> None:
         """Log in, without a repair, and without holding others up while it takes its time."""
         try:
-            if self._is_rotating():
+            if self._next_password():
                 with self._lock(login.timeout):
                     self._verify_rotation(settings, login)
             else:
@@ -5201,7 +5197,7 @@ class PostgreSQLManager:
 
     def _verify_rotation(self, settings: Settings, login: Login) -> Settings:
         """Log in, having done what an interrupted `rotate` left; return what `.env` says then."""
-        rotating = self._is_rotating()
+        rotating = self._next_password() != ""
         try:
             self._verify(settings, login)
         except CredentialsRefusedError:
@@ -5258,13 +5254,14 @@ class PostgreSQLManager:
 
     def _name_rotation(self, error: PostgreSQLIntegrationError) -> PostgreSQLIntegrationError:
         """Name a `rotate` as the cause of a refused password, where one has not come to its end."""
-        if error.repair is not Repair.PASSWORD or not self._is_rotating():
+        if error.repair is not Repair.PASSWORD or not self._next_password():
             return error
         why = f"the server refuses the password in {ENV_FILE}, which a rotate was about to change"
         return CredentialsRefusedError(why, hint="hive-pg start finishes it", repair=error.repair)
 
-    def _is_rotating(self) -> bool:
-        return bool(self.credentials.read_values().get(NEXT_PASSWORD_KEY))
+    def _next_password(self) -> str:
+        """Return the password that a `rotate` is about to give out, '' where none is under way."""
+        return self.credentials.read_values().get(NEXT_PASSWORD_KEY, "")
 
     def _lock(self, timeout: float = READY_TIMEOUT_S, directory: str = "") -> DirectoryLock:
         return DirectoryLock(directory or self.workspace, self.console, timeout + COMPOSE_TIMEOUT_S)

@@ -523,11 +523,11 @@ def login_of(workspace):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can end the server's process")
-@pytest.mark.parametrize("command", ["start", "wait", "init"])
-def test_server_that_ends_in_mid_login_is_waited_for(kept, command):
+@pytest.mark.parametrize("argv", [["start"], ["wait"], ["init", "--yes"]], ids=" ".join)
+def test_server_that_ends_in_mid_login_is_waited_for(kept, argv):
     """It was ready, and crashes while the application logs in: it recovers, and is asked again."""
     with slow_logins(kept):
-        with kept.started(command, *(["--yes"] if command == "init" else [])) as process:
+        with kept.started(*argv) as process:
             os.kill(wait_until(lambda: login_of(kept)), signal.SIGKILL)
             said = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
         assert process.returncode == 0, said

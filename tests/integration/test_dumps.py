@@ -366,6 +366,7 @@ REFUSED = {
     "tar": (lambda w: tar_of(w.script), "is a tar archive"),
     "pg_dump -Ft": (lambda w: dump_of(w, "-Ft"), "is a tar archive"),
     "pg_dumpall": (lambda w: b"--\n-- PostgreSQL database cluster dump\n--\n", "pg_dumpall"),
+    "pg_dump -a": (lambda w: dump_of(w, "-a"), "drops or uses something"),
     "pg_dump --clean": (lambda w: dump_of(w, "--clean"), "drops or uses something"),
     "pg_dump -C": (lambda w: dump_of(w, "-C"), "acts on databases: CREATE DATABASE"),
     "drops the database": (

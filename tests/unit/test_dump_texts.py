@@ -732,6 +732,16 @@ def test_restore_that_nobody_can_log_in_to(manager, docker, dump):
     assert_undone(docker)
 
 
+def test_require_source_stdin(monkeypatch, tmp_path):
+    """`-` is stdin, whatever is called so in the directory."""
+    (tmp_path / "-").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pg.sys, "stdin", io.StringIO())
+    pg.require_source("-")
+    with pytest.raises(WorkspaceError, match="is a directory"):
+        pg.require_source("./-")
+
+
 def test_restore_with_a_refused_password(manager, docker, dump):
     """It is found out at once, and not when a long restore is over."""
     refusal = (82, "FATAL:  password authentication failed")
