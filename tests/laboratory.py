@@ -58,6 +58,9 @@ _DOCKER_WITHOUT_COMPOSE = """\
 if [ "$1" = compose ]; then
   printf "docker: unknown command: docker compose\\n\\nRun 'docker --help'...\\n" >&2
   exit 1
+elif [ "$1" = info ]; then
+  DOCKER "$@" | sed 's/|[^|]*$/|/' # no plugin of that name
+  exit
 fi
 exec DOCKER "$@"
 """
@@ -165,16 +168,16 @@ class Actor(NamedTuple):
 
 
 class Workspace:
-    """A directory, who works in it, and with which Compose."""
+    """A directory, who works in it, and whether Compose is a plugin or a program of its own."""
 
     def __init__(self, lab, path, actor, compose):
-        self.lab, self.path, self.actor, self.compose_version = lab, path, actor, compose
+        self.lab, self.path, self.actor, self.compose_kind = lab, path, actor, compose
         self.port = free_port()
 
     def environment(self, **extra):
         """Return the environment that hive-pg starts with; None takes a variable away."""
         home = self.lab.home(self.actor)
-        shim = f"{self.lab.shim}:" if self.compose_version == "v1" else ""
+        shim = f"{self.lab.shim}:" if self.compose_kind == "standalone" else ""
         env = {"PATH": shim + SYSTEM_PATH, "HOME": home, "LANG": "C.UTF-8"}
         env.update({k: os.environ[k] for k in ("DOCKER_HOST",) if k in os.environ})
         env.update(extra)
@@ -241,8 +244,7 @@ class Workspace:
 
     def compose(self, *arguments):
         """Run plain Compose, as a person would, in a shell of their own."""
-        program = ["docker-compose"] if self.compose_version == "v1" else ["docker", "compose"]
-        result = run([*program, *arguments], **self.options())
+        result = run(["docker", "compose", *arguments], **self.options(PATH=SYSTEM_PATH))
         assert result.returncode == 0, result.stderr
         return result
 
@@ -263,6 +265,15 @@ class Workspace:
         values = {**self.env, **values}
         lines = (f"{key}={value}\n" for key, value in values.items() if value is not None)
         self.write(".env", "".join(lines), 0o600)
+
+    @property
+    def memory(self):
+        """What `.hive-pg.json` says now."""
+        return json.loads((self.path / ".hive-pg.json").read_text())
+
+    def edit_memory(self, **values):
+        """Change what hive-pg remembers."""
+        self.write(".hive-pg.json", json.dumps({**self.memory, **values}), 0o600)
 
     def snapshot(self):
         """Return bytes and time of change of the files, but for the data."""
@@ -359,6 +370,7 @@ class Laboratory:
         text = _DOCKER_WITHOUT_COMPOSE.replace("DOCKER", shutil.which("docker"))
         (self.shim / "docker").write_text(text)
         (self.shim / "docker").chmod(0o755)
+        (self.shim / "docker-compose").symlink_to(compose_plugin())
 
     @staticmethod
     def actor(name=""):
@@ -399,15 +411,13 @@ class Laboratory:
                 os.close(self.lock)
 
     @contextlib.contextmanager
-    def workspace(self, name="app", *, actor="", compose="v2", compose_file="", env=None):
+    def workspace(self, name="app", *, actor="", compose="plugin", compose_file="", env=None):
         """Give a directory of a parent of its own; afterwards take away all that came of it.
 
         Without `env` its `.env` has names and a port of its own; with it, '' for an empty
         directory, the default ones may be taken, and the tests in other processes wait that want
         them too.
         """
-        if compose == "v1":
-            require_compose_v1()
         self.count += 1
         parent = self.directory / str(self.count)
         workspace = Workspace(self, parent / f"{self.token}-{name}", self.actor(actor), compose)
@@ -511,13 +521,10 @@ def user_of_docker_group():
     return Actor(USER, {"user": USER, "group": USER, "extra_groups": [gid]})
 
 
-def require_compose_v1():
-    """Skip the test where docker-compose is missing, or is Compose v2 under that name."""
-    if shutil.which("docker-compose"):
-        version = run(["docker-compose", "version", "--short"]).stdout
-        if version.startswith("1."):
-            return
-    pytest.skip("docker-compose (v1) is not installed")
+def compose_plugin():
+    """Return the path of the CLI's Compose plugin, which also runs as docker-compose."""
+    form = '{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Path}}{{end}}{{end}}'
+    return docker("info", "--format", form)
 
 
 def find_python():

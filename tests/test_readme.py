@@ -10,20 +10,18 @@ import hive_pg
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
-def table_row(diagnosis: hive_pg.Diagnosis) -> str:
+def table_row(row: hive_pg.Diagnosis) -> str:
     """Write a diagnosis as the README shows it: the first text of its pattern, cause, remedy."""
-    text = re.sub(r"\(\?:([^|)]*)\|[^)]*\)", r"\1", diagnosis.pattern).split("|")[0]
-    text = text.replace("(?m)^", "").replace(".*", "…").replace("\\S*", "…").replace("\\", "")
-    return f"| `{text}` | {diagnosis.cause} | {diagnosis.remedy} |"
+    text = re.sub(r"\(\?:([^|)]*)\|[^)]*\)", r"\1", row.pattern).split("|")[0]
+    text = re.sub(r"^\(\?m\)\^|^\(\?i:(.*)\)$", r"\1", text)
+    text = text.replace(".*", "…").replace("\\S*", "…").replace("\\", "")
+    return f"| `{text}` | {row.cause} | {hive_pg.format_hint(row.hint)} |"
 
 
 def test_troubleshooting_table_is_the_table_of_diagnoses() -> None:
     """Every diagnosis stands in the README, word for word and in the module's order."""
-    tables = (hive_pg.DOCKER_DIAGNOSES, hive_pg.CONTAINER_DIAGNOSES, hive_pg.LOGIN_DIAGNOSES)
-    tables += (hive_pg.LOGIN_WARNINGS, hive_pg.DUMP_DIAGNOSES)
-    expected = [table_row(diagnosis) for table in tables for diagnosis in table]
     between = README.split("<!-- diagnoses -->")[1].split("<!-- /diagnoses -->")[0]
-    assert between.strip().splitlines()[2:] == expected
+    assert between.strip().splitlines()[2:] == [table_row(row) for row in hive_pg.DIAGNOSES]
 
 
 def test_command_table_lists_every_command() -> None:
@@ -37,11 +35,16 @@ def test_option_of_every_command_is_in_its_row() -> None:
     """No option of a command is missing from the README."""
     for command in hive_pg.COMMANDS:
         (row,) = re.findall(rf"^\| `{command}[ `].*$", README, re.MULTILINE)
-        for action in hive_pg.build_parser("hive-pg", command)._actions:
-            options = {"--help", "--quiet", "--verbose", "--timeout"}
-            names = [name for name in action.option_strings if name not in options]
-            if names and not options & set(action.option_strings):
+        for names, _, _ in hive_pg.read_options(command):
+            if names[0][0] == "-" and not {"--quiet", "--verbose", "--timeout"} & {*names}:
                 assert any(name in row for name in names), (command, names)
+
+
+def test_usage_of_every_command_is_in_its_row() -> None:
+    """The first column is the usage that `--help` shows."""
+    for command, (usage, _) in hive_pg.COMMANDS.items():
+        shown = f"{command} {usage}".rstrip().replace("...", "…")
+        assert f"\n| `{shown}` | " in README, command
 
 
 def test_exit_code_table_is_the_enum() -> None:
@@ -55,7 +58,8 @@ def test_exit_code_table_is_the_enum() -> None:
 def test_settings_table_has_the_defaults_of_the_compose_file() -> None:
     """Each HIVE_POSTGRES_ key of the generated file is listed with its default."""
     in_file = dict(re.findall(r"\$\{(HIVE_POSTGRES_[A-Z_]+):-([^}]*)\}", hive_pg.render_compose()))
-    chosen = {hive_pg.CONTAINER_KEY, hive_pg.PORT_KEY}  # hive-pg's to choose, told in prose
+    # hive-pg's own to choose, told in prose
+    chosen = {hive_pg.CONTAINER_KEY, hive_pg.PORT_KEY, hive_pg.WORKSPACE_KEY}
     in_readme = dict(re.findall(r"`(HIVE_POSTGRES_[A-Z_]+)` \| `([^`]*)`", README))
     assert in_readme == {key: value for key, value in in_file.items() if key not in chosen}
 
@@ -67,3 +71,20 @@ def test_example_of_the_library_is_valid() -> None:
     (imported,) = re.findall(r"from hive_pg import (.*)", example)
     assert all(hasattr(hive_pg, name) for name in imported.split(", "))
     assert hasattr(hive_pg.PostgreSQLManager, "setup_postgres_container")
+
+
+def test_methods_that_the_readme_names_are_there() -> None:
+    """So are those that stand in prose."""
+    section = README.split("\n## In your own repository\n")[1].split("\n## ")[0].split("```")[2]
+    methods = re.findall(r"`([a-z_]+)`", section.split(" are what the commands call")[0])
+    assert len(methods) > 10
+    for name in methods:
+        assert hasattr(hive_pg.PostgreSQLManager, name) or hasattr(hive_pg, name), name
+
+
+def test_files_table_has_what_a_workspace_holds() -> None:
+    """Each file that hive-pg writes has a row."""
+    section = README.split("\n## Files\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)
+    names = {hive_pg.ENV_FILE, hive_pg.STATE_FILE, hive_pg.COMPOSE_FILE, ".gitignore"}
+    assert {*rows} == names | {f"{hive_pg.DATA_DIR}/", f"{hive_pg.BACKUP_DIR}/"}

@@ -45,7 +45,7 @@ class Killer:
             self.step(f"before {program(arguments[1])}")
         elif event == "fcntl.flock":
             action = "unlock" if arguments[1] == fcntl.LOCK_UN else "lock"
-            machine = os.path.samestat(os.fstat(arguments[0]), os.stat("/"))
+            machine = os.readlink(f"/proc/self/fd/{arguments[0]}").endswith(".lock")
             self.step(f"before {action} {'machine' if machine else 'workspace'}")
         elif event in CHANGES or (event == "open" and arguments[2] & WRITING):
             path = arguments[0]
@@ -63,17 +63,17 @@ def main() -> int:
     """Run hive-pg up to the step."""
     killer = Killer(getattr(signal, f"SIG{sys.argv.pop(1)}"), sys.argv.pop(1))
 
-    def announce(kind: type) -> None:
-        finish = kind.finish
+    def announce(name: str) -> None:
+        wait = getattr(hive_pg.Process, name)
 
-        def finish_later(process: hive_pg.Process, **options: object) -> hive_pg.CommandResult:
+        def wait_later(process: hive_pg.Process, *args: object, **options: object) -> object:
             killer.step(f"during {program(process.argv)}")
-            return finish(process, **options)
+            return wait(process, *args, **options)
 
-        kind.finish = finish_later
+        setattr(hive_pg.Process, name, wait_later)
 
-    announce(hive_pg.Process)
-    announce(hive_pg.Stream)
+    announce("finish")
+    announce("watch")
     sys.dont_write_bytecode = True
     sys.addaudithook(killer.audit)
     exit_code = hive_pg.main()

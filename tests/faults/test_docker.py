@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -13,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from laboratory import (
+    REPOSITORY,
     SYSTEM_PATH,
     children_of,
     docker,
     free_port,
-    require_compose_v1,
     run,
     wait_until,
 )
@@ -25,20 +26,19 @@ from laboratory import (
 pytestmark = pytest.mark.engine
 
 COMMANDS = "init|start|run|stop|restart|status|status --json|check|check --json|logs|logs -f"
-NOT_RUNNING = ("the Docker daemon does not run", "start Docker: sudo systemctl start docker")
+NOT_RUNNING = ("the Docker daemon is not running", "start Docker: sudo systemctl start docker")
 FORBIDDEN = ("your user may not use Docker's socket", "sudo usermod -aG docker $USER")
 OTHER_AGE = ("the docker CLI and the engine are too far apart", "update the older of the two")
 STAND_IN = (
     "`docker` is only Docker Desktop's stand-in in this WSL",
     "switch it on: Docker Desktop >",
 )
-STARTING = ("Docker Desktop is still starting, or broken", "wait a moment, or restart")
-NO_COMPOSE = ("Docker Compose is missing", "install it: https://docs.docker.com/compose/install/")
+NO_COMPOSE = ("Docker Compose 2 or later is not installed", "apt install docker-compose-v2 or")
 PORT = ("another container or process has the port", "hive-pg init --port N, or stop the other")
 LIMIT = ("the registry's pull limit is reached", "docker login, or wait")
 PROCESSOR = ("the image does not exist for this processor", "hive-pg init --image IMAGE")
 NO_IMAGE = ("there is no such image, or it is private", "hive-pg init --image IMAGE, or docker")
-REGISTRY = ("the image registry is out of reach", "check the network and Docker's proxy")
+REGISTRY = ("the image registry cannot be reached", "check the network and Docker's proxy")
 HELPER = ("the credential helper that ~/.docker/config.json", "remove credsStore from")
 
 
@@ -74,7 +74,7 @@ def put_before(workspace, pattern, action, program="docker"):
     """Put a program before docker that acts where its arguments match; return its PATH."""
     script = f'case "$*" in {pattern}) {action} ;; esac\nexec {shutil.which(program)} "$@"\n'
     path = executable(workspace, program, f"#!/bin/sh\n{script}")
-    shim = f"{workspace.lab.shim}:" if workspace.compose_version == "v1" else ""
+    shim = f"{workspace.lab.shim}:" if workspace.compose_kind == "standalone" else ""
     return f"{path.parent}:{shim}{SYSTEM_PATH}"
 
 
@@ -85,10 +85,11 @@ def say(text, code=1, stream=2):
 
 def within(workspace, **limits):
     """Return a hive-pg whose limits, in seconds, are other ones."""
-    changes = "".join(f"pg.{name} = {value}\n" for name, value in limits.items())
-    changes += "pg.Docker.run.__defaults__ = (pg.QUESTION_TIMEOUT_S, '')\n"
-    text = f"#!{workspace.lab.python}\nimport sys\nimport hive_pg as pg\n{changes}"
-    return str(executable(workspace, "hive-pg", f"{text}sys.exit(pg.main())\n"))
+    text = (REPOSITORY / "hive_pg.py").read_text(encoding="utf-8")
+    for name, value in limits.items():
+        text, count = re.subn(rf"(?m)^{name} = .*", f"{name} = {value}", text)
+        assert count == 1, name
+    return str(executable(workspace, "hive-pg", f"#!{workspace.lab.python}\n{text}"))
 
 
 class Relay:
@@ -264,27 +265,17 @@ def test_daemon_is_lost_in_mid_wait(make, slow_image, relay, fate):
 
 
 @pytest.mark.parametrize(
-    ("command", "step", "compose"),
-    [
-        ("check", "exec*", "v2"),
-        ("restart", "stop*", "v2"),
-        ("stop", "stop*", "v2"),
-        ("restart", '"compose up"*', "v2"),
-        ("restart", "up*", "v1"),
-    ],
-    ids=["check", "restart", "stop", "between stop and up", "between stop and up, Compose v1"],
+    ("command", "step"),
+    [("check", "exec*"), ("restart", "stop*"), ("stop", "stop*"), ("restart", '"compose up"*')],
+    ids=["check", "restart", "stop", "between stop and up"],
 )
-def test_daemon_dies_between_two_steps(kept, relay, monkeypatch, command, step, compose):
+def test_daemon_dies_between_two_steps(kept, relay, command, step):
     """It answered before: exit 4 nevertheless, and no row is lost."""
-    if compose == "v1":
-        require_compose_v1()
-    monkeypatch.setattr(kept, "compose_version", compose)
     kept.up()
     path = kept.path.parent / "docker.sock"
     way, asked, go = relay(path), path.with_name("asked"), path.with_name("go")
     action = f"touch {asked}; until [ -e {go} ]; do sleep 0.05; done"
-    program = "docker-compose" if compose == "v1" else "docker"
-    env = kept.environment(DOCKER_HOST=way.host, PATH=put_before(kept, step, action, program))
+    env = kept.environment(DOCKER_HOST=way.host, PATH=put_before(kept, step, action))
     with kept.started(command, env=env) as process:
         wait_until(asked.exists)
         way.die()
@@ -336,7 +327,7 @@ SAID_OF_THE_DAEMON = {
     "Desktop starts": (
         "request returned 500 Internal Server Error for API route and version"
         " http://%2F%2F.%2Fpipe%2Fx/v1.24/info, check if the server supports the requested API"
-        " version", STARTING),
+        " version", NOT_RUNNING),
     "engine 29: old CLI": (
         f"{DAEMON}client version 1.41 is too old. Minimum supported API version is 1.44, please"
         " upgrade your client to a newer version", OTHER_AGE),
@@ -367,7 +358,7 @@ SAID_BY_UP = {
         f'{DAEMON}Conflict. The container name "/hive-postgres" is already in use by container'
         f' "{"0" * 64}". You have to remove (or rename) that container to be able to reuse that'
         " name.",
-        ("a container that is not this workspace's has that name", "hive-pg init chooses another")),
+        ("another container has that name", "hive-pg init chooses another")),
     "port: container": (
         f"{DAEMON}{ENDPOINT}Bind for 0.0.0.0:5532 failed: port is already allocated", PORT),
     "port: container, engine 28": (
@@ -392,7 +383,7 @@ SAID_BY_UP = {
         " access a socket in a way forbidden by its access permissions.", PORT),
     "disk": (
         f"{DAEMON}write /var/lib/docker/tmp/x: no space left on device",
-        ("Docker's disk is full", "free space (docker system df), then try again")),
+        ("the disk is full", "free space: df -h")),
     "networks": (
         f"{DAEMON}could not find an available, non-overlapping IPv4 address pool among the defaults"
         " to assign to the network",
@@ -403,15 +394,15 @@ SAID_BY_UP = {
     "directory: Desktop": (
         f"{DAEMON}Mounts denied: \nThe path /srv/app/data/postgres is not shared from the host and"
         " is not known to Docker.",
-        ("Docker Desktop may not read this directory", "share it in Docker Desktop's settings")),
+        ("the daemon does not see the data directory", "move the project below your home")),
     "directory: remote": (
         f'{DAEMON}invalid mount config for type "bind": bind source path does not exist:'
         " /srv/app/data/postgres",
-        ("the daemon does not see the data directory", "hive-pg init makes the directory")),
+        ("the daemon does not see the data directory", "move the project below your home")),
     "directory: snap": (
         f"{DAEMON}error while creating mount source path '/srv/app/data/postgres': mkdir /srv:"
         " read-only file system",
-        ("the daemon does not see the data directory", "hive-pg init makes the directory")),
+        ("the daemon does not see the data directory", "move the project below your home")),
 }  # fmt: skip
 
 
@@ -474,11 +465,17 @@ WITHOUT_PLUGIN = {
 }
 
 
+def without_compose(workspace, code, text):
+    """Put a docker first whose plugin Compose is not there, or broken; return its PATH."""
+    info = f"""{shutil.which("docker")} "$@" | {shutil.which("sed")} 's/|[^|]*$/|/'; exit"""
+    action = f'if [ "$1" = info ]; then {info}; fi; {say(text, code)}'
+    return put_before(workspace, "compose* | info*", action)
+
+
 @pytest.fixture(params=WITHOUT_PLUGIN)
 def without_plugin(request, idle):
     """Give the PATH of a docker without the Compose plugin, of several versions."""
-    code, text = WITHOUT_PLUGIN[request.param]
-    return put_before(idle, "compose*", say(text, code))
+    return without_compose(idle, *WITHOUT_PLUGIN[request.param])
 
 
 @pytest.mark.parametrize("command", ["init", "start", "run", "restart"])
@@ -488,26 +485,34 @@ def test_compose_is_missing(idle, without_plugin, command):
     assert_said(idle.hive_pg(*words_of(command), code=4, PATH=path), NO_COMPOSE)
 
 
-def test_only_compose_v1_is_there(make, without_plugin):
-    """It is used, and said to be."""
-    require_compose_v1()
-    said = make(actor="user").hive_pg("init", "--no-start", PATH=without_plugin).stderr
+def test_only_docker_compose_is_there(make):
+    """Compose as a program of its own is used, and said to be."""
+    workspace = make(actor="user", compose="standalone")
+    said = workspace.hive_pg("init", "--no-start").stderr
     assert "Docker answers, and so does docker-compose\n" in said
+
+
+def test_only_compose_1_is_there(idle, without_plugin):
+    """Its end of life was in 2023: exit 4, with its version."""
+    old = executable(idle, "docker-compose", "#!/bin/sh\necho 1.29.2\n").parent
+    path = f"{old}:{without_plugin}"
+    result = idle.hive_pg("start", code=4, PATH=path)
+    assert_said(result, NO_COMPOSE)
+    assert "docker-compose is version 1.29.2" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["start", "status", "check", "logs"])
 def test_compose_is_missing_and_not_needed(kept, command):
     """A database that runs is looked at without it."""
     kept.up()
-    code, text = WITHOUT_PLUGIN["docker 28"]
-    path = put_before(kept, "compose*", say(text, code)).partition(":")[0]
+    path = without_compose(kept, *WITHOUT_PLUGIN["docker 28"]).partition(":")[0]
     kept.hive_pg(command, PATH=path)
 
 
 def test_compose_plugin_is_broken(idle):
     """What it says of itself is shown, with where to get another."""
     text = "/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found"
-    path = put_before(idle, "compose*", say(text)).partition(":")[0]
+    path = without_compose(idle, 1, text).partition(":")[0]
     result = idle.hive_pg("start", code=4, PATH=path)
     assert_said(result, NO_COMPOSE)
     assert f"    {text}\n" in result.stderr
@@ -668,7 +673,7 @@ SAID_BY_PULL = {
         " status: 503 Service Unavailable", REGISTRY),
     "disk": (
         "failed to register layer: write /usr/lib/x: no space left on device",
-        ("Docker's disk is full", "free space (docker system df), then try again")),
+        ("the disk is full", "free space: df -h")),
 }  # fmt: skip
 
 
@@ -701,11 +706,10 @@ def home_with(workspace, config):
     return str(home)
 
 
-@pytest.mark.parametrize("compose", ["v2", "v1"])
 @pytest.mark.parametrize("helper", ["is missing", "fails"])
-def test_credential_helper(make, helper, compose):
+def test_credential_helper(make, helper):
     """Compose pulls an image for a service that the database's depends on, and gets no further."""
-    workspace = make(compose=compose)
+    workspace = make()
     image, port = workspace.lab.image, workspace.port
     workspace.write("docker-compose.yml", f"""\
         version: "3.4"

@@ -202,10 +202,9 @@ def test_written_values_are_read_alike(make):
         pytest.param(b"POSTGRES_USER = ann\n", "line 1: POSTGRES_USER", id="blanks around ="),
     ],
 )
-@pytest.mark.parametrize("compose", ["v2", "v1"])
-def test_env_that_cannot_be_read_is_refused(spoil, text, words, compose):
+def test_env_that_cannot_be_read_is_refused(spoil, text, words):
     """What Compose would reject, or read otherwise than sh, is an error that names the line."""
-    refused(spoil(text, compose=compose), words)
+    refused(spoil(text), words)
 
 
 @pytest.mark.parametrize(

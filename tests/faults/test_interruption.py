@@ -80,7 +80,7 @@ def go_on(workspace, *, planted=False):
     if planted:
         workspace.assert_kept()
     assert {path.name for path in workspace.path.iterdir()} == {
-        ".env", "data", "docker-compose.yml",
+        ".env", ".hive-pg.json", "data", "docker-compose.yml",
     }  # fmt: skip
     assert (workspace.path / ".env").stat().st_mode & 0o777 == 0o600
     containers = workspace.lab.containers(workspace.path)
@@ -296,7 +296,7 @@ def test_wait_for_a_container_that_is_about_to_stop(planted):
     """It starts nothing: exit 5, with what does."""
     code, stderr = outlive_a_stop(planted, "wait")
     assert code == 5, stderr
-    assert "stopped with exit code 0" in stderr
+    assert "is stopped (exit code 0)" in stderr
     assert "hint: hive-pg start" in stderr
 
 
@@ -313,7 +313,7 @@ def test_container_that_is_stopped_meanwhile_stays_stopped(planted):
             stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
             stop.wait(timeout=COMMAND_TIMEOUT_S)
     assert process.returncode == 5, stderr
-    assert "stopped with exit code 0" in stderr
+    assert "is stopped (exit code 0)" in stderr
     assert "hint: hive-pg start" in stderr
     assert planted.state == "exited"
 

@@ -53,7 +53,7 @@ def test_other_project_in_the_same_directory(make, lab):
 
 
 def test_volume_whose_env_is_lost(make, lab):
-    """The cluster in it says whose it is; published on two ports, it serves on both all along."""
+    """The state file says whose it is; published on two ports, it serves on both all along."""
     workspace, other = make(), free_port()
     workspace.write("docker-compose.yml", f"""\
         services:
@@ -114,8 +114,8 @@ def test_crash_loop_that_is_cured_meanwhile(make):
     script += " [ -e second ] || { touch second; exit 3; };"
     script += " while [ ! -e end ]; do sleep 0.1; done; exit 3; fi; "
     script += "exec docker-entrypoint.sh postgres"
-    entry = f'    entrypoint: [sh, -c, "{script}"]\n    command:\n'
-    workspace.write("docker-compose.yml", path.read_text().replace("    command:\n", entry))
+    entry = f'    entrypoint: [sh, -c, "{script}"]\n    command: ['
+    workspace.write("docker-compose.yml", path.read_text().replace("    command: [", entry))
     workspace.compose("up", "-d")
 
     def is_up_again():

@@ -25,8 +25,7 @@ try:
     manager.start_container()
 except NotSetUpError as error:
     seen["before"] = int(error.exit_code)
-wanted = hive_pg.Wishes(port=int(port), image=image)
-seen["set up"] = manager.setup_postgres_container(interactive=False, wanted=wanted)
+seen["set up"] = manager.setup_postgres_container(interactive=False, port=int(port), image=image)
 seen["state"] = manager.check_container_status().state.value
 seen["health"] = manager.validate_container_health()
 seen["valid"] = manager.validate_postgres_integration().healthy
@@ -82,11 +81,11 @@ def test_run_without_a_database_does_not_run_the_command(make):
 
 
 def test_start_of_a_paused_container_says_how_to_go_on(served):
-    """It is neither stopped nor serving: exit 5 and Docker's own command."""
+    """It is neither stopped nor serving: exit 3 and Docker's own command, as in `status`."""
     docker("pause", served.container)
     try:
         assert "paused" in served.hive_pg("status", code=3).stdout
-        assert f"docker unpause {served.container}" in served.hive_pg("start", code=5).stderr
+        assert f"docker unpause {served.container}" in served.hive_pg("start", code=3).stderr
     finally:
         docker("unpause", served.container)
 

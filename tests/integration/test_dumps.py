@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import tarfile
@@ -248,7 +247,7 @@ def test_backup_to_a_closed_stdout(dumped):
 def test_backup_at_a_terminal(dumped):
     """A dump is not written to a screen; one to a file shows how far it is."""
     code, screen = dumped.at_terminal("backup", "-o", "-")
-    assert (code, "a dump is nothing for a terminal" in screen) == (1, True)
+    assert (code, "a dump cannot be shown on a terminal" in screen) == (1, True)
     code, screen = dumped.at_terminal("backup", "-o", "x.dump")
     assert code == 0
     assert "✓" in screen
@@ -368,10 +367,14 @@ REFUSED = {
     "pg_dumpall": (lambda w: b"--\n-- PostgreSQL database cluster dump\n--\n", "pg_dumpall"),
     "pg_dump -a": (lambda w: dump_of(w, "-a"), "drops or uses something"),
     "pg_dump --clean": (lambda w: dump_of(w, "--clean"), "drops or uses something"),
-    "pg_dump -C": (lambda w: dump_of(w, "-C"), "acts on databases: CREATE DATABASE"),
+    "pg_dump -C": (lambda w: dump_of(w, "-C"), "already exists"),
     "drops the database": (
         lambda w: f'create table x ();\n  drop database "{DATABASE}"'.encode(),
-        "acts on databases: drop database",
+        "cannot drop a template database",
+    ),
+    "drops the database by force": (
+        lambda w: f'\ufeffdrop database "{DATABASE}" (force);'.encode(),
+        "cannot drop a template database",
     ),
     "something else": (lambda w: os.urandom(10000) + b"\0", "is neither a dump nor SQL"),
     "text": (lambda w: b"Dear reader,\n" * 1000, "syntax error"),
@@ -383,20 +386,20 @@ REFUSED = {
     ),
     "ends psql": (
         lambda w: b"create table x ();\n\\q\ncreate table y ();",
-        "has a command for psql: \\q",
+        "backslash commands are restricted",
     ),
     "runs what it selects": (
         lambda w: (
             b"create table x ();\nselect 'drop database ' || quote_ident(datname) || ' (force)'"
             b" from pg_database where datname !~ 'template|_restoring_' \\gexec\n"
         ),
-        "has a command for psql: \\gexec",
+        "backslash commands are restricted",
     ),
     "hides what follows": (
         lambda w: (
             f'create table x ();\n\\set a 1 \\\\ drop database "{DATABASE}" (force);'.encode()
         ),
-        "has a command for psql: \\set",
+        "backslash commands are restricted",
     ),
     "newer archive": (lambda w: (DATA / "pg_dump_18.4.dump").read_bytes(), "newer PostgreSQL"),
     "newer script": (lambda w: (DATA / "pg_dump_18.4.sql").read_bytes(), "newer PostgreSQL"),
@@ -430,17 +433,6 @@ def test_restore_refuses(dumped, kind):
     assert words in result.stderr
     assert_same(dumped, dumped.whole)
     assert databases(dumped) == [DATABASE]
-
-
-@pytest.mark.parametrize("size", [4096, 1 << 20])
-def test_restore_refuses_at_the_end_of_a_block(dumped, size):
-    """What would be run at the end of a block is looked at before psql has it."""
-    end = f'drop database "{DATABASE}"'.encode()
-    script = b"create table x ();\n"
-    script += b"-" * (4096 + (size if size > 4096 else 0) - len(script) - len(end) - 1) + b"\n"
-    result = feed(dumped, "restore", "--yes", "-", stdin=script + end + b";\n", code=1)
-    assert "acts on databases" in result.stderr
-    assert_same(dumped, dumped.whole)
 
 
 @pytest.mark.parametrize(
@@ -487,7 +479,7 @@ def test_restore_of_a_missing_role(whole):
     whole.trusted_script(LEAVE)
     (whole.path / "x").write_bytes(archive)
     result = whole.hive_pg("restore", "--yes", "x", code=1)
-    assert "a role that is not there" in result.stderr
+    assert "a role that does not exist here" in result.stderr
     assert "hint: the same with --no-owner" in result.stderr
     assert_same(whole, whole.whole)
     whole.hive_pg("restore", "--yes", "--no-owner", "x")
@@ -646,17 +638,6 @@ def test_restore_beside_a_subscription(whole):
     assert_same(whole, whole.whole)
 
 
-def test_restore_from_a_pipe_that_stands_still(dumped):
-    """Where psql has ended, nothing more is waited for."""
-    script = "echo 'select bogus;'; seq 2000 | sed 's/^/-- /'; sleep 300"
-    argv = ["sh", "-c", f"({script}) | {dumped.lab.script} restore --yes -"]
-    options = {"stderr": subprocess.PIPE, "start_new_session": True, **dumped.options()}
-    with subprocess.Popen(argv, **options) as process:
-        read_until(process.stderr.fileno(), b"bogus", timeout=100)
-        os.killpg(process.pid, signal.SIGKILL)
-    assert_same(dumped, dumped.whole)
-
-
 def test_restore_with_an_empty_search_path(whole):
     """What the database's own settings hide is not taken for missing."""
     whole.trusted(f"alter database \"{DATABASE}\" set search_path to ''")
@@ -716,7 +697,7 @@ def test_rotate(whole):
     assert "SCRAM-SHA-256$4096:" in logs.stderr + logs.stdout
     for password in (old, new):
         assert password not in logs.stderr + logs.stdout
-    assert "HIVE_POSTGRES_NEXT_PASSWORD" not in whole.env
+    assert new not in (whole.path / ".hive-pg.json").read_text()
     assert f":{new}@" in whole.env["HIVE_DATABASE_URL"]
     identity = whole.identity
     whole.hive_pg("start")
@@ -765,14 +746,14 @@ def test_destroy(make, lab):
     workspace.hive_pg("backup", "-o", "x.dump")
     workspace.hive_pg("restore", "--yes", "x.dump")
     (kept,) = {*databases(workspace)} - {"hive"}
-    half, comment = kept.replace("before", "restoring"), hive_pg.comment_staging("hive")
-    left = f'create database "{half}"; comment on database "{half}" is {comment};'
+    half, comment = kept.replace("before", "restoring"), hive_pg.STAGING_COMMENT.format("hive")
+    left = f'create database "{half}"; comment on database "{half}" is \'{comment}\';'
     workspace.trusted_script(left)
     result = workspace.hive_pg("destroy", "--data", "--yes", code=1)
     assert f"no backup: there are other databases: {kept}\n" in result.stderr
     assert f"hint: hive-pg restore --drop-old; {nothing_saved}" in result.stderr
     assert databases(workspace) == ["hive", kept, half]
-    for said in (f"dropped: {kept}", "there was nothing of what was hive before"):
+    for said in (f"dropped: {kept}", "nothing was kept of what was hive before"):
         assert said in workspace.hive_pg("restore", "--drop-old", "--yes").stderr
     assert databases(workspace) == ["hive"]
     workspace.assert_kept()

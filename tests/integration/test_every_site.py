@@ -1,4 +1,4 @@
-"""The main job and the container's life: root and user, Compose v2 and v1, both compose files."""
+"""The main job and the container's life: root and user, both kinds of Compose and compose file."""
 
 import json
 import re
@@ -11,13 +11,14 @@ pytestmark = pytest.mark.engine
 
 ENV_KEYS = (
     "HIVE_DATABASE_URL POSTGRES_USER POSTGRES_PASSWORD POSTGRES_DB POSTGRES_UID POSTGRES_GID"
-    " HIVE_POSTGRES_PORT HIVE_POSTGRES_CONTAINER COMPOSE_PROJECT_NAME".split()
+    " HIVE_POSTGRES_PORT HIVE_POSTGRES_CONTAINER COMPOSE_PROJECT_NAME"
+    " HIVE_POSTGRES_WORKSPACE".split()
 )
-SITES = [  # every pair of the two users, the two Composes and the two compose files
-    ("root", "v2", "generated"),
-    ("user", "v1", "generated"),
-    ("root", "v1", "original"),
-    ("user", "v2", "original"),
+SITES = [  # every pair of the two users, the two kinds of Compose and the two compose files
+    ("root", "plugin", "generated"),
+    ("user", "standalone", "generated"),
+    ("root", "standalone", "original"),
+    ("user", "plugin", "original"),
 ]
 GENERATED = [site for site in SITES if site[2] == "generated"]
 HNSW = """\
@@ -154,7 +155,7 @@ def test_container_lives_through_stop_start_restart(site):
     assert "stopped" in site.hive_pg("stop").stderr
     assert (site.state, site.inspect()["State"]["ExitCode"]) == ("exited", 0)
     assert "was not running" in site.hive_pg("stop").stderr
-    assert "exited" in site.hive_pg("status", code=3).stdout
+    assert "stopped" in site.hive_pg("status", code=3).stdout
     assert "running already" not in site.hive_pg("start").stderr
     started = site.identity
     assert "running already" in site.hive_pg("start").stderr
@@ -211,7 +212,7 @@ def test_container_of_generated_file_is_confined(site):
     assert config["StopTimeout"] == 60
     assert config["Image"] == site.lab.image
     labels = config["Labels"]
-    assert labels["hive-pg.project"] == labels["com.docker.compose.project"]
+    assert labels["hive-pg.workspace"] == site.env["HIVE_POSTGRES_WORKSPACE"]
     assert labels["hive-pg.generated-by"].startswith("hive-pg ")
     health = config["Healthcheck"]
     assert "pg_isready -q -h 127.0.0.1" in health["Test"][1]

@@ -18,10 +18,9 @@ from laboratory import (
 pytestmark = pytest.mark.engine
 
 
-@pytest.mark.parametrize("compose", ["v2", "v1"])
-def test_init_port_moves_the_database(make, compose):
+def test_init_port_moves_the_database(make):
     """A second init with another port: URL and container follow, the data stay."""
-    workspace = make(compose=compose)
+    workspace = make()
     workspace.init()
     workspace.login("create table kept as select 42 as n")
     port, password = str(free_port()), workspace.env["POSTGRES_PASSWORD"]
@@ -73,14 +72,13 @@ def test_init_takes_its_own_name_where_the_default_is_taken(make, lab):
     assert other == docker("inspect", "--format", "{{.Id}}", "hive-postgres")
 
 
-@pytest.mark.parametrize("compose", ["v2", "v1"])
-def test_init_no_start_only_writes_the_files(make, compose):
+def test_init_no_start_only_writes_the_files(make):
     """No container exists until `start`, which then needs nothing else."""
-    workspace = make(compose=compose)
+    workspace = make()
     assert "hive-pg start" in workspace.init("--no-start").stdout
     assert workspace.inspect() is None
     assert {path.name for path in workspace.path.iterdir()} == {
-        ".env", "docker-compose.yml", "data",
+        ".env", ".hive-pg.json", "docker-compose.yml", "data",
     }  # fmt: skip
     workspace.hive_pg("start")
     assert workspace.login() == "1"
@@ -202,12 +200,9 @@ def test_init_leaves_files_alone_where_the_compose_file_disagrees(make, original
     assert not (workspace.path / "data").exists()
 
 
-@pytest.mark.parametrize("compose", ["v2", "v1"])
-def test_init_takes_over_what_plain_compose_serves(make, original, compose):
+def test_init_takes_over_what_plain_compose_serves(make, original):
     """The container of the workspace's own compose file is adopted: same one, same data."""
-    workspace = make(
-        compose=compose, compose_file=original, env="POSTGRES_USER=ann\nPOSTGRES_PASSWORD=s3cr3t\n"
-    )
+    workspace = make(compose_file=original, env="POSTGRES_USER=ann\nPOSTGRES_PASSWORD=s3cr3t\n")
     data = workspace.path / "data" / "postgres"
     data.mkdir(parents=True)
     uid = workspace.actor.server_uid
@@ -242,16 +237,14 @@ def compose_with_volume(workspace):
         """
 
 
-@pytest.mark.parametrize("compose", ["v2", "v1"])
-def test_init_finds_the_service_of_another_compose_file(make, compose):
+def test_init_finds_the_service_of_another_compose_file(make):
     """It is used as Compose resolves it, and its failing health check is told."""
-    workspace = make(env="", compose=compose)
+    workspace = make(env="")
     workspace.write("docker-compose.yaml", compose_with_volume(workspace))
     workspace.hive_pg("init")
     env = workspace.env
     assert env["POSTGRES_DB"] == env["POSTGRES_USER"]  # the image's default
-    joint = "_" if compose == "v1" else "-"
-    assert workspace.container == joint.join([env["COMPOSE_PROJECT_NAME"], "postgres", "1"])
+    assert workspace.container == f"{env['COMPOSE_PROJECT_NAME']}-postgres-1"
     assert workspace.login("select '[1]'::vector") == "[1]"
     assert not (workspace.path / "data").exists()
     wait_until(lambda: workspace.inspect()["State"]["Health"]["Status"] == "unhealthy")

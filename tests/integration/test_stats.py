@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -192,8 +191,7 @@ def test_stats_changes_nothing(measured):
     """No transaction of its own ever got a number, so none wrote; its session cannot, either."""
     number = "select pg_snapshot_xmax(pg_current_snapshot())::text"
     before = ask(measured, number)
-    for option in ("--json", "--prometheus"):
-        measured.hive_pg("stats", option)
+    measured.hive_pg("stats")
     assert ask(measured, number) == before
 
 
@@ -228,18 +226,7 @@ def test_stats_where_the_socket_asks_for_a_password(measured):
         wait_until(lambda: psql(measured, "select 1").returncode == 0)
 
 
-# -- Prometheus, --watch, and no server ----------------------------------------------------------
-
-
-def test_prometheus_text_passes_promtool(measured):
-    """Names, units, HELP and TYPE are as Prometheus wants them."""
-    promtool = shutil.which("promtool")
-    if not promtool:
-        pytest.skip("no promtool")
-    text = measured.hive_pg("stats", "--prometheus").stdout
-    assert "hive_pg_vector_index_valid{" in text
-    result = run([promtool, "check", "metrics"], stdin=None, input=text)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+# -- --watch, and no server ----------------------------------------------------------------------
 
 
 def test_watch_in_a_pipe_prints_lines(measured):

@@ -1,16 +1,12 @@
-"""`list`, `env`, `wait` and `completion`, on the engine and in the real shells."""
+"""`list`, `env` and `wait`, on the engine."""
 
-import contextlib
 import json
 import os
-import pty
 import shutil
-import subprocess
-import threading
 import time
 
 import pytest
-from laboratory import OURS, at_most, docker, run, unavailable, wait_until
+from laboratory import OURS, at_most, docker, run, wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -76,11 +72,16 @@ def test_list_of_a_life(lab, make):
     moved.rename(workspace.path)
 
 
-def test_list_of_an_adopted_container(make, original):
-    """One that a compose file of one's own made has no label; its `.env` names it."""
+def test_list_of_a_compose_file_of_ones_own(make, original):
+    """Its container is listed if it carries the label."""
     workspace = make(compose_file=original, env="")
     workspace.hive_pg("init", "--yes")
-    assert "hive-pg.generated-by" not in workspace.inspect()["Config"]["Labels"]
+    assert workspace.container not in listed(workspace)
+    label = '    labels: {hive-pg.workspace: "${HIVE_POSTGRES_WORKSPACE:-}"}\n'
+    name = workspace.path / "docker-compose.yml"
+    text = name.read_text().replace("    image:", f"{label}    image:", 1)
+    name.write_text(text)
+    workspace.hive_pg("restart")
     assert listed(workspace)[workspace.container]["workspace"] == str(workspace.path)
 
 
@@ -224,143 +225,6 @@ def test_wait_without_docker(make):
     workspace = make()
     workspace.init("--no-start")
     for command in ("wait", "list"):
-        assert "cannot run docker" in workspace.hive_pg(command, code=4, PATH="/nowhere").stderr
-
-
-# -- completion ----------------------------------------------------------------------------------
-
-TYPED = {
-    "a command": ("sto\t", "<stop>"),
-    "an option": ("url --fo\t", "<url><--format>"),
-    "its value": ("url --format l\t", "<url><--format><libpq>"),
-    "its value after =": ("url --format=l\t", "<url><--format=libpq>"),
-    "no value": ("init --port \t5", "<init><--port><5>"),
-    "a position": ("completion f\t", "<completion><fish>"),
-    "a workspace": ("start my\t", "<start><my dir>"),
-    "a workspace as written": ("start my\\ d\t", "<start><my dir>"),
-    "a workspace alone": ("app\t", "<app-of-mine>"),
-    "after an option": ("-q resta\t", "<-q><restart>"),
-    "a program": ("run -- fac\t", "<run><--><factor>"),
-    "its file": ("run my\\ dir -- cat a-f\t", "<run><my dir><--><cat><a-file>"),
-    "a program without run": ("app-of-mine -- fac\t", "<app-of-mine><--><factor>"),
-    "no program after another command": ("stop -- fac\t", "<stop><--><fac>"),
-    "no file as a workspace": ("start a-f\t", "<start><a-f>"),
-}
-# What a shell is started with, and what it is told first; SCRIPT is the completion.
-SHELLS = {
-    "bash": (["bash", "--norc", "--noprofile", "-i"], 'eval "$(cat SCRIPT)"'),
-    "zsh": (["zsh", "-f", "-i"], "autoload -Uz compinit; compinit -u -D; source <(cat SCRIPT)"),
-    "zsh from fpath": (
-        ["zsh", "-f", "-i"],
-        "fpath=(FUNCTIONS $fpath); " + "autoload -Uz compinit; compinit -u -D",
-    ),
-}
-
-
-@pytest.fixture(scope="module")
-def typist(lab):
-    """Give a directory to type in, with what there is to complete."""
-    with lab.workspace("typist", env="") as workspace:
-        for name in ("my dir", "app-of-mine", "functions"):
-            (workspace.path / name).mkdir()
-        (workspace.path / "a-file").touch()
-        for shell in ("bash", "zsh", "fish"):
-            script = workspace.hive_pg("completion", shell).stdout
-            (workspace.path / f"{shell}.script").write_text(script)
-        shutil.copy(workspace.path / "zsh.script", workspace.path / "functions" / "_hive-pg")
-        yield workspace
-
-
-def require_shell(name):
-    """Skip the test where a shell is missing."""
-    if not shutil.which(name):
-        unavailable(f"no {name}: apt-get install {name}")
-
-
-class Terminal:
-    """An interactive shell on a pseudo-terminal."""
-
-    def __init__(self, argv, directory):
-        self.screen, (self.ours, theirs) = b"", pty.openpty()
-        streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
-        env = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(directory),
-            "TERM": "dumb",
-            "LANG": "C.UTF-8",
-        }
-        self.process = subprocess.Popen(
-            argv, env=env, cwd=directory, start_new_session=True, **streams
+        assert (
+            "Docker is not installed" in workspace.hive_pg(command, code=4, PATH="/nowhere").stderr
         )
-        os.close(theirs)
-        threading.Thread(target=self.read, daemon=True).start()
-
-    def read(self):
-        with contextlib.suppress(OSError):  # EIO: the shell has ended
-            while block := os.read(self.ours, 65536):
-                self.screen += block
-
-    def type(self, keys, expected):
-        """Type a line; return what comes until something expected is there."""
-        before = len(self.screen)
-        os.write(self.ours, keys.encode() + b"\n")
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: expected.encode() in self.screen[before:])
-        return self.screen[before:].decode(errors="replace")
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-def test_completion_in_an_interactive_shell(typist, shell):
-    """TAB completes what can stand there; a function in place of hive-pg shows what it got."""
-    argv, first = SHELLS[shell]
-    require_shell(argv[0])
-    first = first.replace("SCRIPT", f"{argv[0]}.script").replace("FUNCTIONS", "$PWD/functions")
-    terminal = Terminal(argv, typist.path)
-    try:
-        terminal.type(first, "")
-        show = "hive-pg() { printf '<%s>' \"${@%/}\"; echo ' 'end; }; echo re''ady"
-        assert "ready" in terminal.type(show, "ready")
-        wrong = {}
-        for what, (keys, expected) in TYPED.items():
-            shown = terminal.type(f"hive-pg {keys}", "> end")
-            if f"{expected} end" not in shown:
-                wrong[what] = shown
-        assert wrong == {}
-        listing = terminal.type("hive-pg st\t\t", "> end")
-        assert all(command in listing for command in ("start", "stop", "status"))
-        assert "stats-" not in listing
-    finally:
-        terminal.close()
-
-
-def test_completion_in_fish(typist):
-    """What fish offers, with descriptions where it shows them."""
-    require_shell("fish")
-
-    def offered(line):
-        script = "source fish.script; complete -C $argv[1]"
-        argv = ["fish", "--no-config", "-c", script, line]
-        result = run(argv, cwd=typist.path, env={**os.environ, "HOME": str(typist.path)})
-        assert result.stderr == ""
-        return [offer.partition("\t")[0] for offer in result.stdout.splitlines()]
-
-    assert {"start", "stop", "status"} <= {*offered("hive-pg st")}
-    assert {"start", "my dir/", "app-of-mine/"} <= {*offered("hive-pg ")}
-    assert offered("hive-pg -q resta") == ["restart"]
-    assert offered("hive-pg url --fo") == ["--format"]
-    assert offered("hive-pg url --format l") == ["libpq"]
-    assert offered("hive-pg url --format=l") == ["--format=libpq"]
-    assert offered("hive-pg init --port ") == []
-    assert offered("hive-pg completion f") == ["fish"]
-    assert offered("hive-pg start my") == ["my dir/"]
-    assert "a-file" not in offered("hive-pg start a")
-    assert "factor" in offered("hive-pg run -- fac")
-    assert "a-file" in offered("hive-pg run 'my dir' -- cat a-")
-    assert "factor" in offered("hive-pg app-of-mine -- fac")
-    assert offered("hive-pg app-of-mine -- start a") == offered("start a")
-    assert offered("hive-pg stop -- fac") == []
-    assert "start" in offered("./hive_pg.py sta")

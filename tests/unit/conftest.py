@@ -1,10 +1,11 @@
 """A workspace, a fake engine and a quiet network for the tests of the managers."""
 
 import os
+import sys
 import tempfile
 
 import pytest
-from fakes import FakeDocker, make_cluster, make_settings, make_url
+from fakes import FakeDocker, make_cluster, make_container, make_settings, make_url
 
 import hive_pg as pg
 
@@ -12,7 +13,9 @@ import hive_pg as pg
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path_factory):
     """Take out of the environment what hive-pg or Compose would read, and share no lock."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.getbasetemp()))
+    base = str(tmp_path_factory.getbasetemp())
+    monkeypatch.setattr(tempfile, "tempdir", base)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", base)
     for name in os.environ:
         if name.startswith(("HIVE_", "POSTGRES_", "COMPOSE_", "SUDO_", "PG", "DOCKER_")):
             monkeypatch.delenv(name)
@@ -52,7 +55,7 @@ def workspace(tmp_path):
     uid, gid = pg.get_postgres_uid_gid()
     pg.make_directory(str(workspace / "data" / "postgres"), (uid, gid), 0o700)
     settings = make_settings(url=make_url(), uid=uid, gid=gid)
-    pg.CredentialService(str(workspace)).save(settings.env)
+    pg.Workspace(str(workspace)).save_env(settings.env)
     (workspace / "docker-compose.yml").write_text(pg.render_compose())
     make_cluster(workspace)
     return workspace
@@ -70,6 +73,48 @@ def manager_of(docker):
 
     def make(workspace, **options):
         console = pg.Console(**options)
-        return pg.PostgreSQLManager(str(workspace), console=console, docker=pg.Docker(docker))
+        return pg.PostgreSQLManager(str(workspace), console=console, engine=pg.Engine(docker))
 
     return make
+
+
+@pytest.fixture
+def manager(workspace, manager_of):
+    """Return the manager of the workspace."""
+    return manager_of(workspace)
+
+
+@pytest.fixture
+def place(workspace, docker):
+    """Return the workspace as hive-pg sees it."""
+    return pg.Workspace(str(workspace), pg.Console(), pg.Engine(docker))
+
+
+@pytest.fixture
+def up(workspace, docker):
+    """Return the workspace, whose database runs."""
+    docker.containers.append(make_container(workspace=workspace))
+    return workspace
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Return another workspace, which exists."""
+    (tmp_path / "other").mkdir()
+    return tmp_path / "other"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Let no time pass between two questions."""
+    monkeypatch.setattr(pg.time, "sleep", lambda seconds: None)
+
+
+@pytest.fixture
+def hive(monkeypatch, docker, workspace):
+    """Return a function that runs a command line on the fake engine, in the workspace."""
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/hive-pg"])
+    monkeypatch.setattr(pg, "_leave_in_order_on_termination", lambda: None)
+    monkeypatch.setattr(pg, "Runner", lambda console: docker)
+    monkeypatch.chdir(workspace)
+    return lambda *argv: pg.main(argv)

@@ -29,7 +29,7 @@ def make_info(**changes):
         "exit_code": 0,
         "oom_killed": False,
         "restart_count": 0,
-        "started_at": "2026-11-23T15:54:30.563837925Z",
+        "started_at": 1795449270.5,
         "user": "1000:1000",
         "environment": {"PGDATA": "/var/lib/postgresql/data/pgdata"},
         "labels": {
@@ -75,7 +75,7 @@ def make_url(**changes):
 
 
 def make_cluster(workspace, name="PG_VERSION"):
-    """Have a workspace hold what looks like a cluster, the server's own."""
+    """Make what looks like a cluster, the server's own, in a workspace."""
     directory = Path(workspace, "data", "postgres")
     (directory / "pgdata").mkdir(exist_ok=True)
     if not (directory / "pgdata" / name).exists():
@@ -84,6 +84,10 @@ def make_cluster(workspace, name="PG_VERSION"):
 
 
 # -- in place of Docker --------------------------------------------------------------------------
+
+WELL = "172.18.0.2|16.14|0.8.5|0.8.5\n"  # the answer to a probe's login
+WAITING = (72, "")
+REFUSED = (82, 'FATAL:  password authentication failed for user "ann"')
 
 
 def make_container(name="hive-postgres", workspace="/w", project="w-1a2b3c", **changes):
@@ -94,7 +98,9 @@ def make_container(name="hive-postgres", workspace="/w", project="w-1a2b3c", **c
         "com.docker.compose.project.working_dir": str(workspace),
         "com.docker.compose.project.config_files": f"{workspace}/docker-compose.yml",
         "com.docker.compose.service": changes.pop("service", "postgres"),
+        **changes.pop("labels", {}),
     }
+    environment = {"PGDATA": "/var/lib/postgresql/data/pgdata", **changes.pop("environment", {})}
     mount = {"Type": "bind", "Destination": "/var/lib/postgresql/data"}
     mount["Source"] = changes.pop("source", f"{workspace}/data/postgres")
     health = changes.pop("health", "healthy")
@@ -113,7 +119,7 @@ def make_container(name="hive-postgres", workspace="/w", project="w-1a2b3c", **c
         "Config": {
             "Image": "agnohq/pgvector:16",
             "User": uid,
-            "Env": ["PGDATA=/var/lib/postgresql/data/pgdata"],
+            "Env": [f"{key}={value}" for key, value in environment.items()],
             "Labels": labels if project else {},
         },
         "HostConfig": {
@@ -135,38 +141,34 @@ class FakeRunner:
     def __init__(self, answers=None):
         self.answers = dict(answers or {})
         self.calls = []
+        self.console = pg.Console(quiet=True)
 
-    def start(self, argv, *, env=None, cwd=None, stdin=False, progress=False):
-        call = SimpleNamespace(argv=[*argv], env=env, cwd=cwd, takes_stdin=stdin, stdin=None)
-        call.progress, call.timeout = progress, None
+    def start(self, argv, *, env=None, cwd=None, stdin=pg.DEVNULL, stdout=pg.PIPE, long=False):
+        assert not (long and stdout == pg.PIPE), "nobody reads the pipe of a long program"
+        call = SimpleNamespace(argv=[*argv], env=env, cwd=cwd, long=long, timeout=None, stdin=None)
+        call.command, call.takes_stdin = shlex.join(argv), stdin == pg.PIPE
+        call.reads, call.writes = (file if file >= 0 else None for file in (stdin, stdout))
         self.calls.append(call)
         call.answer = self._answer(call)
         if isinstance(call.answer, OSError):
             raise call.answer
         return FakeProcess(call)
 
-    def stream(self, argv, *, idle, env=None, output=False):
-        process = self.start(argv, env=env)
-        process.call.output, process.call.idle = output, idle
-        return FakeStream(process.call)
-
     def attach(self, argv, env=None):
         return self.start(argv, env=env).finish(timeout=1).returncode
 
     def replace(self, argv, env):
-        process = self.start(argv, env=env)
-        raise Became(process.call)
+        raise Became(self.start(argv, env=env).call)
 
     def _answer(self, call):
-        command = shlex.join(call.argv)
-        matching = [words for words in self.answers if f"{command} ".startswith(f"{words} ")]
+        matching = [words for words in self.answers if f"{call.command} ".startswith(f"{words} ")]
         if not matching:
-            pytest.fail(f"a command that was not expected: {command[:300]}")
+            pytest.fail(f"a command that was not expected: {call.command[:300]}")
         words = max(matching, key=len)
         answer = self.answers[words]
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
-        return answer(call) if callable(answer) else answer
+        return answer(call) if callable(answer) and not call.long else answer
 
     @property
     def commands(self):
@@ -175,7 +177,7 @@ class FakeRunner:
 
     def calls_of(self, words):
         """Return the calls that begin with some words."""
-        return [call for call in self.calls if shlex.join(call.argv).startswith(words)]
+        return [call for call in self.calls if f"{call.command} ".startswith(f"{words} ")]
 
 
 class Became(BaseException):
@@ -183,7 +185,7 @@ class Became(BaseException):
 
 
 class FakeProcess:
-    """What FakeRunner starts."""
+    """What FakeRunner starts; `call` has what it was started with, and what it was given."""
 
     def __init__(self, call):
         self.call = call
@@ -198,6 +200,27 @@ class FakeProcess:
         assert timeout > 0, "every call has a time limit"
         assert bool(stdin) <= self.call.takes_stdin
         self.call.timeout, self.call.stdin = timeout, stdin
+        return self._end()
+
+    def watch(self, look, idle):
+        """Write the answer's stdout to the descriptor, and read the other one to its end.
+
+        The answer may be a function of the call, which has `look` and `idle`.
+        """
+        call = self.call
+        assert call.long, "only a long program is watched"
+        call.look, call.idle, call.taken = look, idle, b""
+        if callable(call.answer):
+            call.answer = call.answer(call)
+        result = self._end()
+        if call.writes is not None:
+            os.write(call.writes, result.stdout.encode())
+        while call.reads is not None and (block := os.read(call.reads, 1 << 16)):
+            call.taken += block
+        look()
+        return result.replace(stdout="")
+
+    def _end(self):
         answer = self.call.answer
         if isinstance(answer, BaseException):
             raise answer
@@ -205,34 +228,8 @@ class FakeProcess:
         return pg.CommandResult(self.call.argv, code, out, err)
 
 
-class FakeStream(FakeProcess):
-    """What FakeRunner streams: it gives `stdout`, and keeps what it takes in `call.taken`.
-
-    A call whose `takes` is set takes so many bytes, then it has ended.
-    """
-
-    def __init__(self, call):
-        super().__init__(call)
-        call.taken, call.takes = b"", getattr(call, "takes", None)
-
-    def read(self):
-        result = super().finish(timeout=1)
-        out, self.call.answer = result.stdout, (result.returncode, result.stderr)
-        return out if isinstance(out, bytes) else out.encode()
-
-    def take(self, file):
-        return file.read(pg.BLOCK_BYTES)
-
-    def write(self, data):
-        self.call.taken += data
-        return self.call.takes is None or len(self.call.taken) < self.call.takes
-
-    def finish(self, *, timeout=0, stdin=""):
-        return super().finish(timeout=timeout or pg.STALL_S)
-
-
 class FakeDocker(FakeRunner):
-    """An engine with some containers, and Compose v2; there is no git work tree."""
+    """An engine with some containers, and Compose 2; there is no git work tree."""
 
     def __init__(self, *containers):
         super().__init__(
@@ -246,7 +243,8 @@ class FakeDocker(FakeRunner):
                 "docker logs": "last words\n",
                 "docker stop": self.stop,
                 "docker volume ls": "",
-                "docker exec": "16.14|0.8.5|0.8.5\n",
+                "docker info": "ID|/var/lib/docker|host|2.26.1\n",
+                "docker exec": WELL,
                 "docker compose version": "2.26.1\n",
                 "docker compose config": self.config,
                 "docker compose up": self.up,
@@ -285,7 +283,10 @@ class FakeDocker(FakeRunner):
         self.containers = [c for c in self.containers if c["Name"] != f"/{name}"]
         project, port = env["COMPOSE_PROJECT_NAME"], env["HIVE_POSTGRES_PORT"]
         user = f"{env['POSTGRES_UID']}:{env['POSTGRES_GID']}"
-        self.containers.append(make_container(name, call.cwd, project, port=port, user=user))
+        keys = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
+        made = {"environment": {key: env[key] for key in keys}, "port": port, "user": user}
+        made["labels"] = {"hive-pg.workspace": env.get("HIVE_POSTGRES_WORKSPACE", "")}
+        self.containers.append(make_container(name, call.cwd, project, **made))
         if Path(call.cwd, "data", "postgres").is_dir():
             make_cluster(call.cwd)
         return ""

@@ -1,17 +1,32 @@
 """The console: who hears what, in which words and letters."""
 
 import io
+import json
+import os
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
+from fakes import make_url
 
+import hive_pg
 from hive_pg import (
     COMMANDS,
     Console,
+    ExitCode,
     Outcome,
     PostgreSQLIntegrationError,
+    format_duration,
+    format_hint,
+    format_json,
+    format_size,
+    format_stamp,
     is_interactive,
+    last_line,
+    printable,
+    quote_word,
+    terminal_width,
 )
 
 
@@ -47,20 +62,22 @@ def test_console_step_symbol(capsys):
 def test_console_error_shape(capsys):
     """An error has the message, at most twenty lines of the other program's, then the hint."""
     detail = "\n\n".join(f"line {n}" for n in range(30)) + "\n"
-    error = PostgreSQLIntegrationError("what: why", hint="hive-pg start", detail=detail)
-    Console().error(error)
+    error = PostgreSQLIntegrationError("what: why", hint="{start}", detail=detail)
+    Console(path="app").error(error)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "error: what: why",
         *(f"    line {n}" for n in range(10, 30)),
-        "hint: hive-pg start",
+        "hint: hive-pg start app",
     ]
 
 
 def test_console_error_says_nothing_twice(capsys):
     """The only words of the other program are not repeated where the message ends with them."""
     Console().error(PostgreSQLIntegrationError("what: why", detail="\n  why \n"))
-    assert capsys.readouterr().err == "error: what: why\n"
+    Console().error(PostgreSQLIntegrationError("what: why", detail="because\nwhy"))
+    expected = "error: what: why\nerror: what: why\n    because\n    why\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_console_trace_verbose(capsys):
@@ -102,38 +119,93 @@ def test_console_confirm_interrupted(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("program", "directory", "text", "expected"),
+    ("program", "path", "text", "expected"),
     [
-        pytest.param("hive-pg", ".", "hive-pg start", "hive-pg start", id="as it is"),
-        pytest.param(
-            "hive-pg", "my app", "hive-pg start", "hive-pg start 'my app'", id="elsewhere"
-        ),
+        pytest.param("hive-pg", ".", "{start}", "hive-pg start", id="here"),
+        pytest.param("hive-pg", "my app", "{start}", "hive-pg start 'my app'", id="elsewhere"),
         pytest.param(
             "python tools/hive_pg.py",
             "/w",
-            "hive-pg logs -f, or hive-pg init --port N",
+            "{logs} -f, or {init} --port N",
             "python tools/hive_pg.py logs /w -f, or python tools/hive_pg.py init /w --port N",
             id="copied file",
         ),
-        pytest.param("x", "/w", "see hive-pg 0.1.0", "see hive-pg 0.1.0", id="no command"),
-        pytest.param("x", "/w", "hive-pg starting", "hive-pg starting", id="only alike"),
+        pytest.param("C:\\py \\1", "/w", "{url}", "C:\\py \\1 url /w", id="backslashes"),
+        pytest.param("x", "/w", "{starting} {} {{x}}", "{starting} {} {{x}}", id="only alike"),
+        pytest.param("x", "/w", "hive-pg start", "hive-pg start", id="a name in prose"),
     ],
 )
-def test_console_localize_text(program, directory, text, expected):
-    """A command in a hint can be typed as it stands, where one is."""
-    assert Console(program=program, directory=directory).localize(text) == expected
+def test_format_hint_text(program, path, text, expected):
+    """A command in a hint can be typed as it stands; all else stays."""
+    assert format_hint(text, program, path) == expected
+    assert Console(program=program, path=path).format(text) == expected
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_console_localize_command(command):
-    """Every command is localized."""
-    assert Console(directory="d").localize(f"hive-pg {command}") == f"hive-pg {command} d"
+def test_format_hint_command(command):
+    """Every command can stand in a hint."""
+    assert format_hint(f"{{{command}}}", directory="d") == f"hive-pg {command} d"
+
+
+@pytest.mark.parametrize("say", ["note", "warn", "step"])
+def test_console_commands(capsys, say):
+    """Whatever is said may name commands."""
+    getattr(Console(program="python hive_pg.py"), say)("see {status}")
+    assert capsys.readouterr().err.endswith("see python hive_pg.py status\n")
 
 
 def test_console_result_verbatim(capsys):
-    """A result is printed as it is: a URL or JSON must not change."""
-    Console(program="python hive_pg.py", directory="it's").result("hive-pg start")
-    assert capsys.readouterr().out == "hive-pg start\n"
+    """A result is printed as it is: a URL, a password or JSON must not change."""
+    Console(program="python hive_pg.py").result("PGPASSWORD={start}")
+    assert capsys.readouterr().out == "PGPASSWORD={start}\n"
+
+
+# -- progress ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return the clock, a list with the time; it stands still."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Make stderr a terminal of 20 columns."""
+    monkeypatch.setattr(hive_pg, "is_terminal", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "20")
+
+
+def test_console_progress_terminal(terminal, clock, capsys):
+    """On a terminal one line moves, cut to its width, at most ten times a second; then it goes."""
+    console = Console()
+    for moment, text in ((0, "one"), (0.05, "too soon"), (0.2, "x" * 30)):
+        clock[0] = 100 + moment
+        console.progress(text)
+    console.note("done")
+    console.note("next")
+    clear = "\r\x1b[K"
+    assert capsys.readouterr().err == f"{clear}one{clear}{'x' * 19}{clear}done\nnext\n"
+
+
+def test_console_progress_file(clock, capsys):
+    """Without a terminal there is a line every ten seconds, or as often as was asked for."""
+    console = Console()
+    for moment in (0, 9.9, 10, 13, 14):
+        clock[0] = 100 + moment
+        console.progress(str(moment), period=4.0 if moment >= 10 else 10.0)
+    assert capsys.readouterr().err == "0\n10\n14\n"
+
+
+def test_console_progress_quiet(terminal, capsys):
+    """Who wants it quiet sees no progress."""
+    Console(quiet=True).progress("one")
+    assert capsys.readouterr().err == ""
+
+
+# -- the streams ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -172,3 +244,116 @@ def test_is_interactive_streams(monkeypatch, stdin, stderr, expected):
             stream.isatty = lambda terminal=terminal: terminal
         monkeypatch.setattr(sys, name, stream)
     assert is_interactive() is expected
+
+
+@pytest.mark.parametrize(
+    ("columns", "actual", "width"),
+    [
+        pytest.param("60", 100, 60, id="COLUMNS"),
+        pytest.param("", 100, 100, id="the terminal's"),
+        pytest.param("0", 100, 80, id="nothing"),
+        pytest.param("wide", 100, 80, id="no number"),
+        pytest.param("", 0, 80, id="a terminal that does not know"),
+        pytest.param("", None, 80, id="no terminal"),
+    ],
+)
+def test_terminal_width_source(monkeypatch, columns, actual, width):
+    """COLUMNS decides, then the terminal; 80 where neither says."""
+
+    def size():
+        if actual is None:
+            raise OSError(25, "Inappropriate ioctl for device")
+        return os.terminal_size((actual, 24))
+
+    monkeypatch.setattr(os, "get_terminal_size", size)
+    monkeypatch.setenv("COLUMNS", columns)
+    assert terminal_width() == width
+
+
+# -- words and numbers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param(ExitCode.UNHEALTHY, 5, id="number of an enum"),
+        pytest.param([Outcome.PASSED, "x"], ["passed", "x"], id="list"),
+        pytest.param((None, 1.5), [None, 1.5], id="tuple"),
+        pytest.param({"a": 1}, {"a": 1}, id="dictionary"),
+        pytest.param([make_url()], [make_url().fields()], id="record"),
+    ],
+)
+def test_format_json_value(value, expected):
+    """Enums are their values, sequences lists, records their fields, the rest itself."""
+    assert json.loads(format_json(value)) == expected
+
+
+def test_format_json_text():
+    """JSON is indented for people, and keeps their letters; without `indent` it is one line."""
+    assert format_json({"a": "ä"}) == '{\n  "a": "ä"\n}'
+    assert format_json({"a": [1, 2]}, indent=None) == '{"a": [1, 2]}'
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.9, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (3599, "59 min 59 s"),
+        (3600, "1 h"),
+        (3605, "1 h 5 s"),
+        (86400, "1 d"),
+        (400 * 86400, "400 d"),
+    ],
+)
+def test_format_duration_units(seconds, text):
+    """A duration is in its two largest units, without empty ones."""
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 kB"),
+        (1536, "1.5 kB"),
+        (1024**2 - 6, "1.0 MB"),
+        (3 * 1024**3, "3.0 GB"),
+        (2000 * 1024**4, "2000.0 TB"),
+    ],
+)
+def test_format_size_units(size, text):
+    """A size is in the largest unit that it fills, rounded as it is shown."""
+    assert format_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("", ""), ("\n \n", ""), ("a", "a"), ("a\n  b \n\n \n", "b"), ("a\r\nb\r\n", "b")],
+)
+def test_last_line_text(text, line):
+    """The last line that says something, without blanks around it."""
+    assert last_line(text) == line
+
+
+def test_format_stamp_order():
+    """A stamp in a name is in UTC, to the second, so that names sort by time."""
+    assert format_stamp(0) == "19700101T000000Z"
+    assert format_stamp(1795449270.9) == "20261123T155430Z"
+
+
+def test_printable_text():
+    """What a terminal would act on is a question mark; letters and symbols stay."""
+    assert printable("a\x1b[2J\n\x9bé日\u202e✓") == "a?[2J??é日?✓"
+
+
+@pytest.mark.parametrize(
+    ("word", "quoted"),
+    [("/a-b/c.d", "/a-b/c.d"), ("", "''"), ("a b", "'a b'"), ("it's", "'it'\"'\"'s'")],
+)
+def test_quote_word_shell(word, quoted):
+    """A shell reads the word back as it was."""
+    assert quote_word(word) == quoted

@@ -154,6 +154,8 @@ def test_parse_env_10_mb():
         pytest.param("A=1\nK=${A}\n", {"A": ""}, None, id="empty in the environment"),
         pytest.param("K=${A}\n", {"A": "2"}, None, id="in the environment alone"),
         pytest.param("K=${A:-d}\n", {}, "d", id="default"),
+        pytest.param("K=${A:-d}\n", {"A": "d"}, "d", id="default that the environment has, too"),
+        pytest.param("K=${A:-d}\n", {"A": "e"}, None, id="default that it contradicts"),
         pytest.param("A=1\nK=${A:-d}\n", {}, "1", id="default not needed"),
         pytest.param("A=\nK=${A:-d}\n", {}, None, id="default for an empty key"),
         pytest.param("K=${A:-d}\n", {"A": ""}, None, id="default for an empty variable"),

@@ -9,7 +9,7 @@ import pytest
 from fakes import make_url
 
 import hive_pg as pg
-from hive_pg import ask_published_port, is_local, is_port_free, login_with_psycopg
+from hive_pg import ask_published_port, login_with_psycopg
 
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
@@ -83,23 +83,6 @@ def test_ask_published_port_elsewhere(monkeypatch, serve, bind, refusal, objecti
     assert bool(answer) is bool(objection)
 
 
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("localhost", True),
-        ("127.0.0.1", True),
-        ("127.1.2.3", True),
-        ("::1", True),
-        ("192.0.2.1", False),
-        ("127.example.org", False),
-        ("db", False),
-    ],
-)
-def test_is_local_host(host, expected):
-    """Only the usual names and addresses are known to be this machine's."""
-    assert is_local(host) is expected
-
-
 def test_ask_published_port_hangs_up(serve):
     """A proxy with nothing behind it hangs up at once: that is not PostgreSQL."""
     assert ask_published_port(serve(None)[0]) != ""
@@ -118,27 +101,6 @@ def test_ask_published_port_silent(monkeypatch):
 
     monkeypatch.setattr(socket, "create_connection", hang)
     assert ask_published_port(make_url()) == "timed out"
-
-
-def test_is_port_free_taken(closed):
-    """A port is taken while somebody listens on it, and free before and after."""
-    assert is_port_free("127.0.0.1", closed)
-    with socket.create_server(("127.0.0.1", closed)):
-        assert not is_port_free("127.0.0.1", closed)
-        assert not is_port_free("0.0.0.0", closed)
-    assert is_port_free("127.0.0.1", closed)
-
-
-def test_is_port_free_just_closed(serve):
-    """A port whose last connection has just ended is free, as it is for Docker."""
-    url, _ = serve(b"N")
-    ask_published_port(url)
-    assert not is_port_free("127.0.0.1", url.port)
-
-
-def test_is_port_free_foreign_address(closed):
-    """On an address that is not this machine's nobody listens; Docker says what is the matter."""
-    assert is_port_free("192.0.2.1", closed)
 
 
 class OperationalError(Exception):

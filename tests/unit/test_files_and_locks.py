@@ -1,9 +1,10 @@
-"""Files, directories and the lock: what a crash, a link, an umask or another user leaves."""
+"""Files, directories, locks and ports: what a crash, a link, an umask or another user leaves."""
 
 import errno
 import fcntl
 import os
 import shlex
+import socket
 import stat
 import subprocess
 import sys
@@ -11,7 +12,17 @@ import sys
 import pytest
 
 import hive_pg as pg
-from hive_pg import Console, DirectoryLock, WorkspaceError, make_directory, read_file, write_file
+from hive_pg import (
+    Console,
+    Lock,
+    MachineLock,
+    WorkspaceError,
+    make_directory,
+    read_file,
+    remove_leftover,
+    replacement,
+    write_file,
+)
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become others")
 
@@ -115,6 +126,29 @@ def test_write_file_left_over(path):
     write_file(str(path), "new")
     assert (path.read_text(), victim.read_text()) == ("new", "untouched")
     assert sorted(os.listdir(path.parent)) == ["f", "victim"]
+
+
+def test_replacement_in_use(path):
+    """What another one is writing is neither taken away nor waited for."""
+    with replacement(str(path)) as file:
+        file.write(b"new")
+        for begin in (remove_leftover, lambda path: write_file(path, "newer")):
+            with pytest.raises(WorkspaceError, match=f"another hive-pg is writing {path}"):
+                begin(str(path))
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_replacement_without_locks(monkeypatch, path):
+    """Where files cannot be locked they are replaced all the same."""
+
+    def refuse(*_):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path.with_name("f.hive-pg.tmp").touch()
+    write_file(str(path), "new")
+    assert (path.read_text(), os.listdir(path.parent)) == ("new", ["f"])
 
 
 @pytest.mark.parametrize("exists", [True, False], ids=["file", "dangling"])
@@ -348,58 +382,229 @@ def test_is_gone_closed(path):
     assert as_nobody(check) == ""
 
 
+@pytest.mark.parametrize(
+    ("names", "cluster", "held"),
+    [
+        pytest.param([], "", False, id="nothing"),
+        pytest.param(["pgdata/"], "", False, id="empty"),
+        pytest.param(["pgdata/base/"], "", True, id="half a cluster"),
+        pytest.param(["PG_VERSION"], "", True, id="right there"),
+        pytest.param(["pgdata/base/"], "16/main", False, id="no such cluster"),
+        pytest.param(["16/main/x"], "16/main", True, id="another cluster"),
+        pytest.param(["pgdata"], "", True, id="a file"),
+    ],
+)
+def test_holds_data_of(tmp_path, names, cluster, held):
+    """Whatever is where the cluster would be counts as data."""
+    for name in names:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if name.endswith("/") else path.touch()
+    assert pg.holds_data(str(tmp_path), cluster and str(tmp_path / cluster)) is held
+
+
+def test_holds_data_missing(tmp_path):
+    """A directory that is not there holds none."""
+    assert pg.holds_data(str(tmp_path / "missing")) is False
+
+
+@AS_ROOT
+def test_holds_data_closed(tmp_path):
+    """One that we may not look into may hold some."""
+    for parent in list(tmp_path.parents)[:-2]:
+        parent.chmod(parent.stat().st_mode | 0o005)
+    tmp_path.chmod(0o700)
+
+    def check():
+        assert pg.holds_data(str(tmp_path)) is True
+        assert pg.measure_directory(str(tmp_path)) is None
+        assert pg.identify_file(str(tmp_path / "f")) == ""
+
+    assert as_nobody(check) == ""
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "usable"),
+    [(0o700, 0, True), (0o700, 1, False), (0o500, 0, False)],
+    ids=["the user's", "another's", "not to be written"],
+)
+def test_is_usable_by_user(tmp_path, mode, uid, usable):
+    """Directory and cluster have to belong to the server's user."""
+    (tmp_path / "pgdata").mkdir()
+    tmp_path.chmod(mode)
+    assert pg.is_usable_by(str(tmp_path), os.geteuid() + uid) is usable
+
+
+@AS_ROOT
+def test_is_usable_by_cluster_of_another(tmp_path):
+    """A cluster of another user in a directory of ours is not usable."""
+    tmp_path.chmod(0o700)
+    (tmp_path / "pgdata").mkdir()
+    os.chown(tmp_path / "pgdata", 1234, -1)
+    assert not pg.is_usable_by(str(tmp_path), 0)
+
+
+def test_is_usable_by_missing(tmp_path):
+    """One that is not there is an error that names it."""
+    with pytest.raises(WorkspaceError, match=f"cannot look at {tmp_path}/missing: No such"):
+        pg.is_usable_by(str(tmp_path / "missing"), 0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "changed", "after"),
+    [(0o644, 0o600, 0o600), (0o640, 0o600, 0o600), (0o600, None, 0o600), (0o400, None, 0o400)],
+    ids=["open to all", "open to the group", "closed", "read-only"],
+)
+def test_close_to_others_mode(path, mode, changed, after):
+    """Group and others lose their bits, the owner keeps his."""
+    path.chmod(mode)
+    assert pg.close_to_others(str(path)) == changed
+    assert mode_of(path) == after
+
+
+def test_identify_file_there(path):
+    """Hard links are one file, and what is not there is none."""
+    os.link(path, path.with_name("g"))
+    assert pg.identify_file(str(path)) == pg.identify_file(f"{path.parent}/g")
+    assert pg.identify_file(str(path)) == f"{path.stat().st_dev}:{path.stat().st_ino}"
+    assert pg.identify_file(f"{path}x") == ""
+
+
+def test_measure_directory_tree(tmp_path):
+    """What it takes on the disk, links as themselves, is that of `du`."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "f").write_bytes(b"x" * 100_000)
+    (tmp_path / "link").symlink_to(tmp_path / "a" / "b" / "f")
+    paths = [tmp_path, *tmp_path.rglob("*")]
+    assert pg.measure_directory(str(tmp_path)) == sum(512 * p.lstat().st_blocks for p in paths)
+    assert pg.measure_directory(str(tmp_path / "missing")) is None
+
+
+@pytest.mark.parametrize("function", ["lstat", "scandir"])
+def test_measure_directory_changes(monkeypatch, tmp_path, function):
+    """A server makes and removes files all the time: what goes meanwhile is not counted."""
+    (tmp_path / "a").mkdir()
+    size = os.stat(tmp_path).st_blocks * 512
+
+    def vanish(path):
+        if str(path) == str(tmp_path):
+            return real(path)
+        raise FileNotFoundError(2, "No such file or directory")
+
+    real = getattr(os, function)
+    monkeypatch.setattr(os, function, vanish)
+    assert pg.measure_directory(str(tmp_path)) >= size
+
+
 # -- the lock ------------------------------------------------------------------------------------
 
 
-def test_directory_lock_free(tmp_path):
+def test_lock_free(tmp_path):
     """The lock is had at once, released at the end, and leaves no file."""
-    lock = DirectoryLock(str(tmp_path), Console(), 0)
+    lock = Lock(str(tmp_path), Console(), 0)
     for _ in range(2):
         with lock:
-            assert lock.descriptor is not None
+            assert pg.is_locked(str(tmp_path))
+    assert not pg.is_locked(str(tmp_path))
     assert os.listdir(tmp_path) == []
 
 
-def test_directory_lock_held(tmp_path, capsys):
+def test_lock_held(tmp_path, capsys):
     """One who waits says so once, and gives up with an error when the time is up."""
     directory = tmp_path / "a b"
     directory.mkdir()
-    with DirectoryLock(str(directory), Console(), 0):
+    with Lock(str(directory), Console(), 0):
         with pytest.raises(WorkspaceError, match="another hive-pg has held") as caught:
-            DirectoryLock(str(directory), Console(), 0.12).__enter__()
+            Lock(str(directory), Console(), 0.12).__enter__()
         assert caught.value.hint.endswith(f"fuser -v '{directory}'")
     assert capsys.readouterr().err.count("waiting for another hive-pg") == 1
 
 
-def test_directory_lock_released(tmp_path):
+def test_lock_released(tmp_path):
     """One who waits goes on once the other is done."""
-    first = DirectoryLock(str(tmp_path), Console(), 0)
+    first = Lock(str(tmp_path), Console(), 0)
     first.__enter__()
     notes = []
     console = Console()
     console.note = lambda text: notes.append(text) or first.__exit__()
-    with DirectoryLock(str(tmp_path), console, 10):
+    with Lock(str(tmp_path), console, 10):
         assert len(notes) == 1
 
 
-def test_directory_lock_unsupported(monkeypatch, tmp_path, capsys):
+def test_lock_unsupported(monkeypatch, tmp_path, capsys):
     """A file system without locks gets a warning, and the work goes on."""
 
     def refuse(*_):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with DirectoryLock(str(tmp_path), Console(), 0):
+    with Lock(str(tmp_path), Console(), 0):
         assert "warning: cannot lock" in capsys.readouterr().err
 
 
-def test_directory_lock_missing(tmp_path):
+def test_lock_missing(tmp_path):
     """A workspace that is gone is an error that names it."""
     with (
         pytest.raises(WorkspaceError, match="cannot open"),
-        DirectoryLock(str(tmp_path / "gone"), Console(), 0),
+        Lock(str(tmp_path / "gone"), Console(), 0),
     ):
         pass
+
+
+@pytest.fixture
+def runtime(monkeypatch, tmp_path):
+    """Return the user's directory for what lives as long as the session."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return tmp_path
+
+
+def machine_lock(engine="id|/var/lib/docker|host", directory="/w", **options):
+    """Return the lock of an engine, which a workspace wants."""
+    lock = MachineLock(engine, directory, Console(**options))
+    lock.timeout = 0.12
+    return lock
+
+
+def test_machine_lock_free(runtime):
+    """It is one file for each engine, in a directory of the user's own."""
+    with machine_lock(), machine_lock("another"):
+        (place,) = runtime.iterdir()
+        assert (mode_of(place), len(list(place.iterdir()))) == (0o700, 2)
+    with machine_lock() as lock:
+        assert not lock.waited
+
+
+def test_machine_lock_held(runtime, capsys):
+    """One who waits is told for which workspace, and goes on without the lock in the end."""
+    with machine_lock(directory="/a/rather/long/place"), machine_lock(directory="/v"):
+        pass
+    with machine_lock(directory="/v"):
+        with machine_lock() as lock:
+            assert lock.waited
+        assert pg.is_locked(lock.path)
+    said = capsys.readouterr().err
+    assert "waiting for another hive-pg, which sets up /a/rather/long/place\n" in said
+    assert "waiting for another hive-pg, which sets up /v\n" in said
+    assert said.count("warning: other workspaces may choose the same name or port now: ") == 2
+
+
+@pytest.mark.parametrize("trap", ["file", "link", "open to others"])
+def test_machine_lock_trap(runtime, capsys, trap):
+    """What is not the user's own directory is not used; the work goes on with a warning."""
+    place = runtime / f"hive-pg-{os.geteuid()}"
+    (runtime / "elsewhere").mkdir(mode=0o700)
+    if trap == "file":
+        place.touch()
+    elif trap == "link":
+        place.symlink_to(runtime / "elsewhere")
+    else:
+        place.mkdir()
+        place.chmod(0o755)
+    with machine_lock():
+        assert "warning: other workspaces may choose the same name or port now" in (
+            capsys.readouterr().err
+        )
+    assert list((runtime / "elsewhere").iterdir()) == []
 
 
 # -- who acts ------------------------------------------------------------------------------------
@@ -427,3 +632,38 @@ def test_get_postgres_uid_gid_user(monkeypatch, euid, environment, ids):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert pg.get_postgres_uid_gid() == ids
+
+
+# -- the port ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def closed():
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_is_port_free_taken(closed):
+    """A port is taken while somebody listens on it, and free before and after."""
+    assert pg.is_port_free("127.0.0.1", closed)
+    with socket.create_server(("127.0.0.1", closed)):
+        assert not pg.is_port_free("127.0.0.1", closed)
+        assert not pg.is_port_free("0.0.0.0", closed)
+    assert pg.is_port_free("127.0.0.1", closed)
+
+
+def test_is_port_free_just_closed():
+    """A port whose last connection has just ended is free, as it is for Docker."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        with socket.create_connection(address):
+            server.accept()[0].close()  # the server's side waits for late packets
+        assert not pg.is_port_free(*address)
+    assert pg.is_port_free(*address)
+
+
+def test_is_port_free_foreign_address(closed):
+    """On an address that is not this machine's nobody listens; Docker says what is the matter."""
+    assert pg.is_port_free("192.0.2.1", closed)

@@ -3,11 +3,13 @@
 import io
 import json
 import os
+import re
+import shlex
 import signal
 import sys
 
 import pytest
-from fakes import Became, FakeDocker, make_container
+from fakes import Became, FakeDocker, make_container, make_settings, make_url
 
 import hive_pg as pg
 from hive_pg import (
@@ -24,6 +26,8 @@ from hive_pg import (
     WorkspaceError,
     build_parser,
     main,
+    read_command_line,
+    read_options,
     split_argv,
 )
 
@@ -71,6 +75,7 @@ def hive(monkeypatch, docker, workspace):
         pytest.param("--postgres-status --json", "status", "--json", "", id="--postgres-status"),
         pytest.param("app --postgres-logs", "start", "app --postgres-logs", "", id="DIR first"),
         pytest.param("-f --postgres-logs -n 5", "logs", "-f -n 5", "", id="--postgres-logs"),
+        pytest.param("--start", "", "--start", "", id="no planned spelling"),
         pytest.param("nothing", "", "nothing", "", id="neither command nor directory"),
         pytest.param("--version", "", "--version", "", id="option alone"),
         pytest.param("stop", "stop", "", "", id="a command, though a directory has its name"),
@@ -91,7 +96,7 @@ OPTIONS = {
     "wait": "--timeout",
     "status": "--json",
     "check": "--json",
-    "stats": "--watch --json --prometheus",
+    "stats": "--watch --json",
     "logs": "--tail --follow --since --timestamps",
     "url": "--format",
     "psql": "",
@@ -105,7 +110,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", OPTIONS)
 def test_build_parser_options(command):
     """Each command has its options, and those that all have; its help says each of them."""
     parser = build_parser("hive-pg", command)
@@ -113,27 +118,71 @@ def test_build_parser_options(command):
     assert long == {"--help", "--quiet", "--verbose", *OPTIONS[command].split()}
     assert all(action.help for action in parser._actions)
     assert parser.prog == f"hive-pg {command}"
+    assert parser.format_help().startswith(f"usage: hive-pg {command} [options]")
+
+
+def test_commands_are_those_of_the_table():
+    """A command is a line of the table and a method: neither is there without the other."""
+    assert list(COMMANDS) == list(OPTIONS)
+    assert all(callable(getattr(pg.CommandLine(), f"_{command}")) for command in COMMANDS)
+    assert all(usage.strip() == usage and summary for usage, summary in COMMANDS.values())
+
+
+def test_commands_of_the_table_of_options():
+    """Each list of commands in the table is of commands that there are."""
+    heads = [line for line in pg.COMMAND_LINE.splitlines() if line[0] != " " and ": " not in line]
+    assert heads
+    assert all(word in (*COMMANDS, "*") for head in heads for word in head.split())
+
+
+def test_read_options_of_no_command():
+    """Without a command there is what all have."""
+    assert [names for names, _, _ in read_options("")] == [["-q", "--quiet"], ["-v", "--verbose"]]
 
 
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        ("init", {"directory": ".", "timeout": 120.0, "yes": False, "port": None}),
+        ("init", {"directory": ".", "timeout": 120.0, "yes": None, "port": None}),
         ("init d -y --port 6000", {"directory": "d", "yes": True, "port": 6000}),
         ("init --bind 0.0.0.0 --database a-b", {"bind": "0.0.0.0", "database": "a-b"}),
+        ("init -y", {"directory": ".", "timeout": 120.0}),
         ("start --timeout 1.5", {"timeout": 1.5}),
         ("logs -n all -f -t --since 10m", {"tail": "all", "follow": True, "since": "10m"}),
-        ("logs", {"tail": "50", "follow": False, "since": None, "timestamps": False}),
-        ("url", {"format": "sqlalchemy"}),
+        ("logs", {"tail": "50", "follow": None, "since": None, "timestamps": None}),
+        ("url", {"format": None}),
+        ("url d", {"directory": "d"}),
         ("url --format libpq", {"format": "libpq"}),
         ("status -q -v --json", {"quiet": True, "verbose": True, "json": True}),
+        ("-v status d", {"directory": "d", "verbose": True}),
+        ("run d -- make -j", {"directory": "d", "argv": ["make", "-j"]}),
+        ("completion fish", {"shell": "fish"}),
+        ("list", {"json": None, "directory": "."}),
+        ("restore -", {"directory": ".", "file": "-"}),
+        ("restore d x.dump", {"directory": "d", "file": "x.dump"}),
+        ("restore x.dump", {"directory": ".", "file": "x.dump"}),
+        ("restore --drop-old /", {"directory": "/", "file": None}),
+        ("restore --drop-old x.dump", {"directory": ".", "file": "x.dump"}),
     ],
 )
-def test_build_parser_values(argv, expected):
+def test_read_command_line_values(argv, expected):
     """Options have their defaults, and their values are numbers where they should be."""
-    command, *arguments = argv.split()
-    args = vars(build_parser("hive-pg", command).parse_args(arguments))
-    assert {key: args[key] for key in expected} == expected
+    line = read_command_line("hive-pg", *split_argv(argv.split(), lambda path: False))
+    assert {key: getattr(line, key) for key in expected} == expected
+
+
+@pytest.mark.parametrize("arguments", [[], ["d"]], ids=["alone", "directory"])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("restore", "completion")])
+def test_read_command_line_without_argparse(command, arguments):
+    """Without an option it is read without argparse, and as argparse reads it."""
+    if command == "list":
+        arguments = []
+    rest = ["make"] if command == "run" else []
+    line = read_command_line("hive-pg", command, arguments, rest)
+    expected = build_parser("hive-pg", command).parse_args(arguments, pg.CommandLine())
+    names = {"directory", *(name.strip("-").replace("-", "_") for name in OPTIONS[command].split())}
+    for name in names:
+        assert getattr(line, name) == getattr(expected, name)
 
 
 @pytest.mark.parametrize(
@@ -147,16 +196,29 @@ def test_build_parser_values(argv, expected):
         ("start --nonsense", "unrecognized arguments: --nonsense"),
         ("start a b", "unrecognized arguments: b"),
         ("stats --watch 0", "argument --watch: invalid seconds value: '0'"),
-        ("stats --json --prometheus", "--prometheus: not allowed with argument --json"),
-        ("stats --watch 1 --prometheus", "--prometheus is one sample, and does not go with"),
+        ("nothing here", "'nothing' is neither a command nor a directory"),
+        ("-q", "COMMAND"),
+        ("list d", "unrecognized arguments: d"),
+        ("completion", "the following arguments are required: shell"),
+        ("restore", "FILE is missing"),
+        ("restore -y", "FILE is missing"),
         ("init --port 0", "argument --port: invalid port value: '0'"),
         ("init --port 65536", "invalid port value"),
         ("init --port x", "invalid port value"),
         ("init --bind ::1", "invalid address value"),
         ("init --bind 1", "invalid address value: '1'"),
         ("init --bind localhost", "invalid address value"),
-        ("init --database a'b", 'argument --database: "a\'b": letters, digits and _ . - only, 63'),
-        ("init --database template1", "template1 is what PostgreSQL makes new databases of"),
+        ("init --bind 127.0.0.256", "invalid address value"),
+        ("init --bind 127.0.0.01", "invalid address value"),
+        ("init --bind 1.2.3.4.5", "invalid address value"),
+        (
+            "init --database a'b",
+            'invalid name value: "a\'b": letters, digits and _ . - only, 63 at most',
+        ),
+        (
+            "init --database template1",
+            "'template1': letters, digits and _ . - only, 63 at most; not a",
+        ),
         ("start --timeout 0", "argument --timeout: invalid seconds value: '0'"),
         ("start --timeout nan", "invalid seconds value"),
         ("start --timeout 1e9", "invalid seconds value"),
@@ -180,9 +242,11 @@ def test_main_usage(capsys, argv, message):
 
 
 def test_main_version(capsys):
-    """--version is one line on stdout."""
+    """--version is one line on stdout, and an option of the help."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"hive-pg {pg.__version__}\n"
     with pytest.raises(SystemExit) as caught:
-        main(["--version"])
+        main(["-v", "--version"])
     assert (caught.value.code, capsys.readouterr().out) == (0, f"hive-pg {pg.__version__}\n")
 
 
@@ -195,8 +259,8 @@ def test_main_help(monkeypatch, capsys, columns):
     out = capsys.readouterr().out
     assert caught.value.code == 0
     assert all(f"\n  {command} " in out for command in COMMANDS)
-    assert "EXAMPLES" in out
-    assert "EXIT CODES" in out
+    assert {"EXAMPLES", "--version"} <= {*out.split()}
+    assert all(f" {code.value} " in out.partition("EXIT CODES")[2] for code in pg.ExitCode if code)
 
 
 # -- errors --------------------------------------------------------------------------------------
@@ -223,7 +287,7 @@ def test_main_error(monkeypatch, capsys, hive, error, code):
     def fail(*_, **__):
         raise error("what: why", hint="hive-pg start", detail="\n".join(map(str, range(30))))
 
-    monkeypatch.setattr(pg.PostgreSQLManager, "start_container", fail)
+    monkeypatch.setattr(pg, "start", fail)
     assert hive("start") == code
     out, err = capsys.readouterr()
     lines = err.splitlines()
@@ -232,27 +296,27 @@ def test_main_error(monkeypatch, capsys, hive, error, code):
 
 
 @pytest.mark.parametrize(
-    ("command", "method", "left"),
+    ("command", "function", "left"),
     [
-        ("start", "start_container", "; nothing is lost: the same command goes on from what"),
-        ("status", "check_container_status", "\n"),
-        ("backup", "backup", "; no half of a file is left, but on stdout perhaps: the same comm"),
-        ("rotate", "rotate_password", "; hive-pg start finishes what was begun"),
+        ("start", "start", "; nothing is lost: the same command goes on from what hive-pg status"),
+        ("status", "read_status", "\n"),
         (
-            "destroy",
-            "destroy_container",
-            "; the same command goes on; a backup that was made is in",
+            "backup",
+            "back_up",
+            "; no half of a file is left, but on stdout perhaps: the same command",
         ),
+        ("rotate", "rotate", "; hive-pg start finishes what was begun"),
+        ("destroy", "destroy", "; the same command goes on; a backup that was made is in"),
     ],
     ids=["changes something", "only asks", "backup", "rotate", "destroy"],
 )
-def test_main_interrupted(monkeypatch, capsys, hive, command, method, left):
+def test_main_interrupted(monkeypatch, capsys, hive, command, function, left):
     """Ctrl-C ends with 130 and one line: what is left of a change, and how to go on."""
 
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pg.PostgreSQLManager, method, interrupt)
+    monkeypatch.setattr(pg, function, interrupt)
     assert hive(command) == 130
     err = capsys.readouterr().err
     assert err.startswith(f"warning: interrupted{left}")
@@ -263,9 +327,7 @@ def test_main_interrupted(monkeypatch, capsys, hive, command, method, left):
 def test_main_terminated(monkeypatch, hive, number):
     """A signal to end ends what runs as Ctrl-C does; the code is 128 and its number."""
     signal.signal(number, signal.SIG_DFL)
-    monkeypatch.setattr(
-        pg.PostgreSQLManager, "start_container", lambda *_, **__: signal.raise_signal(number)
-    )
+    monkeypatch.setattr(pg, "start", lambda *_, **__: signal.raise_signal(number))
     with pytest.raises(SystemExit) as caught:
         hive("start")
     assert caught.value.code == 128 + number
@@ -284,7 +346,7 @@ def test_main_os_error(monkeypatch, capsys, hive):
     def fail(*_, **__):
         raise PermissionError(13, "Permission denied", "/x")
 
-    monkeypatch.setattr(pg.PostgreSQLManager, "start_container", fail)
+    monkeypatch.setattr(pg, "start", fail)
     assert hive("start") == 1
     assert capsys.readouterr().err == "error: [Errno 13] Permission denied: '/x'\n"
 
@@ -395,7 +457,7 @@ def test_command_status_stopped(capsys, hive, docker):
     docker.answers["docker exec"] = (1, "is not running")
     assert hive("status") == 3
     out, err = capsys.readouterr()
-    assert "exited" in out
+    assert "stopped (exit code 0)" in out
     assert err == "hint: hive-pg start\n"
 
 
@@ -444,7 +506,7 @@ def test_command_json_directory(monkeypatch, capsys, docker, tmp_path, name):
     monkeypatch.setattr(pg, "Runner", lambda console: docker)
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
-    pg.CredentialService(name).save(pg.Settings(pg.DatabaseURL("u1", "p1"), "c", "p", 1, 1).env)
+    pg.Workspace(name).save_env(make_settings(container="c").env)
     assert main(["check", name, "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["points"][1]["finding"] == "c is missing"
 
@@ -539,7 +601,7 @@ def test_command_init_new(monkeypatch, capsys, docker, tmp_path):
     out, err = capsys.readouterr()
     assert "The database is ready." in out
     assert f"hive-pg status {tmp_path}" in out
-    password = pg.CredentialService(str(tmp_path)).read_values()["POSTGRES_PASSWORD"]
+    password = pg.CredentialService(str(tmp_path)).read_settings().url.password
     assert password not in out + err
     assert main(["init", "-q", str(tmp_path)]) == 0
     assert capsys.readouterr() == ("", "")
@@ -563,6 +625,226 @@ def test_command_init_declined(monkeypatch, capsys, docker, tmp_path):
     assert main(["init", str(tmp_path / "new")]) == 1
     assert "nothing was done" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+# -- env -----------------------------------------------------------------------------------------
+
+
+def test_command_env_formats(hive, docker, workspace, capsys):
+    """Shell, dotenv and JSON say the same; Docker is not asked."""
+    url = make_url(password="a b'c")
+    values = pg.build_environment(url)
+    env = {key: values[key] for key in (pg.URL_KEY, pg.USER_KEY, pg.DB_KEY, pg.PORT_KEY)}
+    env.update(HIVE_POSTGRES_CONTAINER="c", COMPOSE_PROJECT_NAME="p")
+    (workspace / ".env").write_text("".join(f"{key}={value}\n" for key, value in env.items()))
+    expected = pg.build_client_environment(url)
+    assert hive("env") == 0
+    words = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    assert {word for word, _ in words} == {"export"}
+    assert dict(pair.split("=", 1) for _, pair in words) == expected
+    assert hive("env", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == expected
+    assert hive("env", "--format", "dotenv") == 0
+    items = pg.parse_env(capsys.readouterr().out, {})
+    assert {item.key: item.value for item in items} == expected
+    assert docker.calls == []
+
+
+def test_command_env_dotenv_that_no_spelling_carries(hive, workspace, capsys):
+    """A value that the readers of `.env` would not read alike is an error, not a guess."""
+    text = (workspace / ".env").read_text().replace("s3cret", "s%27%60%24")
+    (workspace / ".env").write_text(re.sub("(?m)^POSTGRES_PASSWORD.*\n", "", text))
+    assert hive("env", "--format", "dotenv") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "no spelling in .env carries this value" in err
+
+
+@pytest.mark.parametrize("command", ["env", "url"])
+def test_command_not_set_up(hive, tmp_path, capsys, command):
+    """Exit 3, and `eval` gets nothing."""
+    assert hive(command, str(tmp_path)) == 3
+    assert capsys.readouterr().out == ""
+
+
+# -- wait, list ----------------------------------------------------------------------------------
+
+
+def test_command_wait(hive, docker, capsys):
+    """Nothing on stdout; two docker processes."""
+    assert hive("wait") == 0
+    assert docker.commands == ["docker inspect", "docker exec"]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "ann logs in to hive" in err
+
+
+def test_command_list(hive, docker, capsys):
+    """A table, or one object; without any database a word on stderr, or an empty list."""
+    label = docker.containers[0]["Config"]["Labels"]
+    assert hive("list") == 0
+    assert capsys.readouterr() == ("", "hive-pg has no database on this engine\n")
+    assert hive("list", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"databases": []}
+    label[pg.WORKSPACE_LABEL] = "1a"
+    assert hive("list") == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[1] == "hive-postgres"
+    assert hive("list", "--json") == 0
+    (database,) = json.loads(capsys.readouterr().out)["databases"]
+    assert (database["container"], database["host_port"]) == ("hive-postgres", 5532)
+
+
+def test_command_without_docker(hive, docker, capsys):
+    """Exit 4, nothing on stdout, and what is missing."""
+    docker.answers["docker ps"] = FileNotFoundError(2, "No such file or directory", "docker")
+    assert hive("list", "--json") == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Docker is not installed" in err
+
+
+# -- stats ---------------------------------------------------------------------------------------
+
+
+SAMPLE = {"container": "c", "tables": [], "vector_indexes": []}
+
+
+@pytest.fixture
+def samples(monkeypatch):
+    """Give samples that need no server; the second sleep is interrupted, as by Ctrl-C."""
+    sleeps = []
+
+    def sleep(period):
+        sleeps.append(period)
+        if len(sleeps) > 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pg, "read_statistics", lambda workspace, before=None: SAMPLE)
+    monkeypatch.setattr(pg, "format_statistics", lambda sample: "the table")
+    monkeypatch.setattr(pg, "format_sample", lambda sample, form: "one line")
+    monkeypatch.setattr(pg.time, "sleep", sleep)
+    return sleeps
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "out", "sleeps"),
+    [
+        ("", 0, "the table\n", []),
+        ("--json", 0, f"{json.dumps(SAMPLE, indent=2)}\n", []),
+        ("--watch 2", 130, "one line\n" * 2, [2, 2]),
+        ("--watch 2 --json", 130, f"{json.dumps(SAMPLE)}\n" * 2, [2, 2]),
+    ],
+    ids=["once", "JSON", "watch", "watch JSON"],
+)
+def test_command_stats(hive, samples, capsys, argv, code, out, sleeps):
+    """Once, or every S seconds until Ctrl-C, which ends it without a word."""
+    assert hive("stats", *argv.split()) == code
+    assert capsys.readouterr() == (out, "")
+    assert samples == sleeps
+
+
+def test_command_stats_on_a_terminal(monkeypatch, hive, samples, capsys):
+    """A sample replaces the other on the screen; the line of ^C is ended."""
+    monkeypatch.setattr(pg, "is_terminal", lambda stream: True)
+    monkeypatch.setenv("TERM", "xterm")
+    assert hive("stats", "--watch", "2") == 130
+    screen = "\x1b[Hthe table\x1b[J\n"
+    assert capsys.readouterr().out == f"{screen}{screen}\n"
+
+
+def test_command_stats_interrupted(monkeypatch, hive, capsys):
+    """Ctrl-C in the only sample is as everywhere."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pg, "read_statistics", interrupt)
+    assert hive("stats") == 130
+    assert capsys.readouterr().err == "warning: interrupted\n"
+
+
+# -- psql, backup, restore, rotate, destroy ------------------------------------------------------
+
+
+def test_command_psql(monkeypatch, hive, docker):
+    """Its exit code is psql's; where no container runs, it is 3."""
+    monkeypatch.setattr(pg.Server, "run_psql", lambda self, argv: len(argv))
+    assert hive("psql", "--", "-c", "select 1") == 2
+    docker.containers[0]["State"]["Status"] = "exited"
+    assert hive("psql") == 3
+
+
+def test_command_backup(monkeypatch, hive, capsys, tmp_path):
+    """The path is the result; a dump for stdout is not followed by one."""
+    (tmp_path / "x.dump").write_bytes(b"x" * 2048)
+    asked = []
+
+    def back_up(workspace, path):
+        asked.append(path)
+        return path or str(tmp_path / "x.dump")
+
+    monkeypatch.setattr(pg, "back_up", back_up)
+    assert hive("backup") == 0
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path}/x.dump\n"
+    assert "2.0 kB, read back to its end" in err
+    assert hive("backup", "-o", "-") == 0
+    assert capsys.readouterr() == ("", "")
+    assert asked == ["", "-"]
+    monkeypatch.setattr(pg, "is_terminal", lambda stream: True)
+    assert hive("backup", "-o", "-") == 1
+    assert "hint: hive-pg backup -o FILE" in capsys.readouterr().err
+
+
+ACTIONS = {  # command line: the function that it ends with, its keyword arguments
+    "restore x.dump": ("restore", {"owner": True, "drop_old": False}),
+    "restore --no-owner --drop-old x.dump": ("restore", {"owner": False, "drop_old": True}),
+    "restore --drop-old": ("drop_old_databases", {}),
+    "destroy --data": ("destroy", {"data": True, "backup": True}),
+    "destroy --data --no-backup": ("destroy", {"data": True, "backup": False}),
+    "destroy": ("destroy", {"data": False, "backup": True}),
+    "rotate": ("rotate", {}),
+}
+
+
+@pytest.fixture
+def done(monkeypatch, workspace):
+    """Give what was done; nothing is."""
+    done = []
+    for name in {name for name, _ in ACTIONS.values()}:
+        monkeypatch.setattr(pg, name, lambda *_, name=name, **named: done.append((name, named)))
+    monkeypatch.setattr(pg, "find_databases", lambda *_: {"hive_before"})
+    (workspace / "x.dump").touch()
+    return done
+
+
+@pytest.mark.parametrize("answer", ["yes", "no", "--yes", "nobody"])
+@pytest.mark.parametrize("argv", ACTIONS)
+def test_command_that_asks(monkeypatch, hive, done, capsys, argv, answer):
+    """What loses something is done if a person wants it, or has said --yes, and not otherwise."""
+    asks = "restore" in argv or "--data" in argv
+    said = ("w\n" if "--data" in argv else "\n") if answer == "yes" else "n\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(said))
+    monkeypatch.setattr(pg, "is_interactive", lambda: answer in ("yes", "no"))
+    words = argv.split() + (["--yes"] if answer == "--yes" and argv != "rotate" else [])
+    refused = asks and answer in ("no", "nobody")
+    assert hive(*words) == int(refused)
+    assert done == ([] if refused else [ACTIONS[argv]])
+    err = capsys.readouterr().err
+    assert ("nothing was done" in err) == refused
+    assert ("--yes does not ask" in err) == (refused and answer == "nobody")
+    assert ("that is not w: nothing" in err) == (refused and answer == "no" and "--data" in argv)
+
+
+def test_command_restore_drop_old_without_any(monkeypatch, hive, done, capsys):
+    """Nothing to lose is nothing to ask for; what an interrupted restore has left goes."""
+    monkeypatch.setattr(pg, "find_databases", lambda *_: set())
+    assert hive("restore", "--drop-old") == 0
+    assert done == [("drop_old_databases", {})]
+    assert "nothing was kept of what was hive before" in capsys.readouterr().err
+
+
+# -- what all have in common ---------------------------------------------------------------------
 
 
 def test_verbose_shows_no_secret(monkeypatch, capsys, network, workspace):

@@ -202,7 +202,7 @@ def foreign(request, make):
     workspace.init("--no-start")
     if state == "restarting":
         text = (workspace.path / "docker-compose.yml").read_text()
-        text = text.replace("    command:\n", "    entrypoint: [sh, -c, exit 3]\n    command:\n")
+        text = text.replace("    command: [", "    entrypoint: [sh, -c, exit 3]\n    command: [")
         workspace.write("docker-compose.yml", text)
     workspace.compose("create" if state == "created" else "up", *["-d"] * (state != "created"))
     if state in ("exited", "paused"):
@@ -389,7 +389,7 @@ def test_place_of_a_moved_workspace_is_taken_while_it_runs(make):
     place.mkdir()
     with untouched(moved):
         result = moved.hive_pg("start", code=1)
-        assert f"container {name} has the name that .env says" in result.stderr
+        assert f"container {name} has the name in .env" in result.stderr
         assert "hint: hive-pg init" in result.stderr
         result = moved.hive_pg("init", code=1)
         assert f"container {name} (running) has the data mounted" in result.stderr

@@ -9,11 +9,13 @@ import time
 
 import pytest
 
+import hive_pg as pg
 from hive_pg import (
+    DEVNULL,
+    PIPE,
     Console,
-    DirectoryLock,
-    Docker,
     DockerNotAvailableError,
+    Lock,
     Runner,
     WorkspaceError,
 )
@@ -69,7 +71,7 @@ def test_process_that_has_ended_unseen(monkeypatch, runner):
 
 
 @pytest.mark.parametrize(
-    ("given", "text"), [(False, ""), (True, "line\n")], ids=["empty", "a password"]
+    ("given", "text"), [(DEVNULL, ""), (PIPE, "line\n")], ids=["empty", "a password"]
 )
 def test_runner_stdin(runner, given, text):
     """Stdin is not ours but empty, so that nothing can wait for an answer, unless it is given."""
@@ -101,15 +103,11 @@ def test_runner_own_session(runner):
         assert int(process.finish(timeout=10).stdout) == process.process.pid != os.getsid(0)
 
 
-def test_runner_progress(runner, capfd):
-    """Progress goes to stderr as it comes, and is not captured; quiet, it is."""
-    argv = sh("echo pulled")
-    with runner.start(argv, progress=True) as process:
+def test_runner_stdout_elsewhere(runner, capfd):
+    """A program may write to a descriptor itself; nothing of that is captured."""
+    with runner.start(sh("echo pulled"), stdout=sys.stderr.fileno()) as process:
         assert process.finish(timeout=10).stdout == ""
     assert capfd.readouterr() == ("", "pulled\n")
-    with Runner(Console(quiet=True)).start(argv, progress=True) as process:
-        assert process.finish(timeout=10).stdout == "pulled\n"
-    assert capfd.readouterr() == ("", "")
 
 
 def run_out_of_time(runner, argv, ready):
@@ -174,7 +172,7 @@ def test_runner_exception_twice(monkeypatch, runner, tmp_path):
 def is_locked(directory):
     """Whether somebody holds the lock on a directory."""
     try:
-        with DirectoryLock(str(directory), Console(quiet=True), 0):
+        with Lock(str(directory), Console(quiet=True), 0):
             return False
     except WorkspaceError:
         return True
@@ -182,7 +180,7 @@ def is_locked(directory):
 
 def test_runner_lock_of_a_killed_process(runner, tmp_path):
     """What hive-pg has started holds its lock as long as it lives, and no longer."""
-    lock = DirectoryLock(str(tmp_path), Console(), 0)
+    lock = Lock(str(tmp_path), Console(), 0)
     lock.__enter__()
     with runner.start(["sleep", "60"]):
         os.close(lock.descriptor)  # as the kernel does it
@@ -193,14 +191,14 @@ def test_runner_lock_of_a_killed_process(runner, tmp_path):
 def test_runner_lock_released(runner, tmp_path):
     """A lock that is released is free, whatever has outlived it."""
     with contextlib.ExitStack() as stack:
-        with DirectoryLock(str(tmp_path), Console(), 0):
+        with Lock(str(tmp_path), Console(), 0):
             stack.enter_context(runner.start(["sleep", "60"]))
         assert not is_locked(tmp_path)
 
 
 def test_runner_attach_without_lock(runner, tmp_path):
     """A program on our own streams has no part in the lock."""
-    lock, pid = DirectoryLock(str(tmp_path), Console(), 0), tmp_path / "pid"
+    lock, pid = Lock(str(tmp_path), Console(), 0), tmp_path / "pid"
     lock.__enter__()
     assert runner.attach(sh(f"sleep 60 & echo $! >{pid}")) == 0
     os.close(lock.descriptor)
@@ -215,16 +213,65 @@ def test_runner_trace(capsys):
     assert capsys.readouterr().err == "+ true 'a b'\n"
 
 
-def test_docker_missing_executable(runner):
-    """A program that is missing is Docker missing."""
-    with pytest.raises(DockerNotAvailableError, match="cannot run /hive-pg-nope: No such file"):
-        Docker(runner).run(["/hive-pg-nope"])
+# -- what takes long -----------------------------------------------------------------------------
 
 
-def test_docker_missing_directory(runner, tmp_path):
-    """A directory that is missing is not Docker missing."""
-    with pytest.raises(WorkspaceError, match="cannot enter"):
-        Docker(runner).run(["true"], cwd=str(tmp_path / "gone"))
+def test_watch_result(runner, tmp_path):
+    """It reads and writes descriptors; its stderr, however much, is read at its end."""
+    (tmp_path / "in").write_bytes(b"data")
+    script = r"cat; printf 'a\377b\n' >&2; head -c 300000 /dev/zero | tr '\0' x >&2; exit 3"
+    with open(tmp_path / "in") as source, open(tmp_path / "out", "w") as target:
+        descriptors = {"stdin": source.fileno(), "stdout": target.fileno()}
+        with runner.start(sh(script), **descriptors, long=True) as process:
+            result = process.watch(lambda: 0, lambda: None)
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr == "a\ufffdb\n" + "x" * 300_000
+    assert (tmp_path / "out").read_text() == "data"
+    assert process.process.stderr.closed
+
+
+def test_watch_last_words(runner):
+    """Of more than a MiB of words, the last one is kept."""
+    script = "head -c 2000000 /dev/zero | tr '\\0' x >&2; echo end >&2"
+    with runner.start(sh(script), long=True) as process:
+        said = process.watch(lambda: 0, lambda: None).stderr
+    assert (len(said), said[-5:]) == (1 << 20, "xend\n")
+
+
+def test_watch_idle(monkeypatch, runner):
+    """Where it stands still, somebody looks whether there is hope; where it moves, nobody does."""
+    monkeypatch.setattr(pg, "STALL_S", 0.15)
+    positions = iter(range(6))
+    seen = []
+
+    def look():
+        seen.append(next(positions, 6))
+        return seen[-1]
+
+    def give_up():
+        raise WorkspaceError("no hope")
+
+    with (
+        pytest.raises(WorkspaceError, match="no hope"),
+        runner.start(["sleep", "60"], long=True) as process,
+    ):
+        process.watch(look, give_up)
+    assert seen[:7] == [0, 1, 2, 3, 4, 5, 6]
+    assert process.process.returncode == -signal.SIGTERM
+
+
+def test_watch_hope(monkeypatch, runner):
+    """While there is hope it goes on, and somebody looks again after the same time."""
+    monkeypatch.setattr(pg, "STALL_S", 0.1)
+    asked = []
+    with runner.start(["sleep", "1"], long=True) as process:
+        result = process.watch(lambda: 0, lambda: asked.append(time.monotonic()))
+    assert result.returncode == 0
+    assert len(asked) >= 2
+    assert all(later - first > 0.1 for first, later in zip(asked, asked[1:]))
+
+
+# -- on our own streams --------------------------------------------------------------------------
 
 
 def test_runner_attach(runner, capfd):
@@ -245,16 +292,31 @@ def test_runner_attach_interrupted(monkeypatch, runner):
     assert runner.attach(["sleep", "60"]) == 130
 
 
+def test_runner_attach_told_alone(monkeypatch, runner):
+    """A signal for hive-pg alone ends the attached program, too."""
+
+    def interrupt(process, timeout=None):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupt)
+    began = time.monotonic()
+    assert runner.attach(["sleep", "9"]) == 130
+    assert time.monotonic() - began < 5
+
+
 def test_runner_replace():
-    """The process becomes the other program: the same pid, its environment, its exit code."""
+    """It becomes the other program: the same pid, its environment, signals and exit code."""
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[1]); import hive_pg as pg;"
-        "argv, env = ['sh', '-c', 'echo $$ $X; exit 9'], {**os.environ, 'X': 'y'};"
+        "script = 'echo $$ $X; grep SigIgn /proc/$$/status; exit 9';"
+        "argv, env = ['sh', '-c', script], {**os.environ, 'X': 'y'};"
         "print(os.getpid(), flush=True); pg.Runner(pg.Console()).replace(argv, env)"
     )
     root = os.path.dirname(os.path.abspath(sys.modules["hive_pg"].__file__))
     done = subprocess.run(
         [sys.executable, "-c", code, root], stdout=subprocess.PIPE, text=True, check=False
     )
-    before, after = done.stdout.splitlines()
+    before, after, ignored = done.stdout.splitlines()
     assert (done.returncode, after) == (9, f"{before} y")
+    assert int(ignored.split()[1], 16) & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1) == 0

@@ -1,10 +1,10 @@
-"""The compose file: the one that is written, and those that are there already."""
+"""Service: the compose file that is written, and those that are there already."""
 
 import json
 import re
 
 import pytest
-from fakes import make_info, make_service, make_settings, make_url, recorded
+from fakes import make_service, make_settings, make_url, recorded
 
 import hive_pg as pg
 from hive_pg import (
@@ -12,10 +12,9 @@ from hive_pg import (
     adopt_service,
     choose_service,
     default_service,
-    locate_cluster,
+    has_wrong_owner,
     parse_compose_config,
     render_compose,
-    service_of_container,
 )
 
 CONFIGS = recorded("compose_config_2.26.1.json")
@@ -54,6 +53,7 @@ def default_of(variable):
         ("HIVE_POSTGRES_SHM_SIZE", "1gb"),
         ("HIVE_POSTGRES_LOG_MAX_SIZE", "10m"),
         ("HIVE_POSTGRES_LOG_MAX_FILE", "3"),
+        ("HIVE_POSTGRES_WORKSPACE", ""),
     ],
 )
 def test_render_compose_default(variable, value):
@@ -66,7 +66,7 @@ def test_render_compose_default(variable, value):
     ["start_interval", "create_host_path", "\nname:", "\nversion:", "VERSION", "0.0.0.0", "\t"],
 )
 def test_render_compose_without(word):
-    """Nothing is in it that older engines or Compose v1 refuse, or that opens it to the network."""
+    """Nothing is in it that older engines refuse, or that opens it to the network."""
     assert word not in TEXT
 
 
@@ -105,8 +105,10 @@ def test_render_compose_resolved():
     assert service["ports"][0]["host_ip"] == "127.0.0.1"
     assert service["healthcheck"]["start_period"] == "1m0s"
     assert "-h 127.0.0.1 -p 5432 -U" in service["healthcheck"]["test"][1]
-    assert service["labels"]["hive-pg.generated-by"].startswith("hive-pg ")
-    assert service["labels"]["hive-pg.project"] == "w-1a2b3c"
+    assert service["labels"] == {
+        "hive-pg.generated-by": f"hive-pg {pg.__version__}",
+        "hive-pg.workspace": "",
+    }
 
 
 def test_default_service_resolved():
@@ -248,54 +250,41 @@ def test_choose_service_called_postgres():
 
 
 @pytest.mark.parametrize(
-    ("mounts", "pgdata", "directory", "cluster"),
+    ("data_dir", "cluster", "source", "target"),
     [
-        pytest.param([], "/d", "", "", id="none"),
-        pytest.param([("/h", "/d")], "/d", "/h", "/h", id="the data itself"),
-        pytest.param([("/h", "/d/")], "/d/pgdata", "/h", "/h/pgdata", id="above it"),
-        pytest.param(
-            [("/a", "/"), ("/b", "/d"), ("/c", "/d/x")], "/d/pg", "/b", "/b/pg", id="nearest"
-        ),
-        pytest.param([("/h", "/data")], "/d", "", "", id="only alike"),
-        pytest.param([("/h", "/d/pgdata/sub")], "/d/pgdata", "", "", id="below it"),
-        pytest.param([("vol", "/d")], "/d/pgdata", "", "vol/pgdata", id="volume"),
-        pytest.param(
-            [("/h", "/d"), ("vol", "/d/pgdata")], "/d/pgdata", "", "vol", id="volume over it"
-        ),
+        pytest.param("/w/pg", "/w/pg/pgdata", "/w/pg", "/target/pgdata", id="below a directory"),
+        pytest.param("/w/pg", "/w/pg", "/w/pg", "/target", id="a directory itself"),
+        pytest.param("", "vol/16/data", "vol", "/target/16/data", id="below a volume"),
+        pytest.param("", "vol", "vol", "/target", id="a volume itself"),
+        pytest.param("", "", "", "/target", id="not mounted"),
     ],
 )
-def test_locate_cluster_mounts(mounts, pgdata, directory, cluster):
-    """The cluster is below the source of the nearest mount that holds PGDATA."""
-    assert locate_cluster(mounts, pgdata) == (directory, cluster)
+def test_compose_service_in_place(data_dir, cluster, source, target):
+    """A container that has the data mounted at /target sees the cluster in it."""
+    service = make_service(data_dir=data_dir, cluster=cluster)
+    assert (service.source, service.target) == (source, target)
 
 
-def test_service_of_container_fields():
-    """Where Compose v1 cannot print JSON, the container tells the same."""
-    environment = {**make_service().environment, "PGDATA": "/var/lib/postgresql/data/pgdata"}
-    assert service_of_container(make_info(environment=environment)) == make_service(
-        environment=environment
-    )
-
-
-def test_service_of_container_without_port():
-    """A container that publishes nothing is refused like its compose file."""
-    with pytest.raises(WorkspaceError, match="publishes no fixed port"):
-        service_of_container(make_info(ports=[]))
-
-
-def test_service_of_container_named_volume():
-    """A named volume has no directory of ours, with Compose v1 as with v2."""
-    created = pg.parse_containers(json.dumps(recorded("docker_inspect_20.10.24.json")))[1]
-    assert service_of_container(created).data_dir == ""
+def test_has_wrong_owner_user(tmp_path):
+    """Data of another user than the server's are; what no number says, or a volume, is not."""
+    own, data_dir = tmp_path.stat().st_uid, str(tmp_path)
+    tmp_path.chmod(0o700)
+    users = {f"{own + 1}:1": True, f"{own or 7}:1": own == 0, "": False, "postgres": False}
+    for user, wrong in users.items():
+        assert has_wrong_owner(make_service(user=user, data_dir=data_dir)) is wrong
+    assert not has_wrong_owner(make_service(user="12345:1", data_dir=""))
 
 
 # -- taking it over ------------------------------------------------------------------------------
+
+NOTHING = dict.fromkeys(("port", "database", "image", "bind"))
 
 
 def test_adopt_service_generated():
     """The generated file's service changes nothing."""
     settings = make_settings(image="agnohq/pgvector:16", bind="127.0.0.1")
-    wanted = pg.Wishes(5532, "hive", "agnohq/pgvector:16", "127.0.0.1")
+    wanted = {"port": 5532, "database": "hive"}
+    wanted |= {"image": "agnohq/pgvector:16", "bind": "127.0.0.1"}
     assert adopt_service(settings, make_service(), wanted, known=True) == settings
 
 
@@ -312,11 +301,21 @@ def test_adopt_service_generated():
             {"url": make_url(user="bob", password="p", database="bob")},
             id="credentials of its own",
         ),
+        pytest.param(
+            {"environment": {"POSTGRES_PASSWORD": "p"}},
+            {"url": make_url(user="postgres", password="p", database="postgres")},
+            id="a password, and else the image's own",
+        ),
+        pytest.param(
+            {"environment": {"POSTGRES_DB": "app"}},
+            {"url": make_url(database="app")},
+            id="a database alone",
+        ),
     ],
 )
 def test_adopt_service_fixed(changes, expected):
     """What an existing compose file fixes is taken from it, the database as the image names it."""
-    adopted = adopt_service(make_settings(), make_service(**changes), pg.Wishes(), known=False)
+    adopted = adopt_service(make_settings(), make_service(**changes), NOTHING, known=False)
     assert adopted == make_settings(**expected)
 
 
@@ -332,7 +331,7 @@ def test_adopt_service_fixed(changes, expected):
 def test_adopt_service_wish_in_vain(wanted, message):
     """A wish that the compose file does not let come true is an error, not ignored."""
     with pytest.raises(WorkspaceError, match=message):
-        adopt_service(make_settings(), make_service(), pg.Wishes(**wanted), known=False)
+        adopt_service(make_settings(), make_service(), {**NOTHING, **wanted}, known=False)
 
 
 @pytest.mark.parametrize("key", ["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"])
@@ -341,5 +340,5 @@ def test_adopt_service_disagreement(key):
     environment = {**make_service().environment, key: "0ther"}
     service = make_service(environment=environment)
     with pytest.raises(WorkspaceError, match="disagree") as caught:
-        adopt_service(make_settings(), service, pg.Wishes(), known=True)
+        adopt_service(make_settings(), service, NOTHING, known=True)
     assert not re.search("s3cret|0ther", f"{caught.value} {caught.value.hint}")

@@ -1,0 +1,222 @@
+"""`.hive-pg.json`: lost, damaged, copied and moved; and the lock of the machine."""
+
+import contextlib
+import fcntl
+import re
+import shutil
+import stat
+
+import pytest
+from laboratory import LostError, docker, run, wait_until
+from test_docker import put_before
+from test_interruption import kill
+from test_neighbour_faults import copy_of, untouched
+
+pytestmark = pytest.mark.engine
+
+ID = "hive-pg.workspace"
+
+
+@pytest.fixture(scope="module")
+def kept_once(lab):
+    """Give a workspace with rows in it, which are there at the end."""
+    with lab.workspace("remembered") as workspace:
+        workspace.init()
+        workspace.plant()
+        yield workspace
+        workspace.up()
+        workspace.assert_kept()
+
+
+@pytest.fixture
+def kept(kept_once):
+    """Give the same one to each test, running and with its state file."""
+    kept_once.up()
+    text = (kept_once.path / ".hive-pg.json").read_text()
+    yield kept_once
+    kept_once.write(".hive-pg.json", text, 0o600)
+
+
+def test_state_file_has_no_secret_and_is_the_owners(kept):
+    """It says what the container, the engine and the data are, and nothing to log in with."""
+    text, memory = (kept.path / ".hive-pg.json").read_text(), kept.memory
+    assert stat.S_IMODE((kept.path / ".hive-pg.json").stat().st_mode) == 0o600
+    assert kept.env["POSTGRES_PASSWORD"] not in text
+    assert memory["next_password"] == ""
+    assert memory["verified"] is True
+    assert (memory["user"], memory["database"]) == (kept.env["POSTGRES_USER"], "hive")
+    assert (memory["container"], memory["major"]) == (kept.container, "16")
+    assert memory["image"] == kept.lab.image
+    assert docker("info", "--format", "{{.ID}}") in memory["engine"]
+    assert (
+        kept.inspect()["Config"]["Labels"][ID]
+        == memory["id"]
+        == kept.env["HIVE_POSTGRES_WORKSPACE"]
+    )
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{", '{"id": 7}', "\0"], ids=repr)
+def test_workspace_without_a_readable_state_file_works(kept, text):
+    """`.env` decides; a damaged file is named, and the next command that writes makes a new one."""
+    path, identity, known = kept.path / ".hive-pg.json", kept.identity, kept.memory
+    path.unlink()
+    if text is not None:
+        kept.write(".hive-pg.json", text, 0o600)
+    for command in ("status", "check", "start", "wait", "url"):
+        said = kept.hive_pg(command, secret=command == "url").stderr
+        assert ("is damaged" in said) <= bool(text)
+    kept.hive_pg("init")
+    assert kept.identity == identity
+    assert kept.memory == known
+
+
+def test_state_file_comes_back_with_a_start(kept):
+    """A command that starts the container writes it, and the workspace stays the same one."""
+    kept.hive_pg("stop")
+    known = kept.memory
+    (kept.path / ".hive-pg.json").unlink()
+    kept.hive_pg("start")
+    assert {**kept.memory, "major": "16"} == known
+
+
+def test_copy_with_its_state_file_is_another_workspace(kept, make):
+    """Until `init`, no command of the copy touches the original; then it has all of its own."""
+    copy = make("copy", env="")
+    names = (".env", ".hive-pg.json", "docker-compose.yml")
+    assert run(["cp", "-a", *(str(kept.path / n) for n in names), str(copy.path)]).returncode == 0
+    with untouched(kept):
+        for command in ("start", "stop", "restart", "rotate", "destroy", "status", "psql"):
+            said = copy.hive_pg(command, code=1).stderr
+            assert re.search(
+                "hint: hive-pg init gives this workspace a (name|project) of its own", said
+            )
+        copy.hive_pg("init", "--yes")
+        assert copy.login() == "1"
+        for key in ("HIVE_POSTGRES_WORKSPACE", "COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_PORT"):
+            assert copy.env[key] != kept.env[key], key
+        assert copy.container != kept.container
+        assert copy.memory["id"] != kept.memory["id"]
+        assert copy.psql("select from kept").returncode != 0
+
+
+def test_copied_env_alone_gets_an_id_of_its_own(kept, make):
+    """As people do it for a git worktree: `.env` and the compose file, nothing else."""
+    with untouched(kept):
+        copy = copy_of(kept, make)
+        copy.hive_pg("init", "--yes")
+        assert copy.memory["id"] not in ("", kept.memory["id"])
+        assert copy.inspect()["Config"]["Labels"][ID] == copy.memory["id"]
+
+
+def test_moved_workspace_keeps_its_container(make):
+    """The id tells, wherever it is now; its rows are there, under the same names."""
+    workspace = make()
+    workspace.init()
+    workspace.plant()
+    workspace.hive_pg("stop")
+    name, known = workspace.container, workspace.memory
+    workspace.path = workspace.path.rename(workspace.path.with_name("moved"))
+    workspace.hive_pg("start")
+    assert (workspace.container, workspace.memory["id"]) == (name, known["id"])
+    assert workspace.memory["directory"] == str(workspace.path)
+    workspace.assert_kept()
+
+
+# -- what a killed restore has protected ---------------------------------------------------------
+
+
+def protected(workspace):
+    """Return the databases that are templates now, but for the server's own."""
+    sql = "select string_agg(datname, ' ' order by datname) from pg_database where datistemplate"
+    return set(workspace.login(sql).split()) - {"template0", "template1"}
+
+
+@pytest.mark.parametrize("command", ["start", "init", "restore"])
+def test_protection_that_a_killed_restore_left_is_undone(kept, command):
+    """The next command frees what it had protected, and no template of somebody's."""
+    kept.login("create database own is_template true")
+    script = kept.path / "script.sql"
+    script.write_text("create table t (i int);\nselect pg_sleep(30);\n")
+    with kept.started("restore", str(script), "--yes") as process:
+        wait_until(lambda: "hive" in protected(kept))
+        kill(process, descendants_too=True)
+    kept.hive_pg(*(["restore", "--drop-old", "--yes"] if command == "restore" else [command]))
+    try:
+        assert protected(kept) == {"own"}
+        assert kept.memory["templates"] == []
+    finally:
+        kept.login("alter database own is_template false")
+        kept.login("drop database own")
+        script.unlink()
+        kept.hive_pg("restore", "--drop-old", "--yes")
+
+
+# -- the lock of the machine ---------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def machine_lock(workspace, place):
+    """Hold the lock on names and ports as another hive-pg of the same user does."""
+    workspace.init("--no-start", TMPDIR=str(place))
+    (path,) = place.glob("hive-pg-*/*.lock")
+    with path.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("/somewhere/else")
+        file.flush()
+        yield
+
+
+def test_lock_of_the_machine_that_is_held_costs_a_warning(make, tmp_path):
+    """After ten seconds it goes on, and says who has it."""
+    tmp_path.chmod(0o777)
+    first, second = make(), make()
+    with machine_lock(first, tmp_path):
+        said = second.init(TMPDIR=str(tmp_path)).stderr
+    assert "waiting for another hive-pg, which sets up /somewhere/else" in said
+    assert "warning: " in said
+    assert second.login() == "1"
+
+
+@pytest.mark.parametrize("trap", ["a file", "open to others", "a link"])
+def test_lock_of_the_machine_is_not_put_into_a_trap(make, tmp_path, trap):
+    """What stands in /tmp already may be a stranger's: a warning, and nothing is written there."""
+    tmp_path.chmod(0o777)
+    workspace, elsewhere = make(), tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    place = tmp_path / f"hive-pg-{workspace.actor.uid}"
+    if trap == "a file":
+        place.write_text("")
+    elif trap == "a link":
+        place.symlink_to(elsewhere)
+    else:
+        place.mkdir(mode=0o777)
+        place.chmod(0o777)
+    said = workspace.init("--no-start", TMPDIR=str(tmp_path)).stderr
+    assert "warning: other workspaces may choose the same name or port now" in said
+    assert [*elsewhere.iterdir()] == []
+
+
+def test_name_and_port_that_docker_refuses_are_chosen_again(make, lab):
+    """Somebody without the lock was faster: `init` takes other ones, and leaves the stranger's."""
+    workspace = make(env="")
+    mark = workspace.path.parent / "taken"
+    stranger = f"{lab.token}-stranger"
+    steal = (
+        f"if [ ! -e {mark} ]; then touch {mark}; {shutil.which('docker')} run -d --name"
+        f' "$HIVE_POSTGRES_CONTAINER" --label hive-pg-test={stranger} -p'
+        f" 127.0.0.1:$HIVE_POSTGRES_PORT:5432 --entrypoint sleep {lab.image} 600 >&2; fi"
+    )
+    try:
+        path = put_before(workspace, '"compose up"*', steal)
+        said = workspace.hive_pg("init", "--image", lab.image, PATH=path).stderr
+        assert len(set(re.findall("and port ([0-9]+)", said))) == 2, said
+        assert workspace.login() == "1"
+        (name,) = docker(
+            "ps", "--filter", f"label=hive-pg-test={stranger}", "--format", "{{.Names}}"
+        ).split()
+        if name == workspace.container:
+            raise LostError("the stranger's container was taken")
+    finally:
+        ids = docker("ps", "--all", "--quiet", "--filter", f"label=hive-pg-test={stranger}")
+        if ids:
+            docker("rm", "--force", *ids.split())

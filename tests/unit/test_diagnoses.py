@@ -1,0 +1,487 @@
+"""What Docker and PostgreSQL say, version by version, and what becomes of it."""
+
+import re
+
+import pytest
+
+from hive_pg import (
+    DIAGNOSES,
+    CommandResult,
+    ContainerConflictError,
+    ContainerStartupError,
+    CredentialsRefusedError,
+    DatabaseConnectionError,
+    DockerCommandError,
+    DockerNotAvailableError,
+    EnvFileError,
+    ExitCode,
+    NotSetUpError,
+    PostgreSQLIntegrationError,
+    Repair,
+    build_error,
+    check_result,
+    diagnose,
+    mask_values,
+)
+
+SOCKET = "unix:///var/run/docker.sock"
+DAEMON = "Error response from daemon: "
+SKIPPING = 'NOTICE:  table "documents" does not exist, skipping\n'
+
+# {words of the cause: {which program said it: what}}.
+DOCKER_TEXTS = {
+    "may not use Docker's socket": {
+        "docker 20": "Got permission denied while trying to connect to the Docker daemon socket at"
+        f' {SOCKET}: Get "http://%2Fvar%2Frun%2Fdocker.sock/v1.24/containers/json": dial unix',
+        "docker 28": "permission denied while trying to connect to the Docker daemon socket at"
+        f' {SOCKET}: Get "http://%2Fvar%2Frun%2Fdocker.sock/v1.50/containers/json": dial unix'
+        " /var/run/docker.sock: connect: permission denied",
+        "docker 29": f"permission denied while trying to connect to the docker API at {SOCKET}",
+    },
+    "stand-in in this WSL": {
+        "WSL 2": "The command 'docker' could not be found in this WSL 2 distro.\nWe recommend to"
+        " activate the WSL integration in Docker Desktop settings.",
+        "WSL 1": "The command 'docker' could not be found in this WSL 1 distro.",
+    },
+    "daemon is not running": {
+        "docker 28": f"Cannot connect to the Docker daemon at {SOCKET}."
+        " Is the docker daemon running?",
+        "docker 29, no socket": f"failed to connect to the docker API at {SOCKET}; check if the"
+        " path is correct and if the daemon is running: dial unix /var/run/docker.sock: connect:"
+        " no such file or directory",
+        "docker 29, no such host": "failed to connect to the docker API at tcp://nowhere:2375:"
+        " dial tcp: lookup nowhere: no such host",
+        "Windows 28": 'error during connect: Get "http://%2F%2F.%2Fpipe%2Fdocker_engine/v1.24/'
+        'info": open //./pipe/docker_engine: The system cannot find the file specified.',
+        "Windows 29": "failed to connect to the docker API at npipe:////./pipe/docker_engine",
+        "Docker Desktop": DAEMON + "open \\\\.\\pipe\\docker_engine_linux: The system cannot find"
+        " the file specified.",
+        "no such context": 'Failed to initialize: unable to resolve docker endpoint: context "x":'
+        " context not found: open /home/ann/.docker/contexts/meta/0/meta.json: no such file or"
+        " directory",
+        "Desktop, starting": "request returned 500 Internal Server Error for API route and version"
+        " http://%2F%2F.%2Fpipe%2Fx/v1.24/info, check if the server supports the requested API",
+        "older": "request returned Internal Server Error for API route and version http://x/v1.24",
+    },
+    "too far apart": {
+        "engine 29": DAEMON + "client version 1.41 is too old. Minimum supported API version is"
+        " 1.44, please upgrade your client to a newer version",
+        "engine 20.10": DAEMON + "client version 1.50 is too new. Maximum supported API version is"
+        " 1.41",
+    },
+    "ended, was paused or was about to restart": {  # engine 20.10, runc 1.1
+        "gone": DAEMON + "Container 0123 is not running",
+        "restarting": DAEMON + "Container 0123 is restarting, wait until the container is running",
+        "paused": DAEMON + "Container 0123 is paused, unpause the container before exec",
+        "stopped": "OCI runtime exec failed: exec failed: cannot exec in a stopped container",
+        "stopped, newer": "OCI runtime exec failed: exec failed: unable to start container process:"
+        " cannot exec in a stopped state",
+        "deleted": "OCI runtime exec failed: exec failed: cannot exec in a deleted state",
+        "pipe": "OCI runtime exec failed: exec failed: unable to start container process: error"
+        " writing config to pipe: write init-p: broken pipe",
+        "reset": "OCI runtime exec failed: exec failed: unable to start container process: read"
+        " init-p: connection reset by peer",
+        "setns": "OCI runtime exec failed: exec failed: unable to start container process: error"
+        " executing setns process: exit status 1",
+        "upgrade": "unable to upgrade to tcp, received 500",
+        "upgrade, ended before": "unable to upgrade to tcp, received 409",
+    },
+    "has the port": {
+        "container": DAEMON + "driver failed programming external connectivity on endpoint"
+        " hive-postgres (0123): Bind for 0.0.0.0:5532 failed: port is already allocated",
+        "container, engine 28.5": DAEMON + "failed to set up container networking: driver failed"
+        " programming external connectivity on endpoint hive-postgres (0123): Bind for"
+        " 0.0.0.0:5532 failed: port is already allocated",
+        "process, engine 27": DAEMON + "driver failed programming external connectivity on endpoint"
+        " x (0123): Error starting userland proxy: listen tcp4 0.0.0.0:5532: bind: address already"
+        " in use",
+        "process, engine 28": DAEMON + "failed to bind host port for 0.0.0.0:5532:172.18.0.2:5432/"
+        "tcp: address already in use",
+        "process, engine 29": DAEMON + "failed to bind host port 0.0.0.0:5532/tcp: address already"
+        " in use",
+        "Desktop on a Mac": DAEMON + "Ports are not available: exposing port TCP 0.0.0.0:5532 ->"
+        " 0.0.0.0:0: listen tcp 0.0.0.0:5532: bind: address already in use",
+        "Desktop on Windows": DAEMON
+        + "Ports are not available: listen tcp 0.0.0.0:5532: bind: Only"
+        " one usage of each socket address (protocol/network address/port) is normally permitted.",
+        "Desktop on Windows, reserved": DAEMON + "Ports are not available: listen tcp 0.0.0.0:5532:"
+        " bind: An attempt was made to access a socket in a way forbidden by its access"
+        " permissions.",
+    },
+    "no such address": {
+        "docker": "driver failed programming external connectivity on endpoint hive-postgres (0123)"
+        ": Error starting userland proxy: listen tcp4 10.9.9.9:5532: bind: cannot assign requested"
+        " address",
+    },
+    "has that name": {
+        "all versions": DAEMON + 'Conflict. The container name "/hive-postgres" is already in use'
+        f' by container "{"0" * 64}". You have to remove (or rename) that container to be able to'
+        " reuse that name.",
+    },
+    "does not exist for this processor": {
+        "all versions": "no matching manifest for linux/arm64/v8 in the manifest list entries",
+        "containerd": "no match for platform in manifest: not found",
+        "run all the same": "exec /usr/local/bin/docker-entrypoint.sh: exec format error",
+    },
+    "no such image, or it is private": {
+        "denied": DAEMON + "pull access denied for nope/nope, repository does not exist or may"
+        " require 'docker login': denied: requested access to the resource is denied",
+        "no tag": DAEMON + "manifest for agnohq/pgvector:17 not found: manifest unknown: manifest"
+        " unknown",
+        "no tag, containerd": DAEMON + 'failed to resolve reference "registry.example/x:1":'
+        " registry.example/x:1: not found",
+        "no repository": DAEMON + "name unknown",
+        "denied, elsewhere": DAEMON + "denied",
+        "login expired": DAEMON + 'Head "https://registry.example/v2/x/manifests/1": unauthorized:'
+        " incorrect username or password",
+    },
+    "credential helper": {
+        "compose": 'error getting credentials - err: exec: "docker-credential-desktop": executable'
+        " file not found in $PATH, out: ``",
+        "broken": "error getting credentials - err: exit status 1, out: ``",
+    },
+    "pull limit is reached": {
+        "one of many": DAEMON + "toomanyrequests: You have reached your pull rate limit.",
+        "docker 29": "failed to resolve reference: unexpected status: 429 Too Many Requests",
+    },
+    "registry cannot be reached": {
+        "DNS": DAEMON + 'Get "https://registry.example/v2/": dial tcp: lookup'
+        " registry.example: no such host",
+        "headers": DAEMON + 'Get "https://registry.example/v2/": net/http: request canceled'
+        " while waiting for connection (Client.Timeout exceeded while awaiting headers)",
+        "deadline": "Get https://registry.example/v2/: context deadline exceeded",
+        "i/o": "dial tcp 192.0.2.1:443: i/o timeout",
+        "TLS": "net/http: TLS handshake timeout",
+        "reset": "read tcp 10.0.0.2:5->192.0.2.1:443: read: connection reset by peer",
+        "certificate": "tls: failed to verify certificate: x509: certificate signed by unknown"
+        " authority",
+        "refused": "dial tcp 127.0.0.1:5000: connect: connection refused",
+        "unreachable": "dial tcp 192.0.2.1:443: connect: network is unreachable",
+        "name server": "dial tcp: lookup registry.example: server misbehaving",
+        "out of order": DAEMON + "received unexpected HTTP status: 503 Service Unavailable",
+        "out of order, containerd": "unexpected status from HEAD request to"
+        " https://registry.example/v2/x/manifests/1: 503 Service Unavailable",
+    },
+    "disk is full": {
+        "layer": "failed to register layer: write /usr/lib/x: no space left on device",
+        "blob": "write /var/lib/docker/tmp/GetImageBlob123: no space left on device",
+    },
+    "no addresses left": {
+        "engine 20.10": DAEMON + "could not find an available, non-overlapping IPv4 address pool"
+        " among the defaults to assign to the network",
+        "engine 28": DAEMON + "all predefined address pools have been fully subnetted",
+    },
+    "does not see the data directory": {
+        "Desktop": DAEMON + "Mounts denied: \nThe path /srv/app/data/postgres is not shared from"
+        " the host and is not known to Docker.",
+        "bind": DAEMON + 'invalid mount config for type "bind": bind source path does not exist:'
+        " /w/data/postgres",
+        "snap": DAEMON + "error while creating mount source path '/srv/w/data/postgres': mkdir"
+        " /srv: read-only file system",
+    },
+}
+SERVER_TEXTS = {
+    "server setting": {
+        "unknown": 'FATAL:  unrecognized configuration parameter "max_conections"',
+        "not a number": 'FATAL:  invalid value for parameter "shared_buffers": "lots"',
+        "argument": 'postgres: invalid argument: "x"',
+        "range": '-1 is outside the valid range for parameter "max_connections" (1 .. 262143)',
+    },
+    "belongs to another user": {
+        "made by Docker": "mkdir: cannot create directory ‘/var/lib/postgresql/data/pgdata’:"
+        " Permission denied",
+        "straight quotes": "mkdir: cannot create directory '/d': Permission denied",
+        "no chmod": "chmod: changing permissions of '/d': Operation not permitted\ninitdb: error:"
+        ' could not change permissions of directory "/d": Operation not permitted',
+        "other owner": 'FATAL:  data directory "/d" has wrong ownership\nHINT:  The server must be'
+        " started by the user that owns the data directory.",
+        "closed": 'initdb: error: could not access directory "/d": Permission denied',
+        "looks empty": "Error: Database is uninitialized and superuser password is not specified.",
+    },
+    "no PG_VERSION": {
+        "initdb": 'initdb: error: directory "/d" exists but is not empty\ninitdb: hint: If you',
+    },
+    "shm is too small": {
+        "parallel": 'ERROR:  could not resize shared memory segment "/PostgreSQL.1" to 63999360'
+        " bytes: No space left on device",
+    },
+    "disk is full": {
+        "wal": 'PANIC:  could not write to file "pg_wal/xlogtemp.9": No space left on device',
+        "initdb": 'could not write to file "base/4/1247": No space left on device',
+    },
+    "cluster is incomplete": {
+        "checkpoint": "PANIC:  could not locate a valid checkpoint record",
+        "system": 'postgres: could not find the database system\nExpected to find it in "/d"',
+        "control": 'FATAL:  could not open file "/d/global/pg_control": No such file or directory',
+        "map": 'FATAL:  could not open file "global/pg_filenode.map": No such file or directory',
+        "configuration": "postgres: could not access the server configuration file"
+        ' "/d/postgresql.conf": No such file or directory',
+        "hba": "FATAL:  could not load /var/lib/postgresql/data/pgdata/pg_hba.conf",
+    },
+    "disk was full": {"pid file": 'FATAL:  lock file "postmaster.pid" is empty\nHINT:  Either'},
+    "too little memory": {
+        "buffers": "FATAL:  could not map anonymous shared memory: Cannot allocate memory",
+        "allocation": "FATAL:  out of memory",
+    },
+}
+LOGIN_TEXTS = {
+    "refuses the user and password": {
+        "16": 'psql: error: connection to server at "172.18.0.2", port 5432 failed: FATAL: '
+        ' password authentication failed for user "ann"',
+    },
+    "asks nobody for a password": {
+        "trust": 'psql: error: connection to server at "172.18.0.2", port 5432 failed:'
+        ' authentication method requirement "!none" failed: server did not complete authentication',
+    },
+    "lets nobody in": {
+        "half an init": 'FATAL:  no pg_hba.conf entry for host "172.18.0.1", user "ann", database'
+        ' "hive", no encryption',
+    },
+    "no such database": {"other": 'FATAL:  database "hive" does not exist'},
+    "cluster is incomplete": {
+        "map": 'FATAL:  could not open file "global/pg_filenode.map": No such file or directory',
+    },
+    "connections are in use": {
+        "all": "FATAL:  sorry, too many clients already",
+        "but the superuser's": "FATAL:  remaining connection slots are reserved for roles with the"
+        " SUPERUSER attribute",
+    },
+    "has no such user": {"socket": 'psql: error: FATAL:  role "ann" does not exist'},
+}
+DUMP_TEXTS = {
+    "shm is too small": {
+        "parallel HNSW build": 'ERROR:  could not resize shared memory segment "/PostgreSQL.1" to'
+        " 63999360 bytes: No space left on device",
+    },
+    "newer PostgreSQL": {
+        "archive": "pg_restore: error: unsupported version (1.16) in file header",
+        "script": 'ERROR:  unrecognized configuration parameter "transaction_timeout"',
+    },
+    "truncated or damaged": {
+        "end": "pg_restore: error: could not read from input file: end of file",
+        "end, newer": "pg_restore: error: unexpected end of file",
+        "no block": "pg_restore: error: could not find block ID 3 in archive -- possibly corrupt",
+        "other block": "pg_restore: error: found unexpected block ID (0) when reading data",
+        "odd block": "pg_restore: error: unrecognized data block type (0) while searching archive",
+        "compressed": "pg_restore: error: could not uncompress data: (null)",
+        "tar": "pg_restore: error: corrupt tar header found in x (expected 0, computed 9)",
+        "header": "pg_restore: error: did not find magic string in file header",
+    },
+    "makes the schema public": {"-n": 'ERROR:  schema "public" already exists'},
+    "a role that does not exist here": {
+        "archive": 'pg_restore: error: could not execute query: ERROR:  role "bob" does not exist',
+    },
+    "has a table locked": {
+        "30 s": "pg_dump: error: query failed: ERROR:  canceling statement due to lock timeout",
+        "at once": 'pg_restore: error: could not obtain lock on relation "documents"',
+    },
+    "ended the session": {
+        "stop": f"{SKIPPING}FATAL:  terminating connection due to administrator command",
+        "crash": "pg_dump: error: server closed the connection unexpectedly",
+        "start": 'psql: error: connection to server on socket "/s" failed: No such file',
+        "recovery": "FATAL:  the database system is in recovery mode",
+    },
+    "drops or uses something": {
+        "index": 'ERROR:  index "documents_e_idx" does not exist',
+        "relation": f'{SKIPPING}ERROR:  relation "public.documents" does not exist',
+        "function": "ERROR:  function public.touch() does not exist",
+    },
+}
+WARNING_TEXTS = {
+    "sorts text otherwise": {
+        "16": 'WARNING:  database "hive" has a collation version mismatch',
+    },
+}
+TEXTS = {
+    "docker": DOCKER_TEXTS,
+    "server": SERVER_TEXTS,
+    "login": LOGIN_TEXTS,
+    "dump": DUMP_TEXTS,
+    "warning": WARNING_TEXTS,
+}
+ROWS = [
+    pytest.param(source, words, text, id=f"{source}: {words}, {who}")
+    for source, texts in TEXTS.items()
+    for words, samples in texts.items()
+    for who, text in samples.items()
+]
+
+
+@pytest.mark.parametrize(("source", "words", "text"), ROWS)
+def test_diagnose_text(source, words, text):
+    """Each text is explained by the row that is meant for it, in whatever company it comes."""
+    found = diagnose(f"some noise\n{text}\nmore noise\n", source)
+    assert words in found.cause
+    assert found.hint
+    assert source in found.source.split()
+
+
+def test_diagnoses_reached():
+    """No row is without a text, and each source has its rows apart."""
+    reached = {
+        (source, diagnose(text, source).cause)
+        for source, texts in TEXTS.items()
+        for samples in texts.values()
+        for text in samples.values()
+    }
+    assert reached == {(source, row.cause) for row in DIAGNOSES for source in row.source.split()}
+
+
+def test_diagnose_sources():
+    """The rows of the first source come first; those of others are not asked."""
+    text = f"{DUMP_TEXTS['a role that does not exist here']['archive']}\n{DAEMON}denied"
+    assert diagnose(text, "dump", "docker").source == "dump"
+    assert diagnose(text, "docker", "dump").source == "docker"
+    assert diagnose(text, "server") is None
+
+
+FIRST_START = """\
+chmod: changing permissions of '/var/run/postgresql': Operation not permitted
+The files belonging to this database system will be owned by user "postgres".
+fixing permissions on existing directory /var/lib/postgresql/data/pgdata ... ok
+creating subdirectories ... ok
+initdb: warning: enabling "trust" authentication for local connections
+LOG:  database system was interrupted; last known up at 2026-11-23 15:54:30 UTC
+LOG:  database system was not properly shut down; automatic recovery in progress
+PostgreSQL Database directory appears to contain a database; Skipping initialization
+LOG:  listening on IPv4 address "0.0.0.0", port 5432
+FATAL:  the database system is starting up
+LOG:  database system is ready to accept connections
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        pytest.param(FIRST_START, "server", id="a start as usual"),
+        pytest.param("", "server", id="silence"),
+        pytest.param("docker: 'compose' is not a docker command.", "docker", id="no plugin, 20.10"),
+        pytest.param("unknown flag: --short", "docker", id="no plugin, 27"),
+        pytest.param("docker: unknown command: docker compose", "docker", id="no plugin, 28"),
+        pytest.param("unable to upgrade to tcp, received 200", "docker", id="a proxy"),
+        pytest.param("fe_sendauth: no password supplied", "login", id="no password"),
+        pytest.param(f'{SKIPPING}ERROR:  syntax error at or near "foo"', "dump", id="a notice"),
+        pytest.param(
+            'pg_dump: error: query failed: ERROR:  relation "public.t" does not exist',
+            "dump",
+            id="dropped while it is dumped",
+        ),
+    ],
+)
+def test_diagnose_nothing(text, source):
+    """What is usual, means something else, or speaks for itself is not explained away."""
+    assert diagnose(text, source) is None
+
+
+CLASSES = {
+    "may not use Docker's socket": DockerNotAvailableError,
+    "stand-in in this WSL": DockerNotAvailableError,
+    "daemon is not running": DockerNotAvailableError,
+    "too far apart": DockerNotAvailableError,
+    "ended, was paused or was about to restart": ContainerStartupError,
+    "has the port": ContainerConflictError,
+    "has that name": ContainerConflictError,
+}
+
+
+def failed(stderr, stdout="", argv=("docker", "x"), returncode=9):
+    """Return the end of a command that failed."""
+    return CommandResult(argv, returncode, stdout, stderr)
+
+
+@pytest.mark.parametrize(
+    ("stderr", "error", "message"),
+    [
+        *(
+            pytest.param(text, CLASSES.get(words, DockerCommandError), words, id=f"{words}, {who}")
+            for words, samples in DOCKER_TEXTS.items()
+            for who, text in samples.items()
+        ),
+        pytest.param("\nodd\nlast\n\n", DockerCommandError, "last$", id="unknown"),
+        pytest.param("", DockerCommandError, "exit code 9$", id="silent"),
+        pytest.param(
+            'psql:<stdin>:1: ERROR:  column "x" does not exist\nLINE 1: select x\n        ^',
+            DockerCommandError,
+            'column "x" does not exist$',
+            id="PostgreSQL's, of more lines",
+        ),
+    ],
+)
+def test_build_error_class(stderr, error, message):
+    """Docker out of reach is exit 4, a refusal exit 1; Docker's own words are kept."""
+    made = build_error(failed(stderr), "asking", "what next")
+    assert type(made) is error
+    assert re.search(f"^asking: .*{message}", str(made))
+    assert made.detail == stderr
+    assert made.hint
+
+
+def test_build_error_hint():
+    """The caller's hint is for what no row explains."""
+    assert build_error(failed("odd"), "asking", "what next").hint == "what next"
+    known = DOCKER_TEXTS["no addresses left"]["engine 28"]
+    assert build_error(failed(known), "asking", "what next").hint.startswith("docker network prune")
+
+
+def test_build_error_stdout():
+    """Docker Desktop's stand-in in WSL explains itself on stdout; only the cause is taken there."""
+    text = "\nThe command 'docker' could not be found in this WSL 2 distro.\n"
+    made = build_error(failed("", text), "asking")
+    assert (type(made), made.detail) == (DockerNotAvailableError, "")
+    assert "stand-in" in str(made)
+
+
+def test_build_error_sources():
+    """What ran in the container is explained before what Docker says, with its repair."""
+    text = LOGIN_TEXTS["refuses the user and password"]["16"]
+    made = build_error(failed(text), "logging in", sources=["login"])
+    assert (type(made), made.repair) == (CredentialsRefusedError, Repair.PASSWORD)
+    assert build_error(failed(text), "logging in").repair is None
+    text = DUMP_TEXTS["shm is too small"]["parallel HNSW build"]  # Docker's row: the disk is full
+    assert "shm" in str(build_error(failed(text), "loading", sources=["dump"]))
+
+
+def test_check_result_code():
+    """Only exit code 0 is success, whatever was said."""
+    result = failed("odd words", returncode=0)
+    assert check_result(result, "asking") is result
+    with pytest.raises(DockerCommandError, match=r"^asking: odd words$"):
+        check_result(failed("odd words", returncode=-2), "asking")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PostgreSQLIntegrationError, ExitCode.FAILED),
+        (EnvFileError, ExitCode.FAILED),
+        (NotSetUpError, ExitCode.NOT_RUNNING),
+        (DockerNotAvailableError, ExitCode.DOCKER_UNAVAILABLE),
+        (DockerCommandError, ExitCode.FAILED),
+        (ContainerStartupError, ExitCode.UNHEALTHY),
+        (ContainerConflictError, ExitCode.FAILED),
+        (DatabaseConnectionError, ExitCode.UNHEALTHY),
+        (CredentialsRefusedError, ExitCode.CREDENTIALS_REFUSED),
+    ],
+)
+def test_exit_code_of_class(error, code):
+    """Each class of error has the exit code of the README's table."""
+    assert error("x").exit_code is code
+
+
+SECRETS = {
+    "interpolation": 'invalid interpolation format for services.p.environment.X: "MARKED${"',
+    "own line": "invalid interpolation format for services.p.environment.X.\n"
+    "You may need to escape any $ with another $.\nMARKED${\nMARKED",
+    "capital": 'Invalid interpolation format for "environment" option: "MARKED${"',
+    "template": 'failed to read .env: Invalid template: "MARKED${"',
+    "several": 'invalid template: "a\nMARKED${"\nand near "x": "MARKED"',
+    "near": 'unexpected character "$" in variable name near "MARKED${\\nB=MARKED\\n"',
+}
+
+
+@pytest.mark.parametrize("text", SECRETS.values(), ids=SECRETS)
+def test_mask_values_of_compose(text):
+    """What Compose quotes of a value in an error is not passed on."""
+    masked = mask_values(text)
+    assert "MARKED" not in masked
+    assert masked.startswith(text.split('"')[0].split("\n")[0])

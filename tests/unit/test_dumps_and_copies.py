@@ -1,0 +1,1111 @@
+"""Dumps and copies: what a file is, which step follows which, and what a failure leaves."""
+
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import stat
+from types import SimpleNamespace
+
+import pytest
+from fakes import REFUSED, WELL, make_cluster, make_container
+
+import hive_pg as pg
+from hive_pg import (
+    ContainerConflictError,
+    DockerCommandError,
+    ExitCode,
+    NotSetUpError,
+    WorkspaceError,
+)
+
+# -- what a file is ------------------------------------------------------------------------------
+
+TAR = b"toc.dat".ljust(257, b"\0") + b"ustar\0"
+DUMP = b"--\n-- PostgreSQL database dump\n--\n\nselect 1;\n"
+LAST = b"--\n-- PostgreSQL database dump complete\n--\n\n"
+CUT = "is truncated: its last line is missing"
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "archive"),
+    [
+        pytest.param(b"PGDMP\x01\x0f\0", b"", True, id="pg_dump -Fc"),
+        pytest.param(DUMP, LAST, False, id="pg_dump"),
+        pytest.param(DUMP, LAST + b"\\unrestrict x\n\n", False, id="pg_dump, restricted"),
+        pytest.param(b"\xef\xbb\xbfselect 1;", b"select 1;", False, id="byte order mark"),
+        pytest.param(b"\n\n create table t ();", b"", False, id="blank lines first"),
+    ],
+)
+def test_is_archive(head, tail, archive):
+    """A custom dump is known by its first bytes; other text is SQL."""
+    assert pg.is_archive(head, tail) is archive
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "fault", "hint"),
+    [
+        pytest.param(b"", b"", "is empty", "take another one", id="empty"),
+        pytest.param(b" \n\n", b"", "is empty", "take another one", id="blank"),
+        pytest.param(b"\x1f\x8b\x08\0", b"", "compressed", "gunzip -c FILE | {restore} -", id="gz"),
+        pytest.param(b"(\xb5/\xfd\0", b"", "is compressed", "{restore} -", id="zstd"),
+        pytest.param(b"BZh91AY", b"", "is compressed", "{restore} -", id="bzip2"),
+        pytest.param(TAR, b"", "is a tar", "pg_restore -f - FILE | {restore} -", id="tar"),
+        pytest.param(
+            b"--\n-- PostgreSQL database cluster dump\n--\n", b"", "pg_dumpall", "pg_dump", id="all"
+        ),
+        pytest.param(b"\x89PNG\r\n\0\0", b"", "is neither", "pg_dump -Fc", id="a picture"),
+        pytest.param("create".encode("utf-16"), b"", "is neither", "pg_dump -Fc", id="UTF-16"),
+        pytest.param(DUMP, DUMP, CUT, "take another one", id="truncated"),
+        pytest.param(DUMP, LAST[:30], CUT, "take another one", id="truncated in its last line"),
+    ],
+)
+def test_is_archive_refuses(head, tail, fault, hint):
+    """What is neither a custom dump nor whole SQL is named, with what makes one of it."""
+    with pytest.raises(WorkspaceError, match=fault) as caught:
+        pg.is_archive(head, tail)
+    assert hint in caught.value.hint
+
+
+SKIPPING = 'NOTICE:  table "documents" does not exist, skipping\n'
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        ("pg_restore: error: unsupported version (1.16) in file header", "newer PostgreSQL"),
+        ('ERROR:  unrecognized configuration parameter "transaction_timeout"', "newer PostgreSQL"),
+        ("pg_restore: error: could not read from input file: end of file", "truncated"),
+        ("pg_restore: error: could not uncompress data: (null)", "truncated"),
+        ("pg_restore: error: did not find magic string in file header", "truncated"),
+        ('pg_restore: error: could not execute query: ERROR:  role "bob" does not exist', "role"),
+        ('ERROR:  index "documents_e_idx" does not exist', "drops or uses something"),
+        (f'{SKIPPING}ERROR:  relation "public.documents" does not exist', "drops or uses"),
+        ("ERROR:  function public.touch() does not exist", "drops or uses something"),
+        (f"{SKIPPING}FATAL:  terminating connection", "ended the session"),
+        ("ERROR:  canceling statement due to lock timeout", "locked"),
+        ("pg_dump: error: server closed the connection unexpectedly", "ended the session"),
+    ],
+)
+def test_dump_diagnoses(words, cause):
+    """What the programs of the image say of a bad file has a cause and a remedy."""
+    found = pg.diagnose(words, "dump")
+    assert cause in found.cause
+    assert found.hint
+
+
+# -- a workspace whose server answers ------------------------------------------------------------
+
+CLIENT = (
+    "docker exec --interactive --env PGPASSWORD --env PGUSER=ann --env PGDATABASE=hive --env"
+    f" {shlex.quote(pg._OWN_SESSION)} hive-postgres"
+)
+DUMPING, RESTORING = f"{CLIENT} sh -c {shlex.quote(pg._DUMP_SCRIPT)}", f"{CLIENT} pg_restore"
+LOADING = f"{CLIENT} sh -c {shlex.quote(pg._LOAD_SCRIPT)}"
+QUERYING = f"{CLIENT} psql -XqAtw"
+PROBING = "docker exec --interactive hive-postgres sh -c"
+WHOLE = "PGDMP whole"
+STAMP = "20010909T014640Z"
+NEW, KEPT, WORD = (
+    f"hive_restoring_{STAMP}",
+    f"hive_before_{STAMP}",
+    f"hive-pg-hive_restoring_{STAMP}",
+)
+
+
+KINDS = {
+    "made": "pg_depend",
+    "swap": "rename to",
+    "staging": "create database %I",
+    "version": "server_version",
+    "protect": "is_template true",
+    "unprotect": "is_template false",
+    "used": "relkind in",
+    "drop": "with (force)",
+    "listed": "select datname from pg_database\nwhere shobj",
+    "names": pg.DATABASES_SQL,
+    "password": "\\password\n",
+}
+
+
+class Server:
+    """What psql answers: `words` of a kind of query, one after the other, else what is usual."""
+
+    def __init__(self):
+        self.scripts = []
+        self.words = {"made": ["t\n"], "version": ["16.14\n"], "names": ["hive\nbooks\n"]}
+
+    def execute(self, call):
+        kind = next((kind for kind, word in KINDS.items() if word in call.stdin), "none")
+        kind = "clean" if kind == "drop" and pg.DATABASES_SQL in call.stdin else kind
+        self.scripts.append((kind, call.argv[call.argv.index("-d") + 1], call.stdin))
+        answers = self.words.get(kind, ["hive\n" if kind == "clean" else ""])
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        return (0, "", answer) if isinstance(answer, str) else answer
+
+    @property
+    def kinds(self):
+        """Return which queries there were."""
+        return [kind for kind, _, _ in self.scripts]
+
+    def sql(self, wanted):
+        """Return the last query of a kind."""
+        return [sql for kind, _, sql in self.scripts if kind == wanted][-1]
+
+
+class Answer:
+    """The answer to what psql gets on its stdin, which is known when it is waited for."""
+
+    def __init__(self, server, call):
+        self.server, self.call = server, call
+
+    def __iter__(self):
+        return iter(self.server.execute(self.call))
+
+
+@pytest.fixture
+def server(docker):
+    """Return the server of the fake engine, whose clients do well."""
+    server = Server()
+    docker.answers[QUERYING] = lambda call: Answer(server, call)
+    docker.answers[DUMPING] = (0, "", WHOLE)
+    docker.answers[RESTORING] = ""
+    docker.answers[LOADING] = (0, f"{WORD}\n")
+    return server
+
+
+@pytest.fixture
+def up(up, server, monkeypatch):
+    """Return a workspace whose database runs; it is a certain time."""
+    monkeypatch.setattr(pg.time, "time", lambda: 1e9)
+    return up
+
+
+@pytest.fixture
+def place(up, place):
+    """Return the same as hive-pg sees it."""
+    return place
+
+
+@pytest.fixture
+def hive(up, hive):
+    """Return a function that runs a command line there."""
+    return lambda words: hive(*words.split())
+
+
+@pytest.fixture
+def dump(up):
+    """Return a dump in the workspace."""
+    (up / "x.dump").write_text(WHOLE)
+    return str(up / "x.dump")
+
+
+@pytest.fixture
+def script(up):
+    """Return an SQL script in the workspace."""
+    (up / "x.sql").write_text("create table t();\n" * 1000)
+    return str(up / "x.sql")
+
+
+# -- backup --------------------------------------------------------------------------------------
+
+
+def test_backup(place, docker, up):
+    """The dump is in backups/, for its owner alone, and out of git's sight."""
+    path = pg.back_up(place)
+    assert path == str(up / "backups" / f"hive-{STAMP}.dump")
+    assert (up / "backups" / f"hive-{STAMP}.dump").read_text() == WHOLE
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(up / "backups").st_mode) == 0o700
+    assert (up / "backups" / ".gitignore").read_text() == "*\n"
+    assert all(call.env["PGPASSWORD"] == "s3cret" for call in docker.calls if call.env)
+    assert "s3cret" not in str([call.argv for call in docker.calls])
+
+
+def test_backups_into_one_directory(place, up):
+    """They do not wait for each other, and only one of them writes a file."""
+    with pg.replacement(str(up / "mine.dump")) as file:
+        file.write(b"half")
+        assert pg.back_up(place, str(up / "x.dump")) == str(up / "x.dump")
+        with pytest.raises(WorkspaceError, match=r"another hive-pg is writing .*/mine\.dump"):
+            pg.back_up(place, str(up / "mine.dump"))
+    assert (up / "mine.dump").read_bytes() == b"half"
+    pg.back_up(place, str(up / "mine.dump"))
+    assert (up / "mine.dump").read_text() == WHOLE
+    assert not [*up.glob("*.tmp")]
+
+
+def test_backups_of_one_second(place):
+    """A name is given once: the second one does not take the first one's place."""
+    first, second = pg.back_up(place), pg.back_up(place)
+    assert (first[-9:], second[-9:]) == ("640Z.dump", "641Z.dump")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words", "hint"),
+    [
+        pytest.param(
+            (1, "pg_dump: error: out of memory"),
+            DockerCommandError,
+            "out of memory",
+            "",
+            id="words",
+        ),
+        pytest.param(
+            (1, "pg_restore: error: could not find block ID 1 in archive"),
+            *(DockerCommandError, "truncated or damaged", "take another one"),
+            id="not read back",
+        ),
+        pytest.param(
+            (1, 'pg_dump: error: connection to server failed: FATAL:  database "o" does not exist'),
+            *(pg.DatabaseConnectionError, "has no such database", "{init} creates it"),
+            id="no such database",
+        ),
+        pytest.param(
+            (137, ""), pg.ContainerStartupError, "its program was killed", "see {status}", id="kill"
+        ),
+        pytest.param(
+            (1, "tee: write /dev/stdout: No space left on device"),
+            *(WorkspaceError, "cannot write the dump: No space left", "free space"),
+            id="full disk",
+        ),
+    ],
+)
+def test_backup_that_fails(place, docker, up, answer, error, words, hint):
+    """Where the dump or its reading fails there is no file, an old one stays, the error has why."""
+    docker.answers[DUMPING] = answer
+    (up / "mine.dump").write_bytes(b"old")
+    for path in ("", str(up / "mine.dump")):
+        with pytest.raises(error, match=words) as caught:
+            pg.back_up(place, path)
+        assert type(caught.value) is error
+        assert caught.value.hint.startswith(hint)
+    assert os.listdir(up / "backups") == [".gitignore"]
+    assert (up / "mine.dump").read_bytes() == b"old"
+    assert not [*up.glob("*.tmp")]
+
+
+def test_backup_whose_container_ends(place, docker):
+    """It says that the container does not run, with 3, rather than what the client thought."""
+
+    def end(call):
+        docker.containers[0]["State"]["Status"] = "exited"
+        return (1, "pg_dump: error: server closed the connection unexpectedly")
+
+    docker.answers[DUMPING] = end
+    with pytest.raises(NotSetUpError, match="is stopped"):
+        pg.back_up(place)
+
+
+def test_backup_that_stands_still(place, docker):
+    """Whether the container still runs is looked at then, and its end is the end."""
+
+    def stall(call):
+        call.idle()
+        docker.containers[0]["State"]["Status"] = "exited"
+        call.idle()
+
+    docker.answers[DUMPING] = stall
+    with pytest.raises(NotSetUpError, match="is stopped"):
+        pg.back_up(place)
+
+
+def test_backup_to_an_existing_file(place, up):
+    """The file is its owner's alone then."""
+    (up / "mine.dump").write_bytes(b"old")
+    (up / "mine.dump").chmod(0o644)
+    pg.back_up(place, str(up / "mine.dump"))
+    assert (up / "mine.dump").read_text() == WHOLE
+    assert stat.S_IMODE((up / "mine.dump").stat().st_mode) == 0o600
+
+
+def test_backup_removes_what_a_killed_one_left(place, up):
+    """Temporary files of earlier backups go; one that is written, and what a person made, stays."""
+    (up / "backups").mkdir()
+    for name in ("x-20010909T014600Z.dump.hive-pg.tmp", "note.hive-pg.tmp", "old.dump"):
+        (up / "backups" / name).touch()
+    with pg.replacement(str(up / "backups" / "y-20010909T014600Z.dump")):
+        pg.back_up(place)
+        assert sorted(os.listdir(up / "backups")) == [
+            *(".gitignore", f"hive-{STAMP}.dump", "note.hive-pg.tmp", "old.dump"),
+            "y-20010909T014600Z.dump.hive-pg.tmp",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "hint"),
+    [
+        ("data", "is a directory", "name a file in it"),
+        ("new/", "is a directory", "name a file in it"),
+        ("fifo", "is no file", "{backup} -o - "),
+        ("not/there/x", "there is no directory .*/not/there", "mkdir -p .*/not/there"),
+    ],
+)
+def test_backup_to_a_place_that_takes_none(place, docker, up, name, fault, hint):
+    """It is refused before anything is dumped, and stays as it is; so does a device."""
+    os.mkfifo(up / "fifo")
+    with pytest.raises(WorkspaceError, match=fault) as caught:
+        pg.back_up(place, f"{up}/{name}")
+    assert docker.calls_of(DUMPING) == []
+    assert stat.S_ISFIFO(os.stat(up / "fifo").st_mode)
+    assert re.match(hint, caught.value.hint)
+
+
+@pytest.mark.parametrize("path", ["-", "/dev/stdout"])
+def test_backup_to_stdout(place, capfd, up, path):
+    """The bytes go there, and to no file."""
+    assert pg.back_up(place, path) == "-"
+    assert capfd.readouterr().out == WHOLE
+    assert not (up / "backups").exists()
+
+
+def test_backup_to_a_file_that_cannot_be_made(place, up, monkeypatch):
+    """The error has the real path, and what helps."""
+    (up / "dir").mkdir()
+    monkeypatch.chdir(up)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", str(up / "dir" / "x.hive-pg.tmp"))
+
+    monkeypatch.setattr(pg, "replacement", refuse)
+    with pytest.raises(WorkspaceError, match=f"cannot write {up}/dir/x: Perm") as caught:
+        pg.back_up(place, "dir/x")
+    assert caught.value.hint.startswith("chmod u+rwX")
+
+
+@pytest.mark.parametrize("answer", [(1, "tee: broken pipe"), (-13, "")], ids=["words", "SIGPIPE"])
+def test_backup_that_nobody_reads(place, docker, answer):
+    """Whoever read stdout has gone, which is no error with words."""
+    docker.answers[DUMPING] = answer
+    with pytest.raises(BrokenPipeError):
+        pg.back_up(place, "-")
+
+
+@pytest.mark.parametrize(
+    ("command", "stream"), [("backup -o -", "stdout"), ("restore --yes -", "dump on stdin")]
+)
+def test_closed_stream(hive, monkeypatch, capsys, command, stream):
+    """What has no stdin or stdout says so, and a terminal is no dump."""
+    for closed in (None, SimpleNamespace(isatty=lambda: True, flush=lambda: None)):
+        monkeypatch.setattr(pg.sys, stream.split()[-1], closed)
+        assert hive(command) == ExitCode.FAILED
+        said = capsys.readouterr().err
+        assert re.search(f"there is no {stream}|cannot be shown on a terminal", said)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size", "said"),
+    [(1, 3 << 20, ""), (3, 3 << 20, "3.0 MB dumped in 3 s, 1.0 MB/s\n"), (3, None, "")],
+    ids=["at once", "later", "a pipe"],
+)
+def test_progress(monkeypatch, tmp_path, capsys, seconds, size, said):
+    """After two seconds it says how far it is, and how fast; a pipe has no position."""
+    clock = iter([100.0, 100.0 + seconds])
+    file = os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT) if size else os.pipe()[0]
+    monkeypatch.setattr(pg, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    look = pg._show_progress(SimpleNamespace(progress=print), "dumped", file)
+    if size:
+        os.lseek(file, size, os.SEEK_SET)
+    assert look() == (size or 0)
+    assert capsys.readouterr().out == said
+    os.close(file)
+
+
+# -- who may be acted on -------------------------------------------------------------------------
+
+ACTIONS = {
+    "backup": pg.back_up,
+    "backup to stdout": lambda place: pg.back_up(place, "-"),
+    "restore": lambda place: pg.restore(place, os.path.join(place.directory, "x.dump")),
+    "restore --drop-old": pg.drop_old_databases,
+    "rotate": pg.rotate,
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
+def test_another_workspace_is_not_touched(place, docker, dump, tmp_path, up, action):
+    """Where .env names another's container, nothing runs in it."""
+    (tmp_path / "other").mkdir()
+    docker.containers[:] = [make_container(workspace=tmp_path / "other", project="other")]
+    with pytest.raises(ContainerConflictError):
+        action(place)
+    assert docker.calls_of("docker exec") == docker.calls_of("docker stop") == []
+    assert not (up / "backups").exists()
+
+
+@pytest.mark.parametrize("data", [False, True])
+def test_destroy_of_another_workspace(place, docker, tmp_path, data):
+    """It is refused: nothing of the other one's is stopped or removed, no data deleted."""
+    (tmp_path / "other").mkdir()
+    docker.containers[:] = [make_container(workspace=tmp_path / "other", project="other")]
+    with pytest.raises(ContainerConflictError):
+        pg.destroy(place, data=data)
+    for words in ("docker stop", "docker run", "docker rm"):
+        assert docker.calls_of(words) == []
+
+
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
+def test_container_that_does_not_run(place, docker, dump, up, action):
+    """It ends with 3 and the next step."""
+    docker.containers[0]["State"]["Status"] = "exited"
+    before = (up / ".env").read_text()
+    with pytest.raises(NotSetUpError) as caught:
+        action(place)
+    assert (caught.value.exit_code, caught.value.hint) == (ExitCode.NOT_RUNNING, "{start}")
+    assert docker.calls_of("docker exec") == []
+    assert (up / ".env").read_text() == before
+
+
+# -- restore -------------------------------------------------------------------------------------
+
+
+def test_restore(place, docker, server, dump):
+    """A new database, the dump in it, looked at, then both names change; the old one is kept."""
+    assert pg.restore(place, dump) == KEPT
+    assert server.kinds == ["clean", "staging", "made", "swap"]
+    assert [base for _, base, _ in server.scripts] == ["template1", "template1", NEW, "template1"]
+    (call,) = docker.calls_of(RESTORING)
+    assert call.argv[-2:] == ["-d", NEW]
+    assert call.taken == WHOLE.encode()
+    assert NEW in docker.calls_of(PROBING)[1].argv  # the application's own login
+
+
+def test_restore_swap_is_one_transaction(place, server, dump):
+    """Sessions are ended, then both names change at once."""
+    pg.restore(place, dump)
+    lines = server.sql("swap").splitlines()
+    renamed = [line.split('"')[1::2] for line in lines if "rename" in line]
+    assert (lines[1], lines[-1]) == ("begin;", "commit;")
+    assert renamed == [["hive", KEPT], [NEW, "hive"]]
+    assert server.sql("swap").index("pg_terminate_backend") < server.sql("swap").index("rename")
+
+
+ODD = "a\"b'c\\d"
+
+
+def test_sql_quotes_names():
+    """A name with quotes in it stands in each script as an identifier or a literal only."""
+    for sql in (
+        pg.build_staging_sql(ODD, f"{ODD}_new"),
+        pg.build_list_sql(ODD, pg.KEPT_COMMENT, drops=True),
+    ):
+        for spelling in (pg.quote_identifier(ODD)[1:-1], pg.quote_literal(ODD)[2:-1]):
+            sql = sql.replace(spelling, "")
+        assert "b'c" not in sql
+
+
+def test_build_list_sql_spares_what_was_renamed_back():
+    """The comment alone is not enough: the present database may have kept it."""
+    assert "datname ~ '_(before|restoring)_[0-9]+T[0-9]+Z$'" in pg.build_list_sql("x", "{}")
+
+
+def test_restore_of_a_long_name(place, up, server, dump, docker):
+    """What it makes has a name that the server does not cut short."""
+    name = "x" * 63
+    url = place.settings.url.replace(database=name)
+    place.save_env(place.settings.replace(url=url).env)
+    docker.answers = {
+        key.replace("PGDATABASE=hive", f"PGDATABASE={name}"): value
+        for key, value in docker.answers.items()
+    }
+    kept = pg.restore(place, dump)
+    staging = server.scripts[-2][1]
+    assert (kept[-24:], staging[-27:]) == (KEPT[-24:], NEW[-27:])
+    assert max(len(kept), len(staging)) <= 63
+    assert name.startswith(kept.partition("_")[0])
+
+
+def test_restore_beside_what_cannot_be_dropped(place, server, dump, capsys):
+    """What an earlier one has left, with a subscription perhaps, bars no later one."""
+    words = 'DETAIL:  There is 1 subscription.\nERROR:  database "x" is being used by logical'
+    server.words["clean"] = [(3, words), ""]
+    pg.restore(place, dump)
+    said = capsys.readouterr().err
+    assert "what an interrupted restore has made stays until the next one, or --drop-old: " in said
+    assert 'cannot drop it now: database "x" is being used by logical' in said
+
+
+def test_restore_within_a_second(place, server, dump):
+    """Another name is taken for what is kept, where there is one of that name."""
+    server.words["clean"] = [f"hive\n{KEPT}\n"]
+    assert pg.restore(place, dump) == "hive_before_20010909T014641Z"
+    assert "hive_before_20010909T014641Z" in server.sql("swap")
+
+
+def test_restore_drop_old(place, server, dump):
+    """What is kept goes once the new one serves."""
+    pg.restore(place, dump, drop_old=True)
+    assert server.scripts[-1] == (
+        *("drop", "template1"),
+        pg.build_list_sql("hive", pg.KEPT_COMMENT, drops=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer", "done"),
+    [("", "y\n", True), ("", "n\n", False), ("", None, False), ("--yes", None, True)],
+)
+def test_drop_old_names_what_it_drops(hive, server, monkeypatch, capsys, arguments, answer, done):
+    """Before it asks; where the answer is no, or nobody can be asked, nothing is dropped."""
+    server.words["listed"] = [f"{KEPT}\n"]
+    monkeypatch.setattr(pg, "is_interactive", lambda: answer is not None)
+    monkeypatch.setattr(pg.sys, "stdin", io.StringIO(answer))
+    assert hive(f"restore --drop-old {arguments}") == (0 if done else 1)
+    assert (
+        pg.build_list_sql("hive", pg.KEPT_COMMENT, drops=True) in [s for _, _, s in server.scripts]
+    ) == done
+    said = capsys.readouterr().err
+    assert (f"Drop {KEPT}? [Y/n]" in said) == (answer is not None)
+    assert (f"dropped: {KEPT}" in said) == done
+    assert ("error: nothing was done" in said) != done
+
+
+def test_find_databases_names(place, server):
+    """A line is a name, whatever is in it."""
+    server.words["listed"] = [f"a b_before_{STAMP}\n{KEPT}\n"]
+    assert pg.find_databases(place, pg.KEPT_COMMENT) == {f"a b_before_{STAMP}", KEPT}
+
+
+def test_restore_no_owner(place, docker, dump):
+    """pg_restore leaves owners and privileges out."""
+    pg.restore(place, dump, owner=False)
+    (call,) = docker.calls_of(RESTORING)
+    assert {"--no-owner", "--no-privileges"} <= {*call.argv}
+
+
+def test_restore_no_owner_of_sql(place, docker, script):
+    """A script says itself whose things are: it is refused, rather than done half."""
+    with pytest.raises(WorkspaceError, match="SQL says itself") as caught:
+        pg.restore(place, script, owner=False)
+    assert "create role" in caught.value.hint
+    assert docker.calls == []
+
+
+def assert_undone(server):
+    """Make sure that the names did not change, and that the new database was dropped last."""
+    assert "swap" not in server.kinds
+    assert server.kinds[-1] == "clean"
+
+
+def test_restore_that_fails(place, docker, server, dump):
+    """The new database is dropped, and the present one is not touched."""
+    docker.answers[RESTORING] = (1, 'pg_restore: error: role "bob" does not exist')
+    with pytest.raises(DockerCommandError, match="a role that does not exist here") as caught:
+        pg.restore(place, dump)
+    assert caught.value.hint.startswith("the same with --no-owner")
+    assert_undone(server)
+
+
+def test_restore_of_nothing(place, server, dump):
+    """A file that makes nothing does not take the database's place."""
+    server.words["made"] = ["f\n"]
+    with pytest.raises(WorkspaceError, match="makes nothing"):
+        pg.restore(place, dump)
+    assert_undone(server)
+
+
+def test_restore_that_nobody_can_log_in_to(place, docker, server, dump):
+    """The application's own login is tried before the names change."""
+    docker.answers[PROBING] = [WELL, REFUSED]
+    with pytest.raises(pg.CredentialsRefusedError):
+        pg.restore(place, dump)
+    assert_undone(server)
+
+
+def test_restore_with_a_refused_password(place, docker, server, dump):
+    """It is found out at once, and not when a long restore is over."""
+    docker.answers[PROBING] = REFUSED
+    with pytest.raises(pg.CredentialsRefusedError):
+        pg.restore(place, dump)
+    assert server.scripts == docker.calls_of(RESTORING) == []
+
+
+def test_restore_where_the_url_leads_elsewhere(place, docker, server, dump, network):
+    """So is a published port that is not this database's."""
+    network.objection = "what answers is not PostgreSQL"
+    with pytest.raises(pg.DatabaseConnectionError, match="is not this database"):
+        pg.restore(place, dump)
+    assert server.scripts == docker.calls_of(RESTORING) == []
+
+
+def test_restore_of_a_database_that_is_gone(place, docker, server, dump):
+    """A restore makes it anew: that nobody can log in to it does not matter."""
+    docker.answers[PROBING] = [(82, 'FATAL:  database "hive" does not exist'), WELL]
+    server.words["clean"] = ["postgres\n"]
+    assert pg.restore(place, dump) == KEPT
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("hive\n", "hive serves as it did\n"),
+        (f"hive\n{KEPT}\n", "warning: what was hive is hive_before_2001"),
+        ((1, "no such container"), "warning: what an interrupted restore has made stays"),
+    ],
+    ids=["before the swap", "after it", "nobody knows"],
+)
+def test_restore_interrupted(place, docker, server, dump, capsys, names, said):
+    """Ctrl-C drops the new database; which one serves is looked up, and said."""
+    server.words["clean"] = ["hive\n", names]
+    docker.answers[RESTORING] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        pg.restore(place, dump)
+    assert_undone(server)
+    assert said in capsys.readouterr().err
+
+
+def test_restore_that_cannot_clean_up(place, docker, server, dump, capsys):
+    """What stays is told, and the error is the first one."""
+    server.words["clean"] = ["", (1, "the container is gone")]
+    docker.answers[RESTORING] = (1, "pg_restore: error: out of memory")
+    with pytest.raises(DockerCommandError, match="out of memory"):
+        pg.restore(place, dump)
+    assert "warning: what an interrupted restore has made stays" in capsys.readouterr().err
+
+
+BUSY = (3, 'ERROR:  database "hive" is being accessed by other users')
+SLOW = (3, "ERROR:  canceling statement due to statement timeout")
+
+
+@pytest.mark.parametrize(
+    ("answers", "tries"), [([BUSY, ""], 2), ([SLOW, BUSY] * 9 + [""], 19)], ids=["once", "often"]
+)
+def test_restore_while_others_connect(place, server, dump, answers, tries):
+    """Who connects in between is sent away again."""
+    server.words["swap"] = answers
+    pg.restore(place, dump)
+    assert server.kinds.count("swap") == tries
+
+
+def test_restore_while_others_always_connect(place, server, dump):
+    """In the end it gives up, and drops the new database."""
+    server.words["swap"] = [BUSY]
+    with pytest.raises(DockerCommandError, match="accessed by other users"):
+        pg.restore(place, dump)
+    assert (server.kinds.count("swap"), server.kinds[-1]) == (20, "clean")
+
+
+# -- restore of a script -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "restricts"), [("16.14\n", True), ("16.9\n", False)], ids=["16.14", "16.9"]
+)
+def test_restore_of_sql(place, docker, server, script, version, restricts):
+    """Psql gets the script whole, cannot run its own commands, and says a word at the end."""
+    server.words["version"] = [version]
+    pg.restore(place, script)
+    (call,) = docker.calls_of(LOADING)
+    begin, line_filter, end, *client = call.argv[call.argv.index("hive-pg") + 1 :]
+    assert call.taken.decode() == "create table t();\n" * 1000
+    assert client == ["psql", "-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", NEW]
+    assert ("hive-pg: a backslash" in line_filter) != restricts
+    key = begin.removeprefix("\\restrict ")
+    assert len(key) == (32 if restricts else 0)
+    assert (f"\\unrestrict {key}\n" in end) == restricts
+    assert end.startswith("\n;\n")
+    assert f"\\warn {WORD}\n" in end
+    assert not {"'", '"', "$"} & {*end}
+
+
+def test_restore_of_sql_with_a_byte_order_mark(place, docker, up):
+    """It is left out: psql skips one only where it is the first that psql gets."""
+    (up / "x.sql").write_text("create table t();", encoding="utf-8-sig")
+    pg.restore(place, str(up / "x.sql"))
+    assert docker.calls_of(LOADING)[0].taken == b"create table t();"
+
+
+def test_restore_of_sql_protects_other_databases(place, server, script):
+    """The state file has them first; they are freed when it is over."""
+    noted = []
+    server.words["names"] = [f'hive\nbo"oks\n{NEW}\n']
+    execute = server.execute
+
+    def watch(call):
+        noted.append([*pg.Workspace(place.directory).state.templates])
+        return execute(call)
+
+    server.execute = watch
+    pg.restore(place, script)
+    at = server.kinds.index("protect")
+    assert noted[at] == ["hive", 'bo"oks']
+    assert server.sql("protect").splitlines() == [
+        'alter database "hive" is_template true;',
+        'alter database "bo""oks" is_template true;',
+    ]
+    assert "E'bo\"oks'" in server.sql("unprotect")
+    assert server.kinds.index("unprotect") < server.kinds.index("swap")
+    assert [*pg.Workspace(place.directory).state.templates] == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        pytest.param((0, ""), "in the middle of a statement or transaction", id="no end"),
+        pytest.param(
+            (3, 'ERROR:  syntax error at "nope"\nLINE 1: nope\n        ^\n'),
+            'syntax error at "nope"$',
+            id="an error, without where it points",
+        ),
+        pytest.param(
+            (0, "hive-pg: a backslash in line 7\n"),
+            "command for psql: a backslash in line 7",
+            id="\\",
+        ),
+    ],
+)
+def test_restore_of_sql_that_fails(place, docker, server, script, answer, words):
+    """The error has why; other databases are free again, and the new one is dropped."""
+    docker.answers[LOADING] = answer
+    with pytest.raises(pg.PostgreSQLIntegrationError, match=words) as caught:
+        pg.restore(place, script)
+    assert "LINE 1" not in caught.value.detail
+    assert "unprotect" in server.kinds
+    assert_undone(server)
+
+
+def test_restore_of_sql_that_fails_before_it_protects(place, server, script):
+    """Where nothing was protected, nothing is freed."""
+    server.words["names"] = [(1, "FATAL:  out of memory")]
+    with pytest.raises(DockerCommandError):
+        pg.restore(place, script)
+    assert not {"protect", "unprotect"} & {*server.kinds}
+
+
+def test_restore_of_a_part_of_a_file(up, place, docker, monkeypatch):
+    """From stdin it begins where stdin is."""
+    (up / "x").write_text(f"read already {WHOLE}")
+    with open(up / "x", encoding="utf-8") as file:
+        os.lseek(file.fileno(), len("read already "), os.SEEK_SET)
+        monkeypatch.setattr(pg.sys, "stdin", file)
+        pg.restore(place, "-")
+    assert docker.calls_of(RESTORING)[0].taken == WHOLE.encode()
+
+
+def test_restore_from_a_pipe(up, place, docker, monkeypatch):
+    """What a pipe has is copied first, and nothing of the copy is left."""
+    ours, theirs = os.pipe()
+    os.write(theirs, WHOLE.encode())
+    os.close(theirs)
+    before = os.listdir(up)
+    with open(ours, encoding="utf-8") as file:
+        monkeypatch.setattr(pg.sys, "stdin", file)
+        pg.restore(place, "-")
+        assert not file.closed
+    assert docker.calls_of(RESTORING)[0].taken == WHOLE.encode()
+    assert {*os.listdir(up)} - {*before} <= {".hive-pg.json"}
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [("nope", "there is no file"), ("data", "is a directory"), ("empty", "is empty")],
+)
+def test_restore_of_no_file(place, docker, up, name, fault):
+    """The error says why, and Docker is not even asked."""
+    (up / "empty").touch()
+    with pytest.raises(WorkspaceError, match=fault) as caught:
+        pg.restore(place, str(up / name))
+    assert caught.value.hint
+    assert docker.calls == []
+
+
+@pytest.mark.parametrize(
+    ("words", "directory", "file"),
+    [
+        ("x", ".", "x"),
+        ("-", ".", "-"),
+        ("DIR x", "DIR", "x"),
+        ("DIR -", "DIR", "-"),
+        ("--drop-old x", ".", "x"),
+        ("--drop-old DIR", "DIR", None),
+        ("--drop-old", ".", None),
+        ("DIR", ".", "DIR"),
+    ],
+)
+def test_restore_tells_the_directory_from_the_file(hive, up, monkeypatch, words, directory, file):
+    """One argument is FILE, but for --drop-old, which goes with a directory alone."""
+    (up / "DIR").mkdir()
+    seen = []
+    look = lambda line: seen.append((line.directory, line.file))  # noqa: E731
+    monkeypatch.setattr(pg.CommandLine, "_restore", look)
+    assert hive(f"restore {words}") == 0
+    assert seen == [(directory, file)]
+
+
+def test_restore_without_a_file(hive, capsys):
+    """It is wrong usage."""
+    with pytest.raises(SystemExit) as caught:
+        hive("restore")
+    assert caught.value.code == ExitCode.USAGE
+    assert "FILE is missing" in capsys.readouterr().err
+
+
+def test_check_source_stdin(monkeypatch, tmp_path):
+    """`-` is stdin, whatever is called so in the directory."""
+    (tmp_path / "-").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pg.sys, "stdin", io.StringIO())
+    pg.check_source("-")
+    with pytest.raises(WorkspaceError, match="is a directory"):
+        pg.check_source("./-")
+
+
+@pytest.mark.parametrize("command", ["restore x.dump", "destroy --data"])
+def test_without_a_terminal_and_without_yes(hive, docker, command, dump, capsys):
+    """Nothing is done, and the hint is --yes."""
+    assert hive(command) == ExitCode.FAILED
+    said = capsys.readouterr().err
+    assert "nothing was done" in said
+    assert "--yes" in said
+    assert docker.calls == []
+
+
+# -- rotate --------------------------------------------------------------------------------------
+
+
+def env_of(up):
+    """Return what .env says."""
+    return dict(pg.Workspace(str(up)).values)
+
+
+def test_rotate(place, docker, server, up):
+    r"""Psql's own \password gets it on stdin, then .env has it; no argument and no SQL does."""
+    old = env_of(up)
+    pg.rotate(place)
+    new = env_of(up)
+    password = new["POSTGRES_PASSWORD"]
+    ((kind, _, script),) = server.scripts
+    assert kind == "password"
+    assert script == f"\\password\n{password}\n{password}\n"
+    assert password != old["POSTGRES_PASSWORD"]
+    assert len(password) == 32
+    assert password not in str([call.argv for call in docker.calls])
+    changed = {key for key in {*old, *new} if old.get(key) != new.get(key)}
+    assert changed == {"HIVE_DATABASE_URL", "POSTGRES_PASSWORD"}
+    assert docker.calls[-1].stdin == password + "\n"  # it logs in with it
+    assert password not in (up / ".hive-pg.json").read_text()
+
+
+def test_rotate_that_the_server_refuses(place, server, up):
+    """The old password stays; the new one is in the state file, for the next start."""
+    server.words["password"] = [(1, "ERROR:  cannot execute ALTER ROLE")]
+    old = env_of(up)
+    with pytest.raises(DockerCommandError, match="cannot change the password"):
+        pg.rotate(place)
+    assert env_of(up) == old
+    assert pg.Workspace(str(up)).state.next_password
+    assert stat.S_IMODE((up / ".hive-pg.json").stat().st_mode) == 0o600
+
+
+def test_rotate_goes_on_with_the_password_of_an_interrupted_one(place, server, up):
+    """The server may have that one already."""
+    place.remember(next_password="n3xt")
+    pg.rotate(place)
+    assert env_of(up)["POSTGRES_PASSWORD"] == "n3xt"
+    assert server.scripts[0][2].endswith("n3xt\nn3xt\n")
+    assert pg.Workspace(str(up)).state.next_password == ""
+
+
+def test_rotate_keeps_what_another_has_written(place, up, monkeypatch):
+    """What .env says once the lock is there counts, not what it said before."""
+
+    class Lock(pg.WorkspaceLock):
+        def __enter__(self):
+            other = pg.Workspace(str(up))
+            url = other.settings.url.replace(port=6000)
+            other.save_env(other.settings.replace(url=url).env)
+            return super().__enter__()
+
+    monkeypatch.setattr(pg, "WorkspaceLock", Lock)
+    monkeypatch.setattr(pg, "verify", lambda workspace: None)
+    pg.rotate(place)
+    assert env_of(up)["HIVE_POSTGRES_PORT"] == "6000"
+    assert ":6000/" in env_of(up)["HIVE_DATABASE_URL"]
+    assert ":s3cret@" not in env_of(up)["HIVE_DATABASE_URL"]
+
+
+def test_rotate_with_a_password_in_the_compose_file(place, docker, up):
+    """A compose file that does not follow .env would bring the old one back: it is refused."""
+    config = docker.config
+
+    def fixed(call):
+        return config(call).replace(call.env["POSTGRES_PASSWORD"], "fixed")
+
+    docker.answers["docker compose config"] = fixed
+    before = (up / ".env").read_text()
+    with pytest.raises(WorkspaceError, match="a password of its own"):
+        pg.rotate(place)
+    assert (up / ".env").read_text() == before
+    assert docker.calls_of("docker exec") == []
+
+
+# -- destroy -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def removable(docker, server):
+    """Let containers, networks and clusters be removed."""
+
+    def remove(call):
+        docker.containers[:] = [c for c in docker.containers if c["Name"][1:] != call.argv[-1]]
+        return ""
+
+    docker.answers["docker rm"] = remove
+    docker.answers["docker network ls"] = "n1\n"
+    docker.answers["docker network rm"] = docker.answers["docker run"] = ""
+    server.words["names"] = ["hive\npostgres\n"]
+    server.words["used"] = ["f\n"]
+
+
+def test_destroy(place, docker, up, removable):
+    """Stopped, removed, the network, too; files and data stay."""
+    before = sorted(os.listdir(up)), (up / ".env").read_text()
+    pg.destroy(place)
+    assert docker.calls_of("docker stop")
+    assert [c.argv[2:] for c in docker.calls_of("docker rm")] == [["hive-postgres"]]
+    assert [c.argv[2:] for c in docker.calls_of("docker network rm")] == [["rm", "n1"]]
+    assert docker.calls_of("docker run") == docker.calls_of("docker exec") == []
+    assert (sorted(os.listdir(up)), (up / ".env").read_text()) == before
+
+
+def test_destroy_again(place, docker, removable, capsys):
+    """It says that there is nothing."""
+    docker.containers.clear()
+    pg.destroy(place)
+    assert "there is no container hive-postgres" in capsys.readouterr().err
+    assert docker.calls_of("docker rm") == []
+
+
+def test_destroy_beside_another_service(place, docker, up, removable):
+    """The network of a project that has another container stays."""
+    docker.containers.append(make_container("web", up, service="web"))
+    pg.destroy(place)
+    assert docker.calls_of("docker network rm") == []
+    assert [c["Name"] for c in docker.containers] == ["/web"]
+
+
+def test_destroy_whose_network_is_used(place, docker, removable, capsys):
+    """A network that somebody's container is in stays, which is a warning."""
+    words = "Error response from daemon: error while removing network: x has active endpoints"
+    docker.answers["docker network rm"] = (1, words)
+    pg.destroy(place)
+    assert "warning: the network stays, which other containers use: " in capsys.readouterr().err
+
+
+def test_destroy_data(place, docker, up, removable):
+    """The backup is written first; then the cluster goes, and nothing above it."""
+    pg.destroy(place, data=True)
+    assert (up / "backups" / f"hive-{STAMP}.dump").read_text() == WHOLE
+    (run,) = docker.calls_of("docker run")
+    assert f'type=bind,"source={up}/data/postgres",target=/target' in run.argv
+    assert run.argv[-1] == "pgdata"
+    words = docker.commands
+    assert words.index("docker exec") < words.index("docker stop") < words.index("docker rm")
+    assert words.index("docker rm") < words.index("docker run")
+
+
+@pytest.mark.parametrize(
+    ("names", "used", "kept", "others", "hint"),
+    [
+        ("books", "f", "", "books", "save and drop them; or, "),
+        (f"books\n{KEPT}\n{NEW}", "f", KEPT, f"books, {KEPT}", "save and drop them; or, "),
+        (f"{KEPT}\n{NEW}", "f", KEPT, KEPT, "{restore} --drop-old; or, "),
+        ("postgres", "t", "", "postgres", "save and drop them; or, "),
+    ],
+    ids=["another", "another and an old one", "an old one", "tables in the server's own"],
+)
+def test_destroy_data_of_other_databases(
+    place, docker, removable, server, names, used, kept, others, hint
+):
+    """A backup of one database is none of the others: they are named, and nothing is removed."""
+    server.words["names"], server.words["used"] = [f"hive\n{names}\n"], [f"{used}\n"]
+    server.words["listed"] = [f"{NEW}\n" if NEW in names else "", f"{kept}\n"]
+    with pytest.raises(WorkspaceError, match=f"other databases: {others}$") as caught:
+        pg.destroy(place, data=True)
+    assert caught.value.hint.startswith(hint)
+    assert "--no-backup" in caught.value.hint
+    assert docker.calls_of("docker rm") == docker.calls_of("docker run") == []
+
+
+def test_destroy_data_whose_backup_fails(place, docker, removable):
+    """Nothing is removed, and the hint says how to go without."""
+    docker.answers[DUMPING] = (1, "pg_dump: error: out of memory")
+    with pytest.raises(DockerCommandError, match="no backup: ") as caught:
+        pg.destroy(place, data=True)
+    assert "--no-backup" in caught.value.hint
+    assert docker.calls_of("docker rm") == docker.calls_of("docker run") == []
+
+
+def test_destroy_data_without_a_backup(place, docker, up, removable):
+    """With --no-backup there is none."""
+    pg.destroy(place, data=True, backup=False)
+    assert docker.calls_of("docker exec") == []
+    assert not (up / "backups").exists()
+    assert len(docker.calls_of("docker run")) == 1
+
+
+@pytest.mark.parametrize("link", ["data", "data/postgres"])
+def test_destroy_data_behind_a_link(place, docker, up, removable, tmp_path, link):
+    """Data that is not in the workspace is not deleted, and all stays."""
+    os.rename(up / link, tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", up / link)
+    with pytest.raises(WorkspaceError, match="but elsewhere") as caught:
+        pg.destroy(place, data=True, backup=False)
+    assert "delete it yourself" in caught.value.hint
+    assert docker.calls_of("docker rm") == docker.calls_of("docker run") == []
+
+
+def test_destroy_data_in_a_volume(place, docker, removable):
+    """A volume is not hive-pg's to delete."""
+    config = docker.config
+
+    def volume(call):
+        found = json.loads(config(call))
+        mount = found["services"]["postgres"]["volumes"][0]
+        mount.update(type="volume", source="pg")
+        return json.dumps({**found, "volumes": {"pg": {"name": "pg"}}})
+
+    docker.answers["docker compose config"] = volume
+    with pytest.raises(WorkspaceError, match="but elsewhere"):
+        pg.destroy(place, data=True, backup=False)
+    assert docker.calls_of("docker run") == []
+
+
+def test_destroy_data_that_fills_the_directory(place, docker, removable):
+    """A cluster right in data/postgres is not one that the generated file makes: it stays."""
+    config = docker.config
+
+    def shallow(call):
+        found = json.loads(config(call))
+        found["services"]["postgres"]["environment"]["PGDATA"] = "/var/lib/postgresql/data"
+        return json.dumps(found)
+
+    docker.answers["docker compose config"] = shallow
+    with pytest.raises(WorkspaceError, match="but elsewhere"):
+        pg.destroy(place, data=True, backup=False)
+    assert docker.calls_of("docker run") == docker.calls_of("docker rm") == []
+
+
+def test_destroy_data_where_there_is_none(place, docker, up, removable, capsys):
+    """Without data there is nothing to back up, and nothing is called deleted."""
+    docker.containers.clear()
+    shutil.rmtree(up / "data" / "postgres" / "pgdata")
+    pg.destroy(place, data=True)
+    assert docker.calls_of("docker exec") == []
+    assert "there was no data in" in capsys.readouterr().err
+    make_cluster(up)
+
+
+@pytest.mark.parametrize(
+    ("answer", "done"), [("w\n", True), ("y\n", False), ("\n", False), ("", False)]
+)
+def test_destroy_data_asks_for_the_name(hive, docker, removable, monkeypatch, answer, done):
+    """Only the workspace's name is a yes."""
+    monkeypatch.setattr(pg, "is_interactive", lambda: True)
+    monkeypatch.setattr(pg.sys, "stdin", io.StringIO(answer))
+    assert hive("destroy --data --no-backup") == (0 if done else 1)
+    assert len(docker.calls_of("docker run")) == done

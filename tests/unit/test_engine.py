@@ -1,0 +1,632 @@
+"""The docker CLI: what `docker inspect` says, what a container does, and each question or action.
+
+What docker prints is recorded (tests/data) or as its versions print it; no docker is started.
+"""
+
+import json
+import shlex
+import sys
+
+import pytest
+from fakes import FakeRunner, make_info, recorded
+
+import hive_pg as pg
+from hive_pg import (
+    CommandResult,
+    Console,
+    ContainerConflictError,
+    ContainerStartupError,
+    ContainerState,
+    DockerCommandError,
+    DockerNotAvailableError,
+    Engine,
+    Health,
+    NotSetUpError,
+    Repair,
+    WorkspaceError,
+    judge_container,
+    locate_cluster,
+    parse_containers,
+    parse_inspect,
+    parse_time,
+)
+
+INSPECT = json.dumps(recorded("docker_inspect_20.10.24.json"))
+NO_DAEMON = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
+NO_CONTAINER = (1, "Error: No such container: c")
+
+
+def engine_of(answers):
+    """Return an engine that answers so."""
+    return Engine(FakeRunner(answers))
+
+
+def commands_of(engine):
+    """Return what was started, as a shell would take it."""
+    return [call.command for call in engine.runner.calls]
+
+
+# -- docker inspect ------------------------------------------------------------------------------
+
+
+def test_parse_containers_recorded():
+    """Every state that an engine shows is read: running, created, exited, restarting, paused."""
+    seen = [
+        (info.name, info.state, info.health, info.exit_code, info.restart_count > 0, info.ports)
+        for info in parse_containers(INSPECT)
+    ]
+    state, health = ContainerState, Health
+    assert seen == [
+        ("unit-rec-healthy", state.RUNNING, health.HEALTHY, 0, False, [("127.0.0.1", 56321)]),
+        ("unit-rec-created", state.CREATED, health.NONE, 0, False, [("0.0.0.0", 56322)]),
+        ("unit-rec-exited", state.EXITED, health.NONE, 1, False, []),
+        ("unit-rec-restarting", state.RESTARTING, health.NONE, 3, True, [("127.0.0.1", 56323)]),
+        ("unit-rec-paused", state.PAUSED, health.NONE, 0, False, []),
+        ("unit-rec-unhealthy", state.RUNNING, health.UNHEALTHY, 0, False, []),
+    ]
+
+
+def test_parse_containers_port_range():
+    """A range of host ports, which somebody else's container may have, is no fixed port."""
+    item = recorded("docker_inspect_20.10.24.json")[0]
+    ports = [{"HostIp": "", "HostPort": text} for text in ("", "56390-56399", "5599")]
+    item["HostConfig"]["PortBindings"]["5432/tcp"] = ports
+    assert parse_containers(json.dumps([item]))[0].ports == [("0.0.0.0", 5599)]
+
+
+@pytest.mark.parametrize(("streak", "health"), [(0, Health.STARTING), (10, Health.UNHEALTHY)])
+def test_parse_containers_after_pause(streak, health):
+    """The engine calls a container unhealthy before it checks it again: that is no failure."""
+    item = recorded("docker_inspect_20.10.24.json")[0]
+    item["State"]["Health"].update(Status="unhealthy", FailingStreak=streak)
+    assert parse_containers(json.dumps([item]))[0].health is health
+
+
+def test_parse_containers_of_compose():
+    """Of a container that Compose made, its origin, user, mounts and environment are known."""
+    info = parse_containers(INSPECT)[0]
+    assert (info.project, info.directory) == ("unit-rec", "/tmp/unit-rec/app")
+    assert (info.user, info.image) == ("1000:1000", "hive-pg-test/pgvector:16")
+    assert info.oom_killed is False
+    assert info.mounts == [("/tmp/unit-rec/app/data/postgres", "/var/lib/postgresql/data")]
+    assert info.environment["POSTGRES_PASSWORD"] == "recorded-password"
+    assert info.started_at == pytest.approx(parse_time("2026-11-23T15:54:30Z"), abs=1)
+    assert info.running
+    assert "recorded-password" not in f"{info} {info!r}"
+
+
+def test_parse_containers_of_others():
+    """Of a container that Compose did not make there is no project; a volume has its name."""
+    infos = parse_containers(INSPECT)[1:]
+    assert {(info.project, info.directory, info.user) for info in infos} == {("", "", "")}
+    assert infos[0].mounts == [("unit-rec-volume", "/var/lib/postgresql/data")]
+    assert infos[0].cluster == ("", "unit-rec-volume")
+    assert infos[4].mounts[0] == ("/tmp/unit-rec/app/data", "/srv")
+    assert [info.running for info in infos] == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[]\n"])
+def test_parse_containers_none(text):
+    """No container is no error."""
+    assert parse_containers(text) == []
+
+
+@pytest.mark.parametrize("text", ["Hello from docker", "{", "[{]", "\n"])
+def test_parse_containers_of_another_program(text):
+    """What is called docker and prints no JSON is not Docker: exit 4, its words, a way to see."""
+    with pytest.raises(DockerNotAvailableError, match="`docker` does not print JSON") as caught:
+        parse_containers(text)
+    assert pg.last_line(text) in str(caught.value)
+    assert caught.value.hint == "see what it is: type -a docker"
+
+
+def test_parse_inspect_id():
+    """Docker takes the beginning of an id for a name; only the name itself counts."""
+    result = CommandResult((), 0, INSPECT, "")
+    assert parse_inspect(result, "unit-rec-exited").exit_code == 1
+    assert parse_inspect(result, "unit-rec") is None
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    ["Error: No such container: c", "Error response from daemon: no such object: c"],
+    ids=["20.10", "29"],
+)
+def test_parse_inspect_missing(stderr):
+    """A container that is not there is no error; all else is."""
+    assert parse_inspect(CommandResult((), 1, "[]\n", stderr), "c") is None
+    with pytest.raises(DockerNotAvailableError, match="cannot inspect the container: the Docker"):
+        parse_inspect(CommandResult((), 1, "", NO_DAEMON), "c")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        pytest.param("1970-01-01T00:00:00Z", 0, id="epoch"),
+        pytest.param("2026-11-23T15:54:30.563837925Z", 1795449270.563837925, id="nanoseconds"),
+        pytest.param("0001-01-01T00:00:00Z", -62135596800, id="never"),
+    ],
+)
+def test_parse_time_text(text, seconds):
+    """Docker's times are UTC, and so precise that the log can be asked since then."""
+    assert parse_time(text) == pytest.approx(seconds, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mounts", "pgdata", "directory", "cluster"),
+    [
+        pytest.param([], "/d", "", "", id="none"),
+        pytest.param([("/h", "/d")], "/d", "/h", "/h", id="the data itself"),
+        pytest.param([("/h", "/d/")], "/d/pgdata", "/h", "/h/pgdata", id="above it"),
+        pytest.param(
+            [("/a", "/"), ("/b", "/d"), ("/c", "/d/x")], "/d/pg", "/b", "/b/pg", id="nearest"
+        ),
+        pytest.param([("/h", "/data")], "/d", "", "", id="only alike"),
+        pytest.param([("/h", "/d/pgdata/sub")], "/d/pgdata", "", "", id="below it"),
+        pytest.param([("vol", "/d")], "/d/pgdata", "", "vol/pgdata", id="volume"),
+        pytest.param(
+            [("/h", "/d"), ("vol", "/d/pgdata")], "/d/pgdata", "", "vol", id="volume over it"
+        ),
+    ],
+)
+def test_locate_cluster_mounts(mounts, pgdata, directory, cluster):
+    """The cluster is below the source of the nearest mount that holds PGDATA."""
+    assert locate_cluster(mounts, pgdata) == (directory, cluster)
+
+
+@pytest.mark.parametrize(
+    ("changes", "restarting"),
+    [
+        ({"state": ContainerState.RESTARTING}, True),
+        ({"restart_count": 2, "health": Health.STARTING}, True),
+        ({"restart_count": 2, "health": Health.UNHEALTHY}, True),
+        ({"restart_count": 2, "health": Health.HEALTHY}, False),
+        ({"restart_count": 2, "health": Health.NONE}, False),
+        ({"health": Health.STARTING}, False),
+        ({"state": ContainerState.EXITED, "restart_count": 2, "health": Health.UNHEALTHY}, False),
+    ],
+    ids=[
+        "now",
+        "for a moment",
+        "for a moment, unhealthy",
+        "came to",
+        "unchecked",
+        "first",
+        "ended",
+    ],
+)
+def test_container_restarting(changes, restarting):
+    """One that starts again and again runs for a moment in between."""
+    assert make_info(**changes).restarting is restarting
+
+
+# -- what a container does -----------------------------------------------------------------------
+
+EXITED, RUNNING = ContainerState.EXITED, ContainerState.RUNNING
+
+
+def judge(changes, logs=None, **options):
+    """Return what is said of the container c."""
+    info = None if changes is None else make_info(name="c", **changes)
+    return judge_container(info, "c", logs, **options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "hint", "code"),
+    [
+        pytest.param(None, "c is missing", "{start}", 3, id="missing"),
+        pytest.param(
+            {"state": ContainerState.PAUSED}, "c is paused", "docker unpause c", 3, id="paused"
+        ),
+        pytest.param({}, "c runs (healthy)", "", 0, id="healthy"),
+        pytest.param(
+            {"health": Health.STARTING}, "c runs (health check pending)", "", 0, id="starting"
+        ),
+        pytest.param({"health": Health.NONE}, "c runs (no health check)", "", 0, id="unchecked"),
+        pytest.param(
+            {"health": Health.UNHEALTHY},
+            "c runs, but its health check fails",
+            "{logs}",
+            5,
+            id="unhealthy",
+        ),
+        pytest.param(
+            {"state": ContainerState.RESTARTING, "exit_code": 3},
+            "c keeps restarting (exit code 3)",
+            "{logs}",
+            5,
+            id="restarting",
+        ),
+        pytest.param(
+            {"state": EXITED, "exit_code": 1},
+            "c is stopped (exit code 1)",
+            "{start}",
+            3,
+            id="ended",
+        ),
+        pytest.param({"state": ContainerState.DEAD}, "c is dead", "{start}", 3, id="dead"),
+        pytest.param({"state": ContainerState.CREATED}, "c is created", "{start}", 3, id="created"),
+    ],
+)
+def test_judge_container_state(changes, words, hint, code):
+    """What it does is said in words, with the next step and the exit code."""
+    found = judge(changes)
+    assert (found.words, found.hint, found.exit_code) == (words, hint, code)
+    awaited = judge(changes, awaited=True)
+    assert (awaited.words, awaited.exit_code) == (words, 5 if code == 3 else code)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "hint", "code"),
+    [
+        pytest.param(
+            {"state": EXITED, "exit_code": 1},
+            "c is stopped (exit code 1): its last words are below",
+            "{logs}",
+            3,
+            id="exited",
+        ),
+        pytest.param(
+            {"state": EXITED},
+            "c is stopped (exit code 0): it was told to, or has nothing to do; its last",
+            "{start}; if it stops again, see {logs}",
+            3,
+            id="told to stop",
+        ),
+        pytest.param(
+            {"state": ContainerState.RESTARTING, "exit_code": 3},
+            "c keeps restarting (exit code 3): its last",
+            "{logs}",
+            5,
+            id="restarting",
+        ),
+        pytest.param(
+            {"restart_count": 1}, "c was restarted once: its last", "{logs}", 5, id="again"
+        ),
+        pytest.param(
+            {"restart_count": 5}, "c was restarted 5 times: its", "{logs}", 5, id="again and again"
+        ),
+        pytest.param({}, "c runs, but does not serve: its last", "{logs}", 5, id="mute"),
+        pytest.param(
+            {"state": ContainerState.DEAD}, "c is dead: its last words", "{logs}", 3, id="dead"
+        ),
+        pytest.param(
+            {"state": EXITED, "exit_code": 137, "oom_killed": True},
+            "c is stopped (exit code 137): the kernel ended it for lack of memory",
+            "give Docker more memory",
+            3,
+            id="out of memory",
+        ),
+    ],
+)
+def test_judge_container_last_words(changes, words, hint, code):
+    """With its last words, the cause is said, too, and the words are kept."""
+    found = judge(changes, "last\nwords\n")
+    assert found.words.startswith(words)
+    assert (found.hint, found.exit_code, found.detail) == (hint, code, "last\nwords\n")
+
+
+def test_judge_container_diagnosis():
+    """What the last words mean is said, with the remedy and the repair of their row."""
+    found = judge({"state": EXITED, "exit_code": 1}, 'data directory "/d" has wrong ownership')
+    assert "belongs to another user" in found.words
+    assert (found.hint[:6], found.repair) == ("{init}", Repair.OWNER)
+
+
+@pytest.mark.parametrize("logs", ["database system is shut down", ""])
+def test_judge_container_start_again(logs):
+    """One that stopped without a fault may be started again."""
+    assert judge({"state": EXITED}, logs).repair is Repair.START
+
+
+def test_judge_container_no_words():
+    """One whose log cannot be read is judged all the same."""
+    found = judge({"state": ContainerState.RESTARTING}, "")
+    assert found.words == "c keeps restarting (exit code 0): it left no words to read"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [(None, NotSetUpError), ({"state": ContainerState.RESTARTING}, ContainerStartupError)],
+    ids=["not running", "unhealthy"],
+)
+def test_condition_error(changes, error):
+    """Its error has the exit code that it stands for, the hint and the last words."""
+    found = judge(changes, "words")
+    made = found.error()
+    assert (type(made), made.exit_code) == (error, found.exit_code)
+    assert (str(made), made.hint) == (f"container {found.words}", found.hint)
+    assert (made.detail, made.repair) == (found.detail, found.repair)
+
+
+# -- starting docker -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        pytest.param(
+            FileNotFoundError(2, "No such file or directory", "docker"),
+            DockerNotAvailableError,
+            "^Docker is not installed$",
+            id="no docker",
+        ),
+        pytest.param(
+            PermissionError(13, "Permission denied", "docker"),
+            DockerNotAvailableError,
+            "^cannot run docker: Permission denied$",
+            id="not executable",
+        ),
+        pytest.param(
+            FileNotFoundError(2, "No such file or directory", "/gone"),
+            WorkspaceError,
+            "^cannot enter /gone: No such file or directory$",
+            id="no directory",
+        ),
+    ],
+)
+def test_engine_start_refused(error, raised, message):
+    """A program that is missing is Docker missing, a directory that is missing is not."""
+    with pytest.raises(raised, match=message) as caught:
+        engine_of({"docker": error}).run(["docker", "ps"], cwd="/gone")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("given", ["", "x\n"], ids=["none", "some"])
+def test_engine_run_stdin(given):
+    """Without a text for it, nothing can wait for stdin."""
+    engine = engine_of({"docker": "out"})
+    assert engine.run(["docker", "exec"], stdin=given).stdout == "out"
+    (call,) = engine.runner.calls
+    assert (call.takes_stdin, call.reads, call.stdin) == (bool(given), None, given)
+
+
+def test_engine_ask_refused():
+    """What fails says what it was for."""
+    engine = engine_of({"docker": (1, "Error response from daemon: odd")})
+    with pytest.raises(DockerCommandError, match=r"^cannot ask: Error response from daemon: odd$"):
+        engine.ask("cannot ask", "ps")
+
+
+# -- Compose -------------------------------------------------------------------------------------
+
+NO_PLUGIN = (1, "docker: 'compose' is not a docker command.")
+
+
+@pytest.fixture
+def which(monkeypatch):
+    """Return the programs that are installed."""
+    installed = set()
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}" if name in installed else None)
+    return installed
+
+
+@pytest.mark.parametrize(
+    ("plugin", "standalone", "argv"),
+    [
+        pytest.param("2.26.1\n", None, ["docker", "compose"], id="plugin"),
+        pytest.param("2.26.1\n", "2.20.0\n", ["docker", "compose"], id="both"),
+        pytest.param("dev\n", None, ["docker", "compose"], id="plugin of one's own"),
+        pytest.param(NO_PLUGIN, "2.20.0\n", ["docker-compose"], id="standalone"),
+        pytest.param(NO_PLUGIN, "v10.1.0\n", ["docker-compose"], id="standalone, some day"),
+    ],
+)
+def test_find_compose_there(which, plugin, standalone, argv):
+    """The plugin is taken, or else docker-compose of version 2 or later; asked once."""
+    answers = {"docker compose version": plugin}
+    if standalone:
+        which.add("docker-compose")
+        answers["docker-compose version"] = standalone
+    engine = engine_of(answers)
+    assert engine.compose_argv == engine.compose_argv == argv
+    assert commands_of(engine).count("docker compose version --short") == 1
+
+
+@pytest.mark.parametrize(
+    ("standalone", "message"),
+    [
+        pytest.param(None, "is not installed$", id="none"),
+        pytest.param(
+            "1.29.2\n", "is not installed; docker-compose is version 1.29.2$", id="version 1"
+        ),
+        pytest.param((1, "odd"), "is not installed; docker-compose is version $", id="broken"),
+    ],
+)
+def test_find_compose_missing(which, standalone, message):
+    """Without one that will do it is exit 4, and how to get one."""
+    answers = {"docker compose version": NO_PLUGIN}
+    if standalone:
+        which.add("docker-compose")
+        answers["docker-compose version"] = standalone
+    with pytest.raises(DockerNotAvailableError, match=f"Compose 2 or later {message}") as caught:
+        engine_of(answers).compose_argv  # noqa: B018
+    assert "https://docs.docker.com/compose/install/" in caught.value.hint
+    assert caught.value.detail == NO_PLUGIN[1]
+
+
+def test_find_compose_no_docker(which):
+    """Where docker itself does not work, that is said."""
+    engine = engine_of({"docker compose version": (1, NO_DAEMON)})
+    with pytest.raises(DockerNotAvailableError, match="cannot run docker compose: the Docker dae"):
+        engine.compose_argv  # noqa: B018
+
+
+# -- questions and actions -----------------------------------------------------------------------
+
+
+def test_engine_containers_all():
+    """All containers are inspected at once."""
+    engine = engine_of({"docker ps": "1\n2\n", "docker inspect": INSPECT})
+    assert len(engine.containers()) == 6
+    assert commands_of(engine)[1] == "docker inspect --type container 1 2"
+
+
+def test_engine_containers_none():
+    """Without containers there is nothing to inspect."""
+    assert engine_of({"docker ps": ""}).containers() == []
+
+
+def test_engine_containers_one_gone():
+    """One that is removed in between is no error: the others are printed."""
+    text = json.dumps(recorded("docker_inspect_20.10.24.json")[:1])
+    engine = engine_of({"docker ps": "1\n2\n", "docker inspect": (*NO_CONTAINER, text)})
+    assert [info.name for info in engine.containers()] == ["unit-rec-healthy"]
+    engine = engine_of({"docker ps": "1\n2\n", "docker inspect": (1, "odd", text)})
+    with pytest.raises(DockerCommandError, match="cannot inspect the containers: odd"):
+        engine.containers()
+
+
+def test_engine_container_name():
+    """A container is found by its name; without one it is None."""
+    assert engine_of({"docker inspect": INSPECT}).container("unit-rec-paused").name
+    assert engine_of({"docker inspect": NO_CONTAINER}).container("c") is None
+
+
+def test_engine_publishing_port():
+    """The names of those that have a port."""
+    engine = engine_of({"docker ps --filter publish=5532": "a\nb\n"})
+    assert engine.publishing(5532) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "environment"),
+    [
+        pytest.param('["PG_MAJOR=16","A=b=c"]\n', {"PG_MAJOR": "16", "A": "b=c"}, id="some"),
+        pytest.param("null\n", {}, id="none"),
+        pytest.param((1, "Error: No such image: x"), None, id="no image"),
+    ],
+)
+def test_engine_image_environment(answer, environment):
+    """An image that is not there is told from one that sets nothing."""
+    assert engine_of({"docker image inspect": answer}).image_environment("x") == environment
+
+
+@pytest.mark.parametrize("quiet", [False, True], ids=["shown", "quiet"])
+def test_engine_pull_progress(quiet):
+    """Docker's own progress goes to stderr, unless it is to be quiet."""
+    engine = engine_of({"docker pull x": ""})
+    engine.runner.console = Console(quiet=quiet)
+    engine.pull("x")
+    assert engine.runner.calls[0].writes == (None if quiet else sys.stderr.fileno())
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        pytest.param(
+            DockerNotAvailableError("`docker pull` did not answer within 2 s"),
+            "cannot pull x: `docker pull` did not answer within 2 s",
+            id="hangs",
+        ),
+        pytest.param(
+            (1, "dial tcp: lookup x: no such host"),
+            "cannot pull x: the image registry cannot be reached",
+            id="refused",
+        ),
+    ],
+)
+def test_engine_pull_failed(answer, message):
+    """A registry that does not answer is not put down to Docker."""
+    with pytest.raises(DockerCommandError, match=message) as caught:
+        engine_of({"docker pull": answer}).pull("x")
+    assert caught.value.hint.startswith("check the network and Docker's proxy; or {init} --image")
+
+
+@pytest.mark.parametrize(
+    ("mounted", "mount"),
+    [
+        ("/w/d", 'type=bind,"source=/w/d",target=/target'),
+        ('/w/a,"b', 'type=bind,"source=/w/a,""b",target=/target'),
+        ("app_pg", 'type=volume,"source=app_pg",target=/target'),
+    ],
+    ids=["directory", "odd name", "volume"],
+)
+def test_engine_run_in_place_mount(mounted, mount):
+    """Root's program sees a directory or a volume at /target, and no network."""
+    engine = engine_of({"docker run": ""})
+    engine.run_in_place("x", mounted, "mv", "a b", "c")
+    (words,) = map(shlex.split, commands_of(engine))
+    assert words[words.index("--mount") + 1] == mount
+    assert words[words.index("--network") + 1] == "none"
+    assert words[words.index("--entrypoint") + 1] == "mv"
+    assert words[-3:] == ["x", "a b", "c"]
+
+
+def test_engine_give_data_to_user():
+    """The owner is the program's argument, not a part of the script."""
+    engine = engine_of({"docker run": ""})
+    engine.give_data_to((5, 6), "/w/d", "x")
+    assert shlex.split(commands_of(engine)[0])[-1] == "5:6"
+    with pytest.raises(DockerCommandError, match="cannot change the owner of /w/d: odd"):
+        engine_of({"docker run": (1, "odd")}).give_data_to((5, 6), "/w/d", "x")
+
+
+def test_engine_try_to_publish_refused():
+    """An address that is not the engine's is said to be so."""
+    words = "listen tcp4 203.0.113.7:0: bind: cannot assign requested address"
+    with pytest.raises(DockerCommandError, match=r"cannot publish on 203.*no such address"):
+        engine_of({"docker run": (125, words)}).try_to_publish("x", "203.0.113.7")
+
+
+def test_engine_stop_grace():
+    """The server has its grace, and docker more than that."""
+    engine = engine_of({"docker stop -t 7 c": ""})
+    engine.stop("c", 7)
+    with pytest.raises(ContainerConflictError, match="cannot stop the container: "):
+        engine_of({"docker stop": (1, "port is already allocated")}).stop("c")
+
+
+IN_USE = "error while removing network: network w_app has active endpoints"
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        pytest.param({"docker network ls": ""}, "", id="none"),
+        pytest.param({"docker network ls": "a\nb\n", "docker network rm a b": ""}, "", id="gone"),
+        pytest.param(
+            {"docker network ls": "a\n", "docker network rm": (1, IN_USE)}, IN_USE, id="in use"
+        ),
+    ],
+)
+def test_engine_remove_networks(answers, why):
+    """A network that others use stays, and it is said why."""
+    assert engine_of(answers).remove_networks("w") == why
+
+
+def test_engine_remove_networks_refused():
+    """Any other reason is an error."""
+    engine = engine_of({"docker network ls": "a\n", "docker network rm": (1, "odd")})
+    with pytest.raises(DockerCommandError, match="cannot remove the network: odd"):
+        engine.remove_networks("w")
+
+
+@pytest.mark.parametrize(("answer", "there"), [("w_pg\n", True), ("\n", False)])
+def test_engine_has_volume(answer, there):
+    """A volume is there where docker lists one."""
+    engine = engine_of({"docker volume ls": answer})
+    assert engine.has_volume("name=^w_pg$") is there
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        pytest.param((0, "err\n", "out\n"), "out\nerr\n", id="both streams"),
+        pytest.param(NO_CONTAINER, "", id="gone"),
+        pytest.param(
+            (1, "Error response from daemon: configured logging driver does not support reading"),
+            "",
+            id="kept nowhere",
+        ),
+    ],
+)
+def test_engine_logs(answer, text):
+    """Where there are no words to read there are none, and no error."""
+    engine = engine_of({"docker logs --tail 3 --since 1.500000 c": answer})
+    assert engine.logs("c", 3, since=1.5) == text
+
+
+def test_engine_logs_refused():
+    """Any other reason is an error."""
+    with pytest.raises(DockerNotAvailableError, match="cannot read the logs: "):
+        engine_of({"docker logs": (1, NO_DAEMON)}).logs("c")

@@ -1,0 +1,630 @@
+"""Start, stop, restart and wait: which step follows which, and what is refused."""
+
+import json
+import os
+import shutil
+
+import pytest
+from fakes import REFUSED, WAITING, WELL, make_cluster, make_container, make_info
+
+import hive_pg as pg
+from hive_pg import (
+    ContainerConflictError,
+    ContainerStartupError,
+    CredentialsRefusedError,
+    DatabaseConnectionError,
+    DockerCommandError,
+    DockerNotAvailableError,
+    NotSetUpError,
+    WorkspaceError,
+)
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")
+NO_EXEC = "OCI runtime exec failed: exec failed: error executing setns process: exit status 1"
+GONE = (1, "Error response from daemon: No such container: hive-postgres")
+
+
+@pytest.fixture
+def remember(workspace, docker):
+    """Return a function that writes the workspace's state file."""
+
+    def write(**changes):
+        place = pg.Workspace(str(workspace), engine=pg.Engine(docker))
+        place.remember(**changes)
+        return place.state
+
+    return write
+
+
+def read_state(workspace):
+    """Return what the state file has."""
+    return pg.Workspace(str(workspace)).state
+
+
+def set_state(docker, **changes):
+    """Change the state of the workspace's container."""
+    docker.containers[0]["State"].update(changes)
+
+
+# -- start ---------------------------------------------------------------------------------------
+
+
+def test_start_running(up, manager, docker, network):
+    """Up already: one inspect, one exec, the published port, and it says so."""
+    assert manager.start_container() is False
+    assert docker.commands == ["docker inspect", "docker exec"]
+    assert network.asked == [5532]
+
+
+def test_start_stopped(up, manager, docker):
+    """What stands in the way is found out first, then the container is started, and logged in."""
+    set_state(docker, Status="exited")
+    assert manager.start_container() is True
+    commands = docker.commands
+    order = ["docker ps", "docker compose config", "docker image", "docker compose up"]
+    assert sorted(order, key=commands.index) == order
+    assert commands[-1] == "docker exec"
+
+
+def test_start_parses_env_once(monkeypatch, up, manager):
+    """One `start` of a running database reads `.env` once into values."""
+    parsed, parse = [], pg.parse_env
+    monkeypatch.setattr(pg, "parse_env", lambda *given: parsed.append(1) or parse(*given))
+    manager.start_container()
+    assert len(parsed) == 1
+
+
+def test_start_secrets(up, manager, docker):
+    """The password is in no argv; the login has it from stdin, Compose from its environment."""
+    set_state(docker, Status="exited")
+    manager.start_container()
+    assert all("s3cret" not in " ".join(call.argv) for call in docker.calls)
+    assert docker.calls[-1].stdin == "s3cret\n"
+    assert docker.calls_of("docker compose up")[0].env["POSTGRES_PASSWORD"] == "s3cret"
+
+
+def test_look_foreign_container(workspace, manager, docker, other):
+    """The password is not handed to a container that is another workspace's."""
+    docker.containers.append(make_container(workspace=other, project="theirs"))
+    with pytest.raises(ContainerConflictError, match=str(other)):
+        manager.start_container()
+    assert all(call.stdin is None for call in docker.calls_of("docker exec"))
+
+
+@pytest.mark.parametrize("state", ["exited", "paused"])
+def test_look_not_running(up, manager, docker, network, state):
+    """Of a container that does not run nothing is asked that only a server knows."""
+    set_state(docker, Status=state)
+    assert manager.check_container_status().readiness is pg.Readiness.UNKNOWN
+    assert all(call.stdin is None for call in docker.calls_of("docker exec"))
+    assert network.asked == []
+
+
+@pytest.mark.parametrize(
+    ("ports", "objection"),
+    [
+        pytest.param([("127.0.0.1", 5532)], "", id="the URL's"),
+        pytest.param([("127.0.0.1", 1), ("0.0.0.0", 5532)], "", id="one of two"),
+        pytest.param([("127.0.0.1", 1)], "the container is published on port 1", id="another"),
+        pytest.param([], "", id="none that is known"),
+    ],
+)
+def test_look_published(monkeypatch, up, manager, network, ports, objection):
+    """A container on another port than the URL's is found out without asking that port."""
+    container = make_info(ports=ports, labels={"com.docker.compose.project.working_dir": str(up)})
+    container = container.replace(labels={**container.labels, pg.PROJECT_LABEL: "w-1a2b3c"})
+    monkeypatch.setattr(pg, "parse_inspect", lambda result, name: container)
+    assert pg.look(manager).objection == objection
+    assert bool(network.asked) is not bool(objection)
+
+
+def test_look_ready_in_between(up, manager, network, monkeypatch):
+    """A port that did not answer while the server started is asked once more."""
+    answers = ["Connection refused", ""]
+    monkeypatch.setattr(pg, "ask_published_port", lambda url, bind: answers.pop(0))
+    assert manager.start_container() is False
+    assert answers == []
+
+
+def test_start_no_compose_file(workspace, manager):
+    """Without a compose file `init` is the next step."""
+    (workspace / "docker-compose.yml").unlink()
+    with pytest.raises(NotSetUpError, match=r"there is no docker-compose\.yml"):
+        manager.start_container()
+
+
+@pytest.mark.parametrize(
+    ("directory", "message"),
+    [
+        pytest.param("data/postgres", "data/postgres is missing", id="missing"),
+        pytest.param("data/postgres/pgdata", "data/postgres holds no data", id="empty"),
+    ],
+)
+def test_start_data_gone(workspace, manager, docker, directory, message):
+    """Data that are not where they were are an error: an empty database is no replacement."""
+    shutil.rmtree(workspace / directory)
+    with pytest.raises(WorkspaceError, match=message) as caught:
+        manager.start_container()
+    assert "put the data back" in caught.value.hint
+    assert "docker compose up" not in docker.commands
+
+
+def test_start_never_verified_needs_no_data(workspace, manager, remember):
+    """After `init --no-start` the first start is allowed to make the cluster, and is verified."""
+    remember(verified=False)
+    shutil.rmtree(workspace / "data/postgres/pgdata")
+    assert manager.start_container() is True
+    assert read_state(workspace).verified
+
+
+@pytest.mark.parametrize(
+    ("published", "name"),
+    [pytest.param("5599", "hive-postgres", id="port"), pytest.param("5532", "other", id="name")],
+)
+def test_start_compose_file_differs(workspace, manager, docker, published, name):
+    """What a compose file fixes otherwise than `.env` says is an error, not a guess."""
+
+    def config(call):
+        resolved = json.loads(docker.config(call))
+        service = resolved["services"]["postgres"]
+        service["ports"][0]["published"], service["container_name"] = published, name
+        return json.dumps(resolved)
+
+    docker.answers["docker compose config"] = config
+    with pytest.raises(WorkspaceError, match=f"{name}.*{published}") as caught:
+        manager.start_container()
+    assert "{init}" in caught.value.hint
+    assert "docker compose up" not in docker.commands
+
+
+@pytest.mark.parametrize(
+    ("name", "project", "source", "message"),
+    [
+        pytest.param("hive-postgres", "", "", "somebody else", id="name"),
+        pytest.param("original", "w-1a2b3c", "", "Compose project w-1a2b3c", id="project"),
+        pytest.param("backup", "theirs", "data/postgres", r"\(running\) has .* mounted", id="data"),
+    ],
+)
+@pytest.mark.parametrize("stops", [False, True], ids=["start", "restart"])
+def test_start_conflict(workspace, manager, docker, other, stops, name, project, source, message):
+    """Another's name, project or data are refused before anything is stopped or started."""
+    docker.containers = [make_container(workspace=workspace)] if name != "hive-postgres" else []
+    source = f"{workspace}/{source}" if source else "/elsewhere"
+    place = other if project else ""
+    docker.containers.append(make_container(name, place, project, port=1, source=source))
+    with pytest.raises(ContainerConflictError, match=message):
+        pg.start_service(manager, stops=stops)
+    assert {"docker stop", "docker compose up"}.isdisjoint(docker.commands)
+
+
+@pytest.mark.parametrize("method", ["start_container", "restart_container"])
+def test_start_paused(up, manager, docker, method):
+    """A paused container is neither started nor replaced, but how to go on is said: exit 3."""
+    set_state(docker, Status="paused")
+    with pytest.raises(NotSetUpError, match="is paused") as caught:
+        getattr(manager, method)()
+    assert caught.value.hint == "docker unpause hive-postgres"
+    assert {"docker stop", "docker compose up"}.isdisjoint(docker.commands)
+
+
+def test_start_leftover(workspace, manager, docker):
+    """What an interrupted Compose left of a new container is removed, and is no conflict."""
+    name = "0123456789ab_hive-postgres"
+    docker.containers.append(make_container(name, workspace, Status="created"))
+    docker.answers["docker rm"] = ""
+    manager.start_container()
+    assert docker.calls_of("docker rm")[0].argv == ["docker", "rm", name]
+
+
+def test_start_pulls(workspace, manager, docker, capsys):
+    """An image that is not there is pulled; one that is there is not."""
+    docker.answers["docker image inspect"] = [(1, "No such image: x"), '["PG_MAJOR=16"]\n']
+    docker.answers["docker pull"] = ""
+    manager.start_container()
+    manager.restart_container()
+    assert len(docker.calls_of("docker pull")) == 1
+    assert "pulling agnohq/pgvector:16" in capsys.readouterr().err
+
+
+def test_start_other_version(workspace, manager, docker):
+    """An image of another major than the data is refused before anything changes."""
+    docker.answers["docker image inspect"] = '["PG_MAJOR=17"]\n'
+    with pytest.raises(ContainerStartupError, match=r"made by PostgreSQL 16, .* is 17"):
+        manager.start_container()
+    assert "docker compose up" not in docker.commands
+
+
+def test_start_restarting(up, manager, docker):
+    """A container in a restart loop is stopped first: Compose would leave it to its loop."""
+    set_state(docker, Status="restarting")
+    manager.start_container()
+    assert docker.commands.index("docker stop") < docker.commands.index("docker compose up")
+
+
+@AS_ROOT
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        pytest.param("", "", id="given"),
+        pytest.param((1, "boom"), r"cannot change the owner of .*/data/postgres: boom", id="not"),
+    ],
+)
+def test_start_wrong_owner(workspace, manager, docker, capsys, answer, message):
+    """Data of another user are given to the server's by a container; else nothing is started."""
+    docker.answers["docker run"] = answer
+    os.chown(workspace / "data" / "postgres", 4321, 4321)
+    if message:
+        with pytest.raises(DockerCommandError, match=message):
+            manager.start_container()
+        assert "docker compose up" not in docker.commands
+    else:
+        manager.start_container()
+    assert docker.calls_of("docker run")[0].argv[-1] == "1000:1000"
+    assert "giving" in capsys.readouterr().err
+
+
+@AS_ROOT
+def test_start_wrong_owner_and_version(monkeypatch, workspace, manager, docker):
+    """Data that only its owner can read says its version once it is the server's own."""
+    data = workspace / "data" / "postgres"
+    os.chown(data, 4321, 4321)
+    is_ours = lambda: data.stat().st_uid != 4321  # noqa: E731
+    monkeypatch.setattr(pg, "read_cluster_version", lambda _: "15" if is_ours() else "")
+    docker.answers["docker run"] = lambda _: os.chown(data, *pg.get_postgres_uid_gid()) or ""
+    with pytest.raises(ContainerStartupError, match=r"made by PostgreSQL 15, .* is 16"):
+        manager.start_container()
+    assert "docker compose up" not in docker.commands
+
+
+# -- waiting -------------------------------------------------------------------------------------
+
+
+def test_verify_waits(workspace, manager, docker, capsys):
+    """While the server starts, it is asked again, and the container with it."""
+    docker.answers["docker exec"] = [WAITING, (71, ""), WELL]
+    assert manager.start_container() is True
+    assert "waiting for PostgreSQL (rejecting)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        pytest.param(
+            {"Status": "exited", "ExitCode": 1}, r"is stopped \(exit code 1\)", id="exited"
+        ),
+        pytest.param({"Status": "restarting", "ExitCode": 1}, "keeps restarting", id="restarting"),
+    ],
+)
+def test_verify_container_fails(workspace, manager, docker, state, message):
+    """A container that ends while waited for is an error at once, with its words and meaning."""
+
+    def up(call):
+        docker.containers.append(make_container(workspace=workspace, **state))
+        return ""
+
+    docker.answers["docker compose up"] = up
+    docker.answers["docker exec"] = WAITING
+    docker.answers["docker logs"] = "cannot create directory '/d': Permission denied\n"
+    with pytest.raises(ContainerStartupError, match=f"{message}.* belongs to another") as caught:
+        manager.start_container(timeout=600)
+    assert "Permission denied" in caught.value.detail
+    assert docker.calls_of("docker logs")[0].argv[4] == "--since"
+
+
+def test_verify_container_removed(workspace, manager, docker):
+    """A container that is removed while waited for is said to be missing, as unhealthy."""
+    docker.answers["docker compose up"] = ""
+    docker.answers["docker exec"] = GONE
+    with pytest.raises(ContainerStartupError, match="is missing") as caught:
+        manager.start_container()
+    assert caught.value.hint == "{start}"
+
+
+def test_verify_earlier_restarts(up, manager, docker):
+    """Restarts of long ago are no failure of a server that is only asked again."""
+    docker.containers[0]["RestartCount"] = 3
+    docker.answers["docker exec"] = [(71, ""), WELL]
+    assert manager.start_container() is False
+
+
+@pytest.mark.parametrize("state", ["running", "restarting"])
+@pytest.mark.parametrize(("more", "steady"), [(1, True), (2, False)], ids=["cured", "a loop"])
+def test_verify_restarts_once_more(up, manager, docker, more, steady, state):
+    """A server that was found running may crash once more, and be cured; twice is a loop."""
+    container = docker.containers[0]
+    container["RestartCount"] = 3
+
+    def crash(call):
+        container["RestartCount"] = 3 + more
+        set_state(docker, Status=state)
+        docker.answers["docker exec"] = recover if steady else answer
+        return answer
+
+    def recover(call):
+        if container["State"]["Status"] == "running":
+            return WELL
+        set_state(docker, Status="running")
+        return answer
+
+    answer = WAITING if state == "running" else (1, "Container hive-postgres is restarting")
+    docker.answers["docker exec"] = crash
+    if steady:
+        assert manager.start_container() is False
+    else:
+        with pytest.raises(ContainerStartupError, match=r"restarted 5 times|keeps restarting"):
+            manager.start_container()
+
+
+@pytest.mark.parametrize(
+    ("logs", "ups"),
+    [
+        pytest.param("last words\n", 1, id="before the command: started once more"),
+        pytest.param("LOG:  received fast shutdown request\n", 0, id="since then: stays so"),
+    ],
+)
+def test_start_of_one_that_ends(up, manager, docker, logs, ups):
+    """Who stopped it after the command began has the last word; else it is started, but once."""
+
+    def end(call):
+        set_state(docker, Status="exited", ExitCode=0)
+        return (1, "Container hive-postgres is not running")
+
+    docker.answers["docker exec"], docker.answers["docker logs"] = end, logs
+    with pytest.raises(ContainerStartupError, match=r"is stopped \(exit code 0\)") as caught:
+        manager.start_container()
+    assert caught.value.hint.startswith("{start}")
+    assert len(docker.calls_of("docker compose up")) == ups
+
+
+@pytest.mark.parametrize("words", ["no pg_hba.conf entry", 'database "hive" does not exist'])
+@pytest.mark.parametrize("verified", [True, False])
+def test_start_after_an_interrupted_first_start(up, manager, docker, remember, words, verified):
+    """Where no login was ever verified, that is the cause, and `init` has the means."""
+    remember(verified=verified)
+    docker.answers["docker exec"] = (82, f"FATAL:  {words}")
+    with pytest.raises(pg.PostgreSQLIntegrationError) as caught:
+        manager.start_container()
+    assert ("the first start was interrupted" in str(caught.value)) is not verified
+    assert "init" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "message", "exit_code"),
+    [
+        pytest.param(WAITING, DatabaseConnectionError, "not ready in time", 5, id="time is up"),
+        pytest.param((126, NO_EXEC), DatabaseConnectionError,
+                     "not ready in time: cannot ask", 5, id="an engine that runs nothing"),
+        pytest.param((127, "no psql: not found"), DockerCommandError, "not found", 1, id="no psql"),
+        pytest.param(REFUSED, CredentialsRefusedError, "refuses", 6, id="refused"),
+    ],
+)  # fmt: skip
+def test_verify_gives_up(up, manager, docker, answer, error, message, exit_code):
+    """What bars the way is an error with its own exit code, without a word of the password."""
+    docker.answers["docker exec"] = answer
+    with pytest.raises(error, match=message) as caught:
+        manager.start_container(timeout=1e-9)
+    assert caught.value.exit_code == exit_code
+    assert "s3cret" not in f"{caught.value} {caught.value.hint} {caught.value.detail}"
+
+
+@pytest.mark.parametrize(
+    ("port", "objection"),
+    [pytest.param(5532, "no PostgreSQL", id="silent"), pytest.param(6000, "", id="other port")],
+)
+def test_verify_published_port(up, manager, docker, network, port, objection):
+    """A port that does not lead to this database is exit 5, and `restart` is the hint."""
+    docker.containers[0] = make_container(workspace=up, port=port)
+    network.objection = objection
+    with pytest.raises(
+        DatabaseConnectionError, match=r"localhost:5532, .* is not this database"
+    ) as c:
+        manager.start_container()
+    assert "{restart}" in c.value.hint
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "words"),
+    [
+        pytest.param("exited", NotSetUpError, "is stopped", id="stopped"),
+        pytest.param("paused", NotSetUpError, "is paused", id="paused"),
+        pytest.param("restarting", ContainerStartupError, "restarting .*: a server", id="a loop"),
+        pytest.param(None, NotSetUpError, "is missing", id="none"),
+    ],
+)
+def test_wait_not_running(up, manager, docker, state, error, words):
+    """`wait` starts nothing: what does not run is an error at once, with the cause of a loop."""
+    docker.answers["docker logs"] = 'FATAL:  invalid value for parameter "shared_buffers": "x"\n'
+    if state:
+        set_state(docker, Status=state)
+    else:
+        docker.containers.clear()
+    with pytest.raises(error, match=words):
+        manager.wait_until_ready()
+    assert "docker compose up" not in docker.commands
+
+
+def test_wait_until_it_serves(up, manager, docker):
+    """`wait` asks until the server accepts the login."""
+    docker.answers["docker exec"] = [WAITING, WELL]
+    manager.wait_until_ready()
+    assert len(docker.calls_of("docker exec")) == 2
+
+
+# -- stopping ------------------------------------------------------------------------------------
+
+
+def kill(docker):
+    """Make `docker stop` end in a kill."""
+    docker.answers["docker stop"] = lambda _: set_state(docker, Status="exited", ExitCode=137) or ""
+
+
+def test_stop_running(up, manager, docker):
+    """The server gets its whole grace period."""
+    assert manager.stop_container() is True
+    (call,) = docker.calls_of("docker stop")
+    assert call.argv == ["docker", "stop", "-t", "60", "hive-postgres"]
+    assert call.timeout > 60
+
+
+@pytest.mark.parametrize("state", ["exited", "created", None])
+def test_stop_not_running(workspace, manager, docker, state):
+    """Stopping twice is no error."""
+    if state:
+        docker.containers.append(make_container(workspace=workspace, Status=state))
+    assert manager.stop_container() is False
+    assert "docker stop" not in docker.commands
+
+
+def test_stop_killed(up, manager, docker):
+    """A server that had to be killed is said to be; it is no clean stop."""
+    kill(docker)
+    with pytest.raises(ContainerStartupError, match="was killed"):
+        manager.stop_container()
+
+
+def test_restart_killed(up, manager, docker, capsys):
+    """A server that had to be killed is warned of, and started again."""
+    kill(docker)
+    manager.restart_container()
+    assert "warning: hive-postgres did not stop" in capsys.readouterr().err
+    assert docker.commands[-1] == "docker exec"
+
+
+@pytest.mark.parametrize(
+    ("health", "verified", "answers", "asked"),
+    [
+        pytest.param("healthy", True, [], 0, id="serves"),
+        pytest.param("starting", True, [WAITING, WELL], 2, id="starts"),
+        pytest.param("healthy", False, [WAITING, WELL], 2, id="seems healthy in its first start"),
+        pytest.param("healthy", False, [(82, "timeout expired")], 1, id="listens, login too slow"),
+    ],
+)
+@pytest.mark.parametrize("command", ["stop", "bring up"])
+def test_first_start_is_awaited(
+    up, manager, docker, remember, capsys, health, verified, answers, asked, command
+):
+    """A server that does not listen yet ignores the signal, so it is awaited before a stop."""
+    remember(verified=verified)
+    docker.containers[0]["State"]["Health"]["Status"] = health
+    docker.answers["docker exec"] = [*answers] or WELL
+    if command == "stop":
+        assert manager.stop_container() is True
+        assert "docker stop" in docker.commands
+    else:
+        pg.start_service(manager)
+        assert docker.commands[-1] == "docker compose up"
+    assert len(docker.calls_of("docker exec")) == asked
+    assert ("it does not listen yet" in capsys.readouterr().err) is (asked == 2)
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_first_start_does_not_end(monkeypatch, up, manager, docker, remember, verified):
+    """After its grace period a server is stopped all the same, but its first start is not."""
+    remember(verified=verified)
+    monkeypatch.setattr(pg, "STOP_GRACE_S", 0)
+    docker.containers[0]["State"]["Health"]["Status"] = "starting"
+    if verified:
+        assert manager.stop_container() is True
+    else:
+        with pytest.raises(ContainerStartupError, match="its first start is still under way"):
+            manager.stop_container()
+        assert "docker stop" not in docker.commands
+
+
+def test_restart_running(up, manager, docker):
+    """Stop, then up, then the login."""
+    manager.restart_container()
+    commands = docker.commands
+    assert commands.index("docker stop") < commands.index("docker compose up")
+    assert commands[-1] == "docker exec"
+
+
+def test_compose_manager_does_not_wait(up, docker):
+    """The compose manager restarts without a login, and knows the engine's own health."""
+    compose = pg.DockerComposeManager(str(up), engine=pg.Engine(docker))
+    compose.restart_postgres_service()
+    assert docker.commands[-1] == "docker compose up"
+    assert compose.check_service_health() is pg.Health.HEALTHY
+    assert compose.get_service_logs(tail=7) == "last words\n"
+    assert docker.calls_of("docker logs")[0].argv[2:4] == ["--tail", "7"]
+    docker.containers.clear()
+    with pytest.raises(NotSetUpError, match="no container"):
+        compose.check_service_health()
+
+
+# -- what a killed command has left --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("begun", ["not yet", "in the server"])
+def test_start_finishes_a_rotation(up, manager, docker, remember, begun):
+    """A killed `rotate` is finished, whether the server has the next password or not."""
+    remember(next_password="n3xt")
+    first = WELL if begun == "not yet" else REFUSED
+    docker.answers["docker exec"] = [first, first, "", WELL]
+    assert manager.start_container() is False
+    setting = docker.calls_of("docker exec")[2]
+    assert setting.stdin == "\\password\nn3xt\nn3xt\n"
+    assert setting.argv[-2:] == ["-d", "template1"]
+    assert pg.Workspace(str(up)).settings.url.password == "n3xt"
+    assert read_state(up).next_password == ""
+
+
+def test_rotation_where_the_socket_asks(up, manager, docker, remember):
+    """Where the socket asks for a password too, the server may want the next one already."""
+    remember(next_password="n3xt")
+    refused = (2, REFUSED[1])
+    docker.answers["docker exec"] = [WELL, REFUSED, refused, "", WELL]
+    manager.start_container()
+    last, again = docker.calls_of("docker exec")[2:4]
+    assert (last.env["PGPASSWORD"], again.env["PGPASSWORD"]) == ("s3cret", "n3xt")
+
+
+def test_wait_names_an_unfinished_rotation(up, manager, docker, remember):
+    """`wait` changes nothing: it names the cause of the refusal, and who finishes it."""
+    remember(next_password="n3xt")
+    docker.answers["docker exec"] = REFUSED
+    with pytest.raises(CredentialsRefusedError, match="a rotate was about to change") as caught:
+        manager.wait_until_ready()
+    assert caught.value.hint == "{start} finishes it"
+    assert read_state(up).next_password == "n3xt"
+
+
+def test_start_frees_protected_databases(up, manager, docker, remember):
+    """What a killed `restore` has protected is freed, by name, and forgotten."""
+    remember(templates=["it's", "b"])
+    docker.answers["docker exec"] = [WELL, WELL, "", ""]
+    manager.start_container()
+    assert r"where datname in (E'it\'s', E'b')" in docker.calls_of("docker exec")[-1].stdin
+    assert read_state(up).templates == []
+
+
+# -- run -----------------------------------------------------------------------------------------
+
+
+def test_run_environment(monkeypatch, up, manager, capsys):
+    """The shell's own values win, except over the credentials; unclear ones are left out."""
+    monkeypatch.setenv("A", "shell")
+    monkeypatch.setenv("POSTGRES_PASSWORD", "shell")
+    with (up / ".env").open("a") as file:
+        file.write("A=env\nB=env\nC=a b\n")
+    env = pg.build_run_environment(manager)
+    assert (env["A"], env["B"], env["POSTGRES_PASSWORD"]) == ("shell", "env", "s3cret")
+    assert "C" not in env
+    assert "warning: .env: not read alike by all, so left out: C" in capsys.readouterr().err
+
+
+def test_docker_hangs(up, manager, docker):
+    """A daemon that does not answer is exit 4."""
+    docker.answers["docker inspect --type container"] = DockerNotAvailableError("no answer")
+    with pytest.raises(DockerNotAvailableError, match="no answer"):
+        manager.start_container()
+
+
+def test_make_cluster_is_kept(up, manager):
+    """A start changes no file of the cluster."""
+    make_cluster(up)
+    before = sorted(os.listdir(up / "data/postgres/pgdata"))
+    manager.start_container()
+    assert sorted(os.listdir(up / "data/postgres/pgdata")) == before

@@ -1,0 +1,847 @@
+"""`init`: what it decides, writes, recovers and mends, and what it refuses."""
+
+import json
+import os
+import shutil
+import stat
+
+import pytest
+from fakes import (
+    DATA,
+    REFUSED,
+    WAITING,
+    WELL,
+    make_cluster,
+    make_container,
+    make_settings,
+    recorded,
+)
+
+import hive_pg as pg
+from hive_pg import (
+    ContainerConflictError,
+    ContainerStartupError,
+    CredentialsRefusedError,
+    DockerCommandError,
+    DockerNotAvailableError,
+    EnvFileError,
+    WorkspaceError,
+)
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+NO_DATABASE = (82, 'FATAL:  database "hive" does not exist')
+NO_LINE = (82, "FATAL:  no pg_hba.conf entry for host")
+
+
+@pytest.fixture
+def init(tmp_path, manager_of):
+    """Return a function that sets a directory up, a new one by default, not asking anybody."""
+
+    def run(directory=None, interactive=False, **options):
+        directory = directory or tmp_path / "new"
+        manager = manager_of(directory)
+        assert manager.setup_postgres_container(interactive=interactive, **options) is True
+        return directory
+
+    return run
+
+
+def env_of(workspace):
+    """Return what .env says."""
+    return pg.Workspace(str(workspace)).values
+
+
+def state_of(workspace):
+    """Return what the state file has."""
+    return pg.Workspace(str(workspace)).state
+
+
+def remember(workspace, **changes):
+    """Write the state file of a workspace."""
+    pg.Workspace(str(workspace)).remember(**changes)
+
+
+def snapshot(workspace):
+    """Return all files of a workspace: text, inode and time of change."""
+    files = {}
+    for directory, _, names in os.walk(workspace):
+        for name in names:
+            path = os.path.join(directory, name)
+            status = os.stat(path)
+            with open(path, "rb") as file:
+                files[path] = (file.read(), status.st_ino, status.st_mtime_ns)
+    return files
+
+
+# -- from nothing --------------------------------------------------------------------------------
+
+
+def test_init_new(init, docker, capsys):
+    """From nothing: files, data, container, and a login that makes the extension."""
+    new = init()
+    assert docker.commands.index("docker compose up") < docker.commands.index("docker exec")
+    assert "create extension if not exists vector" in docker.calls[-1].argv[-1]
+    assert sorted(os.listdir(new)) == [".env", ".hive-pg.json", "data", "docker-compose.yml"]
+    modes = [stat.S_IMODE((new / name).stat().st_mode) for name in (".env", ".hive-pg.json")]
+    assert modes == [0o600, 0o600]
+    assert stat.S_IMODE((new / "data" / "postgres").stat().st_mode) == 0o700
+    assert (new / "data" / "postgres").stat().st_uid == pg.get_postgres_uid_gid()[0]
+    values = env_of(new)
+    assert list(values) == list(pg.parse_settings(values).env)
+    assert values["POSTGRES_PASSWORD"] not in capsys.readouterr().err
+    assert values["POSTGRES_PASSWORD"] not in (new / ".hive-pg.json").read_text()
+
+
+def test_init_remembers(init):
+    """After the first login the state file says whose the workspace is, and that it serves."""
+    new = init()
+    state, settings = state_of(new), pg.Workspace(str(new)).settings
+    assert (state.id, state.directory) == (settings.workspace, str(new))
+    assert (state.user, state.database) == (settings.url.user, "hive")
+    assert (state.verified, state.major) == (True, "16")
+    assert state.engine == ["ID", "/var/lib/docker", "host"]
+
+
+@pytest.mark.parametrize("change", [None, "the same"], ids=["new", "twice"])
+def test_init_parses_env_once_and_after_each_write(monkeypatch, init, change):
+    """`.env` is read into values once, and once more after each time it was written."""
+    directory = init() if change else None
+    parsed, written, parse, write = [], [], pg.parse_env, pg.write_file
+    monkeypatch.setattr(pg, "parse_env", lambda *given: parsed.append(1) or parse(*given))
+    monkeypatch.setattr(pg, "write_file", lambda *given: written.append(given[0]) or write(*given))
+    init(directory)
+    writes = sum(path.endswith("/.env") for path in written)
+    assert writes == (0 if change else 1)
+    assert len(parsed) == 1 + writes
+
+
+def test_init_twice(init):
+    """The second time nothing is written."""
+    new = init()
+    before = snapshot(new)
+    init(new)
+    assert snapshot(new) == before
+
+
+def test_init_no_start(init, docker):
+    """Without a start the files and the data directory are there, and no container."""
+    new = init(start=False)
+    assert (new / "data" / "postgres").is_dir()
+    assert docker.containers == []
+    assert not state_of(new).verified
+
+
+def test_init_running(init, up, network):
+    """A container of ours that serves the port is no conflict, and its data stay."""
+    network.taken.add(5532)
+    before = snapshot(up / "data")
+    init(up)
+    assert env_of(up)["HIVE_POSTGRES_PORT"] == "5532"
+    assert snapshot(up / "data") == before
+
+
+@pytest.mark.parametrize(
+    ("wanted", "key", "value"),
+    [
+        pytest.param({"port": 6000}, "HIVE_POSTGRES_PORT", "6000", id="port"),
+        pytest.param({"database": "app"}, "POSTGRES_DB", "app", id="database"),
+        pytest.param({"image": "pgvector/pgvector:pg16"}, "HIVE_POSTGRES_IMAGE",
+                     "pgvector/pgvector:pg16", id="image"),
+        pytest.param({"bind": "0.0.0.0"}, "HIVE_POSTGRES_BIND", "0.0.0.0", id="bind"),
+    ],
+)  # fmt: skip
+def test_init_wish(init, wanted, key, value):
+    """What a person asks for is in .env, and the URL agrees."""
+    new = init(start=False, **wanted)
+    assert env_of(new)[key] == value
+    assert pg.Workspace(str(new)).settings.env[key] == value
+
+
+def test_init_bind_of_specific_address(init):
+    """A specific address is where the URL leads; all addresses are reached at localhost."""
+    new = init(bind="127.0.0.2", start=False)
+    assert "@127.0.0.2:5532/" in env_of(new)["HIVE_DATABASE_URL"]
+    init(new, bind="0.0.0.0", start=False)
+    assert "@localhost:5532/" in env_of(new)["HIVE_DATABASE_URL"]
+
+
+def test_init_image_of_shell(monkeypatch, init, docker):
+    """The shell's HIVE_POSTGRES_IMAGE is the default of a new workspace, and is written down."""
+    monkeypatch.setenv("HIVE_POSTGRES_IMAGE", "mirror/pgvector:16")
+    assert env_of(init())["HIVE_POSTGRES_IMAGE"] == "mirror/pgvector:16"
+    assert docker.calls_of("docker image inspect")[0].argv[-1] == "mirror/pgvector:16"
+
+
+def test_init_in_temporary_directory(monkeypatch, init, tmp_path):
+    """The directory for temporary files can be a workspace, too: the two locks do not meet."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(pg, "COMPOSE_TIMEOUT_S", 0.1)
+    assert init(tmp_path, timeout=0.1) == tmp_path
+
+
+@pytest.mark.parametrize(("answer", "done"), [(True, True), (False, False)], ids=["yes", "no"])
+def test_init_asks(monkeypatch, tmp_path, manager_of, docker, answer, done):
+    """At a terminal a person is asked once, before anything happens."""
+    manager, questions = manager_of(tmp_path), []
+    monkeypatch.setattr(pg, "is_interactive", lambda: True)
+    manager.console.confirm = lambda question: questions.append(question) or answer
+    assert manager.setup_postgres_container() is done
+    assert questions == [f"Set up PostgreSQL in Docker for {tmp_path}?"]
+    assert bool(docker.calls) is done
+
+
+def test_init_without_terminal(monkeypatch, tmp_path, manager_of):
+    """Without a terminal nobody is asked."""
+    monkeypatch.setattr(pg, "is_interactive", lambda: False)
+    assert manager_of(tmp_path).setup_postgres_container() is True
+
+
+@pytest.mark.parametrize(
+    ("started", "head", "step"),
+    [
+        pytest.param(True, "ready", 'psql   psql "$({url} --format libpq)"', id="started"),
+        pytest.param(False, "set up", "next   {start}", id="not started"),
+    ],
+)
+def test_format_next_steps_words(started, head, step):
+    """After init one knows the state, where the URL is, and what comes next; not the password."""
+    text = pg.format_next_steps(make_settings(), started=started)
+    assert text.startswith(f"\nThe database is {head}.\n")
+    assert "ann:****@localhost:5532/hive" in text
+    assert f"\n  {step}" in text
+
+
+# -- names and ports -----------------------------------------------------------------------------
+
+
+def test_init_default_taken(init, docker, network, other):
+    """Where name and port are another workspace's, this one gets its own."""
+    docker.containers.append(make_container(workspace=other, project="theirs"))
+    values = env_of(init())
+    assert values["HIVE_POSTGRES_CONTAINER"] == f"hive-postgres-{values['COMPOSE_PROJECT_NAME']}"
+    assert values["HIVE_POSTGRES_PORT"] == "5533"
+    assert pg.parse_database_url(values["HIVE_DATABASE_URL"]).port == 5533
+
+
+def test_init_port_listened(init, network, capsys):
+    """A port that a process listens on is passed over, and that is said."""
+    network.taken.update({5532, 5533})
+    assert env_of(init())["HIVE_POSTGRES_PORT"] == "5534"
+    assert "port 5532 is taken; it will be 5534" in capsys.readouterr().err
+
+
+def copy(directory, target):
+    """Copy a workspace without its data, as git worktrees are made."""
+    target.mkdir()
+    for name in (".env", ".hive-pg.json", "docker-compose.yml"):
+        shutil.copy(directory / name, target / name)
+    return target
+
+
+def test_init_copied_workspace(init, docker, tmp_path):
+    """A copy gets an id and names of its own; the password stays, and so does the original."""
+    original = init()
+    copied = init(copy(original, tmp_path / "copy"))
+    mine, theirs = env_of(copied), env_of(original)
+    for key in ("HIVE_POSTGRES_WORKSPACE", "COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_CONTAINER"):
+        assert mine[key] != theirs[key]
+    assert mine["POSTGRES_PASSWORD"] == theirs["POSTGRES_PASSWORD"]
+    assert state_of(copied).id == mine["HIVE_POSTGRES_WORKSPACE"] != state_of(original).id
+    names = {container["Name"][1:] for container in docker.containers}
+    assert names == {mine["HIVE_POSTGRES_CONTAINER"], theirs["HIVE_POSTGRES_CONTAINER"]}
+
+
+def test_init_moved_workspace(init, docker, tmp_path):
+    """Where the old place is gone, it was moved: id, names and container stay its own."""
+    original, moved = init(), tmp_path / "moved"
+    before = env_of(original)
+    original.rename(moved)
+    docker.containers[0]["Mounts"][0]["Source"] = f"{moved}/data/postgres"
+    init(moved)
+    assert env_of(moved) == before
+    assert state_of(moved).directory == str(moved)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_init_moved_while_it_runs(init, docker, other, workspace, same):
+    """A container that seems another's, but runs on this very directory, bars a second server."""
+    docker.containers.append(make_container("original", other, "w-1a2b3c", port=1))
+    status = os.stat(workspace / "data" / "postgres")
+    seen = f"{status.st_dev}:{status.st_ino + (not same)}\n"
+    docker.answers["docker exec original stat -c %d:%i /var/lib/postgresql/data"] = seen
+    if same:
+        with pytest.raises(ContainerConflictError, match=r"original \(running\) has the data mou"):
+            init(workspace)
+        assert "docker compose up" not in docker.commands
+    else:
+        init(workspace)
+
+
+def test_init_plain_compose_was_here(init, docker, workspace):
+    """A container that plain Compose made here keeps its project and is no conflict."""
+    (workspace / ".env").write_text("POSTGRES_USER=ann\nPOSTGRES_PASSWORD=s3cret\n")
+    docker.containers.append(make_container(workspace=workspace, project="w"))
+    init(workspace)
+    values = env_of(workspace)
+    assert (values["COMPOSE_PROJECT_NAME"], values["HIVE_POSTGRES_PORT"]) == ("w", "5532")
+    assert values["HIVE_DATABASE_URL"] == "postgresql+psycopg://ann:s3cret@localhost:5532/hive"
+
+
+def test_init_volumes_of_compose(init, docker, workspace):
+    """Where plain Compose has put data into a volume, its project name is kept."""
+    (workspace / ".env").unlink()
+    shutil.rmtree(workspace / "data")
+    docker.answers["docker volume ls"] = "w_data\n"
+    init(workspace)
+    assert env_of(workspace)["COMPOSE_PROJECT_NAME"] == "w"
+
+
+NAME_TAKEN = (1, 'Conflict. The container name "/hive-postgres" is already in use by container "x"')
+PORT_TAKEN = (1, "driver failed: Bind for 127.0.0.1:5532 failed: port is already allocated")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "key", "value"),
+    [
+        pytest.param(NAME_TAKEN, "HIVE_POSTGRES_CONTAINER", "hive-postgres-", id="name"),
+        pytest.param(PORT_TAKEN, "HIVE_POSTGRES_PORT", "5533", id="port"),
+    ],
+)
+def test_init_somebody_was_faster(init, docker, network, other, refusal, key, value):
+    """Where Docker refuses a name or a port, init looks again, and chooses another one."""
+
+    def lose(call):
+        docker.answers["docker compose up"] = docker.up
+        theirs = {"port": 5532 if refusal is PORT_TAKEN else 1}
+        name = "theirs" if refusal is PORT_TAKEN else "hive-postgres"
+        if refusal is PORT_TAKEN:  # Docker has made ours, and could not start it
+            docker.up(call)
+            shutil.rmtree(f"{call.cwd}/data/postgres/pgdata")
+            docker.containers[-1]["State"]["Status"] = "created"
+            network.taken.add(5532)
+        docker.containers.append(make_container(name, other, "theirs", **theirs))
+        return refusal
+
+    docker.answers["docker compose up"] = lose
+    new = init()
+    assert env_of(new)[key].startswith(value)
+    assert len(docker.calls_of("docker compose up")) == 2
+    assert state_of(new).verified
+
+
+def test_init_somebody_is_always_faster(init, docker):
+    """After three refusals by Docker, that is the error."""
+    docker.answers["docker compose up"] = NAME_TAKEN
+    with pytest.raises(ContainerConflictError, match="has that name"):
+        init()
+    assert len(docker.calls_of("docker compose up")) == 3
+
+
+@pytest.mark.parametrize("bar", ["a file", "open to others"])
+def test_init_without_the_machine_lock(monkeypatch, init, tmp_path, capsys, bar):
+    """A machine lock that cannot be had costs a warning, not the database."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    place = tmp_path / f"hive-pg-{os.geteuid()}"
+    if bar == "a file":
+        place.write_text("")
+    else:
+        place.mkdir()
+        place.chmod(0o777)
+    new = init()
+    assert "warning: other workspaces may choose the same name or port" in capsys.readouterr().err
+    assert state_of(new).verified
+
+
+def test_init_pulls_outside_the_machine_lock(monkeypatch, init, docker):
+    """Whoever waits for a name or a port does not wait for a pull, and what it chose is renewed."""
+    docker.answers["docker image inspect"] = [(1, "No such image: x"), '["PG_MAJOR=16"]\n']
+    held, enter = [], pg.MachineLock.__enter__
+    monkeypatch.setattr(pg.MachineLock, "__enter__", lambda lock: held.append(1) or enter(lock))
+    docker.answers["docker pull"] = lambda call: "" if not held else pytest.fail("it is held")
+    init()
+    assert len(docker.calls_of("docker ps")) == 2
+
+
+# -- lost credentials ----------------------------------------------------------------------------
+
+TEMPLATE = (
+    "HIVE_DATABASE_URL=postgresql+psycopg://your-user:your-secure-password-here@localhost:5532/hive\n"
+    "HIVE_POSTGRES_CONTAINER=hive-postgres\nCOMPOSE_PROJECT_NAME=w-1a2b3c\n"
+)
+OF_BOB = {"POSTGRES_USER": "bob", "POSTGRES_PASSWORD": "b0b", "POSTGRES_DB": "app"}
+
+
+@pytest.mark.parametrize("env", [None, "", TEMPLATE], ids=["no file", "empty", "template"])
+def test_init_recovers_from_container(init, workspace, docker, env):
+    """Where our container is still there, lost credentials and names come from it."""
+    if env is None:
+        (workspace / ".env").unlink()
+    else:
+        (workspace / ".env").write_text(env)
+    named = "hive-postgres" if env == TEMPLATE else "db-of-bob"
+    docker.containers = [make_container(named, workspace, port=5777, environment=OF_BOB)]
+    docker.answers["docker stop"] = ""
+    init(workspace)
+    saved = env_of(workspace)
+    assert saved["HIVE_DATABASE_URL"] == "postgresql+psycopg://bob:b0b@localhost:5777/app"
+    assert saved["HIVE_POSTGRES_CONTAINER"] == named
+    assert saved["COMPOSE_PROJECT_NAME"] == "w-1a2b3c"
+
+
+@pytest.mark.parametrize(
+    ("env", "password"),
+    [
+        pytest.param(None, None, id="no file"),
+        pytest.param("", None, id="empty"),
+        pytest.param("POSTGRES_PASSWORD=kept\n", "kept", id="password alone"),
+        pytest.param(TEMPLATE, None, id="template"),
+        pytest.param("POSTGRES_USER=your-user\n", None, id="a template's user"),
+    ],
+)
+def test_init_recovers_from_state(init, workspace, docker, env, password):
+    """Without a container the state file knows user, database and id; the password is set anew."""
+    remember(workspace, user="bob", database="app", id="1d")
+    if env is None:
+        (workspace / ".env").unlink()
+    else:
+        (workspace / ".env").write_text(env)
+    docker.answers["docker exec"] = WELL if password else [REFUSED, "", WELL]
+    init(workspace)
+    saved = env_of(workspace)
+    assert (saved["POSTGRES_USER"], saved["POSTGRES_DB"]) == ("bob", "app")
+    assert saved["HIVE_POSTGRES_WORKSPACE"] == "1d"
+    if password:
+        assert saved["POSTGRES_PASSWORD"] == password
+    else:
+        new = saved["POSTGRES_PASSWORD"]
+        assert len(new) == 32
+        assert docker.calls_of("docker exec")[1].stdin == f"\\password\n{new}\n{new}\n"
+
+
+@pytest.mark.parametrize("place", ["directory", "volume"])
+def test_init_nobody_knows_whose_data(init, workspace, docker, place):
+    """Without container and state the data is left alone, and nothing is written."""
+    (workspace / ".env").unlink()
+    if place == "volume":
+        shutil.rmtree(workspace / "data")
+        resolve_to(docker, "original", workspace, environment={"PGDATA": "/var/lib/postgresql/d"})
+        config = json.loads(docker.answers["docker compose config"])
+        mount = {"type": "volume", "source": "db", "target": "/var/lib/postgresql"}
+        config["services"]["postgres"]["volumes"] = [mount]
+        config["volumes"] = {"db": {"name": "w_db"}}
+        docker.answers["docker compose config"] = json.dumps(config)
+        docker.answers.update({"docker volume ls": "w_db\n", "docker run": ""})
+    with pytest.raises(WorkspaceError, match="has no user for the data in") as caught:
+        init(workspace)
+    assert "HIVE_DATABASE_URL of that data" in caught.value.hint
+    assert not (workspace / ".env").exists() or (workspace / ".env").read_text() == ""
+    assert "docker compose up" not in docker.commands
+
+
+def test_init_several_containers_know(init, workspace, docker):
+    """Two containers of this directory with credentials are one too many to guess from."""
+    (workspace / ".env").unlink()
+    for name in ("a", "b"):
+        docker.containers.append(make_container(name, workspace, environment=OF_BOB))
+    with pytest.raises(WorkspaceError, match=r"no credentials; a, b have"):
+        init(workspace)
+
+
+# -- what is refused -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("env", "error", "message"),
+    [
+        pytest.param(
+            "HIVE_DATABASE_URL=postgresql://ann:s3cret@db.example.org:5432/hive\n",
+            WorkspaceError, "leads to db.example.org, not to this machine", id="another machine",
+        ),
+        pytest.param(
+            "HIVE_DATABASE_URL=postgresql://ann:s3cret@localhost:5532/hive\n"
+            "POSTGRES_PASSWORD=new\n",
+            EnvFileError, "two values of POSTGRES_PASSWORD", id="another password for old data",
+        ),
+        pytest.param(
+            "HIVE_DATABASE_URL='postgresql://u:p#w@localhost:1/d'\n",
+            EnvFileError, "its password", id="a URL that readers take differently",
+        ),
+    ],
+)  # fmt: skip
+def test_init_refused(init, docker, workspace, env, error, message):
+    """What init cannot bring about is refused before anything is written."""
+    (workspace / ".env").write_text(env)
+    before = snapshot(workspace)
+    with pytest.raises(error, match=message):
+        init(workspace)
+    assert snapshot(workspace) == before
+    assert "docker compose up" not in docker.commands
+
+
+def test_init_image_out_of_reach(init, docker, tmp_path):
+    """An image that cannot be pulled is found out before anything is written."""
+    docker.answers["docker image inspect"] = (1, "Error: No such image: agnohq/pgvector:16")
+    docker.answers["docker pull"] = (1, "dial tcp 192.0.2.1:443: i/o timeout")
+    with pytest.raises(DockerCommandError, match=r"cannot pull .*: the image registry"):
+        init()
+    assert os.listdir(tmp_path / "new") == []
+
+
+def test_init_bind_that_the_engine_does_not_have(init, docker, up):
+    """The engine is asked before anything is written, or replaced."""
+    words = "listen tcp4 192.0.2.1:0: bind: cannot assign requested address."
+    docker.answers["docker run --rm --publish"] = (125, f"docker: {words}")
+    before = snapshot(up)
+    with pytest.raises(DockerCommandError, match=r"cannot publish on 192\.0\.2\.1: this machine"):
+        init(up, bind="192.0.2.1")
+    assert snapshot(up) == before
+    assert {"docker stop", "docker compose up"}.isdisjoint(docker.commands)
+
+
+def test_init_data_directory_refused(init, workspace):
+    """Where the data directory cannot be made, no first start is to come."""
+    shutil.rmtree(workspace / "data" / "postgres")
+    (workspace / "data" / "postgres").symlink_to("nowhere/further")
+    with pytest.raises(WorkspaceError, match=r"cannot create .*/data/postgres"):
+        init(workspace)
+    assert state_of(workspace).verified
+
+
+def test_init_data_missing(init, up, docker, capsys):
+    """Where a database was and its data are missing, init makes a new one, and warns."""
+    shutil.rmtree(up / "data")
+    init(up)
+    assert "holds no data: this is a new, empty database" in capsys.readouterr().err
+    assert docker.commands.index("docker stop") < docker.commands.index("docker compose up")
+    assert state_of(up).verified
+
+
+def test_init_database_beside_another(init, up, capsys):
+    """Where there is data, a new name makes a new database beside the one that `.env` names."""
+    init(up, database="shop")
+    assert "database hive stays as it is, beside shop\n" in capsys.readouterr().err
+
+
+# -- a compose file of somebody's own ------------------------------------------------------------
+
+
+def resolve_to(docker, name, workspace, **changes):
+    """Make Compose resolve the file to a recorded service with some fields changed."""
+    config = json.loads(recorded("compose_config_2.26.1.json")[name]["output"])
+    service = config["services"]["postgres"]
+    service["user"] = ":".join(map(str, pg.get_postgres_uid_gid()))
+    service["environment"] = {"POSTGRES_USER": "bob", "POSTGRES_PASSWORD": "b0b"}
+    service["ports"][0]["published"] = "6001"
+    service["volumes"][0]["source"] = f"{workspace}/data/postgres"
+    service.update(changes)
+    docker.answers["docker compose config"] = json.dumps(config)
+
+
+def test_init_existing_compose_file(init, docker, workspace):
+    """The original compose file is the foundation, and not edited; .env takes what it fixes."""
+    (workspace / ".env").unlink()
+    original = (DATA / "original-docker-compose.yml").read_text()
+    (workspace / "docker-compose.yml").write_text(original)
+    resolve_to(docker, "original", workspace, container_name="fixed")
+    init(workspace)
+    values = env_of(workspace)
+    assert values["HIVE_DATABASE_URL"] == "postgresql+psycopg://bob:b0b@localhost:6001/bob"
+    assert values["HIVE_POSTGRES_CONTAINER"] == "fixed"
+    assert (workspace / "docker-compose.yml").read_text() == original
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["with .env", "without"])
+def test_init_existing_name_of_other(init, docker, workspace, other, there):
+    """A name that the compose file fixes and another workspace has is refused, nothing written."""
+    if not there:
+        shutil.rmtree(workspace / "data")
+        (workspace / ".env").unlink()
+    docker.containers.append(make_container("fixed", other, "theirs", port=1))
+    environment = {"POSTGRES_DB": "hive"}
+    resolve_to(docker, "original", workspace, container_name="fixed", environment=environment)
+    before = snapshot(workspace) if there else {}
+    with pytest.raises(ContainerConflictError, match="fixed has the"):
+        init(workspace)
+    if there:
+        assert snapshot(workspace) == before
+
+
+def test_init_existing_file_refused(init, docker, workspace):
+    """A `.env` that was only made for Compose to read goes, where the compose file is refused."""
+    shutil.rmtree(workspace / "data")
+    (workspace / ".env").unlink()
+    resolve_to(docker, "original", workspace)
+    with pytest.raises(WorkspaceError, match="--port 7000 has no effect"):
+        init(workspace, port=7000)
+    assert os.listdir(workspace) == ["docker-compose.yml"]
+
+
+def test_init_template_url(init, docker, workspace):
+    """A template's URL is no objection to the compose file's own credentials."""
+    url = "postgresql+psycopg://user:pass@localhost:5532/hive"
+    (workspace / ".env").write_text(f"HIVE_DATABASE_URL={url}\n")
+    resolve_to(docker, "generated", workspace)
+    init(workspace)
+    assert env_of(workspace)["POSTGRES_USER"] == "bob"
+
+
+# -- mending -------------------------------------------------------------------------------------
+
+
+def test_init_refused_password(init, docker):
+    r"""With a yes the server is told the password in .env, by psql's \password, and asked again."""
+    docker.answers["docker exec"] = [REFUSED, "", WELL]
+    password = env_of(init())["POSTGRES_PASSWORD"]
+    call = docker.calls_of("docker exec")[1]
+    assert call.argv[-2:] == ["-d", "template1"]
+    assert call.stdin == f"\\password\n{password}\n{password}\n"
+    assert password not in " ".join(call.argv)
+
+
+def test_init_refused_password_twice(init, docker):
+    """Each way of mending is tried once."""
+    docker.answers["docker exec"] = [REFUSED, "", REFUSED]
+    with pytest.raises(CredentialsRefusedError):
+        init()
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["no terminal", "no"])
+def test_init_refused_password_unasked(monkeypatch, init, workspace, docker, terminal):
+    """Without a yes the server's password stays; what would change it is said."""
+    docker.answers["docker exec"] = REFUSED
+    monkeypatch.setattr(pg, "is_interactive", lambda: terminal)
+    monkeypatch.setattr(pg.Console, "confirm", lambda _, question: "ALTER ROLE" not in question)
+    with pytest.raises(CredentialsRefusedError) as caught:
+        init(workspace, interactive=True)
+    assert "{init} --yes" in caught.value.hint
+    assert len(docker.calls_of("docker exec")) == 1
+
+
+@pytest.fixture
+def other_password(up, docker):
+    """Return a workspace whose container was made with another password than `.env` has now."""
+    environment = {"POSTGRES_USER": "ann", "POSTGRES_PASSWORD": "the-old-one"}
+    docker.containers[:] = [make_container(workspace=up, environment=environment)]
+    return up
+
+
+def test_init_other_password_is_refused_first(monkeypatch, init, other_password, docker):
+    """Without a yes the container stays, the last to know the password, and so does `.env`."""
+    docker.answers["docker exec"] = REFUSED
+    monkeypatch.setattr(pg, "is_interactive", lambda: False)
+    before = snapshot(other_password)
+    with pytest.raises(CredentialsRefusedError):
+        init(other_password, interactive=True)
+    assert "docker compose up" not in docker.commands
+    assert snapshot(other_password) == before
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        pytest.param([REFUSED, "", WELL], True, id="another one"),
+        pytest.param([WELL], False, id="that one"),
+        pytest.param([(71, ""), WELL], False, id="starts"),
+    ],
+)
+def test_init_other_password(init, other_password, docker, answers, told):
+    """With a yes the server is told the new one, if need be, before its container is replaced."""
+    docker.answers["docker exec"] = answers
+    init(other_password)
+    commands = docker.commands
+    assert commands.index("docker exec") < commands.index("docker compose up")
+    passwords = [call.stdin for call in docker.calls_of("docker exec") if "psql" in call.argv]
+    assert passwords == (["\\password\ns3cret\ns3cret\n"] if told else [])
+
+
+def test_init_rotation_interrupted(init, other_password, docker):
+    """A `rotate` that came to the server is finished by init: the next password is the one."""
+    remember(other_password, next_password="n3xt")
+    docker.answers["docker exec"] = [REFUSED, WELL, REFUSED, "", WELL]
+    init(other_password)
+    assert [call.stdin for call in docker.calls_of("docker exec")][1] == "n3xt\n"
+    assert env_of(other_password)["POSTGRES_PASSWORD"] == "n3xt"
+    assert state_of(other_password).next_password == ""
+
+
+def test_init_outdated_password_of_container(init, workspace, docker):
+    """What a container of a lost .env was made with may be outdated: a new one is set."""
+    (workspace / ".env").unlink()
+    docker.containers.append(make_container(workspace=workspace, environment=OF_BOB))
+    docker.answers["docker exec"] = [REFUSED, "", WELL]
+    init(workspace)
+    password = env_of(workspace)["POSTGRES_PASSWORD"]
+    assert password != "b0b"
+    assert docker.calls_of("docker compose up")[-1].env["POSTGRES_PASSWORD"] == password
+
+
+def test_init_mends_in_turn(init, workspace, docker):
+    """A cluster can lack the line in pg_hba.conf and the database: one after the other."""
+    docker.answers["docker exec"] = [NO_LINE, "", NO_DATABASE, "", WELL]
+    init(workspace)
+    mending = [call.stdin for call in docker.calls_of("docker exec")[1::2]]
+    assert "host all all all scram-sha-256" in mending[0]
+    assert mending[1] == 'create database "hive";'
+
+
+@pytest.mark.parametrize("answer", [NO_LINE, NO_DATABASE], ids=["no line", "no database"])
+def test_init_first_start_interrupted(init, workspace, docker, answer):
+    """A cluster that nobody ever logged in to is moved aside whole, and made again."""
+    remember(workspace, verified=False)
+    docker.containers.append(make_container(workspace=workspace))
+    docker.answers["docker exec"] = [WELL, answer, WELL]
+    docker.answers["docker run"] = "1\n4\n5\n"  # initdb's own, in base/
+    init(workspace)
+    look, move = docker.calls_of("docker run")
+    assert look.argv[-1] == "/target/pgdata/base"
+    assert move.argv[-3:-1] == ["--no-target-directory", "/target/pgdata"]
+    assert move.argv[-1].startswith("/target/pgdata.incomplete-")
+    assert len(docker.calls_of("docker compose up")) == 2
+    assert state_of(workspace).verified
+
+
+@pytest.mark.parametrize(
+    ("answer", "logs"),
+    [
+        pytest.param(NO_DATABASE, "", id="no database"),
+        pytest.param(WAITING, 'could not open file "global/pg_control"', id="incomplete"),
+    ],
+)
+def test_init_verified_cluster_is_never_moved(init, workspace, docker, answer, logs):
+    """Without a state file, or after a login, a cluster is somebody's data: only added to."""
+
+    def up(call):
+        docker.up(call)
+        docker.containers[-1]["State"].update(
+            Status="restarting" if logs else "running", ExitCode=1
+        )
+        return ""
+
+    docker.answers.update({"docker compose up": up, "docker logs": logs})
+    docker.answers["docker exec"] = answer if logs else [answer, "", WELL]
+    if logs:
+        with pytest.raises(ContainerStartupError):
+            init(workspace)
+    else:
+        init(workspace)
+    assert docker.calls_of("docker run") == []
+
+
+def test_init_first_start_in_a_directory_of_its_own(init, docker, workspace):
+    """A half-made cluster that is the mounted directory itself cannot be moved within it."""
+    remember(workspace, verified=False)
+    environment = {"POSTGRES_USER": "ann", "POSTGRES_PASSWORD": "s3cret", "POSTGRES_DB": "hive"}
+    resolve_to(docker, "original", workspace, environment=environment, container_name="c")
+    docker.answers["docker exec"] = [NO_DATABASE]
+    docker.answers.update({"docker stop": "", "docker run": "1\n4\n5\n"})
+    with pytest.raises(WorkspaceError, match=r"the first start of the cluster in .* was interr"):
+        init(workspace)
+
+
+def test_init_of_one_that_was_about_to_stop(init, up, docker):
+    """A container that ends orderly is started again, but once."""
+
+    def end(call):
+        docker.containers[0]["State"].update(Status="exited", ExitCode=0)
+        return (1, "Container hive-postgres is not running")
+
+    docker.answers["docker exec"] = end
+    with pytest.raises(ContainerStartupError, match=r"is stopped \(exit code 0\)"):
+        init(up)
+    assert docker.commands.count("docker compose up") == 2
+
+
+def test_init_wrong_owner_deep_down(init, workspace, docker):
+    """What only the server notices is mended, too, once it has been seen."""
+
+    def fail_once(call):
+        docker.up(call)
+        docker.answers["docker compose up"] = docker.up
+        docker.containers[-1]["State"].update(Status="restarting", ExitCode=1)
+        return ""
+
+    docker.answers["docker compose up"] = fail_once
+    docker.answers["docker exec"] = [WAITING, WELL]
+    docker.answers["docker logs"] = 'FATAL:  data directory "/d" has wrong ownership\n'
+    docker.answers["docker run"] = ""
+    init(workspace)
+    assert "chown" in docker.calls_of("docker run")[0].argv[-2]
+    commands = docker.commands
+    assert commands.index("docker stop") < commands.index("docker run")
+
+
+# -- git -----------------------------------------------------------------------------------------
+
+ALL_LINES = "/.env\n/.env.*.tmp\n/data/\n/.hive-pg.json*\n"
+ALL_PATHS = ".env\n.env.hive-pg.tmp\ndata/\n.hive-pg.json\n.hive-pg.json.hive-pg.tmp\n"
+
+
+@pytest.mark.parametrize(
+    ("ignored", "before", "after"),
+    [
+        pytest.param((1, ""), None, ALL_LINES, id="no file"),
+        pytest.param((1, ""), "x", f"x\n{ALL_LINES}", id="no final newline"),
+        pytest.param(".env\ndata/\n", "a\n", "a\n/.env.*.tmp\n/.hive-pg.json*\n", id="some"),
+        pytest.param(ALL_PATHS, "a\n", "a\n", id="all"),
+        pytest.param((128, "fatal: not a git repository\n"), None, None, id="no work tree"),
+        pytest.param(FileNotFoundError(2, "No such file", "git"), None, None, id="no git"),
+    ],
+)
+def test_ignore_in_git(workspace, init, docker, capsys, ignored, before, after):
+    """In a work tree secrets, temporary files and data are ignored; lines are only added."""
+    path = workspace / ".gitignore"
+    if before is not None:
+        path.write_text(before)
+        path.chmod(0o664)
+    at = f"git -C {workspace}"
+    docker.answers.update({f"{at} check-ignore": ignored, f"{at} ls-files": ""})
+    init(workspace)
+    assert (path.read_text() if path.exists() else None) == after
+    assert "warning" not in capsys.readouterr().err
+    if before is not None:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o664
+
+
+HANGS = DockerNotAvailableError("`git -C` did not answer within 20 s")
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "warning"),
+    [
+        pytest.param("check-ignore", (128, "fatal: detected dubious ownership"),
+                     "may not be ignored: fatal: detected dubious", id="git cannot say"),
+        pytest.param("check-ignore", HANGS, "may not be ignored: `git -C` did not", id="hangs"),
+        pytest.param("ls-files", HANGS, "may not be ignored: `git -C` did not", id="hangs later"),
+        pytest.param("ls-files", ".env\n", "with it the password: git rm --cached", id="tracked"),
+    ],
+)  # fmt: skip
+def test_ignore_in_git_warns(workspace, init, docker, capsys, question, answer, warning):
+    """That the password could be committed is warned of, and keeps nobody from the database."""
+    at = f"git -C {workspace}"
+    docker.answers.update({f"{at} check-ignore": (1, ""), f"{at} ls-files": ""})
+    docker.answers[f"{at} {question}"] = answer
+    init(workspace)
+    assert warning in capsys.readouterr().err
+    assert "docker compose up" in docker.commands
+
+
+def test_init_removes_leftovers(workspace, init):
+    """A temporary file that a killed hive-pg has left goes, and the cluster stays."""
+    make_cluster(workspace)
+    (workspace / ".env.hive-pg.tmp").write_text("POSTGRES_PASSWORD=old\n")
+    init(workspace)
+    assert not (workspace / ".env.hive-pg.tmp").exists()
+    assert (workspace / "data/postgres/pgdata/PG_VERSION").exists()
+
+
+def test_init_unverified_cluster_with_a_database_is_never_moved(init, workspace, docker):
+    """Somebody may have used it without hive-pg: the database is made, and nothing is moved."""
+    remember(workspace, verified=False)
+    docker.containers.append(make_container(workspace=workspace))
+    docker.answers["docker exec"] = [NO_DATABASE, NO_DATABASE, "", WELL]
+    docker.answers["docker run"] = "1\n4\n5\n16384\n"
+    init(workspace)
+    (look,) = docker.calls_of("docker run")
+    assert look.argv[-1] == "/target/pgdata/base"

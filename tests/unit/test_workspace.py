@@ -1,0 +1,475 @@
+"""Workspace: what is read once, what is remembered, whose a container is, and what Compose gets."""
+
+import json
+import os
+import re
+
+import pytest
+from fakes import FakeRunner, make_info, make_service, make_settings, make_url, recorded
+
+import hive_pg as pg
+from hive_pg import (
+    ContainerConflictError,
+    ContainerStartupError,
+    ContainerState,
+    EnvFileError,
+    NotSetUpError,
+    State,
+    WorkspaceError,
+    parse_state,
+)
+
+RUNNING = recorded("docker_inspect_20.10.24.json")
+
+
+@pytest.fixture
+def programs():
+    """Return what the workspace starts."""
+    return FakeRunner({"docker compose version": "2.26.1\n"})
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """Return a directory with a whole `.env`."""
+    (tmp_path / "w").mkdir()
+    write_env(tmp_path / "w", make_settings())
+    return tmp_path / "w"
+
+
+@pytest.fixture
+def workspace(directory, programs):
+    """Return the workspace of that directory."""
+    return make_workspace(directory, programs)
+
+
+def make_workspace(directory, programs=None):
+    """Return the workspace of a directory."""
+    return pg.Workspace(str(directory), engine=pg.Engine(programs or FakeRunner()))
+
+
+def write_env(directory, settings, more=""):
+    """Write an `.env`."""
+    lines = "".join(f"{key}={value}\n" for key, value in settings.env.items())
+    (directory / ".env").write_text(lines + more)
+    (directory / ".env").chmod(0o600)
+
+
+def labels(directory, project="w-1a2b3c", file="docker-compose.yml", **more):
+    """Return the labels of a container that Compose made in a directory."""
+    return {
+        pg.PROJECT_LABEL: project,
+        pg.DIRECTORY_LABEL: str(directory),
+        pg.CONFIG_FILES_LABEL: f"{directory}/{file}",
+        **more,
+    }
+
+
+# -- .env ----------------------------------------------------------------------------------------
+
+
+def count_parses(monkeypatch):
+    """Return a list that grows by each text of `.env` that is parsed."""
+    texts, parse = [], pg.parse_env
+    monkeypatch.setattr(pg, "parse_env", lambda text, env: texts.append(text) or parse(text, env))
+    return texts
+
+
+def test_env_is_read_once(monkeypatch, workspace, directory):
+    """Whatever is asked of it: `.env` is parsed once, and once more where it has changed."""
+    texts = count_parses(monkeypatch)
+    assert workspace.settings == make_settings()
+    with workspace.lock():
+        assert workspace.server.url == make_url()
+    assert len(texts) == 1
+    write_env(directory, make_settings(url=make_url(user="bob")))
+    assert workspace.settings.url.user == "ann"
+    with workspace.lock():
+        assert workspace.settings.url.user == "bob"
+    assert len(texts) == 2
+
+
+def test_env_is_lazy(tmp_path):
+    """What needs no `.env` does not stumble over it."""
+    (tmp_path / ".env").write_text("no assignment\n")
+    workspace = make_workspace(tmp_path)
+    workspace.reload()
+    with pytest.raises(EnvFileError, match="line 1"):
+        workspace.values  # noqa: B018 (reading it is what is tested)
+
+
+def test_env_example_is_read_where_there_is_none(tmp_path):
+    """A template tells values, and does not make a workspace."""
+    (tmp_path / ".env.example").write_text("POSTGRES_DB=app\nX=$(id)\n")
+    workspace = make_workspace(tmp_path)
+    assert workspace.values == {"POSTGRES_DB": "app"}
+    assert (workspace.env.exists, workspace.env.unread) == (False, ["X"])
+    with pytest.raises(NotSetUpError, match=re.escape(f"there is no {tmp_path}/.env")):
+        workspace.settings  # noqa: B018
+    (tmp_path / ".env").write_text("POSTGRES_DB=app\nX=$(id)\n")
+    workspace.reload()
+    assert workspace.env.exists is True
+
+
+def test_env_example_that_cannot_be_read(tmp_path):
+    """The error, and what helps, is about that file."""
+    (tmp_path / ".env.example").write_bytes(b"POSTGRES_DB=\xe9\n")
+    with pytest.raises(EnvFileError, match=r"^\.env\.example is not UTF-8") as caught:
+        make_workspace(tmp_path).env  # noqa: B018
+    assert "< .env.example.old > .env.example &&" in caught.value.hint
+
+
+def test_settings_of_no_directory(tmp_path):
+    """A directory that is not there is said to be missing, not its `.env`."""
+    with pytest.raises(NotSetUpError, match=r"there is no directory .*/none$") as caught:
+        make_workspace(tmp_path / "none").settings  # noqa: B018
+    assert caught.value.hint == "{init}"
+
+
+def test_save_env_changes(workspace, directory):
+    """Only what changes is written, at once and for its owner alone; the new values count."""
+    (directory / ".env").write_text("# mine\nPOSTGRES_DB=hive\nX=$(id)\n")
+    assert workspace.save_env({"POSTGRES_DB": "app"}) is True
+    assert (directory / ".env").read_text() == "# mine\nPOSTGRES_DB=app\nX=$(id)\n"
+    assert (directory / ".env").stat().st_mode & 0o777 == 0o600
+    assert workspace.values == {"POSTGRES_DB": "app"}
+
+
+def test_save_env_that_is_open_to_others(workspace, directory, capsys):
+    """One that says all already is not written, and closed."""
+    (directory / ".env").chmod(0o644)
+    before = (directory / ".env").stat().st_ino
+    assert workspace.save_env(make_settings().env) is False
+    status = (directory / ".env").stat()
+    assert (status.st_ino, status.st_mode & 0o777) == (before, 0o600)
+    assert ".env was open to others; its mode is 0600 now" in capsys.readouterr().err
+
+
+def test_remove_env_leaves_the_example(tmp_path):
+    """What was made to be tried goes, and what a template says counts again."""
+    (tmp_path / ".env.example").write_text("POSTGRES_DB=app\n")
+    workspace = make_workspace(tmp_path)
+    workspace.save_env({"POSTGRES_DB": "other"})
+    workspace.remove_env()
+    assert not (tmp_path / ".env").exists()
+    assert workspace.values == {"POSTGRES_DB": "app"}
+
+
+def test_secrets_are_in_no_repr(workspace):
+    """What is printed by mistake has no password."""
+    state = State(next_password="s3cret")
+    assert "s3cret" not in f"{workspace.env!r} {state!r} {make_service()!r}"
+
+
+# -- the state file ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        pytest.param("{}", State(), id="nothing"),
+        pytest.param('{"engine": ["a", "/b", "c"]}', State(engine=["a", "/b", "c"]), id="list"),
+        pytest.param('{"verified": false, "new": {}}', State(verified=False), id="a later field"),
+        pytest.param('{"verified": "no"}', None, id="another kind"),
+        pytest.param('{"verified": 0}', None, id="a number"),
+        pytest.param('{"templates": "hive"}', None, id="a word for a list"),
+        pytest.param('{"id": null}', None, id="null"),
+        pytest.param("[]", None, id="another shape"),
+        pytest.param('{"id": "1a"', None, id="cut off"),
+        pytest.param("\ufffd", None, id="no text"),
+    ],
+)
+def test_parse_state_text(text, state):
+    """What hive-pg did not write so counts as damaged; fields of later versions are left out."""
+    assert parse_state(text) == state
+
+
+@pytest.mark.parametrize(
+    ("data", "warns"),
+    [(None, False), (b"", False), (b"\xff{", True)],
+    ids="none empty damaged".split(),
+)
+def test_state_of_no_use(workspace, directory, capsys, data, warns):
+    """Without it a first login counts as verified: a workspace may be older than it."""
+    if data is not None:
+        (directory / ".hive-pg.json").write_bytes(data)
+    assert workspace.state == State()
+    assert workspace.state.verified is True
+    assert ("is damaged" in capsys.readouterr().err) is warns
+
+
+def test_remember_writes_what_it_is_told(workspace, directory):
+    """Who and where is always there, what was remembered before stays, and it is private."""
+    workspace.remember(verified=False, engine=["id", "/root", "host"])
+    workspace.remember(image="x", next_password="n3w")
+    path = directory / ".hive-pg.json"
+    status = directory.stat()
+    assert json.loads(path.read_text()) == {
+        **{"id": "", "directory": str(directory), "inode": f"{status.st_dev}:{status.st_ino}"},
+        **{"engine": ["id", "/root", "host"], "user": "ann", "database": "hive"},
+        **{"container": "hive-postgres", "project": "w-1a2b3c", "image": "x", "major": ""},
+        **{"verified": False, "next_password": "n3w", "templates": []},
+    }
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert make_workspace(directory).state == workspace.state.replace(templates=[])
+    before = path.stat().st_ino
+    workspace.remember(image="x")
+    assert path.stat().st_ino == before
+
+
+def test_remember_keeps_the_id(workspace, directory):
+    """The one in `.env` decides, else the one that was remembered stays."""
+    write_env(directory, make_settings(workspace="1a"))
+    workspace.remember()
+    write_env(directory, make_settings())
+    workspace.reload()
+    workspace.remember()
+    assert workspace.state.id == "1a"
+
+
+def test_lock_reads_the_state_again(workspace, directory):
+    """Another hive-pg may have written it while this one waited."""
+    assert workspace.state.next_password == ""
+    make_workspace(directory).remember(next_password="n3w")
+    with workspace.lock():
+        assert workspace.state.next_password == "n3w"
+
+
+@pytest.mark.parametrize(
+    ("where", "inode", "copied"),
+    [
+        pytest.param("w", "1:1", False, id="the same place, restored from a backup"),
+        pytest.param("other", "", True, id="copied from one that exists"),
+        pytest.param("gone", "1:1", False, id="moved"),
+        pytest.param("", "1:1", False, id="a state without a place"),
+        pytest.param("other", "own", False, id="the same directory by another path"),
+    ],
+)
+def test_is_copy_of_another(workspace, directory, where, inode, copied):
+    """Where the old place still exists, and is not this one, this is a copy."""
+    (directory.parent / "other").mkdir()
+    before = str(directory.parent / where) if where else ""
+    inode = pg.identify_file(str(directory)) if inode == "own" else inode
+    text = json.dumps({"id": "1a", "directory": before, "inode": inode})
+    (directory / ".hive-pg.json").write_text(text)
+    assert workspace.is_copy is copied
+
+
+# -- whose a container is ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("place", "project", "file", "owned"),
+    [
+        pytest.param("w", "w-1a2b3c", "docker-compose.yml", True, id="made here"),
+        pytest.param("link", "odd", "docker-compose.yml", True, id="by another path"),
+        pytest.param("w", "odd", "docker-compose.yml", True, id="plain Compose was here"),
+        pytest.param("w", "odd", "docker-compose.test.yml", False, id="another file, project"),
+        pytest.param("w", "w-1a2b3c", "db.yml", True, id="another file, the same project"),
+        pytest.param("gone", "w-1a2b3c", "docker-compose.yml", True, id="before it moved"),
+        pytest.param("gone", "odd", "docker-compose.yml", False, id="gone, another project"),
+        pytest.param("other", "w-1a2b3c", "docker-compose.yml", False, id="of a copied .env"),
+        pytest.param("other", "odd", "docker-compose.yml", False, id="another workspace"),
+    ],
+)
+@pytest.mark.parametrize("label", [{}, {pg.WORKSPACE_LABEL: ""}], ids=["no label", "an empty one"])
+def test_owns_without_id(workspace, directory, label, place, project, file, owned):
+    """Compose made it here, or for this project where the workspace was before it moved."""
+    (directory.parent / "link").symlink_to(directory)
+    (directory.parent / "other").mkdir()
+    info = make_info(labels=labels(directory.parent / place, project, file, **label))
+    assert workspace.owns(info) is owned
+
+
+def test_owns_not_what_compose_did_not_make(workspace):
+    """A container that somebody made by hand is not ours, whatever its name."""
+    assert workspace.owns(make_info(labels={})) is False
+
+
+@pytest.mark.parametrize(
+    ("label", "place", "owned"),
+    [
+        pytest.param("1a", "w", True, id="its label"),
+        pytest.param("1a", "gone", True, id="its label, from where it was before"),
+        pytest.param("1a", "other", False, id="a copied label, made elsewhere"),
+        pytest.param("2b", "w", False, id="another's label, made here"),
+        pytest.param("", "w", True, id="no label, made here"),
+        pytest.param("", "other", False, id="no label, made elsewhere"),
+    ],
+)
+def test_owns_by_id(workspace, directory, label, place, owned):
+    """The label decides where both have an id."""
+    (directory.parent / "other").mkdir()
+    (directory / ".hive-pg.json").write_text('{"id": "1a"}')
+    more = {pg.WORKSPACE_LABEL: label} if label else {}
+    info = make_info(labels=labels(directory.parent / place, **more))
+    assert workspace.owns(info) is owned
+
+
+def test_owns_not_as_a_copy(workspace, directory):
+    """The container with the copied id is the original's."""
+    (directory.parent / "other").mkdir()
+    text = json.dumps({"id": "1a", "directory": str(directory.parent / "other"), "inode": "1:1"})
+    (directory / ".hive-pg.json").write_text(text)
+    more = {pg.WORKSPACE_LABEL: "1a"}
+    assert workspace.owns(make_info(labels=labels(directory.parent / "other", **more))) is False
+
+
+def inspect(directory, **state):
+    """Return what `docker inspect` says of the workspace's container."""
+    item = json.loads(json.dumps(RUNNING[0]))
+    item["Name"] = "/hive-postgres"
+    item["Config"]["Labels"] = labels(directory)
+    item["State"].update(state)
+    return json.dumps([item])
+
+
+@pytest.mark.parametrize(
+    ("place", "words", "hint"),
+    [
+        ("other", "belongs to {}/other", "of its own"),
+        ("gone", "belongs to {}/gone, which is gone", "docker rm -f hive-postgres"),
+    ],
+)
+def test_find_container_of_another(workspace, directory, programs, place, words, hint):
+    """It is named with its origin, and with what helps where that is gone."""
+    (directory.parent / "other").mkdir()
+    write_env(directory, make_settings(project="mine"))
+    programs.answers["docker inspect"] = inspect(directory.parent / place)
+    with pytest.raises(ContainerConflictError) as caught:
+        workspace.find_container()
+    assert str(caught.value).endswith(words.format(directory.parent))
+    assert caught.value.hint.endswith(hint)
+
+
+def test_get_container_missing(workspace, programs):
+    """Without one the next step is to start it."""
+    programs.answers["docker inspect"] = (1, "Error: No such container: hive-postgres")
+    assert workspace.find_container() is None
+    with pytest.raises(NotSetUpError, match="has no container") as caught:
+        workspace.get_running()
+    assert caught.value.hint == "{start}"
+
+
+def test_get_running_of_one_that_runs(workspace, directory, programs):
+    """It is returned, with its state."""
+    programs.answers["docker inspect"] = inspect(directory, Status="running")
+    assert workspace.get_running().state is ContainerState.RUNNING
+
+
+def test_get_running_of_one_that_is_stopped(workspace, directory, programs):
+    """The error says so, with 3."""
+    programs.answers["docker inspect"] = inspect(directory, Status="exited", ExitCode=0)
+    with pytest.raises(NotSetUpError, match=r"container hive-postgres is stopped \(exit code 0\)"):
+        workspace.get_running()
+
+
+@pytest.mark.parametrize(
+    ("logs", "why"),
+    [
+        ("FATAL:  could not map anonymous shared memory\n", "too little memory"),
+        ("", "it left no words to read"),
+    ],
+    ids=["diagnosed", "silent"],
+)
+def test_get_running_of_a_crash_loop(workspace, directory, programs, logs, why):
+    """What it wrote since its last start has the cause."""
+    state = {"Status": "restarting", "ExitCode": 1, "StartedAt": "1970-01-01T00:00:10Z"}
+    programs.answers["docker inspect"] = inspect(directory, **state)
+    programs.answers["docker logs"] = logs
+    with pytest.raises(ContainerStartupError, match=rf"restarting \(exit code 1\): .*{why}"):
+        workspace.get_running()
+    assert "--since 9.9" in programs.calls[-1].command
+
+
+# -- Compose -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "named", "found"),
+    [
+        (["docker-compose.yml"], "", "docker-compose.yml"),
+        (["docker-compose.yml", "compose.yaml"], "", "compose.yaml"),
+        (["docker-compose.yml", "db.yml"], "db.yml:more.yml", "db.yml"),
+        ([], "", None),
+    ],
+    ids=["usual", "Compose's own choice", "COMPOSE_FILE", "none"],
+)
+def test_compose_file_name(workspace, directory, files, named, found):
+    """The compose file is the one that Compose itself would take."""
+    for name in files:
+        (directory / name).write_text("services: {}\n")
+    write_env(directory, make_settings(), f"COMPOSE_FILE={named}\n" if named else "")
+    assert workspace.compose_file() == (found and str(directory / found))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        pytest.param("POSTGRES_PASSWORD", "shell", "s3cret", id="password"),
+        pytest.param("POSTGRES_USER", "", "ann", id="empty user"),
+        pytest.param("COMPOSE_PROJECT_NAME", "shell", "w-1a2b3c", id="project"),
+        pytest.param("HIVE_POSTGRES_PORT", "1", "5532", id="port"),
+        pytest.param("HIVE_POSTGRES_IMAGE", "shell", None, id="image"),
+        pytest.param("HIVE_POSTGRES_BIND", "0.0.0.0", None, id="bind"),
+        pytest.param("COMPOSE_FILE", "other.yml", None, id="file"),
+        pytest.param("COMPOSE_PROFILES", "x", None, id="profiles"),
+        pytest.param("COMPOSE_ENV_FILES", "x", None, id="env files"),
+        pytest.param("DOCKER_HOST", "tcp://x", "tcp://x", id="the daemon is the shell's choice"),
+        pytest.param("HIVE_POSTGRES_SHM_SIZE", "4gb", "2gb", id="a setting of the file"),
+        pytest.param("PATH", "/usr/bin", "/usr/bin", id="what is not about the database"),
+    ],
+)
+def test_run_compose_environment(
+    monkeypatch, workspace, directory, programs, name, value, expected
+):
+    """For Compose `.env` wins over the shell, and nothing selects another project."""
+    monkeypatch.setenv(name, value)
+    write_env(directory, make_settings(), "HIVE_POSTGRES_SHM_SIZE=2gb\nPATH=/nowhere\n")
+    programs.answers["docker compose up"] = "done\n"
+    assert workspace.run_compose(workspace.settings, "up", "--detach") == "done\n"
+    call = programs.calls[-1]
+    assert call.env.get(name) == expected
+    assert (call.cwd, call.env["PWD"]) == (str(directory), str(directory))
+    assert "s3cret" not in str(call.argv)
+
+
+def test_run_compose_failed(workspace, programs):
+    """Its words are the error, without a value that it quotes; the hint is how to look into it."""
+    words = 'invalid interpolation format for services.x: "s3cret${"'
+    programs.answers["docker compose up"] = (1, words)
+    with pytest.raises(pg.DockerCommandError, match="`docker compose up -d` failed: ") as caught:
+        workspace.run_compose(workspace.settings, "up", "-d")
+    assert "s3cret" not in f"{caught.value} {caught.value.detail}"
+    assert "`docker compose config` succeeds" in caught.value.hint
+
+
+def test_resolve_service_of_the_file(workspace, directory, programs):
+    """Compose says what the file says; without a file `init` is the next step."""
+    with pytest.raises(NotSetUpError, match=r"there is no docker-compose\.yml"):
+        workspace.resolve_service(workspace.settings)
+    (directory / "docker-compose.yml").write_text(pg.render_compose())
+    output = recorded("compose_config_2.26.1.json")["generated"]["output"]
+    programs.answers["docker compose config --format json"] = output
+    assert workspace.resolve_service(workspace.settings).container == "hive-postgres"
+
+
+def test_run_in_place_of_a_built_image(workspace, programs):
+    """A service without an image of a name is looked at with the usual one."""
+    programs.answers["docker run"] = ""
+    service = make_service(image="", builds=True, data_dir="", cluster="vol/pgdata")
+    workspace.run_in_place(service, "ls", service.target)
+    call = programs.calls[-1]
+    assert call.argv[-2:] == [pg.DEFAULT_IMAGE, "/target/pgdata"]
+    assert 'type=volume,"source=vol",target=/target' in call.argv
+
+
+def test_workspace_by_a_link(directory, tmp_path):
+    """A workspace is its real path."""
+    os.symlink(directory, tmp_path / "link")
+    assert make_workspace(tmp_path / "link").directory == str(directory)
+
+
+def test_lock_of_a_directory_that_is_gone(tmp_path):
+    """It is an error of the workspace."""
+    with pytest.raises(WorkspaceError, match="cannot open"), make_workspace(tmp_path / "no").lock():
+        pass
