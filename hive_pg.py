@@ -163,7 +163,7 @@ rotate [DIR]: change the password, in the server and in .env
 destroy [DIR]: remove the container and its network; the data stays
   --data                delete the data, too, after a backup
   --no-backup           delete it without
-env [DIR]: print environment variables for applications and psql
+env [DIR]: print variables for applications and psql, password included
   --format shell|dotenv  shell: export lines for eval; dotenv: as in .env
 list: show every database of hive-pg on this engine
 completion SHELL: print a shell completion script
@@ -632,11 +632,6 @@ def is_placeholder(value: str) -> bool:
     return not value or value.lower() in PLACEHOLDERS
 
 
-def has_credentials(values: Mapping[str, str]) -> bool:
-    """Whether `.env` has a URL with credentials that are not a template's."""
-    return bool(values.get(URL_KEY)) and has_login(values)
-
-
 def has_login(values: Mapping[str, str]) -> bool:
     """Whether `.env` has a user and a password, in the URL or apart, that are not a template's."""
     login = values.get(USER_KEY, ""), values.get(PASSWORD_KEY, "")
@@ -831,7 +826,7 @@ class Console:
         detail = [f"    {line}" for line in error.detail.splitlines() if line.strip()][-20:]
         if len(detail) == 1 and str(error).endswith(detail[0].strip()):
             detail = []
-        hint = [f"hint: {error.hint}"] if error.hint else []
+        hint = [f"hint: {self.format(error.hint)}"] if error.hint else []
         self._print("\n".join([f"error: {error}", *detail, *hint]))
 
     def trace(self, argv: Sequence[str]) -> None:
@@ -867,7 +862,7 @@ class Console:
 
     def _print(self, text: str, end: str = "\n") -> None:
         clear = "" if self._line_end == end == "\n" else "\r\x1b[K"
-        print(f"{clear}{self.format(text)}", end=end, file=sys.stderr, flush=True)
+        print(f"{clear}{text}", end=end, file=sys.stderr, flush=True)
         self._line_end = end
 
 
@@ -910,11 +905,6 @@ def check_platform() -> None:
     """Refuse a system without modes, owners, locks and process groups."""
     if os.name != "posix":
         raise WorkspaceError("hive-pg needs Linux, macOS or WSL", hint="wsl --install")
-
-
-def python_name() -> str:
-    """Return what a person types to run Python here."""
-    return "python3" if os.name == "posix" else "python"
 
 
 def end_tree(pid: int, *, at_once: bool = False) -> None:
@@ -1061,7 +1051,7 @@ class Lock:
                 self.console.note(f"waiting for {self.find_holder()}")
             if time.monotonic() > deadline:
                 why = f"{self.find_holder()} has held {self.path} for {self.timeout:.0f} s"
-                os.close(self.descriptor)
+                self.__exit__()
                 hint = f"see who holds it, a docker perhaps: fuser -v {quote_word(self.path)}"
                 raise WorkspaceError(why, hint=hint)
             time.sleep(0.05)
@@ -1077,6 +1067,7 @@ class Lock:
         if self.descriptor >= 0:
             _lock(self.descriptor, release=True)  # also for children that still have a copy
             os.close(self.descriptor)
+            self.descriptor = -1
 
 
 class MachineLock(Lock):
@@ -1091,7 +1082,8 @@ class MachineLock(Lock):
     def __init__(self, engine: str, directory: str, console: Console) -> None:
         import hashlib
 
-        base = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp"
+        places = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
+        base = next((place for place in places if place and os.access(place, os.W_OK)), "/tmp")
         self.place, self.directory = os.path.join(base, f"hive-pg-{os.geteuid()}"), directory
         name = hashlib.sha256(engine.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         super().__init__(f"{self.place}/{name}.lock", console, MACHINE_LOCK_TIMEOUT_S)
@@ -1106,7 +1098,7 @@ class MachineLock(Lock):
             os.ftruncate(self.descriptor, 0)
             os.pwrite(self.descriptor, os.fsencode(self.directory), 0)
         except (OSError, WorkspaceError) as error:
-            self.descriptor = -1
+            self.__exit__()
             self.console.warn(f"other workspaces may choose the same name or port now: {error}")
         return self
 
@@ -1344,6 +1336,11 @@ class Runner:
         process.stderr = words or process.stderr  # which the Process closes
         return Process(argv, process)
 
+    def ask(self, argv: Sequence[str], timeout: float = QUESTION_TIMEOUT_S) -> CommandResult:
+        """Run a program to its end, at most `timeout` seconds."""
+        with self.start(argv) as process:
+            return process.finish(timeout=timeout)
+
     def attach(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
         """Run a program on our own streams, in the terminal's group; return its exit code.
 
@@ -1511,6 +1508,9 @@ DIAGNOSES = (
         "the image sorts text otherwise than the one that the data was made with",
         "in each database: REINDEX DATABASE name; ALTER DATABASE name REFRESH COLLATION VERSION"),
 
+    Diagnosis("dump", "backslash commands are restricted|hive-pg: a backslash in line",
+        "the script has, or may have, a command for psql",
+        'eval "$({env})"; psql -f FILE runs it in the present database'),
     Diagnosis("dump", r"unsupported version \(.*\) in file header|"
         "unrecognized configuration parameter",
         "the dump was made by a newer PostgreSQL than the image's",
@@ -1849,9 +1849,13 @@ class Engine:
         return self._compose_argv
 
     def parse_identity(self, result: CommandResult) -> list[str]:
-        """Read the end of IDENTITY: ID, root directory and name; note the plugin Compose."""
-        stdout = check_result(result, "cannot ask the engine").stdout
-        *identity, plugin = last_line(stdout).split("|")
+        """Read the end of IDENTITY: ID, root directory, name, if known; note the plugin Compose."""
+        if result.returncode:
+            error = build_error(result, "cannot ask the engine")
+            if isinstance(error, DockerNotAvailableError):
+                raise error
+            return []  # a socket's proxy may refuse that
+        *identity, plugin = last_line(result.stdout).split("|")
         if plugin:
             self._compose_argv = ["docker", "compose"]
         return identity
@@ -2403,12 +2407,12 @@ class Server:
         with self.start_probe(wait=wait, sql=sql) as process:
             return self.finish_probe(process, wait=wait)
 
-    def query(self, sql: str, action: str, database: str = "template1", *more: str) -> str:
+    def query(self, sql: str, action: str, database: str = "template1") -> str:
         """Run SQL over the socket, in a database that every server has, and return the rows.
 
-        `action` begins the error where it fails; `more` are options of psql.
+        `action` begins the error where it fails.
         """
-        options = ("-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", database, *more)
+        options = ("-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", database)
         argv, env = self.build_client("psql", *options)
         result = self.engine.run(argv, COMPOSE_TIMEOUT_S, sql, env=env)
         return check_result(result, action, sources=("login",)).stdout
@@ -2416,9 +2420,11 @@ class Server:
     def set_password(self, password: str, action: str) -> None:
         r"""Give the role of the URL a new password, which the server and its log never see.
 
-        psql's `\password` computes the verifier; a name after it would lose its capitals.
+        psql's `\password` computes the verifier; a name after it would lose its capitals. A server
+        whose own choice is md5 may have scram lines in pg_hba.conf alone.
         """
-        self.query(f"\\password\n{password}\n{password}\n", action)
+        scram = "set password_encryption = 'scram-sha-256';"
+        self.query(f"{scram}\n\\password\n{password}\n{password}\n", action)
 
     def dump(self, file: int, look: Callable[[], int], idle: Callable[[], object]) -> CommandResult:
         """Write pg_dump's output to a descriptor, reading it back; see `Process.watch`."""
@@ -2566,6 +2572,7 @@ class Workspace:
         self.directory = os.path.realpath(directory)
         self.console = console or Console()
         self.engine = engine or Engine(Runner(self.console))
+        self.runner = self.engine.runner
         self.env_path = os.path.join(self.directory, ENV_FILE)
         self.state_path = os.path.join(self.directory, STATE_FILE)
 
@@ -2589,13 +2596,17 @@ class Workspace:
 
     def reload(self) -> None:
         """Read `.env` and the state again: another hive-pg may have written them."""
+        self._reload_env()
+        vars(self).pop("state", None)
+
+    def _reload_env(self) -> None:
         env = vars(self).pop("env", None)
         if env and read_file(self.env_path) == (env.text.encode("utf-8") if env.exists else None):
             self.env = env  # no need to parse it again
-        vars(self).pop("state", None)
 
     def save_env(self, changes: Mapping[str, str]) -> bool:
         """Write `changes` into `.env`, readable by its owner alone; return whether it changed."""
+        self._reload_env()  # a person may have written something else into it meanwhile
         edited = edit_env(self.env.text, changes, os.environ, self.env.items)
         if self.env.exists and edited == self.env.text:
             mode = close_to_others(self.env_path)
@@ -2614,10 +2625,16 @@ class Workspace:
     @functools.cached_property
     def state(self) -> State:
         """What hive-pg remembers; without a file, that the first login was verified."""
-        data = read_file(self.state_path) or b"{}"
-        state = parse_state(data.decode("utf-8", "replace"))
-        if state is None:
-            self.console.warn(f"{STATE_FILE} is damaged, and counts as missing")
+        if os.path.islink(self.state_path):  # it may lead to a stranger's file
+            hint = f"rm {quote_word(self.state_path)}"
+            raise WorkspaceError(f"{self.state_path} is a link", hint=hint)
+        try:
+            state = parse_state((read_file(self.state_path) or b"{}").decode("utf-8", "replace"))
+            why = "it is damaged" if state is None else ""
+        except WorkspaceError as error:
+            state, why = None, str(error)
+        if why:
+            self.console.warn(f"{STATE_FILE} counts as missing: {why}")
         return state or State()
 
     @property
@@ -2627,14 +2644,23 @@ class Workspace:
         return not same and before not in (self.directory, "") and os.path.isdir(before)
 
     def remember(self, **changes: object) -> None:
-        """Write what hive-pg has to remember; the lock is held."""
+        """Write what hive-pg has to remember; the lock is held.
+
+        Where that cannot be written, the database serves all the same, if nothing is under way.
+        """
         settings, here = self.settings, identify_file(self.directory)
         known = {"id": settings.workspace or self.state.id, "directory": self.directory}
         known |= {"inode": here, "user": settings.url.user, "database": settings.url.database}
         known |= {"container": settings.container, "project": settings.project}
+        known |= {"next_password": ""} if self.is_copy else {}
         state = self.state.replace(**{**known, **changes})
         if state != self.state or is_gone(self.state_path):
-            write_file(self.state_path, format_json(state) + "\n", 0o600)
+            try:
+                write_file(self.state_path, format_json(state) + "\n", 0o600)
+            except WorkspaceError as error:
+                if changes.keys() & {"next_password", "templates"}:
+                    raise
+                self.console.warn(str(error))
         self.state = state
 
     @property
@@ -2698,7 +2724,8 @@ class Workspace:
         label, known = info.labels.get(WORKSPACE_LABEL), self.state.id
         here = identify_file(info.directory) == identify_file(self.directory)
         if label and known:
-            own = label == known and not self.is_copy
+            ids = {known, self.values.get(WORKSPACE_KEY)} if here else {known}
+            own = label in ids and not self.is_copy
             return own and (here or is_gone(info.directory))
         if info.project == self.values.get(PROJECT_KEY):
             return here or (info.project != "" and is_gone(info.directory))
@@ -2830,13 +2857,9 @@ class Neighbours:
         named = re.fullmatch(f"[0-9a-f]{{12}}_{re.escape(service.container)}", info.name)
         return bool(named) and info.state is ContainerState.CREATED and info in self.own
 
-    def find(self, name: str) -> ContainerInfo | None:
-        """Return the container of a name, whoever has it."""
-        return find_named(self.containers, name)
-
     def refuse_conflicts(self, service: ComposeService, *, starts: bool = True) -> None:
         """Make sure that nothing is taken away from another container of the engine."""
-        own = self.find(service.container)
+        own = find_named(self.containers, service.container)
         if own is not None and own not in self.own:
             hint = "{init} gives this workspace a name of its own, where the compose file has"
             hint += f" container_name: ${{{CONTAINER_KEY}:-{own.name}}}"
@@ -2877,8 +2900,7 @@ class Neighbours:
         if not owner:
             argv, owner = ["ss", "-Hltnp", f"sport = :{port}"], "a process on this machine"
             try:
-                with engine.runner.start(argv) as process:
-                    listening = process.finish(timeout=QUESTION_TIMEOUT_S).stdout
+                listening = self.workspace.runner.ask(argv).stdout
             except (OSError, DockerNotAvailableError):  # no `ss` here, or it hangs
                 listening = ""
             named = re.search(r'\(\("(.*?)",pid=([0-9]+)', listening)  # not those of other users
@@ -2911,7 +2933,7 @@ def survey(workspace: Workspace) -> Neighbours:
     with engine.begin(*IDENTITY) as question:
         containers = engine.containers()
         identity = engine.parse_identity(question.finish(timeout=QUESTION_TIMEOUT_S))
-    return Neighbours(workspace, containers, identity)
+    return Neighbours(workspace, containers, identity or workspace.state.engine)
 
 
 # == Life =====================================================================================
@@ -3014,7 +3036,7 @@ def bring_up(
 
     With `mend`, or where another user has it, the data is given to the user of the server.
     """
-    engine, own = workspace.engine, neighbours.find(service.container)
+    engine, own = workspace.engine, find_named(neighbours.containers, service.container)
     for info in neighbours.containers:
         if neighbours.is_leftover(info, service):
             engine.ask(f"cannot remove {info.name}", "rm", info.name)
@@ -3154,7 +3176,7 @@ def unprotect_databases(workspace: Workspace) -> None:
         listed = ", ".join(map(quote_literal, workspace.state.templates))
         workspace.server.query(
             "select format('alter database %I is_template false', datname) from pg_database"
-            f" where datname in ({listed})\n\\gexec\n",
+            f" where datname in ({listed}) and pg_has_role(datdba, 'usage')\n\\gexec\n",
             "cannot undo what a restore has protected",
         )
         workspace.remember(templates=[])
@@ -3162,8 +3184,6 @@ def unprotect_databases(workspace: Workspace) -> None:
 
 def settle(workspace: Workspace, timeout: float = READY_TIMEOUT_S, creates: bool = False) -> None:
     """Log in, and finish what a killed `rotate` or `restore` has left; the lock is held."""
-    import contextlib
-
     if workspace.state.next_password:
         with contextlib.suppress(CredentialsRefusedError):  # the server may have the new one
             verify(workspace, timeout=timeout)
@@ -3176,8 +3196,9 @@ def settle(workspace: Workspace, timeout: float = READY_TIMEOUT_S, creates: bool
 def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = None) -> None:
     """Log in, without a repair, and without holding others up while it takes its time."""
     state = workspace.state
+    left = state.templates and not is_locked(workspace.directory)  # by a `restore` that goes on
     try:
-        if state.next_password or state.templates:
+        if state.next_password or left:
             with workspace.lock(timeout):
                 settle(workspace, timeout)
         else:
@@ -3445,7 +3466,7 @@ class SetUp:
         service = default_service(settings, workspace.directory)
         if workspace.compose_file():  # follow it
             made = not workspace.env.exists and workspace.save_env({})  # for an env_file
-            known = has_credentials(self.values)
+            known = bool(self.values.get(URL_KEY)) and has_login(self.values)
             try:
                 service = workspace.resolve_service(settings)
                 settings = adopt_service(settings, service, self.wanted, known=known)
@@ -3528,7 +3549,7 @@ class SetUp:
         before, database = self.values.get(DB_KEY), settings.url.database
         if has_data and before not in (None, "", database):
             self.console.note(f"database {before} stays as it is, beside {database}")
-        own = neighbours.find(service.container)
+        own = find_named(neighbours.containers, service.container)
         if start and has_data and not self.lost:
             self._agree_with_server(settings, own)
         anew = data_dir != "" and not has_data
@@ -3578,9 +3599,7 @@ class SetUp:
         """In a git work tree, keep the credentials and the data out of it."""
 
         def ask(*arguments: str) -> CommandResult:
-            argv = ["git", "-C", self.workspace.directory, *arguments]
-            with self.workspace.engine.runner.start(argv) as process:
-                return process.finish(timeout=QUESTION_TIMEOUT_S)
+            return self.workspace.runner.ask(["git", "-C", self.workspace.directory, *arguments])
 
         try:
             ignored = ask("check-ignore", "--no-index", *IGNORED)
@@ -3636,7 +3655,8 @@ class SetUp:
 
     def _is_untouched(self, service: ComposeService) -> bool:
         """Whether no login to a cluster was ever verified, and initdb alone made its databases."""
-        if self.workspace.state.verified:
+        workspace = self.workspace
+        if workspace.state.verified or workspace.settings.url.database == DEFAULT_ROLE:
             return False
         result = self.workspace.run_in_place(service, "ls", f"{service.target}/base")
         names = check_result(result, f"cannot look into {service.cluster}").stdout.split()
@@ -3666,8 +3686,8 @@ class SetUp:
 
 def set_up(
     workspace: Workspace,
-    *,
     interactive: bool = True,
+    *,
     start: bool = True,
     timeout: float = READY_TIMEOUT_S,
     port: int | None = None,
@@ -3770,7 +3790,8 @@ def build_list_sql(database: str, comment: str, *, drops: bool = False) -> str:
 
     A database that somebody renamed back may still have the comment.
     """
-    drop = "format('drop database if exists %I with (force)', datname)"
+    drop = "unnest(array[format('alter database %I is_template false', datname),"
+    drop += " format('drop database if exists %I with (force)', datname)])"
     return f"""\
 select {drop if drops else "datname"} from pg_database
 where shobj_description(oid, 'pg_database') = {quote_literal(comment.format(database))}
@@ -3936,14 +3957,15 @@ class Restore:
             hint = "pg_dump --no-owner; or make the role: {psql} -- -c 'create role NAME'"
             raise WorkspaceError("SQL says itself whose its objects are", hint=hint)
 
-    def run(self) -> str:
+    def run(self, *, drop_old: bool) -> str:
         """Do it; return the name of what was the present database. The lock is held."""
         database, now = self.workspace.settings.url.database, time.time()
         names = self.drop_staging()
         while (kept := f"{database[:39]}_before_{format_stamp(now)}") in names:  # 63 bytes at most
             now += 1
         staging = f"{database[:36]}_restoring_{format_stamp(now)}"
-        done = f"what was {database} is {kept} now; drop it: {{restore}} --drop-old"
+        remedy = "" if drop_old else self.console.format("; drop it: {restore} --drop-old")
+        done = f"what was {database} is {kept} now{remedy}"
         try:
             self._query(build_staging_sql(database, staging))
             self._load(staging)
@@ -3997,18 +4019,17 @@ class Restore:
         result = server.load(descriptor, client, progress, idle)
         words = re.sub(rf"(?m)^(?:LINE \d+: .*\n *\^|{word})\n", "", result.stderr)
         _check_dump(self.workspace, result.replace(stderr=words), "cannot restore it")
-        refused = re.search("hive-pg: (a backslash in line [0-9]+)", words)
-        if refused:
-            hint = 'eval "$(hive-pg env)"; psql -f FILE runs it in the present database'
-            why = f"the script may have a command for psql: {refused[1]}"
-            raise WorkspaceError(why, hint=hint)
         if not self.archive and word not in result.stderr:
+            if "hive-pg: a backslash" in words:
+                raise build_error(result.replace(stderr=words), "cannot restore it", "", ["dump"])
             raise WorkspaceError("the script ends in the middle of a statement or transaction")
         unprotect_databases(self.workspace)
 
     def _protect(self, staging: str) -> None:
         """Make templates of the other databases: a script cannot drop these, even with FORCE."""
-        names = [name for name in self._query(DATABASES_SQL).splitlines() if name != staging]
+        own = "not datistemplate and pg_has_role(datdba, 'usage')"  # it can drop no others
+        found = self._query(f"select datname from pg_database where {own}").splitlines()
+        names = [name for name in found if name != staging]
         left = self.workspace.state.templates  # of one that was killed, if they could not be freed
         self.workspace.remember(templates=[*left, *names])
         protect = "alter database {} is_template true;\n".format
@@ -4077,7 +4098,7 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
                 raise name_rotation(workspace, probe.error)
             if probe.objection:
                 raise build_port_error(workspace.settings.url, probe.objection)
-            kept = task.run()
+            kept = task.run(drop_old=drop_old)
             if drop_old:
                 _drop_databases(workspace, KEPT_COMMENT)
     return kept
@@ -4145,7 +4166,7 @@ def destroy(workspace: Workspace, *, data: bool = False, backup: bool = True) ->
             stop_container(workspace)
             engine.ask(f"cannot remove {name}", "rm", name)
             console.step(f"container {name} is removed")
-        if all(other.project != project for other in engine.containers()):
+        if all(other.project != project for other in survey(workspace).containers):
             used = engine.remove_networks(project)
             if used:
                 console.warn(f"the network stays, which other containers use: {used}")
@@ -4179,7 +4200,8 @@ def _back_up_last(workspace: Workspace, service: ComposeService, neighbours: Nei
         bring_up(workspace, service, neighbours)
         settle(workspace)
         server, database = workspace.server, workspace.settings.url.database
-        names = server.query(DATABASES_SQL, "cannot list the databases").splitlines()
+        every = "select datname from pg_database where datname not in ('template0', 'template1')"
+        names = server.query(every, "cannot list the databases").splitlines()
         others = {*names} - {database}
         if DEFAULT_ROLE in others:  # the server's own counts if somebody has a table there
             # An extension, which an image may make, has no tables.
@@ -4354,7 +4376,9 @@ def check(workspace: Workspace) -> ValidationResult:
         points.append(CheckPoint(name, Outcome.FAILED, words, error.hint, error.exit_code))
     left = CHECK_POINTS[len(points) :]
     skipped = (CheckPoint(name, Outcome.SKIPPED, "skipped") for name in left)
-    return ValidationResult([*points, *skipped])
+    write = workspace.console.format
+    asked = (point.replace(remedy=write(point.remedy)) for point in points)
+    return ValidationResult([*asked, *skipped])
 
 
 def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
@@ -4400,7 +4424,7 @@ def format_validation(result: ValidationResult, console: Console) -> str:
     symbols, lines = console.symbols(sys.stdout), []
     for point in result.points:
         lines.append(f"{symbols[point.outcome]} {point.name}: {point.finding}")
-        lines += [f"    {console.format(point.remedy)}"] if point.remedy else []
+        lines += [f"    {point.remedy}"] if point.remedy else []
     return "\n".join(lines)
 
 
@@ -4668,7 +4692,11 @@ def _afresh(function: FunctionType) -> FunctionType:
     @functools.wraps(function)
     def method(self: Workspace, *arguments: Any, **options: Any) -> Any:
         self.reload()
-        return function(self, *arguments, **options)
+        try:
+            return function(self, *arguments, **options)
+        except PostgreSQLIntegrationError as error:
+            error.hint = format_hint(error.hint)
+            raise
 
     return method  # type: ignore[return-value]
 
@@ -4697,17 +4725,18 @@ class CredentialService(_Library):
         """Return a URL with a new user and password."""
         return DatabaseURL(*generate_credentials(), host, port, database)
 
+    @_afresh
     def read_settings(self) -> Settings:
         """Return the settings of a workspace that is set up."""
-        self.reload()
         return self.settings
 
+    @_afresh
     def extract_postgres_credentials_from_env(self) -> DatabaseURL | None:
         """Return HIVE_DATABASE_URL, None where there is none."""
-        self.reload()
         url = self.values.get(URL_KEY)
         return parse_database_url(url) if url else None
 
+    @_afresh
     def validate_credentials(self, url: DatabaseURL) -> None:
         """Make sure that credentials are real, and that `.env` and the URL carry them unchanged."""
         for name, value in (("user", url.user), ("password", url.password)):
@@ -4715,10 +4744,10 @@ class CredentialService(_Library):
                 raise EnvFileError(f"the {name} is missing or a placeholder", hint="{init}")
         check_carried(url)
 
+    @_afresh
     def save_credentials_to_env(self, url: DatabaseURL) -> bool:
         """Write credentials into `.env`; return whether it changed."""
         self.validate_credentials(url)
-        self.reload()
         values = build_environment(url)
         return self.save_env({key: values[key] for key in URL_KEYS})
 
@@ -4881,7 +4910,7 @@ class CommandLine:
     def _run(self) -> None:
         start(self.workspace, timeout=self.timeout)
         try:
-            self.workspace.engine.runner.replace(self.argv, build_run_environment(self.workspace))
+            self.workspace.runner.replace(self.argv, build_run_environment(self.workspace))
         except OSError as error:
             raise WorkspaceError(f"cannot run {self.argv[0]}: {error.strerror}") from None
 
@@ -4905,15 +4934,14 @@ class CommandLine:
             hint = "{start}" if status.verdict is ExitCode.NOT_RUNNING else "{check}"
             if status.state is ContainerState.PAUSED:
                 hint = f"docker unpause {status.container}"
-            self.console.note(f"hint: {hint}")
+            self.console.note(f"hint: {self.console.format(hint)}")
         return status.verdict
 
     def _check(self) -> int:
         result = check(self.workspace)
         if self.json:
-            points = [point.replace(remedy=format_hint(point.remedy)) for point in result.points]
             summary = {"healthy": result.healthy, "exit_code": int(result.exit_code)}
-            self.console.result(format_json({**summary, "points": points}))
+            self.console.result(format_json({**summary, "points": result.points}))
         else:
             self.console.result(format_validation(result, self.console))
         return result.exit_code
@@ -5067,7 +5095,6 @@ def _accept(
 
     def convert(text: str) -> Any:
         import argparse
-        import contextlib
 
         with contextlib.suppress(ValueError):
             if fits(read(text)):
@@ -5215,7 +5242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hive-pg {__version__}")
         return ExitCode.DONE
     copied = os.path.basename(sys.argv[0]) == "hive_pg.py"
-    program = f"{python_name()} {sys.argv[0]}" if copied else "hive-pg"
+    program = f"python3 {sys.argv[0]}" if copied else "hive-pg"
     command, arguments, rest = split_argv(given, os.path.isdir)
     line = read_command_line(program, command, arguments, rest)
     line.console = Console(line.quiet, line.verbose, program, line.directory)
@@ -5228,7 +5255,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         line.console.error(error)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        line.console.warn(f"interrupted{_INTERRUPTED.get(command, '')}")
+        left = line.console.format(_INTERRUPTED.get(command, ""))
+        line.console.warn(f"interrupted{left}")
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:  # whoever read our stdout has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -367,3 +367,29 @@ def test_restores_at_once(whole):
         words = [process.communicate(timeout=COMMAND_TIMEOUT_S)[1] for process in crowd]
     assert [process.returncode for process in crowd] == [0, 0, 0], words
     assert_same(whole, whole.whole)
+
+
+def test_rotate_where_passwords_are_md5(make):
+    """The server's own choice for new passwords does not matter: the application gets in."""
+    workspace = make()
+    workspace.init()
+    workspace.login("alter system set password_encryption = 'md5'")
+    workspace.login("select pg_reload_conf()")
+    old = workspace.env["POSTGRES_PASSWORD"]
+    workspace.hive_pg("rotate")
+    assert workspace.login() == "1"
+    workspace.login(password=old, code=2)
+    user = workspace.env["POSTGRES_USER"]
+    stored = workspace.login(f"select rolpassword from pg_authid where rolname = '{user}'")
+    assert stored.startswith("SCRAM-SHA-256$")
+
+
+def test_destroy_of_data_with_a_template_of_somebodys(make):
+    """It is in no backup: it is named, and everything stays."""
+    workspace = make()
+    workspace.init()
+    workspace.plant()
+    workspace.login("create database own is_template true")
+    said = workspace.hive_pg("destroy", "--data", "--yes", code=1).stderr
+    assert "there are other databases: own" in said
+    workspace.assert_kept()

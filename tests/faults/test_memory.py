@@ -122,6 +122,34 @@ def test_moved_workspace_keeps_its_container(make):
     workspace.assert_kept()
 
 
+def test_state_file_that_is_a_link_is_refused(make):
+    """A cloned repository may carry one: nothing is written where it leads."""
+    workspace = make()
+    victim = workspace.path.parent / "victim"
+    victim.write_text("precious")
+    (workspace.path / ".hive-pg.json").symlink_to(victim)
+    said = workspace.init(code=1).stderr
+    assert ".hive-pg.json is a link" in said
+    assert "hint: rm " in said
+    assert victim.read_text() == "precious"
+
+
+def test_env_that_is_edited_during_an_init_keeps_the_edit(make):
+    """A pull may take minutes: what a person wrote meanwhile is still there."""
+    workspace = make()
+    path = put_before(workspace, "ps*", "grep -q API_KEY .env || echo API_KEY=1 >> .env")
+    workspace.init(PATH=path)
+    assert workspace.env["API_KEY"] == "1"
+    assert workspace.login() == "1"
+
+
+def test_engine_that_does_not_say_which_it_is_is_used(kept):
+    """A socket's proxy may refuse `docker info`: the database is started all the same."""
+    kept.hive_pg("stop")
+    action = "echo 'Error response from daemon: Forbidden' >&2; exit 1"
+    kept.hive_pg("start", PATH=put_before(kept, "info*", action))
+
+
 # -- what a killed restore has protected ---------------------------------------------------------
 
 
@@ -149,6 +177,40 @@ def test_protection_that_a_killed_restore_left_is_undone(kept, command):
         kept.login("drop database own")
         script.unlink()
         kept.hive_pg("restore", "--drop-old", "--yes")
+
+
+def test_start_beside_a_restore_does_not_wait_for_it(kept):
+    """What is protected belongs to a restore that goes on: the database is there at once."""
+    script = kept.path / "script.sql"
+    script.write_text("create table t (i int);\nselect pg_sleep(20);\n")
+    with kept.started("restore", str(script), "--yes") as process:
+        wait_until(lambda: "hive" in protected(kept))
+        kept.hive_pg("start")
+        assert process.poll() is None
+        assert protected(kept)
+        kill(process, descendants_too=True)
+    script.unlink()
+    kept.hive_pg("start")
+    assert protected(kept) == set()
+
+
+def test_restore_of_a_role_that_owns_but_its_own_database(make):
+    """It can drop no others, so that none is protected, and none is in the way."""
+    workspace = make()
+    workspace.init()
+    for sql in (
+        "create role app login createdb password 'app-s3cret'",
+        "alter database hive owner to app",
+        "grant create on tablespace pg_default to app",
+        "alter schema public owner to app",
+    ):
+        workspace.login(sql)
+    url = f"postgresql://app:app-s3cret@localhost:{workspace.env['HIVE_POSTGRES_PORT']}/hive"
+    workspace.edit_env(HIVE_DATABASE_URL=url, POSTGRES_USER="app", POSTGRES_PASSWORD="app-s3cret")
+    (workspace.path / "script.sql").write_text("create table t (i int);\n")
+    workspace.hive_pg("restore", "script.sql", "--yes")
+    workspace.hive_pg("start")
+    assert workspace.login("select count(*) from t") == "0"
 
 
 # -- the lock of the machine ---------------------------------------------------------------------

@@ -154,6 +154,10 @@ class FakeRunner:
             raise call.answer
         return FakeProcess(call)
 
+    def ask(self, argv, timeout=pg.QUESTION_TIMEOUT_S):
+        with self.start(argv) as process:
+            return process.finish(timeout=timeout)
+
     def attach(self, argv, env=None):
         return self.start(argv, env=env).finish(timeout=1).returncode
 

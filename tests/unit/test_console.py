@@ -147,11 +147,19 @@ def test_format_hint_command(command):
     assert format_hint(f"{{{command}}}", directory="d") == f"hive-pg {command} d"
 
 
-@pytest.mark.parametrize("say", ["note", "warn", "step"])
-def test_console_commands(capsys, say):
-    """Whatever is said may name commands."""
-    getattr(Console(program="python hive_pg.py"), say)("see {status}")
-    assert capsys.readouterr().err.endswith("see python hive_pg.py status\n")
+@pytest.mark.parametrize("say", ["note", "warn", "step", "progress"])
+def test_console_says_verbatim(capsys, say):
+    """What is said may quote a file's name or PostgreSQL's words: it is printed as it is."""
+    getattr(Console(program="python hive_pg.py"), say)("see {start}")
+    assert capsys.readouterr().err.endswith("see {start}\n")
+
+
+def test_console_error_verbatim(capsys):
+    """Of an error the hint alone names commands."""
+    error = PostgreSQLIntegrationError("no {start}", hint="{start}", detail="a {start}\nb")
+    Console().error(error)
+    expected = "error: no {start}\n    a {start}\n    b\nhint: hive-pg start\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_console_result_verbatim(capsys):

@@ -253,6 +253,11 @@ DUMP_TEXTS = {
         "parallel HNSW build": 'ERROR:  could not resize shared memory segment "/PostgreSQL.1" to'
         " 63999360 bytes: No space left on device",
     },
+    "a command for psql": {
+        "restricted": "psql:<stdin>:3: error: backslash commands are restricted; only \\unrestrict"
+        " is allowed",
+        "filtered": "hive-pg: a backslash in line 7",
+    },
     "newer PostgreSQL": {
         "archive": "pg_restore: error: unsupported version (1.16) in file header",
         "script": 'ERROR:  unrecognized configuration parameter "transaction_timeout"',

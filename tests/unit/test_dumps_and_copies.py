@@ -121,11 +121,11 @@ KINDS = {
     "staging": "create database %I",
     "version": "server_version",
     "protect": "is_template true",
-    "unprotect": "is_template false",
+    "unprotect": "is_template false', datname) from",
     "used": "relkind in",
     "drop": "with (force)",
     "listed": "select datname from pg_database\nwhere shobj",
-    "names": pg.DATABASES_SQL,
+    "names": "select datname from pg_database where ",
     "password": "\\password\n",
 }
 
@@ -503,6 +503,12 @@ def test_build_list_sql_spares_what_was_renamed_back():
     assert "datname ~ '_(before|restoring)_[0-9]+T[0-9]+Z$'" in pg.build_list_sql("x", "{}")
 
 
+def test_build_list_sql_drops_templates():
+    """A database that a restore has protected is none any more before it is dropped."""
+    sql = pg.build_list_sql("x", "{}", drops=True)
+    assert sql.index("is_template false") < sql.index("drop database if exists")
+
+
 def test_restore_of_a_long_name(place, up, server, dump, docker):
     """What it makes has a name that the server does not cut short."""
     name = "x" * 63
@@ -536,13 +542,21 @@ def test_restore_within_a_second(place, server, dump):
     assert "hive_before_20010909T014641Z" in server.sql("swap")
 
 
-def test_restore_drop_old(place, server, dump):
-    """What is kept goes once the new one serves."""
+def test_restore_drop_old(place, server, dump, capsys):
+    """What is kept goes once the new one serves; nobody is told to drop it."""
     pg.restore(place, dump, drop_old=True)
     assert server.scripts[-1] == (
         *("drop", "template1"),
         pg.build_list_sql("hive", pg.KEPT_COMMENT, drops=True),
     )
+    assert f"what was hive is {KEPT} now\n" in capsys.readouterr().err
+
+
+def test_restore_names_what_drops_the_old_one(place, dump, capsys):
+    """Without --drop-old the next command stands behind the old one's name."""
+    pg.restore(place, dump)
+    said = capsys.readouterr().err
+    assert f"what was hive is {KEPT} now; drop it: hive-pg restore --drop-old\n" in said
 
 
 @pytest.mark.parametrize(
@@ -738,6 +752,8 @@ def test_restore_of_sql_protects_other_databases(place, server, script):
         'alter database "bo""oks" is_template true;',
     ]
     assert "E'bo\"oks'" in server.sql("unprotect")
+    for kind in ("names", "unprotect"):  # those of other roles are not its to change
+        assert "pg_has_role(datdba, 'usage')" in server.sql(kind)
     assert server.kinds.index("unprotect") < server.kinds.index("swap")
     assert [*pg.Workspace(place.directory).state.templates] == []
 
@@ -753,7 +769,7 @@ def test_restore_of_sql_protects_other_databases(place, server, script):
         ),
         pytest.param(
             (0, "hive-pg: a backslash in line 7\n"),
-            "command for psql: a backslash in line 7",
+            "the script has, or may have, a command for psql$",
             id="\\",
         ),
     ],
@@ -880,7 +896,8 @@ def test_rotate(place, docker, server, up):
     password = new["POSTGRES_PASSWORD"]
     ((kind, _, script),) = server.scripts
     assert kind == "password"
-    assert script == f"\\password\n{password}\n{password}\n"
+    scram = "set password_encryption = 'scram-sha-256';"
+    assert script == f"{scram}\n\\password\n{password}\n{password}\n"
     assert password != old["POSTGRES_PASSWORD"]
     assert len(password) == 32
     assert password not in str([call.argv for call in docker.calls])
@@ -1029,6 +1046,7 @@ def test_destroy_data_of_other_databases(
     assert caught.value.hint.startswith(hint)
     assert "--no-backup" in caught.value.hint
     assert docker.calls_of("docker rm") == docker.calls_of("docker run") == []
+    assert "istemplate" not in server.sql("names")  # a template has data as well
 
 
 def test_destroy_data_whose_backup_fails(place, docker, removable):

@@ -588,6 +588,26 @@ def test_machine_lock_held(runtime, capsys):
     assert said.count("warning: other workspaces may choose the same name or port now: ") == 2
 
 
+@pytest.mark.parametrize(
+    ("runtime", "temporary", "place"),
+    [
+        ("run", "tmp", "{}/run"),
+        ("", "tmp", "{}/tmp"),
+        ("gone", "tmp", "{}/tmp"),
+        ("gone", "gone", "/tmp"),
+    ],
+    ids=["the session's", "no session", "a session that is over", "neither"],
+)
+def test_machine_lock_place(monkeypatch, tmp_path, runtime, temporary, place):
+    """It is in the first directory that can be written to."""
+    for variable, name in (("XDG_RUNTIME_DIR", runtime), ("TMPDIR", temporary)):
+        monkeypatch.setenv(variable, str(tmp_path / name) if name else "")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "tmp").mkdir()
+    expected = f"{place.format(tmp_path)}/hive-pg-{os.geteuid()}"
+    assert machine_lock().place == expected
+
+
 @pytest.mark.parametrize("trap", ["file", "link", "open to others"])
 def test_machine_lock_trap(runtime, capsys, trap):
     """What is not the user's own directory is not used; the work goes on with a warning."""

@@ -175,7 +175,7 @@ def test_start_compose_file_differs(workspace, manager, docker, published, name)
     docker.answers["docker compose config"] = config
     with pytest.raises(WorkspaceError, match=f"{name}.*{published}") as caught:
         manager.start_container()
-    assert "{init}" in caught.value.hint
+    assert "hive-pg init " in caught.value.hint
     assert "docker compose up" not in docker.commands
 
 
@@ -319,7 +319,7 @@ def test_verify_container_removed(workspace, manager, docker):
     docker.answers["docker exec"] = GONE
     with pytest.raises(ContainerStartupError, match="is missing") as caught:
         manager.start_container()
-    assert caught.value.hint == "{start}"
+    assert caught.value.hint == "hive-pg start"
 
 
 def test_verify_earlier_restarts(up, manager, docker):
@@ -374,7 +374,7 @@ def test_start_of_one_that_ends(up, manager, docker, logs, ups):
     docker.answers["docker exec"], docker.answers["docker logs"] = end, logs
     with pytest.raises(ContainerStartupError, match=r"is stopped \(exit code 0\)") as caught:
         manager.start_container()
-    assert caught.value.hint.startswith("{start}")
+    assert caught.value.hint.startswith("hive-pg start; ")
     assert len(docker.calls_of("docker compose up")) == ups
 
 
@@ -421,7 +421,7 @@ def test_verify_published_port(up, manager, docker, network, port, objection):
         DatabaseConnectionError, match=r"localhost:5532, .* is not this database"
     ) as c:
         manager.start_container()
-    assert "{restart}" in c.value.hint
+    assert "hive-pg restart " in c.value.hint
 
 
 @pytest.mark.parametrize(
@@ -565,7 +565,7 @@ def test_start_finishes_a_rotation(up, manager, docker, remember, begun):
     docker.answers["docker exec"] = [first, first, "", WELL]
     assert manager.start_container() is False
     setting = docker.calls_of("docker exec")[2]
-    assert setting.stdin == "\\password\nn3xt\nn3xt\n"
+    assert setting.stdin.endswith(";\n\\password\nn3xt\nn3xt\n")
     assert setting.argv[-2:] == ["-d", "template1"]
     assert pg.Workspace(str(up)).settings.url.password == "n3xt"
     assert read_state(up).next_password == ""
@@ -587,7 +587,7 @@ def test_wait_names_an_unfinished_rotation(up, manager, docker, remember):
     docker.answers["docker exec"] = REFUSED
     with pytest.raises(CredentialsRefusedError, match="a rotate was about to change") as caught:
         manager.wait_until_ready()
-    assert caught.value.hint == "{start} finishes it"
+    assert caught.value.hint == "hive-pg start finishes it"
     assert read_state(up).next_password == "n3xt"
 
 
@@ -596,8 +596,18 @@ def test_start_frees_protected_databases(up, manager, docker, remember):
     remember(templates=["it's", "b"])
     docker.answers["docker exec"] = [WELL, WELL, "", ""]
     manager.start_container()
-    assert r"where datname in (E'it\'s', E'b')" in docker.calls_of("docker exec")[-1].stdin
+    sql = docker.calls_of("docker exec")[-1].stdin
+    assert r"where datname in (E'it\'s', E'b') and pg_has_role(datdba, 'usage')" in sql
     assert read_state(up).templates == []
+
+
+def test_start_beside_a_restore(up, manager, docker, remember):
+    """What a restore that goes on has protected stays so: `start` logs in, and does not wait."""
+    remember(templates=["b"])
+    with pg.Workspace(str(up)).lock():
+        assert manager.start_container(timeout=1) is False
+    assert read_state(up).templates == ["b"]
+    assert docker.commands == ["docker inspect", "docker exec"]
 
 
 # -- run -----------------------------------------------------------------------------------------

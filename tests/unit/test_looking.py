@@ -222,11 +222,11 @@ def test_validation_result_exit_code(points, exit_code):
 
 
 def test_format_validation():
-    """A line a point, the remedy under it, with the commands as they are called here."""
-    points = [point("a"), CheckPoint("b", Outcome.FAILED, "finding", "{start}", ExitCode(6))]
+    """A line a point, the remedy under it, as it is written already."""
+    points = [point("a"), CheckPoint("b", Outcome.FAILED, "finding", "see {a file}", ExitCode(6))]
     text = pg.format_validation(ValidationResult(points), pg.Console(path="app"))
     passed, failed = (pg.Console.symbols(sys.stdout)[o] for o in (Outcome.PASSED, Outcome.FAILED))
-    assert text == f"{passed} a: finding\n{failed} b: finding\n    hive-pg start app"
+    assert text == f"{passed} a: finding\n{failed} b: finding\n    see {{a file}}"
 
 
 def outcomes(place):
@@ -274,7 +274,7 @@ def test_check_without_a_container(place):
     letters, code, result = outcomes(place)
     assert (letters, code) == ("pfssss", 3)
     assert (result.points[1].finding, result.points[1].remedy) == (
-        *("hive-postgres is missing", "{start}"),
+        *("hive-postgres is missing", "hive-pg start"),
     )
 
 
@@ -316,7 +316,7 @@ def test_check_of_a_crash_loop_says_why(place, docker, up):
     docker.answers["docker logs"] = 'FATAL:  invalid value for parameter "shared_buffers": "x"\n'
     point = pg.check(place).points[1]
     assert "keeps restarting (exit code 1): a server setting" in point.finding
-    assert point.remedy == "correct it in .env or in the compose file, then {restart}"
+    assert point.remedy == "correct it in .env or in the compose file, then hive-pg restart"
     assert point.exit_code is ExitCode.UNHEALTHY
 
 
@@ -326,7 +326,7 @@ def test_check_of_a_rotation_under_way(place, docker, up):
     docker.answers["docker exec"] = REFUSED
     point = pg.check(place).points[3]
     assert "which a rotate was about to change" in point.finding
-    assert point.remedy == "{start} finishes it"
+    assert point.remedy == "hive-pg start finishes it"
 
 
 @pytest.mark.parametrize(

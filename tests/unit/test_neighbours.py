@@ -466,8 +466,8 @@ def test_survey_of_an_engine(workspace, programs):
     assert {info.name for info in neighbours.containers} == names
     assert neighbours.own == []
     name = min(names)
-    assert neighbours.find(name).name == name
-    assert neighbours.find("none") is None
+    assert pg.find_named(neighbours.containers, name).name == name
+    assert pg.find_named(neighbours.containers, "none") is None
 
 
 def test_survey_of_an_engine_without_the_plugin(workspace, programs):
@@ -480,8 +480,17 @@ def test_survey_of_an_engine_without_the_plugin(workspace, programs):
 
 
 def test_survey_of_an_engine_that_refuses(workspace, programs):
-    """What it says of itself is needed, to tell it from another one."""
+    """A socket's proxy may forbid the question: the engine is unknown then, Compose looked for."""
+    programs.answers = {"docker ps": "", "docker compose version": "2.26.1\n"}
+    programs.answers["docker info"] = (1, "Error response from daemon: 403 Forbidden")
+    assert list(pg.survey(workspace).engine) == []
+    assert workspace.engine.compose_argv == ["docker", "compose"]
+    assert programs.calls_of("docker compose version")
+
+
+def test_survey_of_an_engine_that_is_gone(workspace, programs):
+    """Where the daemon cannot be reached, that is the error."""
     programs.answers = {"docker ps": ""}
-    programs.answers["docker info"] = (1, "Error: no")
-    with pytest.raises(pg.DockerCommandError, match="cannot ask the engine: Error: no"):
+    programs.answers["docker info"] = (1, "Cannot connect to the Docker daemon at unix:///x")
+    with pytest.raises(DockerNotAvailableError, match="cannot ask the engine: "):
         pg.survey(workspace)

@@ -259,7 +259,9 @@ def test_set_password_is_on_stdin_alone(programs, server):
     programs.answers["docker exec"] = ""
     server.set_password("n3w", "cannot change it")
     (call,) = programs.calls
-    assert call.stdin.splitlines() == [r"\password", "n3w", "n3w"]
+    scram, *words = call.stdin.splitlines()
+    assert scram == "set password_encryption = 'scram-sha-256';"
+    assert words == [r"\password", "n3w", "n3w"]
     assert not {"-c", r"\password"} & {*call.argv}
     assert "n3w" not in f"{call.argv} {call.env}"
 

@@ -30,6 +30,8 @@ from hive_pg import (
 
 pytestmark = pytest.mark.usefixtures("quick")
 
+SET_PASSWORD = "set password_encryption = 'scram-sha-256';\n\\password\n"
+
 NO_DATABASE = (82, 'FATAL:  database "hive" does not exist')
 NO_LINE = (82, "FATAL:  no pg_hba.conf entry for host")
 
@@ -417,7 +419,7 @@ def test_init_recovers_from_state(init, workspace, docker, env, password):
     else:
         new = saved["POSTGRES_PASSWORD"]
         assert len(new) == 32
-        assert docker.calls_of("docker exec")[1].stdin == f"\\password\n{new}\n{new}\n"
+        assert docker.calls_of("docker exec")[1].stdin == f"{SET_PASSWORD}{new}\n{new}\n"
 
 
 @pytest.mark.parametrize("place", ["directory", "volume"])
@@ -596,7 +598,7 @@ def test_init_refused_password(init, docker):
     password = env_of(init())["POSTGRES_PASSWORD"]
     call = docker.calls_of("docker exec")[1]
     assert call.argv[-2:] == ["-d", "template1"]
-    assert call.stdin == f"\\password\n{password}\n{password}\n"
+    assert call.stdin == f"{SET_PASSWORD}{password}\n{password}\n"
     assert password not in " ".join(call.argv)
 
 
@@ -615,7 +617,7 @@ def test_init_refused_password_unasked(monkeypatch, init, workspace, docker, ter
     monkeypatch.setattr(pg.Console, "confirm", lambda _, question: "ALTER ROLE" not in question)
     with pytest.raises(CredentialsRefusedError) as caught:
         init(workspace, interactive=True)
-    assert "{init} --yes" in caught.value.hint
+    assert "hive-pg init --yes" in caught.value.hint
     assert len(docker.calls_of("docker exec")) == 1
 
 
@@ -653,7 +655,7 @@ def test_init_other_password(init, other_password, docker, answers, told):
     commands = docker.commands
     assert commands.index("docker exec") < commands.index("docker compose up")
     passwords = [call.stdin for call in docker.calls_of("docker exec") if "psql" in call.argv]
-    assert passwords == (["\\password\ns3cret\ns3cret\n"] if told else [])
+    assert passwords == ([f"{SET_PASSWORD}s3cret\ns3cret\n"] if told else [])
 
 
 def test_init_rotation_interrupted(init, other_password, docker):
@@ -845,3 +847,17 @@ def test_init_unverified_cluster_with_a_database_is_never_moved(init, workspace,
     init(workspace)
     (look,) = docker.calls_of("docker run")
     assert look.argv[-1] == "/target/pgdata/base"
+
+
+def test_init_unverified_cluster_of_the_servers_own_database_is_never_moved(
+    init, workspace, docker
+):
+    """The database `postgres` is initdb's own: its OID does not tell whether somebody used it."""
+    place = pg.Workspace(str(workspace))
+    place.save_env(place.settings.replace(url=place.settings.url.replace(database="postgres")).env)
+    remember(workspace, verified=False)
+    docker.containers.append(make_container(workspace=workspace))
+    docker.answers["docker exec"] = [NO_LINE, NO_LINE, "", WELL]
+    init(workspace)
+    assert docker.calls_of("docker run") == []
+    assert (workspace / "data/postgres/pgdata/PG_VERSION").exists()

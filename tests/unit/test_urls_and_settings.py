@@ -18,7 +18,6 @@ from hive_pg import (
     check_carried,
     format_env_value,
     generate_credentials,
-    has_credentials,
     has_login,
     is_local,
     is_placeholder,
@@ -378,17 +377,16 @@ def test_is_placeholder_value(value, expected):
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        pytest.param("", False, id="none"),
+        pytest.param("", True, id="none"),
         pytest.param(URL, True, id="real"),
         pytest.param("postgresql://user:s3cret@localhost:1/d", False, id="user of a template"),
         pytest.param("postgresql://ann:changeme@localhost:1/d", False, id="password of a template"),
     ],
 )
-def test_has_credentials_url(url, expected):
-    """A template's URL is no credentials; user and password beside it do not count."""
+def test_has_login_url(url, expected):
+    """A template's URL is no login; user and password beside it count only without a URL."""
     values = {"HIVE_DATABASE_URL": url, "POSTGRES_USER": "ann", "POSTGRES_PASSWORD": "s3cret"}
-    assert has_credentials(values) is expected
-    assert has_login(values) is (expected or not url)
+    assert has_login(values) is expected
 
 
 @pytest.mark.parametrize(
@@ -401,9 +399,8 @@ def test_has_credentials_url(url, expected):
     ],
 )
 def test_has_login_apart(user, password, expected):
-    """Without a URL, a user and a password of its own are a login, but no URL to follow."""
-    values = {"POSTGRES_USER": user, "POSTGRES_PASSWORD": password}
-    assert (has_login(values), has_credentials(values)) == (expected, False)
+    """Without a URL, a user and a password of its own are a login."""
+    assert has_login({"POSTGRES_USER": user, "POSTGRES_PASSWORD": password}) is expected
 
 
 COMPLETE = make_settings(uid=501, gid=20, image="pgvector/pgvector:pg16", bind="0.0.0.0").env

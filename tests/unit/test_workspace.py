@@ -134,6 +134,16 @@ def test_save_env_changes(workspace, directory):
     assert workspace.values == {"POSTGRES_DB": "app"}
 
 
+def test_save_env_keeps_what_was_written_meanwhile(workspace, directory):
+    """What a person has put into `.env` since it was read stays in it."""
+    assert "MINE" not in workspace.values
+    with (directory / ".env").open("a") as file:
+        file.write("MINE=1\n")
+    assert workspace.save_env({"POSTGRES_DB": "app"}) is True
+    assert (workspace.values["MINE"], workspace.values["POSTGRES_DB"]) == ("1", "app")
+    assert "MINE=1\n" in (directory / ".env").read_text()
+
+
 def test_save_env_that_is_open_to_others(workspace, directory, capsys):
     """One that says all already is not written, and closed."""
     (directory / ".env").chmod(0o644)
@@ -197,6 +207,51 @@ def test_state_of_no_use(workspace, directory, capsys, data, warns):
     assert ("is damaged" in capsys.readouterr().err) is warns
 
 
+def test_state_by_a_link(workspace, directory):
+    """What it leads to may be a stranger's: it is neither read nor written."""
+    path = directory / ".hive-pg.json"
+    (directory.parent / "elsewhere").write_text('{"id": "1a"}')
+    path.symlink_to(directory.parent / "elsewhere")
+    for use in (lambda: workspace.state, workspace.remember):
+        with pytest.raises(WorkspaceError, match=r"\.hive-pg\.json is a link$") as caught:
+            use()
+        assert caught.value.hint == f"rm {path}"
+    assert (directory.parent / "elsewhere").read_text() == '{"id": "1a"}'
+
+
+def test_state_that_cannot_be_read(workspace, directory, capsys):
+    """It counts as missing, and the warning says why."""
+    (directory / ".hive-pg.json").mkdir()
+    assert workspace.state == State()
+    said = capsys.readouterr().err
+    assert said.startswith("warning: .hive-pg.json counts as missing: cannot read ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "raises"),
+    [
+        ({"major": "16"}, False),
+        ({"next_password": "n3w"}, True),
+        ({"major": "16", "templates": []}, True),
+    ],
+    ids=["a fact", "a rotation", "a restore"],
+)
+def test_remember_that_cannot_be_written(monkeypatch, workspace, capsys, changes, raises):
+    """It is a warning, but for what a later command has to finish."""
+
+    def refuse(path, *_):
+        raise WorkspaceError(f"cannot write {path}: Read-only file system")
+
+    monkeypatch.setattr(pg, "write_file", refuse)
+    if raises:
+        with pytest.raises(WorkspaceError, match="cannot write "):
+            workspace.remember(**changes)
+        return
+    workspace.remember(**changes)
+    assert "warning: cannot write " in capsys.readouterr().err
+    assert workspace.state.major == "16"
+
+
 def test_remember_writes_what_it_is_told(workspace, directory):
     """Who and where is always there, what was remembered before stays, and it is private."""
     workspace.remember(verified=False, engine=["id", "/root", "host"])
@@ -254,6 +309,16 @@ def test_is_copy_of_another(workspace, directory, where, inode, copied):
     assert workspace.is_copy is copied
 
 
+@pytest.mark.parametrize("place", ["other", "gone"])
+def test_remember_of_a_copy(workspace, directory, place):
+    """A copy has no part in the original's rotation; a workspace that moved goes on with it."""
+    (directory.parent / "other").mkdir()
+    before = {"directory": str(directory.parent / place), "inode": "1:1", "next_password": "n3w"}
+    (directory / ".hive-pg.json").write_text(json.dumps(before))
+    workspace.remember()
+    assert make_workspace(directory).state.next_password == ("" if place == "other" else "n3w")
+
+
 # -- whose a container is ------------------------------------------------------------------------
 
 
@@ -303,6 +368,16 @@ def test_owns_by_id(workspace, directory, label, place, owned):
     more = {pg.WORKSPACE_LABEL: label} if label else {}
     info = make_info(labels=labels(directory.parent / place, **more))
     assert workspace.owns(info) is owned
+
+
+@pytest.mark.parametrize(("place", "owned"), [("w", True), ("other", False)])
+def test_owns_by_the_id_in_env(workspace, directory, place, owned):
+    """A container made here may have the id in `.env`, where the state file has another one."""
+    (directory.parent / "other").mkdir()
+    (directory / ".hive-pg.json").write_text('{"id": "1a"}')
+    write_env(directory, make_settings(workspace="2b"))
+    more = {pg.WORKSPACE_LABEL: "2b"}
+    assert workspace.owns(make_info(labels=labels(directory.parent / place, **more))) is owned
 
 
 def test_owns_not_as_a_copy(workspace, directory):
