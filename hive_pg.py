@@ -190,9 +190,10 @@ class ExitCode(enum.IntEnum):
 
 
 class ContainerState(enum.Enum):
-    """Docker's states of a container, and `missing` for none."""
+    """Docker's states of a container, `missing` for none, and `unknown` for another engine's."""
 
     MISSING = "missing"
+    UNKNOWN = "unknown"
     CREATED = "created"
     RUNNING = "running"
     PAUSED = "paused"
@@ -200,6 +201,10 @@ class ContainerState(enum.Enum):
     REMOVING = "removing"
     EXITED = "exited"
     DEAD = "dead"
+
+    @classmethod
+    def _missing_(cls, value: object) -> ContainerState:
+        return cls.EXITED if value == "stopped" else cls.UNKNOWN  # Podman's
 
 
 class Health(enum.Enum):
@@ -209,6 +214,10 @@ class Health(enum.Enum):
     STARTING = "starting"
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Health:
+        return cls.NONE  # Podman's ''
 
 
 class Readiness(enum.Enum):
@@ -1164,7 +1173,12 @@ def identify_file(path: str) -> str:
 
 
 def is_gone(path: str) -> bool:
-    """Whether a file or directory does not exist; one that we may not see exists."""
+    """Whether a file or directory does not exist.
+
+    One that we may not see exists, and so may one of Windows, as a container there names it.
+    """
+    if re.match(r"[A-Za-z]:[\\/]|\\\\", path):
+        return False
     try:
         os.stat(path)
     except OSError as error:
@@ -2860,6 +2874,7 @@ class Neighbours:
     def refuse_conflicts(self, service: ComposeService, *, starts: bool = True) -> None:
         """Make sure that nothing is taken away from another container of the engine."""
         own = find_named(self.containers, service.container)
+        self._refuse_other_engine(service, own)
         if own is not None and own not in self.own:
             hint = "{init} gives this workspace a name of its own, where the compose file has"
             hint += f" container_name: ${{{CONTAINER_KEY}:-{own.name}}}"
@@ -2876,6 +2891,25 @@ class Neighbours:
                 )
         if starts:
             self._check_port(service, own, rest)
+
+    def _refuse_other_engine(self, service: ComposeService, own: ContainerInfo | None) -> None:
+        """Make sure that no server of another engine has the data, whose containers are not here.
+
+        PostgreSQL's own lock is no help: each server is process 1 of its container.
+        """
+        before, now = list(self.workspace.state.engine), list(self.engine)
+        if before == now or not (before and now and service.data_dir) or (own and own.running):
+            return
+        lock = os.path.join(service.cluster, "postmaster.pid")
+        there, here = (" ".join(reversed(engine)) for engine in (before, now))
+        if not is_gone(lock):
+            raise ContainerConflictError(
+                f"the data was last used on another engine ({there}) than this one ({here}), and"
+                " was not shut down there: a second server would destroy it",
+                hint="{stop}, with the other engine's DOCKER_HOST or context; if there is no such"
+                f" server any more: rm {quote_word(lock)}",
+            )
+        self.workspace.console.note(f"the engine was {there} before, and is {here} now")
 
     def refuse_project(self, project: str) -> None:
         """Make sure that no other workspace has the Compose project."""

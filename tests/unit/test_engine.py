@@ -82,6 +82,17 @@ def test_parse_containers_after_pause(streak, health):
     assert parse_containers(json.dumps([item]))[0].health is health
 
 
+@pytest.mark.parametrize(
+    ("status", "state"), [("stopped", "exited"), ("configured", "unknown"), ("", "unknown")]
+)
+def test_parse_containers_state_of_another_engine(status, state):
+    """A container in a state that Docker does not have, as Podman's may be, breaks nothing."""
+    item = json.loads(INSPECT)[0]
+    item["State"] |= {"Status": status, "Health": {"Status": "", "FailingStreak": 0}}
+    info = parse_containers(json.dumps([item]))[0]
+    assert (info.state.value, info.health.value) == (state, "none")
+
+
 def test_parse_containers_of_compose():
     """Of a container that Compose made, its origin, user, mounts and environment are known."""
     info = parse_containers(INSPECT)[0]

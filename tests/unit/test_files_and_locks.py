@@ -370,6 +370,12 @@ def test_is_gone_path(path, name, gone):
     assert pg.is_gone(str(path.parent / name)) is gone
 
 
+@pytest.mark.parametrize("name", [r"C:\Users\ann\app", "d:/app", r"\\wsl$\Debian\home"])
+def test_is_gone_path_of_windows(name):
+    """A path of another system cannot be judged here, so it is not gone."""
+    assert pg.is_gone(name) is False
+
+
 @AS_ROOT
 def test_is_gone_closed(path):
     """What we may not see is not gone."""

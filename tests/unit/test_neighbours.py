@@ -311,6 +311,36 @@ def test_refuse_conflicts_moved_while_it_runs(workspace, programs, taken, same):
     assert len(programs.calls) == 1
 
 
+HERE, THERE = ["ID", "/var/lib/docker", "host"], ["ID", "/home/ann/docker", "host"]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "clean", "runs_here", "refused"),
+    [
+        pytest.param(THERE, HERE, False, False, True, id="another engine, not shut down"),
+        pytest.param(THERE, HERE, True, False, False, id="another engine, shut down"),
+        pytest.param(THERE, HERE, False, True, False, id="the engine has another name now"),
+        pytest.param(HERE, HERE, False, False, False, id="the same engine, after a crash"),
+        pytest.param([], HERE, False, False, False, id="not known before"),
+        pytest.param(THERE, [], False, False, False, id="not known now"),
+    ],
+)
+def test_refuse_conflicts_engine(workspace, taken, before, now, clean, runs_here, refused):
+    """Data that another engine's server may have open is not served by a second one."""
+    workspace.state = pg.State(engine=before)
+    lock = os.path.join(service(workspace).cluster, "postmaster.pid")
+    if not clean:
+        open(lock, "w").close()
+    own = [container(workspace)] if runs_here else []
+    neighbours = Neighbours(workspace, own, now)
+    if not refused:
+        neighbours.refuse_conflicts(service(workspace))
+        return
+    with pytest.raises(ContainerConflictError, match="/home/ann/docker") as error:
+        neighbours.refuse_conflicts(service(workspace))
+    assert f"rm {lock}" in error.value.hint
+
+
 @pytest.mark.parametrize("state", ["paused", "exited"])
 def test_refuse_conflicts_unrelated_directory_gone(workspace, taken, state):
     """One of other data whose directory is gone stands in nobody's way, and is not asked."""
