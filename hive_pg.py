@@ -544,7 +544,7 @@ class Settings(Record):
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables of ours in `.env`, in the order of a new file."""
+        """hive-pg's variables in `.env`, in the order of a new file."""
         values = {**build_environment(self.url), UID_KEY: str(self.uid), GID_KEY: str(self.gid)}
         values |= {CONTAINER_KEY: self.container, PROJECT_KEY: self.project, BIND_KEY: self.bind}
         values |= {WORKSPACE_KEY: self.workspace, IMAGE_KEY: self.image}
@@ -815,7 +815,7 @@ class Console:
         self.note(f"{self.symbols(sys.stderr)[Outcome.PASSED]} {text}")
 
     def note(self, text: str) -> None:
-        """Say what happens."""
+        """Print a line of progress for a person."""
         if not self.quiet:
             self._print(text)
 
@@ -925,7 +925,7 @@ def end_tree(pid: int, *, at_once: bool = False) -> None:
 
 
 def file_error(action: str, path: str, error: OSError) -> WorkspaceError:
-    """Say why a file or directory cannot be had, where a link leads, and what helps."""
+    """Build the error of a file or directory that the system refuses, with its remedy."""
     target, at = os.path.realpath(path), os.path.realpath(error.filename or path)
     place = at if os.path.lexists(at) else os.path.dirname(at)
     link = "" if target == path else f", a link to {target}"
@@ -938,7 +938,7 @@ def file_error(action: str, path: str, error: OSError) -> WorkspaceError:
 
 @contextlib.contextmanager
 def explaining(action: str, path: str) -> Iterator[None]:
-    """Turn what the system refuses into `file_error`."""
+    """Raise `file_error` for an OSError."""
     try:
         yield
     except OSError as error:
@@ -1253,7 +1253,7 @@ class Process:
         self.argv, self.process = argv, process
 
     def finish(self, *, timeout: float, stdin: str = "") -> CommandResult:
-        """Wait for its end, at most `timeout` seconds, and return what it said.
+        """Wait for its end, at most `timeout` seconds; return its output and exit code.
 
         Raises: DockerNotAvailableError on a timeout.
         """
@@ -1681,7 +1681,7 @@ class Condition(Record):
 def judge_container(
     info: ContainerInfo | None, name: str, logs: str | None = None, *, awaited: bool = False
 ) -> Condition:
-    """Say what a container does, as far as the engine knows, and what helps.
+    """Judge a container by the engine's record of it: its state in words, and the remedy.
 
     With `logs`, the last words of one that does not serve, the cause is named, too. One that is
     `awaited` was started, so that it is unhealthy if it has stopped.
@@ -1743,7 +1743,7 @@ def find_named(containers: Iterable[ContainerInfo], name: str) -> ContainerInfo 
 
 
 def parse_json(text: str) -> Any:
-    """Read what docker prints as JSON; another program may have its name."""
+    """Read docker's JSON; another program may have its name."""
     import json
 
     try:
@@ -2099,7 +2099,7 @@ def default_service(settings: Settings, directory: str) -> ComposeService:
 
 
 def _drop_empty(value: Any) -> Any:
-    """Leave out what a JSON object has, but does not say."""
+    """Remove the empty values of a JSON object."""
     if isinstance(value, list):
         return [_drop_empty(item) for item in value]
     if not isinstance(value, dict):
@@ -2401,7 +2401,7 @@ class Server:
         return [*argv, *arguments], {**os.environ, "PGPASSWORD": self.url.password}
 
     def _build_script(self, script: str, *more: str) -> list[str]:
-        """Build the `docker exec` of a script of ours; it reads the password from stdin."""
+        """Build the `docker exec` of one of our scripts; it reads the password from stdin."""
         argv = ["docker", "exec", "--interactive", self.container, "sh", "-c", script, "hive-pg"]
         return [*argv, self.url.user, self.url.database, *more]
 
@@ -2411,7 +2411,7 @@ class Server:
         return self.engine.start(argv, stdin=PIPE)
 
     def finish_probe(self, process: Process, *, wait: float) -> Probe:
-        """Hand over the password, and say what came of it."""
+        """Hand over the password, and return the result."""
         timeout = wait + QUESTION_TIMEOUT_S
         return parse_probe(process.finish(timeout=timeout, stdin=self.url.password + "\n"))
 
@@ -2547,7 +2547,7 @@ def parse_state(text: str) -> State | None:
 
 
 def describe_origin(info: ContainerInfo) -> tuple[str, str]:
-    """Return where another's container comes from, and what helps where that is gone."""
+    """Return where another's container was made, and the remedy if that place is gone."""
     remedy = f"; or, if that container is not needed: docker rm -f {info.name}"
     if not info.directory:
         return "somebody else (Compose did not make it)", remedy
@@ -2557,7 +2557,7 @@ def describe_origin(info: ContainerInfo) -> tuple[str, str]:
 
 
 def build_conflict(info: ContainerInfo, claim: str, hint: str) -> ContainerConflictError:
-    """Say what another's container has that this workspace's would need."""
+    """Build the error for a name that another's container has."""
     owner, remedy = describe_origin(info)
     message = f"container {info.name} {claim}, and belongs to {owner}"
     return ContainerConflictError(message, hint=hint + remedy)
@@ -2658,7 +2658,7 @@ class Workspace:
         return not same and before not in (self.directory, "") and os.path.isdir(before)
 
     def remember(self, **changes: object) -> None:
-        """Write what hive-pg has to remember; the lock is held.
+        """Update the state file; the lock is held.
 
         Where that cannot be written, the database serves all the same, if nothing is under way.
         """
@@ -2693,7 +2693,7 @@ class Workspace:
         return Server(self.engine, settings.container, settings.url)
 
     def lock(self, timeout: float = READY_TIMEOUT_S) -> WorkspaceLock:
-        """Return the lock on the workspace; `timeout` is what its holder waits for, too."""
+        """Return the workspace's lock; its holder may itself wait for `timeout` seconds."""
         return WorkspaceLock(self, timeout)
 
     def compose_file(self) -> str | None:
@@ -2772,7 +2772,7 @@ class Workspace:
         return info
 
     def judge(self, info: ContainerInfo | None, name: str) -> Condition:
-        """Say what a container does; where it keeps restarting, why, by its last words."""
+        """Judge a container; one that keeps restarting by its log, too."""
         if info is None or info.state is not ContainerState.RESTARTING:
             return judge_container(info, name)
         return judge_container(info, name, self.engine.logs(name, since=info.started_at - 0.1))
@@ -2867,7 +2867,7 @@ class Neighbours:
         raise ContainerConflictError(f"no free port from {first} on", hint="{init} --port N")
 
     def is_leftover(self, info: ContainerInfo, service: ComposeService) -> bool:
-        """Whether Compose was interrupted before a new container of ours could take its place."""
+        """Whether a container is ours under the temporary name of an interrupted Compose."""
         named = re.fullmatch(f"[0-9a-f]{{12}}_{re.escape(service.container)}", info.name)
         return bool(named) and info.state is ContainerState.CREATED and info in self.own
 
@@ -2974,7 +2974,7 @@ def survey(workspace: Workspace) -> Neighbours:
 
 
 def ask_published_port(url: DatabaseURL, bind: str = "") -> str:
-    """Ask whether PostgreSQL answers where the URL leads; return '' or what happened instead.
+    """Ask the URL's host and port for PostgreSQL; return '', or the objection.
 
     Sends SSLRequest, which a server answers with S or N before any login. On this machine the
     port that our container holds is ours; elsewhere only a login could tell whose it is.
@@ -3217,7 +3217,7 @@ def unprotect_databases(workspace: Workspace) -> None:
 
 
 def settle(workspace: Workspace, timeout: float = READY_TIMEOUT_S, creates: bool = False) -> None:
-    """Log in, and finish what a killed `rotate` or `restore` has left; the lock is held."""
+    """Log in, and finish a `rotate` or `restore` that was killed; the lock is held."""
     if workspace.state.next_password:
         with contextlib.suppress(CredentialsRefusedError):  # the server may have the new one
             verify(workspace, timeout=timeout)
@@ -3411,7 +3411,7 @@ The database is {"ready" if started else "set up"}.
 
 
 def recover_values(values: Mapping[str, str], info: ContainerInfo) -> dict[str, str]:
-    """Complete what `.env` says with the environment that the workspace's container has."""
+    """Complete the values of `.env` from the environment of the workspace's container."""
     bind, port = info.ports[0]
     user = info.environment.get(USER_KEY) or DEFAULT_ROLE
     label = info.labels.get(WORKSPACE_LABEL)
@@ -3426,7 +3426,7 @@ def recover_values(values: Mapping[str, str], info: ContainerInfo) -> dict[str, 
 
 
 def recover_state_values(values: Mapping[str, str], state: State) -> dict[str, str]:
-    """Complete what `.env` says with what hive-pg remembers, which has no password."""
+    """Complete the values of `.env` from the state file, which has no password."""
     names = {CONTAINER_KEY: state.container, PROJECT_KEY: state.project, IMAGE_KEY: state.image}
     if values.get(URL_KEY):  # a template's
         names[PORT_KEY] = str(parse_database_url(values[URL_KEY]).port)
@@ -3494,7 +3494,7 @@ class SetUp:
             self.values = recover_state_values(values, state)
 
     def _plan(self, neighbours: Neighbours) -> tuple[Settings, ComposeService]:
-        """Decide on the settings and the service; refuse what cannot go well. Changes nothing."""
+        """Decide on the settings and the service; refuse a conflict. Changes nothing."""
         workspace = self.workspace
         settings = self._plan_settings(neighbours)
         service = default_service(settings, workspace.directory)
@@ -3530,7 +3530,7 @@ class SetUp:
         return self.workspace.run_in_place(service, *argv).returncode == 0
 
     def _plan_settings(self, neighbours: Neighbours) -> Settings:
-        """Decide what `.env` shall say, reusing all that it says already."""
+        """Decide on the settings, reusing all that `.env` has already."""
         values, url = self.values, self._plan_url()
         project, container, named = neighbours.choose_names(values)
         if not named and not is_local(url.host):
@@ -3703,7 +3703,7 @@ class SetUp:
         return is_interactive() and self.console.confirm(f"{error}.\n{repair.value}?")
 
     def _move_cluster_aside(self, service: ComposeService) -> None:
-        """Take a half-made cluster out of the way, within what is mounted."""
+        """Move a half-made cluster aside, within its mount."""
         self.workspace.engine.stop(service.container, 3)  # there is nothing to lose
         place, name = os.path.split(service.cluster)
         aside = f"{name}.incomplete-{format_stamp(time.time())}"
@@ -3747,7 +3747,7 @@ def set_up(
 
 
 def is_archive(head: bytes, tail: bytes = b"") -> bool:
-    r"""Tell pg_dump's custom format from SQL by both ends of a file; refuse what is neither.
+    r"""Tell pg_dump's custom format from SQL by both ends of a file; refuse any other.
 
     A plain dump has to have pg_dump's last line: psql would not miss the rest.
 
@@ -3957,7 +3957,7 @@ def check_source(path: str) -> None:
 
 
 def open_source(path: str, directory: str) -> IO[bytes]:
-    """Open a dump; what a pipe has is copied into an unnamed file in `directory` first."""
+    """Open a dump; the content of a pipe is copied into an unnamed file in `directory` first."""
     import shutil
     import tempfile
 
@@ -3992,7 +3992,7 @@ class Restore:
             raise WorkspaceError("SQL says itself whose its objects are", hint=hint)
 
     def run(self, *, drop_old: bool) -> str:
-        """Do it; return the name of what was the present database. The lock is held."""
+        """Do it; return the new name of the present database. The lock is held."""
         database, now = self.workspace.settings.url.database, time.time()
         names = self.drop_staging()
         while (kept := f"{database[:39]}_before_{format_stamp(now)}") in names:  # 63 bytes at most
@@ -4025,7 +4025,7 @@ class Restore:
         return kept
 
     def drop_staging(self) -> list[str]:
-        """Drop what an interrupted restore has made; return the databases there are, if known."""
+        """Drop an interrupted restore's database; return the names of all, if known."""
         server = self.workspace.server
         sql = build_list_sql(server.url.database, STAGING_COMMENT, drops=True) + DATABASES_SQL
         try:
@@ -4150,7 +4150,7 @@ def _drop_databases(workspace: Workspace, comment: str) -> None:
 
 
 def drop_old_databases(workspace: Workspace) -> None:
-    """Drop the earlier databases that `restore` kept, and what an interrupted one has left."""
+    """Drop the databases that earlier restores kept, or left unfinished."""
     workspace.get_running()
     with workspace.lock():
         unprotect_databases(workspace)
@@ -5251,7 +5251,7 @@ def read_command_line(
 
 
 def _refuse_command(program: str, arguments: Sequence[str]) -> NoReturn:
-    """Print the help, or say what a command line without a command could have meant."""
+    """Print the help, or suggest a command."""
     import difflib
 
     parser = build_parser(program)
@@ -5300,7 +5300,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leave_in_order_on_termination() -> None:
-    """On SIGTERM and SIGHUP, end what runs, as on Ctrl-C; the exit code is 128 + signal."""
+    """On SIGTERM and SIGHUP, end the started programs; the exit code is 128 + signal."""
     import signal
 
     def leave(number: int, _: object) -> NoReturn:
