@@ -252,6 +252,9 @@ class Outcome(enum.Enum):
 # == Errors and records =======================================================================
 
 
+SECRET_FIELDS = ("password", "environment", "next_password")  # are left out of a `repr`
+
+
 @dataclass_transform(frozen_default=True)
 class Record:
     """An immutable record of the fields that its class annotates, compared by value.
@@ -274,7 +277,8 @@ class Record:
         return type(self) is type(other) and self.fields() == other.fields()
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value!r}" for name, value in self.fields().items())
+        shown = {name: value for name, value in self.fields().items() if name not in SECRET_FIELDS}
+        values = ", ".join(f"{name}={value!r}" for name, value in shown.items())
         return f"{type(self).__name__}({values})"
 
     def fields(self) -> dict[str, Any]:
@@ -1658,9 +1662,6 @@ class ContainerInfo(Record):
         """The Compose project, '' for a container without one."""
         return self.labels.get(PROJECT_LABEL, "")
 
-    def __repr__(self) -> str:  # its environment holds the password
-        return f"ContainerInfo({self.name}, {self.state.value})"
-
 
 class Condition(Record):
     """The state of a container in words, its remedy, and the exit code that it stands for."""
@@ -1792,18 +1793,13 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         user=config.get("User") or "",
         environment=dict(entry.partition("=")[::2] for entry in entries),
         labels=config.get("Labels") or {},
-        mounts=[(_name_mount(mount), mount["Destination"]) for mount in mounts],
+        mounts=[(m.get("Name") or m.get("Source") or "", m["Destination"]) for m in mounts],
         ports=[  # a range, of which Docker takes any, is no fixed port
             (binding["HostIp"] or "0.0.0.0", int(binding["HostPort"]))
             for binding in bindings
             if binding["HostPort"].isdigit()
         ],
     )
-
-
-def _name_mount(mount: Mapping[str, Any]) -> str:
-    """Return the name of a volume, or the directory on the host."""
-    return mount.get("Name") or mount.get("Source") or ""
 
 
 def parse_inspect(result: CommandResult, name: str) -> ContainerInfo | None:
@@ -2077,9 +2073,6 @@ class ComposeService(Record):
     def target(self) -> str:
         """Where a container that has `source` as /target sees the cluster."""
         return os.path.normpath(f"/target/{self.cluster[len(self.source) :]}")
-
-    def __repr__(self) -> str:  # its environment holds the password
-        return f"ComposeService({self.service}, {self.container}, {self.image})"
 
 
 def default_service(settings: Settings, directory: str) -> ComposeService:
@@ -2525,15 +2518,12 @@ class State(Record):
     next_password: str = ""
     templates: Sequence[str] = ()
 
-    def __repr__(self) -> str:  # it may hold a password
-        return f"State({self.id}, verified={self.verified})"
-
 
 def parse_state(text: str) -> State | None:
     """Read the state file; None where hive-pg did not write it so.
 
-    >>> parse_state('{"id": "1a", "verified": false, "later": 1}'), parse_state("[]")
-    (State(1a, verified=False), None)
+    >>> parse_state('{"id": "1a", "later": 1}').id, parse_state("[]")
+    ('1a', None)
     """
     import json
 
@@ -4276,14 +4266,7 @@ class ContainerStatus(Record):
     uptime_s: float | None
     restart_count: int | None
     exit_code: int | None
-
-    @property
-    def verdict(self) -> ExitCode:
-        """The exit code of `status`."""
-        if self.state not in (ContainerState.RUNNING, ContainerState.RESTARTING):
-            return ExitCode.NOT_RUNNING
-        well = self.readiness is Readiness.ACCEPTING and self.health is not Health.UNHEALTHY
-        return ExitCode.DONE if well else ExitCode.UNHEALTHY
+    condition: Condition  # not in the JSON object
 
 
 class ListedDatabase(Record):
@@ -4334,13 +4317,22 @@ class ValidationResult(Record):
 # -- status --------------------------------------------------------------------------------------
 
 
+def judge_server(container: Condition, probe: Probe) -> Condition:
+    """Judge a database by its container, and where that runs well by the answer of its server."""
+    if container.exit_code or (probe.readiness is Readiness.ACCEPTING and not probe.error):
+        return container
+    accepts = probe.readiness is Readiness.ACCEPTING  # but not these credentials
+    code = ExitCode.DONE if accepts else ExitCode.UNHEALTHY
+    return container.replace(hint="{check}", exit_code=code)
+
+
 def read_status(workspace: Workspace) -> ContainerStatus:
     """Return state, health, readiness now and the rest of `status`."""
     settings, probe = workspace.settings, look(workspace)
-    info = probe.info
+    info, name = probe.info, settings.container
     bind, host_port = info.ports[0] if info and info.ports else (None, settings.url.port)
     return ContainerStatus(
-        container=settings.container,
+        container=name,
         state=info.state if info else ContainerState.MISSING,
         health=info.health if info else Health.NONE,
         readiness=probe.readiness,
@@ -4352,6 +4344,7 @@ def read_status(workspace: Workspace) -> ContainerStatus:
         uptime_s=max(0.0, time.time() - info.started_at) if info and info.running else None,
         restart_count=info.restart_count if info else None,
         exit_code=info.exit_code if info and not info.running else None,
+        condition=judge_server(workspace.judge(info, name), probe),
     )
 
 
@@ -4824,7 +4817,7 @@ class PostgreSQLManager(_Library):
 
     def validate_container_health(self) -> bool:
         """Whether the container runs, no health check fails, and the server accepts now."""
-        return self.check_container_status().verdict is ExitCode.DONE
+        return self.check_container_status().condition.exit_code is ExitCode.DONE
 
 
 def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) -> None:
@@ -4962,14 +4955,12 @@ class CommandLine:
 
     def _status(self) -> int:
         status = read_status(self.workspace)
-        self.console.result(format_json(status) if self.json else format_status(status))
-        refused = status.readiness is Readiness.ACCEPTING and status.server_version is None
-        if (refused or status.verdict) and not self.json:
-            hint = "{start}" if status.verdict is ExitCode.NOT_RUNNING else "{check}"
-            if status.state is ContainerState.PAUSED:
-                hint = f"docker unpause {status.container}"
-            self.console.note(f"hint: {self.console.format(hint)}")
-        return status.verdict
+        condition, fields = status.condition, status.fields()
+        del fields["condition"]
+        self.console.result(format_json(fields) if self.json else format_status(status))
+        if condition.hint and not self.json:
+            self.console.note(f"hint: {self.console.format(condition.hint)}")
+        return condition.exit_code
 
     def _check(self) -> int:
         result = check(self.workspace)

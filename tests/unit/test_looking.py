@@ -43,31 +43,35 @@ def make_status(**changes):
     usual |= {"server_version": "16.14", "image": "agnohq/pgvector:16", "bind": "127.0.0.1"}
     usual |= {"database_url": "postgresql://ann:****@localhost:5532/hive", "host_port": 5532}
     usual |= {"uptime_s": 90061.0, "restart_count": 2, "exit_code": None}
+    usual |= {"condition": pg.Condition("hive-postgres runs (healthy)")}
     return ContainerStatus(**{**usual, **changes})
 
 
 @pytest.mark.parametrize(
-    ("changes", "verdict"),
+    ("changes", "answer", "code", "hint"),
     [
-        pytest.param({}, 0, id="well"),
-        pytest.param({"health": Health.NONE}, 0, id="no health check"),
-        pytest.param({"health": Health.STARTING}, 0, id="accepting before the engine saw it"),
-        pytest.param({"health": Health.UNHEALTHY}, 5, id="unhealthy"),
-        pytest.param({"readiness": Readiness.REJECTING}, 5, id="rejecting"),
-        pytest.param({"readiness": Readiness.NO_RESPONSE}, 5, id="no response"),
-        pytest.param({"readiness": Readiness.UNKNOWN}, 5, id="not known"),
+        pytest.param({}, WELL, 0, "", id="well"),
+        pytest.param({"health": "starting"}, WELL, 0, "", id="accepts before the engine saw it"),
+        pytest.param({"health": "unhealthy"}, WELL, 5, "{logs}", id="unhealthy"),
+        pytest.param({}, REFUSED, 0, "{check}", id="refuses the password"),
+        pytest.param({}, (71, ""), 5, "{check}", id="rejecting"),
+        pytest.param({}, WAITING, 5, "{check}", id="no response"),
+        pytest.param({}, (1, "what?"), 5, "{check}", id="not known"),
+        pytest.param({"Status": "restarting"}, (1, "x"), 5, "{logs}", id="restarting"),
+        pytest.param({"Status": "paused"}, (1, "x"), 3, "docker unpause", id="paused"),
         *(
-            pytest.param({"state": state, "readiness": Readiness.UNKNOWN}, code, id=state.value)
-            for state, code in {
-                **dict.fromkeys(ContainerState, 3),
-                **{ContainerState.RUNNING: 5, ContainerState.RESTARTING: 5},
-            }.items()
+            pytest.param({"Status": state}, (1, "x"), 3, "{start}", id=state)
+            for state in ("exited", "created", "dead", "removing")
         ),
     ],
 )
-def test_status_verdict(changes, verdict):
-    """The exit code tells up, not running, and running but not well apart."""
-    assert make_status(**changes).verdict is ExitCode(verdict)
+def test_status_condition(place, docker, network, changes, answer, code, hint):
+    """The exit code tells up, not running, and running but not well apart; the hint fits."""
+    docker.containers.append(make_container(workspace=place.directory, **changes))
+    docker.answers["docker exec"] = answer
+    condition = pg.read_status(place).condition
+    assert condition.exit_code is ExitCode(code)
+    assert condition.hint.startswith(hint) if hint else not condition.hint
 
 
 def test_format_status_running():
@@ -123,7 +127,7 @@ def test_read_status_of_a_stopped_container(place, docker, up, network):
     """Of a stopped container nothing is asked that only a server knows; no password is given."""
     up["State"].update(Status="exited", ExitCode=1)
     status = pg.read_status(place)
-    assert (status.verdict, status.exit_code) == (ExitCode.NOT_RUNNING, 1)
+    assert (status.condition.exit_code, status.exit_code) == (ExitCode.NOT_RUNNING, 1)
     assert (status.readiness, status.server_version) == (Readiness.UNKNOWN, None)
     assert status.uptime_s is None
     assert [call.stdin for call in docker.calls_of("docker exec")] == [None]
@@ -151,7 +155,7 @@ def test_status_of_no_container(hive, capsys):
     assert hive("status", "--json") == ExitCode.NOT_RUNNING
     data = json.loads(capsys.readouterr().out)
     assert data == {
-        **dict.fromkeys(ContainerStatus.__annotations__),
+        **dict.fromkeys(ContainerStatus.__annotations__.keys() - {"condition"}),
         **{"container": "hive-postgres", "state": "missing", "health": "none"},
         **{"readiness": "unknown", "host_port": 5532},
         "database_url": "postgresql+psycopg://ann:****@localhost:5532/hive",
