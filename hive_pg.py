@@ -2134,14 +2134,20 @@ def parse_compose_config(text: str) -> ComposeService:
     )
 
 
+# The last part of its name: not postgres-exporter, and not postgres-backup-s3.
+_SERVER_IMAGE = (
+    r"(?:^|[/_-])(?:postgres(?:ql)?|pgvector|postgis|timescaledb|paradedb)"
+    r"(?:-ha|-docker-ha|[_-]?(?:pg)?[0-9.]+)?(?:[:@][^/]*)?\Z"
+)
+
+
 def choose_service(services: Mapping[str, Mapping[str, object]]) -> str:
     """Return the service called postgres, or the only one that runs a PostgreSQL image.
 
     >>> choose_service({"web": {"image": "nginx"}, "db": {"image": "pgvector/pgvector:pg16"}})
     'db'
     """
-    pattern = r"(?:^|[/_-])(?:postgres(?:ql)?|pgvector|postgis|timescaledb)(?:[:@_-]|$)"
-    names = [n for n, s in services.items() if re.search(pattern, str(s.get("image", "")))]
+    names = [n for n, s in services.items() if re.search(_SERVER_IMAGE, str(s.get("image", "")))]
     if SERVICE in services or len(names) == 1:
         return SERVICE if SERVICE in services else names[0]
     if names:
@@ -2690,7 +2696,8 @@ class Workspace:
         """Return the compose file that Compose itself would take, None where there is none."""
         named = self.values.get("COMPOSE_FILE")
         if named:
-            return os.path.join(self.directory, named.split(os.pathsep)[0])
+            separator = self.values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
+            return os.path.join(self.directory, named.split(separator)[0])
         paths = (os.path.join(self.directory, name) for name in COMPOSE_FILES)
         return next((path for path in paths if os.path.lexists(path)), None)
 
@@ -2724,17 +2731,22 @@ class Workspace:
 
         Its label says so, if Compose made it here, or where this workspace was before it moved: a
         copy has the same id. Without label or state, the project or the compose file has to match.
+        Compose takes the first file's directory for its own: of that, only our project is ours.
         """
         label, known = info.labels.get(WORKSPACE_LABEL), self.state.id
-        here = identify_file(info.directory) == identify_file(self.directory)
+        project, file = self.values.get(PROJECT_KEY), self.compose_file()
+        places = {identify_file(self.directory)}
+        if file and info.project == project and not self.is_copy:
+            places.add(identify_file(os.path.dirname(file)))
+        here = identify_file(info.directory) in places - {""}
         if label and known:
             ids = {known, self.values.get(WORKSPACE_KEY)} if here else {known}
             own = label in ids and not self.is_copy
             return own and (here or is_gone(info.directory))
-        if info.project == self.values.get(PROJECT_KEY):
+        if info.project == project:
             return here or (info.project != "" and is_gone(info.directory))
         files = map(os.path.basename, info.labels.get(CONFIG_FILES_LABEL, "").split(","))
-        return here and os.path.basename(self.compose_file() or COMPOSE_FILE) in files
+        return here and os.path.basename(file or COMPOSE_FILE) in files
 
     def check_own(self, info: ContainerInfo | None) -> ContainerInfo | None:
         """Return a container that has this workspace's name, unless it is another's."""

@@ -131,3 +131,51 @@ def test_crash_loop_that_is_cured_meanwhile(make):
     assert process.returncode == 0, stderr
     assert workspace.inspect()["RestartCount"] == 2
     assert workspace.login() == "1"
+
+
+# -- what Compose resolves -----------------------------------------------------------------------
+
+
+def one_service(lab, workspace, mount, *, image="", **more):
+    """Return the text of somebody's compose file with a service db."""
+    rest = "".join(f"    {key}: {value}\n" for key, value in more.items())
+    return f"""\
+services:
+  db:
+    image: "{image or lab.image}"
+    environment: {{POSTGRES_USER: shop, POSTGRES_PASSWORD: s3cret-of-shop, POSTGRES_DB: shop}}
+    ports: ["127.0.0.1:{workspace.port}:5432"]
+    volumes: [{mount}]
+{rest}"""
+
+
+def test_exporter_and_backup_beside_the_database(make, lab):
+    """They are called after PostgreSQL, and are none: the database is the one that is meant."""
+    workspace = make()
+    text = one_service(lab, workspace, "'./pg:/var/lib/postgresql/data'")
+    text += "  metrics: {image: 'quay.io/prometheuscommunity/postgres-exporter:v0.15.0'}\n"
+    text += "  nightly: {image: 'prodrigestivill/postgres-backup-local:16'}\n"
+    workspace.write("docker-compose.yml", text)
+    workspace.hive_pg("init", "--no-start")
+    assert workspace.env["POSTGRES_USER"] == "shop"
+
+
+@pytest.mark.parametrize("separator", ["", ";"])
+def test_compose_file_in_a_subdirectory(make, lab, separator):
+    """Compose calls that its directory: the container is the workspace's all the same."""
+    workspace, main = make(), "docker/main"
+    (workspace.path / main).mkdir(parents=True)
+    text = one_service(lab, workspace, "'../../data/postgres:/var/lib/postgresql/data'")
+    workspace.write(f"{main}/docker-compose.yml", text)
+    workspace.write("more.yml", "services: {db: {shm_size: 128mb}}\n")
+    files = f"{main}/docker-compose.yml" + (f"{separator}more.yml" if separator else "")
+    workspace.edit_env(COMPOSE_FILE=f"'{files}'", COMPOSE_PATH_SEPARATOR=f"'{separator}'")
+    workspace.hive_pg("init")
+    workspace.plant()
+    identity = workspace.identity
+    for command in ("init", "start", "check", "status", "restart", "stop", "start"):
+        workspace.hive_pg(command)
+        if command == "status":
+            assert workspace.identity == identity
+    workspace.assert_kept()
+    assert workspace.inspect()["HostConfig"]["ShmSize"] == (128 if separator else 64) << 20

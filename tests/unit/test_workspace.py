@@ -345,6 +345,36 @@ def test_owns_without_id(workspace, directory, label, place, project, file, owne
     assert workspace.owns(info) is owned
 
 
+@pytest.mark.parametrize("separator", [None, ";", os.pathsep])
+@pytest.mark.parametrize(
+    ("place", "project", "known", "owned"),
+    [
+        pytest.param("w/docker/main", "w-1a2b3c", {}, True, id="the project"),
+        pytest.param("w/docker/main", "odd", {}, False, id="another project of that file"),
+        pytest.param("w/docker", "w-1a2b3c", {}, False, id="another directory"),
+        pytest.param("w/docker/main", "w-1a2b3c", {"directory": "other"}, False, id="a copy's"),
+    ],
+)
+def test_owns_beside_its_compose_file(
+    workspace, directory, separator, place, project, known, owned
+):
+    """Compose takes the directory of the first file in COMPOSE_FILE for its own."""
+    main, files = directory / "docker" / "main", ["docker/main/compose.yml", "own.yml"]
+    main.mkdir(parents=True)
+    (directory.parent / "other").mkdir()
+    if known:
+        known = {"directory": str(directory.parent / "other"), "inode": "1:1"}
+        (directory / ".hive-pg.json").write_text(json.dumps(known))
+    text = f"COMPOSE_FILE='{(separator or os.pathsep).join(files)}'\n"
+    text += f"COMPOSE_PATH_SEPARATOR='{separator}'\n" if separator else ""
+    write_env(directory, make_settings())
+    env = directory / ".env"
+    env.write_text(env.read_text() + text)
+    assert workspace.compose_file() == str(main / "compose.yml")
+    labelled = labels(directory.parent / place, project, "compose.yml")
+    assert workspace.owns(make_info(labels=labelled)) is owned
+
+
 def test_owns_not_what_compose_did_not_make(workspace):
     """A container that somebody made by hand is not ours, whatever its name."""
     assert workspace.owns(make_info(labels={})) is False
