@@ -526,6 +526,24 @@ class DatabaseURL(Record):
     driver: str = "psycopg"  # in the scheme, after the plus sign
     query: str = ""  # the raw text after the question mark
 
+    @property
+    def options(self) -> dict[str, str]:
+        """The query's options; the last of a name counts, as it does to libpq."""
+        pairs = (pair.partition("=")[::2] for pair in self.query.split("&") if pair)
+        return {name: _decode_percent(value) for name, value in pairs}
+
+    @property
+    def unchecked(self) -> str:
+        """The options that only another driver knows, in words."""
+        names = ", ".join(sorted(self.options.keys() - LIBPQ_OPTIONS))
+        words = f"{URL_KEY} has {names}, which only {self.driver} can check"
+        return words if names else ""
+
+    def for_libpq(self) -> DatabaseURL:
+        """Return the URL without the driver, and without the options that only that one knows."""
+        pairs = [p for p in self.query.split("&") if p.partition("=")[0] in LIBPQ_OPTIONS]
+        return self.replace(driver="", query="&".join(pairs))
+
     def __repr__(self) -> str:  # for people to see
         return build_database_url(self.replace(password="x")).replace(":x@", ":****@", 1)
 
@@ -562,6 +580,23 @@ _PAIR = (
     r"(?!(?:user|[a-z]*password|passfile|host|hostaddr|port|dbname|service)=)"
     r"[a-z_]+=(?:[A-Za-z0-9_.,/:-]|%(?!00)[0-9A-Fa-f]{2})*"
 )
+# Of libpq 18, without those above and without secrets.
+LIBPQ_OPTIONS = frozenset(
+    """
+    application_name channel_binding client_encoding
+    connect_timeout fallback_application_name
+    gssdelegation gssencmode gsslib krbsrvname
+    keepalives keepalives_count keepalives_idle
+    keepalives_interval tcp_user_timeout
+    load_balance_hosts target_session_attrs
+    max_protocol_version min_protocol_version
+    options replication require_auth requirepeer
+    ssl_max_protocol_version ssl_min_protocol_version
+    sslcert sslcertmode sslcompression sslcrl sslcrldir
+    sslkey sslkeylogfile sslmode sslnegotiation
+    sslrootcert sslsni
+    """.split()
+)
 # What SQLAlchemy, libpq, asyncpg and urlsplit read alike, part by part.
 _URL_PARTS = {
     "scheme": (r"(postgres(?:ql)?(?:\+[a-z0-9_]+)?)://", "postgresql+psycopg"),
@@ -592,7 +627,13 @@ def parse_database_url(text: str) -> DatabaseURL:
     scheme, user, password, host, port, database, query = parts
     user, password, host = _decode_percent(user), _decode_percent(password), host.strip("[]")
     number, driver = int(port or CONTAINER_PORT), scheme.partition("+")[2]
-    return DatabaseURL(user, password, host, number, database, driver, query)
+    url = DatabaseURL(user, password, host, number, database, driver, query)
+    unknown = ", ".join(sorted(url.options.keys() - LIBPQ_OPTIONS))
+    if unknown and (not driver or driver.startswith("psycopg")):
+        hint = "query: only its parameter key words; for asyncpg, postgresql+asyncpg://..."
+        said = f"{URL_KEY}: its query is not libpq's, which does not know {unknown}"
+        raise EnvFileError(said, hint=hint)
+    return url
 
 
 def build_database_url(url: DatabaseURL) -> str:
@@ -624,14 +665,15 @@ def build_environment(url: DatabaseURL) -> dict[str, str]:
     Of a URL's query, libpq has a variable for `sslmode` and for all that begins like it.
     Source: https://www.postgresql.org/docs/16/libpq-envars.html
     """
-    ssl = re.findall("(?:^|&)(ssl[a-z_]*)=([^&]*)", url.query)
+    plain = url.for_libpq()
+    ssl = {name: value for name, value in plain.options.items() if name.startswith("ssl")}
     return {
-        "DATABASE_URL": build_database_url(url.replace(driver="")),
+        "DATABASE_URL": build_database_url(plain),
         URL_KEY: build_database_url(url),
         **{USER_KEY: url.user, PASSWORD_KEY: url.password, DB_KEY: url.database},
         **{PORT_KEY: str(url.port), "PGHOST": url.host, "PGPORT": str(url.port)},
         **{"PGUSER": url.user, "PGPASSWORD": url.password, "PGDATABASE": url.database},
-        **{f"PG{name.upper()}": _decode_percent(value) for name, value in ssl},
+        **{f"PG{name.upper().replace('_', '')}": value for name, value in ssl.items()},
     }
 
 
@@ -2975,6 +3017,9 @@ def survey(workspace: Workspace) -> Neighbours:
 # == Life =====================================================================================
 
 
+_NO_TLS = "the server has no TLS"
+
+
 def ask_published_port(url: DatabaseURL, bind: str = "") -> str:
     """Ask the URL's host and port for PostgreSQL; return '', or the objection.
 
@@ -2992,6 +3037,10 @@ def ask_published_port(url: DatabaseURL, bind: str = "") -> str:
         return getattr(error, "strerror", None) or str(error)
     if answer not in (b"S", b"N"):
         return "what answers is not PostgreSQL"
+    tls = {"sslmode": ("require", "verify-ca", "verify-full"), "channel_binding": ("require",)}
+    asking = [f"{key}={val}" for key, val in url.options.items() if val in tls.get(key, ())]
+    if answer == b"N" and asking:
+        return f"{_NO_TLS}, which {asking[0]} in it asks for"
     if is_local(url.host) or url.host == bind:
         return ""
     refusal = login_with_psycopg(url)
@@ -3005,14 +3054,18 @@ def login_with_psycopg(url: DatabaseURL) -> str | None:
     except ImportError:
         return None
     try:
-        psycopg.connect(build_database_url(url.replace(driver="")), connect_timeout=10).close()
+        psycopg.connect(build_database_url(url.for_libpq()), connect_timeout=10).close()
     except psycopg.Error as error:
         return last_line(str(error)) or type(error).__name__
     return ""
 
 
 def build_port_error(url: DatabaseURL, objection: str) -> DatabaseConnectionError:
-    """Say that the URL leads elsewhere."""
+    """Say that the URL leads elsewhere, or asks for what the server does not have."""
+    if objection.startswith(_NO_TLS):
+        hint = f"take that out of {URL_KEY} in {ENV_FILE}; or switch ssl on in the server"
+        why = f"nobody can connect to {url.host}:{url.port} with {URL_KEY}: {objection}"
+        return DatabaseConnectionError(why, hint=hint)
     return DatabaseConnectionError(
         f"{url.host}:{url.port}, where {URL_KEY} leads, is not this database: {objection}",
         hint="{restart} applies .env; with a remote Docker, name its host in the URL",
@@ -3186,6 +3239,8 @@ def verify(
         raise build_port_error(url, probe.objection)
     if probe.warning:
         console.warn(f"{probe.warning.cause}; {probe.warning.hint}")
+    if url.unchecked:
+        console.warn(url.unchecked)
     console.step(
         f"{url.user} logs in to {url.database}: PostgreSQL {probe.server_version},"
         f" pgvector {probe.created_version or 'not created'} ({time.monotonic() - began:.1f} s)"
@@ -4455,7 +4510,9 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
         raise build_port_error(url, refusal)
     login = "" if refusal is None else ", and psycopg logs in"
     finding = f"{url.host}:{url.port} answers as PostgreSQL{login}"
-    yield CheckPoint("published port", passed, finding)
+    finding += f"; {url.unchecked}" if url.unchecked else ""
+    outcome = Outcome.WARNING if url.unchecked else passed
+    yield CheckPoint("published port", outcome, finding)
 
 
 def format_validation(result: ValidationResult, console: Console) -> str:
@@ -5019,7 +5076,7 @@ class CommandLine:
 
     def _url(self) -> None:
         url = self.workspace.settings.url
-        url = url.replace(driver="") if self.format == "libpq" else url
+        url = url.for_libpq() if self.format == "libpq" else url
         self.console.result(build_database_url(url))
 
     def _psql(self) -> int:

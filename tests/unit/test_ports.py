@@ -62,6 +62,29 @@ def test_ask_published_port_answer(serve, reply, objection):
 
 
 @pytest.mark.parametrize(
+    ("reply", "query", "asking"),
+    [
+        pytest.param(b"N", "sslmode=require", "sslmode=require", id="require"),
+        pytest.param(b"N", "sslmode=verify%2Dfull", "sslmode=verify-full", id="encoded"),
+        pytest.param(b"N", "sslmode=prefer&sslmode=verify-ca", "sslmode=verify-ca", id="the last"),
+        pytest.param(b"N", "channel_binding=require", "channel_binding=require", id="binding"),
+        pytest.param(b"N", "sslmode=require&sslmode=prefer", "", id="taken back"),
+        pytest.param(b"N", "sslmode=prefer&channel_binding=prefer", "", id="prefer"),
+        pytest.param(b"S", "sslmode=require", "", id="with TLS"),
+    ],
+)
+def test_ask_published_port_asks_for_tls(serve, reply, query, asking):
+    """A URL that asks for TLS is of no use where the server has none."""
+    url, _ = serve(reply)
+    objection = ask_published_port(url.replace(query=query))
+    words = f"the server has no TLS, which {asking} in it asks for"
+    assert objection == (words if asking else "")
+    error = pg.build_port_error(url, objection)
+    assert ("nobody can connect to 127.0.0.1" in str(error)) is bool(asking)
+    assert ("switch ssl on" in error.hint) is bool(asking)
+
+
+@pytest.mark.parametrize(
     ("bind", "refusal", "objection"),
     [
         pytest.param("db.example.org", None, "", id="where it is published"),

@@ -123,6 +123,9 @@ GOOD = "postgresql+psycopg://ann:s3cret@localhost:5532/hive"
         pytest.param("/hive", "/hive?sslmode=a;b=c", "query", id="semicolon"),
         pytest.param("/hive", "/hive?sslmode=%zz", "query", id="stray percent in the query"),
         pytest.param("/hive", "/hive?sslmode=%00", "query", id="NUL in the query"),
+        pytest.param("/hive", "/hive?ssl=require", "query", id="an option of asyncpg's"),
+        pytest.param("/hive", "/hive?sslmode=x&prepare=0", "query", id="an unknown option"),
+        pytest.param("/hive", "/hive?scram_client_key=x", "query", id="a secret in the query"),
     ],
 )
 def test_parse_database_url_refused(old, new, part):
@@ -160,6 +163,11 @@ def test_parse_database_url_refused(old, new, part):
             DatabaseURL("u", "p", "h", 1, "d", "", "sslmode=disable&application_name=a%20b"),
             id="query",
         ),
+        pytest.param(
+            "postgresql+asyncpg://u:p@h:1/d?ssl=require",
+            DatabaseURL("u", "p", "h", 1, "d", "asyncpg", "ssl=require"),
+            id="another driver's own option",
+        ),
     ],
 )
 def test_parse_database_url_parts(text, url):
@@ -193,7 +201,7 @@ URLS = st.builds(
     port=st.integers(1, 65535),
     database=st.from_regex(r"[A-Za-z0-9_.-]{1,63}", fullmatch=True),
     driver=st.sampled_from(["", "psycopg", "psycopg_async", "asyncpg"]),
-    query=st.sampled_from(["", "sslmode=disable", "a=b%20c&connect_timeout=5"]),
+    query=st.sampled_from(["", "sslmode=disable", "options=b%20c&connect_timeout=5"]),
 )
 
 
@@ -226,9 +234,9 @@ def test_parse_database_url_property(text):
 def test_build_client_environment_values():
     """Programs get the URL twice, and libpq its variables: decoded, `ssl...` of the query too."""
     url = make_url(
-        password="p@ss", host="::1", port=1, query="sslmode=a%20b&a_ssl=c&sslrootcert=/x"
+        password="p@ss", host="::1", port=1, query="sslmode=a%20b&ssl_min_protocol_version=c"
     )
-    query = "sslmode=a%20b&a_ssl=c&sslrootcert=/x"
+    query = "sslmode=a%20b&ssl_min_protocol_version=c"
     assert build_client_environment(url) == {
         "DATABASE_URL": f"postgresql://ann:p%40ss@[::1]:1/hive?{query}",
         "HIVE_DATABASE_URL": f"postgresql+psycopg://ann:p%40ss@[::1]:1/hive?{query}",
@@ -238,8 +246,21 @@ def test_build_client_environment_values():
         "PGPASSWORD": "p@ss",
         "PGDATABASE": "hive",
         "PGSSLMODE": "a b",
-        "PGSSLROOTCERT": "/x",
+        "PGSSLMINPROTOCOLVERSION": "c",
     }
+
+
+def test_build_client_environment_of_another_driver():
+    """What only that driver knows stays in its own URL: libpq refuses it."""
+    url = make_url(driver="asyncpg", query="ssl=require&sslmode=disable&command_timeout=5")
+    found = build_client_environment(url)
+    assert found["DATABASE_URL"] == "postgresql://ann:s3cret@localhost:5532/hive?sslmode=disable"
+    assert found["HIVE_DATABASE_URL"] == build_database_url(url)
+    assert {key for key in found if "SSL" in key} == {"PGSSLMODE"}
+    assert url.unchecked == (
+        "HIVE_DATABASE_URL has command_timeout, ssl, which only asyncpg can check"
+    )
+    assert make_url(query="sslmode=disable&options=x").unchecked == ""
 
 
 @pytest.mark.parametrize(
