@@ -1031,11 +1031,12 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     with open(os.open(temporary, flags, 0o600), "wb") as file:
         try:
             _lock(file.fileno())
+            os.scandir(os.path.dirname(target)).close()  # else it could not be synced in the end
             if owner and owner != (os.geteuid(), os.getegid()):
                 os.fchown(file.fileno(), *owner)
-            os.fchmod(file.fileno(), usual if mode is None else mode)
             yield file
             file.flush()
+            os.fchmod(file.fileno(), usual if mode is None else mode)
             os.fsync(file.fileno())
             os.replace(temporary, target)
         except BaseException:
@@ -1083,36 +1084,51 @@ def _lock(descriptor: int, *, release: bool = False) -> OSError | None:
 
 
 class Lock:
-    """An exclusive lock on a directory or file, which dies with its process.
+    """An exclusive lock that dies with its process: a file of the user's own, removed at the end.
 
-    The programs that `Runner.start` starts share it: where hive-pg alone is killed, the next one
-    waits for them, too.
+    Nobody else can open it, or else anybody could keep hive-pg waiting. The programs that
+    `Runner.start` starts share it: where hive-pg alone is killed, the next one waits for them, too.
     """
-
-    flags = os.O_RDONLY
 
     def __init__(self, path: str, console: Console, timeout: float) -> None:
         self.path, self.console, self.timeout = path, console, timeout
         self.descriptor, self.waited = -1, False
 
     def __enter__(self) -> Lock:
-        with explaining("open", self.path):
-            self.descriptor = os.open(self.path, self.flags, 0o600)
-        os.set_inheritable(self.descriptor, True)
         deadline = time.monotonic() + self.timeout
-        while isinstance(refusal := _lock(self.descriptor), BlockingIOError):
+        while isinstance(refusal := self._try(), BlockingIOError):
             if not self.waited:
                 self.waited = True
                 self.console.note(f"waiting for {self.find_holder()}")
             if time.monotonic() > deadline:
                 why = f"{self.find_holder()} has held {self.path} for {self.timeout:.0f} s"
-                self.__exit__()
+                self._close()
                 hint = f"see who holds it, a docker perhaps: fuser -v {quote_word(self.path)}"
                 raise WorkspaceError(why, hint=hint)
             time.sleep(0.05)
-        if refusal:  # some network file systems have no locks
+        if refusal:  # some network file systems have no locks, and a read-only one no new files
             self.console.warn(f"cannot lock {self.path}: {refusal.strerror}")
         return self
+
+    def _try(self) -> OSError | None:
+        """Open the file and lock it; return why not."""
+        self._close()
+        try:
+            self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            os.set_inheritable(self.descriptor, True)
+            status = os.fstat(self.descriptor)
+            if status.st_uid == 0:  # the user whose directory it is waits for root
+                os.fchown(self.descriptor, os.stat(os.path.dirname(self.path)).st_uid, -1)
+            if status.st_mode & 0o777 != 0o600:
+                os.fchmod(self.descriptor, 0o600)
+        except OSError as error:
+            self._close()
+            if error.errno == errno.EROFS:
+                return error
+            raise file_error("lock", self.path, error) from None
+        refusal = _lock(self.descriptor)
+        gone = identify_file(self.path) != f"{status.st_dev}:{status.st_ino}"  # with its holder
+        return refusal or (BlockingIOError() if gone else None)
 
     def find_holder(self) -> str:
         """Say who holds the lock."""
@@ -1120,7 +1136,13 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         if self.descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
             _lock(self.descriptor, release=True)  # also for children that still have a copy
+        self._close()
+
+    def _close(self) -> None:
+        if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
 
@@ -1131,8 +1153,6 @@ class MachineLock(Lock):
     It only saves a second try, because Docker refuses a name or a port twice: where it cannot be
     had, a warning says so. Its file has the workspace that holds it.
     """
-
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 
     def __init__(self, engine: str, directory: str, console: Console) -> None:
         import hashlib
@@ -2605,7 +2625,7 @@ class WorkspaceLock(Lock):
     """One hive-pg at a time changes a workspace; its `.env` and state are read again inside."""
 
     def __init__(self, workspace: Workspace, timeout: float) -> None:
-        super().__init__(workspace.directory, workspace.console, timeout + COMPOSE_TIMEOUT_S)
+        super().__init__(workspace.lock_path, workspace.console, timeout + COMPOSE_TIMEOUT_S)
         self.workspace = workspace
 
     def __enter__(self) -> Lock:
@@ -2627,6 +2647,7 @@ class Workspace:
         self.runner = self.engine.runner
         self.env_path = os.path.join(self.directory, ENV_FILE)
         self.state_path = os.path.join(self.directory, STATE_FILE)
+        self.lock_path = f"{self.state_path}.lock"
 
     @functools.cached_property
     def env(self) -> EnvFile:
@@ -2730,8 +2751,13 @@ class Workspace:
         settings = self.settings
         return Server(self.engine, settings.container, settings.url)
 
-    def lock(self, timeout: float = READY_TIMEOUT_S) -> WorkspaceLock:
-        """Return the workspace's lock; its holder may itself wait for `timeout` seconds."""
+    def lock(self, timeout: float = READY_TIMEOUT_S, *, new: bool = False) -> WorkspaceLock:
+        """Return the workspace's lock; its holder may itself wait for `timeout` seconds.
+
+        Without `new`, a directory that is not set up is refused before a file is made in it.
+        """
+        if not new:
+            self.settings  # noqa: B018
         return WorkspaceLock(self, timeout)
 
     def compose_file(self) -> str | None:
@@ -3287,7 +3313,7 @@ def settle(workspace: Workspace, timeout: float = READY_TIMEOUT_S, creates: bool
 def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = None) -> None:
     """Log in, without a repair, and without holding others up while it takes its time."""
     state = workspace.state
-    left = state.templates and not is_locked(workspace.directory)  # by a `restore` that goes on
+    left = state.templates and not is_locked(workspace.lock_path)  # by a `restore` that goes on
     try:
         if state.next_password or left:
             with workspace.lock(timeout):
@@ -3332,7 +3358,6 @@ def start_service(
     With `stops` it is stopped first. All that could stand in the way is found out before that, also
     missing data: an empty database in their place would look like a loss.
     """
-    workspace.settings  # noqa: B018 (as in `stop`)
     with workspace.lock(timeout):
         settings, neighbours = workspace.settings, survey(workspace)
         neighbours.refuse_project(settings.project)
@@ -3371,7 +3396,6 @@ def restart_service(workspace: Workspace, timeout: float = READY_TIMEOUT_S) -> N
 
 def stop(workspace: Workspace) -> bool:
     """Stop the database gracefully; return whether it ran. A server that had to be killed fails."""
-    workspace.settings  # noqa: B018 (a directory that is not set up is refused without a lock)
     with workspace.lock():
         return stop_container(workspace)
 
@@ -3795,7 +3819,7 @@ def set_up(
         return False
     make_directory(workspace.directory, get_sudo_user())
     wanted = {"port": port, "database": database, "image": image, "bind": bind}
-    with workspace.lock(timeout):
+    with workspace.lock(timeout, new=True):
         SetUp(workspace, wanted, ask=interactive).run(start=start, timeout=timeout)
     return True
 
@@ -3950,7 +3974,7 @@ def back_up(workspace: Workspace, path: str = "") -> str:
             path = _check_place(path)
             return _write_dump(workspace, path)
         make_directory(directory, get_sudo_user(), 0o700)
-        with Lock(directory, workspace.console, READY_TIMEOUT_S):
+        with Lock(os.path.join(directory, ".lock"), workspace.console, READY_TIMEOUT_S):
             ignored = os.path.join(directory, ".gitignore")
             if not os.path.lexists(ignored):
                 write_file(ignored, "*\n")
@@ -4223,7 +4247,6 @@ def rotate(workspace: Workspace) -> None:
 
     The state file has it first: where this is interrupted, `start` and `init` go on.
     """
-    workspace.settings  # noqa: B018 (as in `stop`)
     with workspace.lock():
         workspace.get_running()
         password = generate_credentials()[1]
@@ -4243,7 +4266,6 @@ def destroy(workspace: Workspace, *, data: bool = False, backup: bool = True) ->
     A network that has another container of the project stays.
     """
     console, engine = workspace.console, workspace.engine
-    workspace.settings  # noqa: B018 (as in `stop`)
     with workspace.lock():
         neighbours, settings = survey(workspace), workspace.settings
         service = _get_own_cluster(workspace, neighbours) if data else None

@@ -267,6 +267,11 @@ class Workspace:
         self.write(".env", "".join(lines), 0o600)
 
     @property
+    def lock_path(self):
+        """The file that a hive-pg which changes the workspace holds."""
+        return self.path / ".hive-pg.json.lock"
+
+    @property
     def memory(self):
         """What `.hive-pg.json` says now."""
         return json.loads((self.path / ".hive-pg.json").read_text())

@@ -45,12 +45,13 @@ class Killer:
             self.step(f"before {program(arguments[1])}")
         elif event == "fcntl.flock":
             action = "unlock" if arguments[1] == fcntl.LOCK_UN else "lock"
-            machine = os.readlink(f"/proc/self/fd/{arguments[0]}").endswith(".lock")
-            self.step(f"before {action} {'machine' if machine else 'workspace'}")
+            path = os.readlink(f"/proc/self/fd/{arguments[0]}")
+            self.step(f"before {action} {os.path.basename(path)}")
         elif event in CHANGES or (event == "open" and arguments[2] & WRITING):
             path = arguments[0]
             path = str(path) if isinstance(path, int) else os.fsdecode(path)
-            if path != os.devnull and not (event == "open" and path.isdigit()):  # its own pipes
+            own = path == os.devnull or (event == "open" and path.isdigit())  # its own pipes
+            if not own and not path.endswith(".lock"):  # which it takes and lets go as one
                 self.step(f"before {event} {os.path.basename(path)}")
 
 

@@ -301,7 +301,7 @@ def test_destroy_killed_at_every_step(make):
     begin()
     for step in steps[steps.index("before docker stop -t") :]:  # the backup has its own tests
         kill_at(workspace, step, *command)
-        wait_until(lambda: not is_locked(workspace.path))  # a `docker` that outlives it has it
+        wait_until(lambda: not is_locked(workspace.lock_path))  # a `docker` that outlives it has it
         if cluster.exists():
             workspace.hive_pg("start")
         else:

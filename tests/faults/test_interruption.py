@@ -221,16 +221,16 @@ def test_orphan_of_a_killed_command_is_waited_for(planted, gate, command):
     with planted.started(command, env=env) as first:
         wait_until((gate / "reached").exists)
         kill(first, descendants_too=False)
-    assert is_locked(planted.path)
+    assert is_locked(planted.lock_path)
     with planted.started("init", "--yes") as second:
         assert second.stderr.readline() == "waiting for another hive-pg\n"
         if shutil.which("fuser"):  # which the error names that ends the wait
-            assert "docker" in run(["fuser", "-v", planted.path]).stderr
+            assert "docker" in run(["fuser", "-v", planted.lock_path]).stderr
         assert planted.state == "exited"
         (gate / "open").touch()
         stderr = second.communicate(timeout=COMMAND_TIMEOUT_S)[1]
     assert second.returncode == 0, stderr
-    assert not is_locked(planted.path)
+    assert not is_locked(planted.lock_path)
     go_on(planted, planted=True)
 
 
@@ -240,9 +240,9 @@ def test_lock_dies_with_its_processes(planted, gate):
     env = planted.environment(PATH=f"{gate}:{planted.environment()['PATH']}")
     with planted.started("restart", env=env) as first:
         wait_until((gate / "reached").exists)
-        assert is_locked(planted.path)
+        assert is_locked(planted.lock_path)
         kill(first, descendants_too=True)
-    wait_until(lambda: not is_locked(planted.path))
+    wait_until(lambda: not is_locked(planted.lock_path))
     go_on(planted, planted=True)
 
 
@@ -390,7 +390,7 @@ def test_ctrl_c_at_a_terminal(planted, arguments, moment, said):
         pytest.param("init --port", "before os.rename .env.hive-pg.tmp", LEFT, id="init, .env"),
         pytest.param("init --port", "during docker compose up", LEFT, id="init, compose up"),
         pytest.param("init", "during docker exec --interactive", LEFT, id="init, waiting"),
-        pytest.param("start", "before lock workspace", LEFT, id="start, lock"),
+        pytest.param("start", "before lock .hive-pg.json.lock", LEFT, id="start, lock"),
         pytest.param("start", "during docker compose config", LEFT, id="start, compose config"),
         pytest.param("start", "during docker compose up", LEFT, id="start, compose up"),
         pytest.param("restart", "during docker stop -t", LEFT, id="restart, docker stop"),

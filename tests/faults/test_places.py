@@ -1,5 +1,6 @@
 """Where a workspace may be, and what stands in it: odd paths, closed ones, other compose files."""
 
+import fcntl
 import os
 import re
 
@@ -96,6 +97,32 @@ def test_workspace_that_is_closed_is_refused(make, mode):
     said = refused(workspace, f"{workspace.path}", "Permission denied", command=command, cwd="/")
     follow(workspace, said, cwd="/")
     call(workspace, *command, cwd="/")
+
+
+# -- locks --------------------------------------------------------------------------------------
+
+
+def test_lock_of_anybody_on_the_workspace_is_not_waited_for(make):
+    """Whoever may read the directory may lock it, and so may those who read the files in it."""
+    workspace = make()
+    workspace.init("--no-start")
+    locked = [os.open(path, os.O_RDONLY) for path in (workspace.path, *workspace.path.iterdir())]
+    for descriptor in locked:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    for command in (("init", "--yes", "--no-start"), ("stop",), ("destroy",)):
+        assert "waiting for another hive-pg\n" not in workspace.hive_pg(*command).stderr
+    for descriptor in locked:
+        os.close(descriptor)
+
+
+def test_backups_in_the_workspace_itself_are_not_waited_for(make):
+    """One directory may be both: `destroy --data` holds one lock while it takes the other."""
+    workspace = make()
+    workspace.init()
+    (workspace.path / "backups").symlink_to(".")
+    workspace.hive_pg("destroy", "--data", "--yes")
+    assert [*workspace.path.glob("hive-*.dump")]
+    assert not workspace.lock_path.exists()
 
 
 # -- compose files ------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Files, directories, locks and ports: what a crash, a link, an umask or another user leaves."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -505,13 +506,18 @@ def test_measure_directory_changes(monkeypatch, tmp_path, function):
 # -- the lock ------------------------------------------------------------------------------------
 
 
+def lock_in(directory, console=None, timeout=0):
+    """Return a lock in a directory."""
+    return Lock(str(directory / "lock"), console or Console(), timeout)
+
+
 def test_lock_free(tmp_path):
     """The lock is had at once, released at the end, and leaves no file."""
-    lock = Lock(str(tmp_path), Console(), 0)
+    lock = lock_in(tmp_path)
     for _ in range(2):
         with lock:
-            assert pg.is_locked(str(tmp_path))
-    assert not pg.is_locked(str(tmp_path))
+            assert pg.is_locked(lock.path)
+    assert not pg.is_locked(lock.path)
     assert os.listdir(tmp_path) == []
 
 
@@ -519,42 +525,98 @@ def test_lock_held(tmp_path, capsys):
     """One who waits says so once, and gives up with an error when the time is up."""
     directory = tmp_path / "a b"
     directory.mkdir()
-    with Lock(str(directory), Console(), 0):
+    with lock_in(directory):
         with pytest.raises(WorkspaceError, match="another hive-pg has held") as caught:
-            Lock(str(directory), Console(), 0.12).__enter__()
-        assert caught.value.hint.endswith(f"fuser -v '{directory}'")
+            lock_in(directory, timeout=0.12).__enter__()
+        assert caught.value.hint.endswith(f"fuser -v '{directory}/lock'")
     assert capsys.readouterr().err.count("waiting for another hive-pg") == 1
 
 
 def test_lock_released(tmp_path):
     """One who waits goes on once the other is done."""
-    first = Lock(str(tmp_path), Console(), 0)
+    first = lock_in(tmp_path)
     first.__enter__()
     notes = []
     console = Console()
     console.note = lambda text: notes.append(text) or first.__exit__()
-    with Lock(str(tmp_path), console, 10):
+    with lock_in(tmp_path, console, 10):
         assert len(notes) == 1
 
 
-def test_lock_unsupported(monkeypatch, tmp_path, capsys):
-    """A file system without locks gets a warning, and the work goes on."""
+def test_lock_left_over(tmp_path):
+    """The file of one that was killed is no obstacle, whatever its mode."""
+    (tmp_path / "lock").touch(0o644)
+    with lock_in(tmp_path):
+        assert mode_of(tmp_path / "lock") == 0o600
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.processes
+def test_lock_of_many(tmp_path):
+    """Only one at a time has it, though each one removes the file that the others wait for."""
+    (tmp_path / "count").write_text("0")
+    code = """import sys, time, hive_pg
+count = open(sys.argv[1] + "/count", "r+")
+for _ in range(20):
+    with hive_pg.Lock(sys.argv[1] + "/lock", hive_pg.Console(quiet=True), 60):
+        count.seek(0)
+        number = int(count.read())
+        time.sleep(0.001)
+        count.seek(0)
+        count.write(str(number + 1))
+        count.flush()
+"""
+    argv = [sys.executable, "-c", code, str(tmp_path)]
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            stack.enter_context(subprocess.Popen(argv, cwd=pg_directory()))
+    assert (tmp_path / "count").read_text() == "120"
+    assert os.listdir(tmp_path) == ["count"]
+
+
+@AS_ROOT
+def test_lock_of_others(tmp_path):
+    """Nobody else can hold it: others cannot open it, and a file of theirs is refused."""
+    for parent in [*tmp_path.parents][:-2]:
+        parent.chmod(parent.stat().st_mode | 0o005)
+    tmp_path.chmod(0o777)
+    with lock_in(tmp_path):
+        assert "Permission denied" in as_nobody(os.open, str(tmp_path / "lock"), os.O_RDONLY)
+    (tmp_path / "lock").touch()
+    (tmp_path / "lock").chmod(0o666)
+    os.chown(tmp_path / "lock", 1234, -1)
+    said = as_nobody(lock_in(tmp_path).__enter__)
+    assert f"WorkspaceError: cannot lock {tmp_path}/lock: Operation not permitted" in said
+
+
+@AS_ROOT
+def test_lock_of_root_in_a_users_directory(tmp_path):
+    """The user waits for root, and is not kept out by its file."""
+    os.chown(tmp_path, 1234, 1234)
+    with lock_in(tmp_path):
+        assert (tmp_path / "lock").stat().st_uid == 1234
+
+
+@pytest.mark.parametrize("name", ["fcntl.flock", "os.open"])
+def test_lock_unsupported(monkeypatch, tmp_path, capsys, name):
+    """A file system without locks, or a read-only one, gets a warning, and the work goes on."""
 
     def refuse(*_):
-        raise OSError(95, "Operation not supported")
+        raise OSError(errno.EROFS if name == "os.open" else errno.EOPNOTSUPP, "not here")
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with Lock(str(tmp_path), Console(), 0):
-        assert "warning: cannot lock" in capsys.readouterr().err
+    monkeypatch.setattr(name, refuse)
+    with lock_in(tmp_path):
+        assert f"warning: cannot lock {tmp_path}/lock: not here" in capsys.readouterr().err
 
 
-def test_lock_missing(tmp_path):
-    """A workspace that is gone is an error that names it."""
-    with (
-        pytest.raises(WorkspaceError, match="cannot open"),
-        Lock(str(tmp_path / "gone"), Console(), 0),
-    ):
-        pass
+@pytest.mark.parametrize("name", ["missing", "link"])
+def test_lock_refused(tmp_path, name):
+    """A workspace that is gone, or a link in the file's place, is an error that names it."""
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(WorkspaceError, match=f"cannot lock {tmp_path}/{name}/lock"):
+        lock_in(tmp_path / name).__enter__()
+    assert not (tmp_path / "victim").exists()
 
 
 @pytest.fixture

@@ -169,10 +169,15 @@ def test_runner_exception_twice(monkeypatch, runner, tmp_path):
     assert process.process.wait(timeout=5) == -signal.SIGKILL
 
 
+def lock_in(directory):
+    """Return a lock in a directory."""
+    return Lock(str(directory / "lock"), Console(quiet=True), 0)
+
+
 def is_locked(directory):
-    """Whether somebody holds the lock on a directory."""
+    """Whether somebody holds the lock in a directory."""
     try:
-        with Lock(str(directory), Console(quiet=True), 0):
+        with lock_in(directory):
             return False
     except WorkspaceError:
         return True
@@ -180,7 +185,7 @@ def is_locked(directory):
 
 def test_runner_lock_of_a_killed_process(runner, tmp_path):
     """What hive-pg has started holds its lock as long as it lives, and no longer."""
-    lock = Lock(str(tmp_path), Console(), 0)
+    lock = lock_in(tmp_path)
     lock.__enter__()
     with runner.start(["sleep", "60"]):
         os.close(lock.descriptor)  # as the kernel does it
@@ -191,14 +196,14 @@ def test_runner_lock_of_a_killed_process(runner, tmp_path):
 def test_runner_lock_released(runner, tmp_path):
     """A lock that is released is free, whatever has outlived it."""
     with contextlib.ExitStack() as stack:
-        with Lock(str(tmp_path), Console(), 0):
+        with lock_in(tmp_path):
             stack.enter_context(runner.start(["sleep", "60"]))
         assert not is_locked(tmp_path)
 
 
 def test_runner_attach_without_lock(runner, tmp_path):
     """A program on our own streams has no part in the lock."""
-    lock, pid = Lock(str(tmp_path), Console(), 0), tmp_path / "pid"
+    lock, pid = lock_in(tmp_path), tmp_path / "pid"
     lock.__enter__()
     assert runner.attach(sh(f"sleep 60 & echo $! >{pid}")) == 0
     os.close(lock.descriptor)

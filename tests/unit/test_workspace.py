@@ -574,7 +574,9 @@ def test_workspace_by_a_link(directory, tmp_path):
     assert make_workspace(tmp_path / "link").directory == str(directory)
 
 
-def test_lock_of_a_directory_that_is_gone(tmp_path):
-    """It is an error of the workspace."""
-    with pytest.raises(WorkspaceError, match="cannot open"), make_workspace(tmp_path / "no").lock():
-        pass
+@pytest.mark.parametrize("name", ["no", "."])
+def test_lock_of_a_directory_that_is_not_set_up(tmp_path, name):
+    """It is refused, and nothing is made in it."""
+    with pytest.raises(pg.NotSetUpError, match="not set up"):
+        make_workspace(tmp_path / name).lock()
+    assert os.listdir(tmp_path) == []
