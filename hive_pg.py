@@ -21,13 +21,18 @@ with their program's own.
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isolated):
+    # Beside the file a project may have a secrets.py or a types.py, which is not Python's.
+    sys.path[:] = [place for place in sys.path if place != sys.path[0]]
+
 import contextlib
 import enum
 import errno
 import functools
 import os
 import re
-import sys
 import time
 
 TYPE_CHECKING = False  # importing `typing` would take longer than the rest of the file

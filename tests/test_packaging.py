@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,54 @@ def test_copied_into_a_project_it_can_be_imported(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=project, check=True, capture_output=True, text=True
     )
     assert done.stdout.strip() == str(project.resolve())
+
+
+LATE = "argparse json secrets shlex socket string subprocess".split()  # Python starts without them
+ALL = {*getattr(sys, "stdlib_module_names", LATE), "types"} - {"__future__"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "names", "path"),
+    [
+        pytest.param(["hive_pg.py"], ALL, "", id="script"),
+        pytest.param(["hive_pg.py"], LATE, ".", id="script, and PYTHONPATH has its directory"),
+        pytest.param(["-m", "hive_pg"], LATE, "", id="module"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("--version", 0), ("--help", 0), ("completion bash", 0), ("url", 3), ("init --yes", 4)],
+)
+def test_files_of_a_project_are_not_taken_for_the_library(
+    tmp_path: Path, argv: list[str], names: Iterable[str], path: str, words: str, code: int
+) -> None:
+    """A secrets.py, a types.py or a json.py beside the copied file does not run."""
+    shutil.copy(MODULE, tmp_path)
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name}.py was run')\n")
+    env = {"PATH": "", **({"PYTHONPATH": path} if path else {})}  # there is no docker
+    argv = [sys.executable, *argv, *words.split()]
+    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (done.returncode, "was run" in done.stderr) == (code, False), done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["-I"]], ids=["usual", "isolated"])
+def test_what_is_searched_for_modules_stays_the_importers(
+    tmp_path: Path, options: list[str]
+) -> None:
+    """A library leaves the path alone; a script searches all but its own directory, as psycopg."""
+    shutil.copy(MODULE, tmp_path)
+    code = "import sys; there = [*sys.path]; import hive_pg; assert sys.path == there"
+    env = {"PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd="/", env=env, check=True)
+    shown = f"{MODULE.read_text(encoding='utf-8')}".replace("sys.exit(main())", "print(sys.path)")
+    (tmp_path / "shown.py").write_text(shown)
+    argv = [sys.executable, *options, "shown.py"]
+    searched = subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True, text=True)
+    code = "import sys; print([place for place in sys.path if place])"
+    argv = [sys.executable, *options, "-c", code]
+    usual = subprocess.run(argv, cwd="/", check=True, capture_output=True, text=True)
+    assert searched.stdout == usual.stdout
 
 
 def test_top_level_holds_what_the_shape_allows() -> None:
