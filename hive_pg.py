@@ -38,7 +38,7 @@ import time
 TYPE_CHECKING = False  # importing `typing` would take longer than the rest of the file
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from subprocess import Popen
     from typing import IO, Any, Callable, NoReturn, TypeVar
 
@@ -111,6 +111,7 @@ COMPOSE_SELECTORS = frozenset(
     "COMPOSE_PROJECT_NAME COMPOSE_FILE COMPOSE_PATH_SEPARATOR COMPOSE_PROFILES COMPOSE_ENV_FILES"
     " COMPOSE_DISABLE_ENV_FILE".split()
 )
+DOCKERS_OWN = r"PATH|HOME|DOCKER_\w*"  # `.env` does not decide where docker is, nor what it asks
 # Values that templates carry in place of a real user or password.
 PLACEHOLDERS = frozenset(
     "user username your-user your_user your-username hive_user pass password hive_password"
@@ -2774,19 +2775,48 @@ class Workspace:
         paths = (os.path.join(self.directory, name) for name in COMPOSE_FILES)
         return next((path for path in paths if os.path.lexists(path)), None)
 
+    @property
+    def overruled(self) -> set[str]:
+        """The shell's variables that Compose is not to see: `.env` has a say on them."""
+        # Where `.env` has a bare KEY, the shell's value is asked for.
+        assigned = {i.key for i in self.env.items if i.value is not None or i.end > i.start}
+        ours = {*assigned, *COMPOSE_SELECTORS, *OUR_KEYS} & os.environ.keys()
+        return {key for key in ours if not re.fullmatch(DOCKERS_OWN, key)}
+
     def run_compose(
-        self, settings: Settings, *argv: str, timeout: float = COMPOSE_TIMEOUT_S
+        self,
+        settings: Settings,
+        *argv: str,
+        timeout: float = COMPOSE_TIMEOUT_S,
+        shell: Collection[str] = (),
     ) -> str:
-        """Run Compose here, with `.env` and `settings` in place of the shell's own values."""
-        prefixes = ("POSTGRES_", "HIVE_", "COMPOSE_")  # the rest Compose reads in .env itself
-        values = {**self.values, **settings.env}
-        env = {k: v for k, v in os.environ.items() if k not in {*COMPOSE_SELECTORS, *OUR_KEYS}}
-        env.update({key: value for key, value in values.items() if key.startswith(prefixes)})
-        env["PWD"], compose = self.directory, self.engine.compose_argv
+        """Run Compose here, with `.env` and `settings` in place of the shell's own values.
+
+        It reads `.env` itself, for what is not in its environment. `shell` names variables that
+        it sees as the shell has them.
+        """
+        left_out, compose = self.overruled, self.engine.compose_argv
+        env = {key: value for key, value in os.environ.items() if key not in left_out}
+        env |= {key: value for key, value in self.values.items() if key.startswith("COMPOSE_")}
+        env |= {**settings.env, "PWD": self.directory}
+        env |= {key: os.environ[key] for key in shell}
         result = self.engine.run([*compose, *argv], timeout, env=env, cwd=self.directory)
         result, program = result.replace(stderr=mask_values(result.stderr)), " ".join(compose)
         hint = f"correct the compose file, or {ENV_FILE}, until `{program} config` succeeds"
         return check_result(result, f"`{program} {' '.join(argv)}` failed", hint).stdout
+
+    def find_shadowed(self, settings: Settings) -> list[str]:
+        """Return the keys that a plain `docker compose` would take from this shell, otherwise."""
+
+        def resolve(*shell: str) -> str:
+            with contextlib.suppress(DockerCommandError):
+                return self.run_compose(settings, "config", shell=shell)
+            return ""
+
+        known = {*COMPOSE_SELECTORS, *OUR_KEYS}
+        others = {key for key in self.overruled if os.environ[key] != self.values.get(key)}
+        usual = resolve() if others - known else ""
+        return sorted(key for key in others if key in known or resolve(key) != usual)
 
     def resolve_service(self, settings: Settings) -> ComposeService:
         """Return the PostgreSQL service as Compose resolves it."""
@@ -3557,6 +3587,9 @@ class SetUp:
                 except ContainerConflictError:  # somebody without the lock was faster
                     if not tries_left:
                         raise
+        if shadowed := " ".join(workspace.find_shadowed(settings)):
+            said = f"plain docker compose and applications take {shadowed} from this shell"
+            self.console.warn(f"{said}, not from {ENV_FILE}: unset {shadowed}")
         if start:
             self._verify_or_mend(service, timeout)
 

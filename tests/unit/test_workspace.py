@@ -520,22 +520,60 @@ def test_compose_file_name(workspace, directory, files, named, found):
         pytest.param("COMPOSE_PROFILES", "x", None, id="profiles"),
         pytest.param("COMPOSE_ENV_FILES", "x", None, id="env files"),
         pytest.param("DOCKER_HOST", "tcp://x", "tcp://x", id="the daemon is the shell's choice"),
-        pytest.param("HIVE_POSTGRES_SHM_SIZE", "4gb", "2gb", id="a setting of the file"),
-        pytest.param("PATH", "/usr/bin", "/usr/bin", id="what is not about the database"),
+        pytest.param("COMPOSE_ANSI", "always", "never", id="how Compose behaves"),
+        pytest.param("HIVE_POSTGRES_SHM_SIZE", "4gb", None, id="a setting of the file"),
+        pytest.param("DB_PASSWORD", "shell", None, id="a key of one's own"),
+        pytest.param("TITLE", "shell", None, id="one that readers differ on"),
+        pytest.param("UNSET", "shell", "shell", id="one that .env does not have"),
+        pytest.param("BARE", "shell", "shell", id="one that .env leaves to the shell"),
+        pytest.param("PATH", "/usr/bin", "/usr/bin", id="path"),
+        pytest.param("HOME", "/root", "/root", id="home"),
+        pytest.param("DOCKER_CONTEXT", "x", "x", id="docker's own"),
     ],
 )
 def test_run_compose_environment(
     monkeypatch, workspace, directory, programs, name, value, expected
 ):
-    """For Compose `.env` wins over the shell, and nothing selects another project."""
+    """For Compose `.env`, which it reads itself, wins over the shell, but not on docker."""
     monkeypatch.setenv(name, value)
-    write_env(directory, make_settings(), "HIVE_POSTGRES_SHM_SIZE=2gb\nPATH=/nowhere\n")
+    more = "HIVE_POSTGRES_SHM_SIZE=2gb\nDB_PASSWORD=x\nTITLE=a b\nBARE\nCOMPOSE_ANSI=never\n"
+    more += "PATH=/nowhere\nHOME=/nowhere\nDOCKER_CONTEXT=nowhere\nDOCKER_HOST=tcp://nowhere\n"
+    write_env(directory, make_settings(), more)
     programs.answers["docker compose up"] = "done\n"
     assert workspace.run_compose(workspace.settings, "up", "--detach") == "done\n"
     call = programs.calls[-1]
     assert call.env.get(name) == expected
     assert (call.cwd, call.env["PWD"]) == (str(directory), str(directory))
     assert "s3cret" not in str(call.argv)
+
+
+@pytest.mark.parametrize(
+    ("shell", "expected"),
+    [
+        pytest.param({}, [], id="nothing"),
+        pytest.param({"DB_PASSWORD": "x", "POSTGRES_USER": "ann"}, [], id="the same"),
+        pytest.param({"DB_PASSWORD": "y"}, ["DB_PASSWORD"], id="what the file interpolates"),
+        pytest.param({"DB_PORT": ""}, ["DB_PORT"], id="what it cannot do without"),
+        pytest.param({"EDITOR": "vi"}, [], id="what it does not"),
+        pytest.param({"POSTGRES_USER": "bob"}, ["POSTGRES_USER"], id="ours"),
+        pytest.param({"COMPOSE_FILE": "x.yml"}, ["COMPOSE_FILE"], id="other files"),
+        pytest.param({"PATH": "/usr/bin", "DOCKER_HOST": "x", "SHLVL": "2"}, [], id="the rest"),
+    ],
+)
+def test_find_shadowed(monkeypatch, workspace, directory, programs, shell, expected):
+    """Compose says which of the shell's values would make a difference, if there are any."""
+
+    def config(call):
+        password, port = call.env.get("DB_PASSWORD", "x"), call.env.get("DB_PORT", "1")
+        return f"password: {password}" if port else (1, "required variable DB_PORT is missing")
+
+    for name, value in shell.items():
+        monkeypatch.setenv(name, value)
+    programs.answers["docker compose config"] = config
+    write_env(directory, make_settings(), "DB_PASSWORD=x\nDB_PORT=1\nEDITOR=ed\nPATH=/nowhere\n")
+    assert workspace.find_shadowed(workspace.settings) == expected
+    asked = bool(shell.keys() & {"EDITOR", "DB_PORT"}) or shell.get("DB_PASSWORD") == "y"
+    assert len(programs.calls_of("docker compose config")) == 2 * asked
 
 
 def test_run_compose_failed(workspace, programs):
