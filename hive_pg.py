@@ -2130,6 +2130,7 @@ class ComposeService(Record):
     data_dir: str
     cluster: str
     environment: Mapping[str, str]
+    project: str = ""
     builds: bool = False
 
     @property
@@ -2156,6 +2157,7 @@ def default_service(settings: Settings, directory: str) -> ComposeService:
         data_dir=data_dir,
         cluster=os.path.join(data_dir, "pgdata"),
         environment=settings.env,
+        project=settings.project,
     )
 
 
@@ -2198,6 +2200,7 @@ def parse_compose_config(text: str) -> ComposeService:
         data_dir=data_dir,
         cluster=cluster,
         environment=environment,
+        project=config.get("name", ""),
         builds="build" in service,
     )
 
@@ -2925,6 +2928,7 @@ class Neighbours:
         self.workspace, self.containers, self.engine = workspace, containers, engine
         self.own = [info for info in containers if workspace.owns(info)]
         self.others = [info for info in containers if info not in self.own]
+        self.projects = {info.project for info in self.others}
 
     def choose_names(self, values: Mapping[str, str]) -> tuple[str, str, bool]:
         """Return the Compose project, the container name, and whether they are those in `.env`.
@@ -2932,23 +2936,16 @@ class Neighbours:
         Where other workspaces have the names in `.env`, it was copied from theirs, and this one
         gets names of its own. A container that plain Compose made here keeps its project.
         """
-        workspace, theirs = self.workspace, {info.project for info in self.others} - {""}
+        workspace, theirs = self.workspace, self.projects - {""}
         recorded, container = values.get(PROJECT_KEY, ""), values.get(CONTAINER_KEY, "")
         copied = any((workspace.is_copy, self.has_id_of_another(values), recorded in theirs))
-        # Compose's own choice; it may have put data into a volume of that project.
-        name = os.path.basename(workspace.directory).lower()
-        plain = re.sub("[^a-z0-9_-]", "", name).lstrip("_-")
-        label, project = f"label={PROJECT_LABEL}={plain}", choose_project_name(workspace.directory)
+        project = choose_project_name(workspace.directory)
         while project in {*theirs, recorded}:  # made here, and moved away
             project += "-2"
         if recorded:
             project = project if copied else recorded
         elif self.own:
             project = self.own[0].project
-        elif (
-            plain not in theirs and workspace.compose_file() and workspace.engine.has_volume(label)
-        ):
-            project = plain
         taken = {info.name for info in self.others}
         if container and not copied and container not in taken:
             return project, container, bool(recorded)
@@ -3621,7 +3618,7 @@ class SetUp:
             made = not workspace.env.exists and workspace.save_env({})  # for an env_file
             known = bool(self.values.get(URL_KEY)) and has_login(self.values)
             try:
-                service = workspace.resolve_service(settings)
+                settings, service = self._resolve(settings, neighbours)
                 settings = adopt_service(settings, service, self.wanted, known=known)
             except BaseException:
                 if made:
@@ -3634,6 +3631,34 @@ class SetUp:
                 f"{ENV_FILE} has no user for the data in {service.cluster}, and neither a container"
                 f" nor {STATE_FILE} says whose it is",
                 hint=f"put the {URL_KEY} of that data into {ENV_FILE}",
+            )
+        return settings, service
+
+    def _resolve(
+        self, settings: Settings, neighbours: Neighbours
+    ) -> tuple[Settings, ComposeService]:
+        """Resolve the service: in Compose's own project where that has volumes, and none is known.
+
+        Plain Compose may have put data into them.
+        """
+        workspace, engine = self.workspace, self.workspace.engine
+        service = workspace.resolve_service(settings)
+        if self.values.get(PROJECT_KEY) or neighbours.own:
+            return settings, service
+        plain = workspace.resolve_service(settings.replace(project=""))
+        if plain.project not in neighbours.projects:
+            if engine.has_volume(f"label={PROJECT_LABEL}={plain.project}"):
+                return settings.replace(project=plain.project), plain
+        elif (
+            plain.cluster != service.cluster
+            and not any(shares_cluster(info, plain) for info in neighbours.others)
+            and engine.has_volume(f"name=^{plain.source}$")
+        ):
+            why = f"volume {plain.source} may be this workspace's, and others have its project"
+            raise WorkspaceError(
+                f"{why}, {plain.project}",
+                hint=f"to use it, give the volume in the compose file name: {plain.source};"
+                f" for a new one, write {PROJECT_KEY}={settings.project} into {ENV_FILE}",
             )
         return settings, service
 

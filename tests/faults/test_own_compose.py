@@ -179,3 +179,41 @@ def test_compose_file_in_a_subdirectory(make, lab, separator):
             assert workspace.identity == identity
     workspace.assert_kept()
     assert workspace.inspect()["HostConfig"]["ShmSize"] == (128 if separator else 64) << 20
+
+
+@pytest.mark.parametrize("name", ["{token}-shop", "'${{SHOP:-{token}-shop}}'", ""])
+def test_volume_of_composes_own_project(make, lab, name):
+    """Whatever Compose calls the project, its volume with the data is found."""
+    workspace = make(f"app-{bool(name)}", env="")
+    text = f"name: {name.format(token=lab.token)}\n" if name else ""
+    text += one_service(lab, workspace, "'pgdata:/var/lib/postgresql/data'")
+    workspace.write("docker-compose.yml", text + "volumes: {pgdata: {}}\n")
+    workspace.compose("up", "-d")
+    wait_until(lambda: "ready" in workspace.compose("logs", "db").stdout.partition("complete;")[2])
+    create = ["psql", "-qU", "shop", "-c", "create table kept as select 42 as n"]
+    wait_until(lambda: workspace.compose("exec", "-T", "db", *create).returncode == 0)
+    workspace.compose("down")
+    workspace.hive_pg("init")
+    if workspace.login("select n from kept") != "42":
+        raise LostError("init serves another volume")
+
+
+def test_volume_of_a_project_that_others_have(make, lab):
+    """It may be this workspace's: `init` names it, and its hint leads to that volume."""
+    workspace, project = make(env=""), f"{lab.token}-shared"
+    data = f"{project}_pgdata"
+    text = f"name: {project}\n" + one_service(lab, workspace, "'pgdata:/var/lib/postgresql/data'")
+    workspace.write("docker-compose.yml", text + "volumes: {pgdata: {}}\n")
+    workspace.compose("create")
+    workspace.compose("down")
+    other = make()
+    other.write("web.yml", f"services: {{web: {{image: '{lab.image}'}}}}\n")
+    other.compose("-p", project, "-f", "web.yml", "create")
+    stderr = workspace.hive_pg("init", code=1).stderr
+    assert f"volume {data} may be this workspace's" in stderr
+    assert f"name: {data}" in stderr
+    workspace.write("docker-compose.yml", text + f"volumes: {{pgdata: {{name: {data}}}}}\n")
+    workspace.hive_pg("init")
+    mounts = workspace.inspect()["Mounts"]
+    assert [mount["Name"] for mount in mounts] == [data]
+    other.compose("-p", project, "-f", "web.yml", "rm", "-f")

@@ -59,6 +59,7 @@ def make_service(**changes):
             "POSTGRES_PASSWORD": "s3cret",
             "POSTGRES_DB": "hive",
         },
+        "project": "w-1a2b3c",
     }
     return pg.ComposeService(**{**usual, **changes})
 
@@ -272,6 +273,7 @@ class FakeDocker(FakeRunner):
         """Resolve the generated compose file with Compose's own environment."""
         config = json.loads(recorded("compose_config_2.26.1.json")["generated"]["output"])
         service, env = config["services"]["postgres"], call.env
+        config["name"] = env.get("COMPOSE_PROJECT_NAME", "shop")  # of a top-level `name:`
         service["container_name"] = env.get("HIVE_POSTGRES_CONTAINER", "hive-postgres")
         service["image"] = env.get("HIVE_POSTGRES_IMAGE", "agnohq/pgvector:16")
         service["user"] = f"{env['POSTGRES_UID']}:{env['POSTGRES_GID']}"

@@ -163,30 +163,6 @@ def test_choose_names_of_plain_compose(workspace):
     assert found.choose_names({}) == ("w", USUAL, False)
 
 
-@pytest.mark.parametrize(
-    ("folder", "compose", "volumes", "others", "kept"),
-    [
-        pytest.param("My (_App)", True, "myapp_data\n", {}, "my_app", id="a volume of it"),
-        pytest.param("_app", True, "app_data\n", {}, "app", id="no dash in front"),
-        pytest.param("app", True, "", {}, None, id="no volume"),
-        pytest.param("app", False, None, {}, None, id="no compose file"),
-        pytest.param("app", True, None, {"project": "app"}, None, id="another's project"),
-    ],
-)
-def test_choose_names_by_a_volume(tmp_path, programs, folder, compose, volumes, others, kept):
-    """Where plain Compose has put data into a volume, its project name is kept."""
-    (tmp_path / folder).mkdir()
-    if compose:
-        (tmp_path / folder / "compose.yaml").write_text("services: {}\n")
-    workspace = pg.Workspace(str(tmp_path / folder), engine=pg.Engine(programs))
-    if volumes is not None:
-        programs.answers["docker volume ls"] = volumes
-    found = Neighbours(workspace, [theirs(workspace, **others)]).choose_names({})
-    assert found[0] == (kept or choose_project_name(workspace.directory))
-    assert len(programs.calls) == (volumes is not None)
-    assert all(f"{pg.PROJECT_LABEL}={kept or folder}" in call.command for call in programs.calls)
-
-
 # -- ports ---------------------------------------------------------------------------------------
 
 

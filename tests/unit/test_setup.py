@@ -291,13 +291,26 @@ def test_init_plain_compose_was_here(init, docker, workspace):
     assert values["HIVE_DATABASE_URL"] == "postgresql+psycopg://ann:s3cret@localhost:5532/hive"
 
 
-def test_init_volumes_of_compose(init, docker, workspace):
-    """Where plain Compose has put data into a volume, its project name is kept."""
-    (workspace / ".env").unlink()
+@pytest.mark.parametrize(
+    ("values", "volumes", "project", "kept"),
+    [
+        pytest.param({}, "shop_pgdata\n", "", "shop", id="a volume of it"),
+        pytest.param({}, "", "", None, id="no volume"),
+        pytest.param({}, "shop_pgdata\n", "shop", None, id="another's project, and volume"),
+        pytest.param({"COMPOSE_PROJECT_NAME": "p"}, "shop_pgdata\n", "", "p", id="recorded"),
+    ],
+)
+def test_init_project_of_compose(init, docker, workspace, other, values, volumes, project, kept):
+    """Where Compose's own project has a volume, perhaps with data, it is the workspace's."""
+    (workspace / ".env").write_text("".join(f"{key}={value}\n" for key, value in values.items()))
     shutil.rmtree(workspace / "data")
-    docker.answers["docker volume ls"] = "w_data\n"
+    if project:
+        docker.containers.append(make_container("theirs", other, project, port=1))
+    docker.answers["docker volume ls"] = volumes
     init(workspace)
-    assert env_of(workspace)["COMPOSE_PROJECT_NAME"] == "w"
+    own = pg.choose_project_name(str(workspace))
+    assert env_of(workspace)["COMPOSE_PROJECT_NAME"] == (kept or own)
+    assert len(docker.calls_of("docker volume ls")) == (not (values or project))
 
 
 NAME_TAKEN = (1, 'Conflict. The container name "/hive-postgres" is already in use by container "x"')
