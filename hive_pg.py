@@ -838,9 +838,13 @@ def format_json(value: object, indent: int | None = 2) -> str:
     return json.dumps(value, indent=indent, ensure_ascii=False, default=plain)
 
 
-def printable(text: str) -> str:
-    """Return a text with a question mark for each character that a terminal would act on."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+def printable(text: str, kept: str = "") -> str:
+    r"""Write what a terminal would act on, or not show, as an escape, but for the letters `kept`.
+
+    >>> printable("red \x1b[31m")
+    'red \\x1b[31m'
+    """
+    return "".join(c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in text)
 
 
 class Console:
@@ -858,9 +862,12 @@ class Console:
         """Write the commands in a text as they work here."""
         return format_hint(text, self.program, self.path)
 
-    def result(self, text: str) -> None:
-        """Print a result as it is, in one piece: Ctrl-C cannot part it from its line end."""
-        print(f"{text}\n", end="", flush=True)
+    def result(self, text: str, *, shown: bool = False) -> None:
+        """Print a result in one piece: Ctrl-C cannot part it from its line end.
+
+        One that is for programs is printed as it is, one that is `shown` to people as `printable`.
+        """
+        print((printable(text, "\n") if shown else text) + "\n", end="", flush=True)
 
     def step(self, text: str) -> None:
         """Say that a step is done."""
@@ -903,7 +910,7 @@ class Console:
 
     def ask(self, question: str) -> str | None:
         """Return a person's answer, None at the end of the input."""
-        print(f"{question} ", end="", file=sys.stderr, flush=True)
+        print(printable(question, "\n"), end=" ", file=sys.stderr, flush=True)
         answer = ""
         try:
             answer = sys.stdin.readline()
@@ -923,7 +930,7 @@ class Console:
 
     def _print(self, text: str, end: str = "\n") -> None:
         clear = "" if self._line_end == end == "\n" else "\r\x1b[K"
-        print(f"{clear}{text}", end=end, file=sys.stderr, flush=True)
+        print(clear + printable(text, "\n\t"), end=end, file=sys.stderr, flush=True)
         self._line_end = end
 
 
@@ -4760,7 +4767,7 @@ def format_field(name: str, value: Any, width: int = 25) -> str:
     r"""Write a field of a sample as its unit wants it; a word as a terminal bears it, cut.
 
     >>> format_field("cache_hit_ratio", 0.9876), format_field("table", "an\nembedding", 9)
-    ('98.8 %', 'an?emb...')
+    ('98.8 %', 'an\\nem...')
     """
     if value is None or isinstance(value, bool):
         return {None: "-", True: "yes", False: "NO"}[value]
@@ -5082,7 +5089,7 @@ class CommandLine:
             raise WorkspaceError("nothing was done")
         if not self.quiet:
             steps = format_next_steps(self.workspace.settings, started=started)
-            self.console.result(self.console.format(steps))
+            self.console.result(self.console.format(steps), shown=True)
 
     def _start(self) -> None:
         if not start(self.workspace, timeout=self.timeout):
@@ -5111,7 +5118,8 @@ class CommandLine:
         status = read_status(self.workspace)
         condition, fields = status.condition, status.fields()
         del fields["condition"]
-        self.console.result(format_json(fields) if self.json else format_status(status))
+        text = format_json(fields) if self.json else format_status(status)
+        self.console.result(text, shown=not self.json)
         if condition.hint and not self.json:
             self.console.note(f"hint: {self.console.format(condition.hint)}")
         return condition.exit_code
@@ -5122,7 +5130,7 @@ class CommandLine:
             summary = {"healthy": result.healthy, "exit_code": int(result.exit_code)}
             self.console.result(format_json({**summary, "points": result.points}))
         else:
-            self.console.result(format_validation(result, self.console))
+            self.console.result(format_validation(result, self.console), shown=True)
         return result.exit_code
 
     def _stats(self) -> int:

@@ -200,6 +200,7 @@ class Workspace:
         said += f"\n{result.stderr}"
         assert code is None or result.returncode == code, said
         assert "Traceback" not in said
+        assert "\x1b" not in result.stderr, "a terminal would act on what is said"
         password = self.env.get("POSTGRES_PASSWORD")
         assert secret or not password or password not in said, "the password was printed"
         return result

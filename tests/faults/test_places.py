@@ -18,6 +18,7 @@ PLACES = {
     "newline": "two\nlines",
     "Unicode": "Größe-数据-🐘-e\u0301",
     "other signs": "a,b;c=d&e|f(g)[h]*?!#%:\\n~",
+    "terminal escapes": "a\x1b[31mb\x07\u202e",
     "200 characters": "n" * 200,
 }
 NO_START = ("init", "--no-start")

@@ -354,8 +354,31 @@ def test_format_stamp_order():
 
 
 def test_printable_text():
-    """What a terminal would act on is a question mark; letters and symbols stay."""
-    assert printable("a\x1b[2J\n\x9bé日\u202e✓") == "a?[2J??é日?✓"
+    """What a terminal would act on is an escape; letters and symbols stay."""
+    assert printable("a\x1b[2J\n\x9bé日\u202e✓") == r"a\x1b[2J\n\x9bé日\u202e✓"
+    assert printable("a\tb\nc\udcff", "\n") == "a\\tb\nc\\udcff"
+
+
+HOSTILE = "one\x1b]0;title\x07\r\u202e\ntwo"
+SHOWN = "one\\x1b]0;title\\x07\\r\\u202e\ntwo"
+
+
+@pytest.mark.parametrize("way", ["step", "note", "progress", "warn", "error", "trace", "ask"])
+def test_console_shows_escapes(monkeypatch, capsys, way):
+    """Paths, names and other programs' words cannot act on the terminal; their lines stay."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    said = {"error": hive_pg.WorkspaceError("one", detail=HOSTILE), "trace": [HOSTILE]}
+    getattr(Console(verbose=True), way)(said.get(way, HOSTILE))
+    shown = capsys.readouterr().err
+    assert "one\\x1b]0;title\\x07" in shown
+    assert not {"\x1b", "\x07", "\r", "\u202e"} & {*shown}
+
+
+def test_console_result_is_for_programs(capsys):
+    """A URL or a path is printed byte for byte; what people are shown is not."""
+    Console().result(HOSTILE)
+    Console().result(HOSTILE, shown=True)
+    assert capsys.readouterr().out == f"{HOSTILE}\n{SHOWN}\n"
 
 
 @pytest.mark.parametrize(

@@ -529,7 +529,7 @@ def test_build_rates_table(before, now, rate):
         ("last_vacuum_timestamp_seconds", 0.5, "1970-01-01 00:00:00Z"),
         ("valid", True, "yes"),
         ("longest_query_seconds", 62.5, "1 min 2 s"),
-        ("table", "\x1b[2J", "?[2J"),
+        ("table", "\x1b[2J", "\\x1b[2J"),
     ],
 )
 def test_format_field(name, value, text):
@@ -550,7 +550,7 @@ def test_format_statistics_recorded():
         "cache hits    99.5 %",
         "tables                         size   live rows  dead rows  last vacuum",
         "public.items                 2.2 MB        9752        149  2026-11-24 04:21:54Z",
-        'public.od"d \\name?x             0 B           0          0  -',
+        'public.od"d \\name\\nx            0 B           0          0  -',
         "public.items_flat          256.0 kB     ivfflat         NO  items",
     ):
         assert line in lines
@@ -809,7 +809,7 @@ def make_database(**changes):
         ({"workspace": "/home/ann"}, 0, "~  "),
         ({"workspace": "/home/annie"}, 0, "/home/annie  "),
         ({"workspace": None, "host_port": None, "bind": None}, 0, "-          hive-postgres"),
-        ({"workspace": "/w/\x1b[2J\n"}, 0, "/w/?[2J?  "),
+        ({"workspace": "/w/\x1b[2J\n"}, 0, "/w/\\x1b[2J\\n  "),
         ({"workspace": f"/w/{'x' * 90}/app"}, 0, f"/w/{'x' * 90}/app  hive-postgres"),
         ({"workspace": f"/w/{'x' * 90}/app"}, 80, f"...{'x' * 14}/app  hive-postgres"),
         ({"workspace": f"/w/{'x' * 90}", "gone": True}, 80, f"...{'x' * 11} (gone)  hive-"),
