@@ -101,6 +101,7 @@ IMAGE_KEY, BIND_KEY = "HIVE_POSTGRES_IMAGE", "HIVE_POSTGRES_BIND"
 PROJECT_KEY, WORKSPACE_KEY = "COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_WORKSPACE"
 CREDENTIAL_KEYS = (URL_KEY, USER_KEY, PASSWORD_KEY, DB_KEY)
 URL_KEYS = (*CREDENTIAL_KEYS, PORT_KEY)
+PRIVATE_KEYS = (USER_KEY, PASSWORD_KEY, UID_KEY, GID_KEY, PROJECT_KEY, WORKSPACE_KEY)
 OUR_KEYS = (
     *(*CREDENTIAL_KEYS, UID_KEY, GID_KEY, PORT_KEY, CONTAINER_KEY, PROJECT_KEY),
     *(WORKSPACE_KEY, IMAGE_KEY, BIND_KEY),
@@ -516,6 +517,19 @@ def edit_env(
     added = [f"{key}={format_env_value(changes[key])}\n" for key in changes if key not in last]
     separator = "\n" if added and text and not text.endswith("\n") else ""
     return text + separator + "".join(added)
+
+
+def blank_example(text: str, environ: Mapping[str, str]) -> str:
+    r"""Take out of `.env.example` what each workspace has of its own: everybody knows the file.
+
+    >>> blank_example("A=b\nPOSTGRES_PASSWORD=known # by all", {})
+    "A=b\nPOSTGRES_PASSWORD='' # by all"
+    """
+    items = parse_env(text, environ)
+    values = env_values(items, required=(*PRIVATE_KEYS, URL_KEY, BIND_KEY))
+    url = re.sub("//.*@", "//user:password@", values.get(URL_KEY, ""))
+    blank = {**dict.fromkeys(PRIVATE_KEYS, ""), URL_KEY: url, BIND_KEY: DEFAULT_BIND}
+    return edit_env(text, {key: blank[key] for key in blank if values.get(key)}, environ, items)
 
 
 # == URLs and settings ========================================================================
@@ -2572,7 +2586,7 @@ class Server:
 
 
 class EnvFile:
-    """What `.env` says, or `.env.example` where there is none; readers differ on `unread` keys."""
+    """What `.env` says, or a blank example where there is none; readers differ on `unread` keys."""
 
     def __init__(self, text: str, *, exists: bool = True) -> None:
         self.text, self.exists = text, exists
@@ -2671,8 +2685,10 @@ class Workspace:
         for name in (ENV_FILE, ENV_EXAMPLE):
             try:
                 data = read_file(os.path.join(self.directory, name))
+                if data is not None and name == ENV_FILE:
+                    return EnvFile(decode_env(data))
                 if data is not None:
-                    return EnvFile(decode_env(data), exists=name == ENV_FILE)
+                    return EnvFile(blank_example(decode_env(data), os.environ), exists=False)
             except EnvFileError as error:
                 said, hint = (text.replace(ENV_FILE, name) for text in (str(error), error.hint))
                 raise EnvFileError(said, hint=hint) from None
@@ -3566,7 +3582,8 @@ class SetUp:
         self.wanted, self.ask = wanted, ask
         self.fresh, self.fresh_id = DatabaseURL(*generate_credentials()), os.urandom(8).hex()
         self.values = workspace.values
-        self.lost = not (workspace.env.exists and has_login(self.values))
+        self.blank = not workspace.env.exists  # an example has no login
+        self.lost = self.blank or not has_login(self.values)
 
     def run(self, *, start: bool, timeout: float) -> None:
         """Write the files, and with `start` bring the database up and log in."""
@@ -3609,12 +3626,12 @@ class SetUp:
             raise WorkspaceError(f"{ENV_FILE} has no credentials; {names} have", hint=hint)
         if own:
             self.console.note(f"{ENV_FILE} has no credentials; container {own[0].name} has")
-            self.values = recover_values(values, own[0])
+            self.values, self.blank = recover_values(values, own[0]), False
             return
         user = plan_database_url(values, self.fresh, has_data=False).user
         if state.user and state.verified and user == self.fresh.user:
             self.console.note(f"{ENV_FILE} has no credentials; {STATE_FILE} knows the user")
-            self.values = recover_state_values(values, state)
+            self.values, self.blank = recover_state_values(values, state), False
 
     def _plan(self, neighbours: Neighbours) -> tuple[Settings, ComposeService]:
         """Decide on the settings and the service; refuse a conflict. Changes nothing."""
@@ -3712,7 +3729,7 @@ class SetUp:
         """Return the URL of `.env`, with the wishes and the missing parts."""
         values, wanted = self.values, self.wanted
         has_data = holds_data(os.path.join(self.workspace.directory, DATA_DIR))
-        url = plan_database_url(values, self.fresh, has_data=has_data)
+        url = plan_database_url(values, self.fresh, has_data=has_data and not self.blank)
         for key, value in ((USER_KEY, url.user), (PASSWORD_KEY, url.password)):
             if has_data and (values.get(key) or value) != value:
                 raise EnvFileError(
@@ -4921,7 +4938,7 @@ class CredentialService(_Library):
     @_afresh
     def extract_postgres_credentials_from_env(self) -> DatabaseURL | None:
         """Return HIVE_DATABASE_URL, None where there is none."""
-        url = self.values.get(URL_KEY)
+        url = self.env.exists and self.values.get(URL_KEY)
         return parse_database_url(url) if url else None
 
     @_afresh

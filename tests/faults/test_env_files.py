@@ -131,6 +131,48 @@ def test_bad_line_of_the_example_is_refused(spoil):
     assert re.search(r"\.env(?!\.example)", said) is None
 
 
+PUBLIC = """\
+HIVE_DATABASE_URL=postgresql+asyncpg://hive:pub1ic@localhost:5999/shop?sslmode=prefer
+POSTGRES_USER=hive # of all of us
+POSTGRES_PASSWORD=pub1ic
+HIVE_POSTGRES_BIND=0.0.0.0
+COMPOSE_PROJECT_NAME=pub1ic
+HIVE_POSTGRES_WORKSPACE=pub1ic
+POSTGRES_UID=4321
+POSTGRES_GID=4321
+API_KEY=pub1ic
+"""
+
+
+@pytest.mark.parametrize("compose", [False, True], ids=["alone", "beside a compose file"])
+def test_example_gives_nothing_that_is_public(spoil, compose):
+    """Login, address, names and ids are the workspace's own; port, database and the rest stay."""
+    workspace = spoil()
+    (workspace.path / ".env.example").write_text(PUBLIC)
+    if compose:
+        workspace.write("docker-compose.yml", hive_pg.render_compose())
+    lines = set_up(workspace).decode().splitlines()
+    assert [line for line in lines if "pub1ic" in line or "0.0.0.0" in line] == ["API_KEY=pub1ic"]
+    env = {key: value.strip("'") for key, value in workspace.env.items()}
+    assert re.fullmatch("[A-Za-z0-9]{16} # of all of us", env["POSTGRES_USER"])
+    assert len(env["POSTGRES_PASSWORD"]) == 32
+    assert env["POSTGRES_DB"] == "shop"
+    assert env["HIVE_DATABASE_URL"].startswith("postgresql+asyncpg://")
+    assert env["HIVE_DATABASE_URL"].endswith(f"@localhost:{workspace.port}/shop?sslmode=prefer")
+    assert env["POSTGRES_UID"] == str(workspace.actor.server_uid)
+    assert (workspace.path / ".env.example").read_text() == PUBLIC
+
+
+def test_example_is_no_login_for_data(spoil):
+    """Data without credentials is refused, and no `.env` is made of the example's."""
+    workspace = spoil()
+    (workspace.path / ".env.example").write_text(PUBLIC)
+    (workspace.path / "data" / "postgres").mkdir(parents=True)
+    (workspace.path / "data" / "postgres" / "PG_VERSION").write_text("16\n")
+    refused(workspace, ".env has no user for the data in")
+    assert not (workspace.path / ".env").exists()
+
+
 SIGNS = [
     "'",
     '"',

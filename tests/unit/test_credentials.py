@@ -218,6 +218,13 @@ def test_extract_postgres_credentials_from_env_none(service, env):
     assert service.extract_postgres_credentials_from_env() is None
 
 
+def test_extract_postgres_credentials_from_example(service, tmp_path):
+    """The URL of an example is nobody's."""
+    url = "postgresql+psycopg://ann:s3cret@localhost:5532/hive"
+    (tmp_path / ".env.example").write_text(f"HIVE_DATABASE_URL={url}\n")
+    assert service.extract_postgres_credentials_from_env() is None
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

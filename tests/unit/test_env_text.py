@@ -9,7 +9,15 @@ from fakes import recorded
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hive_pg import EnvFileError, decode_env, edit_env, env_values, format_env_value, parse_env
+from hive_pg import (
+    EnvFileError,
+    blank_example,
+    decode_env,
+    edit_env,
+    env_values,
+    format_env_value,
+    parse_env,
+)
 
 VECTORS = recorded("dotenv_vectors.json")
 ROUNDTRIP = recorded("dotenv_roundtrip.json")
@@ -279,6 +287,29 @@ def outside(text, keys):
     for item in sorted(last.values(), key=lambda item: -item.start):
         text = text[: item.start] + text[item.end :]
     return text
+
+
+@pytest.mark.parametrize(
+    ("line", "blank"),
+    [
+        ("POSTGRES_PASSWORD=a\nPOSTGRES_PASSWORD=b", "POSTGRES_PASSWORD=a\nPOSTGRES_PASSWORD=''"),
+        ("export POSTGRES_USER='a b' # c", "export POSTGRES_USER='' # c"),
+        ("COMPOSE_PROJECT_NAME=", "COMPOSE_PROJECT_NAME="),
+        ("POSTGRES_UID=0", "POSTGRES_UID=''"),
+        ("HIVE_POSTGRES_BIND=0.0.0.0", "HIVE_POSTGRES_BIND=127.0.0.1"),
+        ("P=x\nPOSTGRES_PASSWORD=${P}", "P=x\nPOSTGRES_PASSWORD=''"),
+        (
+            "HIVE_DATABASE_URL=postgresql://a:b%40c@localhost/x",
+            "HIVE_DATABASE_URL=postgresql://user:password@localhost/x",
+        ),
+        ("HIVE_POSTGRES_PORT=1\nPOSTGRES_DB=a", "HIVE_POSTGRES_PORT=1\nPOSTGRES_DB=a"),
+    ],
+)
+def test_blank_example_line(line, blank):
+    """What each workspace has of its own goes; the rest stays, byte for byte."""
+    text = f"# theirs\n{line}\nSECRET=other"
+    assert blank_example(text, {}) == text.replace(line, blank)
+    assert blank_example(blank_example(text, {}), {}) == blank_example(text, {})
 
 
 @given(TEXTS, CHANGES)
