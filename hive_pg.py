@@ -1655,15 +1655,25 @@ def diagnose(text: str, *sources: str) -> Diagnosis | None:
     return next((row for row in rows if re.search(row.pattern, text, re.IGNORECASE)), None)
 
 
-def mask_values(text: str) -> str:
-    """Mask the parts of a compose file that Compose quotes: one may be a password.
+# What Compose and Docker say in quotes: names, or else perhaps a password, with quotes in it.
+_QUOTED = r"""(?xs)
+    (\b(?:service|network|volume|container|container[ ]name|type|exec:)[ ]"[\w./-]+"
+    |\b(?:Get|Head)[ ]"https?://[\w./:-]+"
+    |'services\[[\w.\[\]-]+')
+    |(?<=unterminated[ ]quoted[ ]value[ ])[^\n]*
+    |(?<![\w\\])(["'`])(?:[^\n]*\2|.*\2|[^\n]*)
+"""
 
-    >>> mask_values('invalid interpolation format for a.b: "s3cret${"')
-    'invalid interpolation format for a.b: "****"'
+
+def mask_values(text: str) -> str:
+    """Mask what Compose and Docker quote, but for names: it may be a password.
+
+    >>> mask_values('service "db": time: invalid duration "s3cret"')
+    'service "db": time: invalid duration "****"'
     """
     text = re.sub(r"(?s)(escape any \$ with another \$\.)\n.*", r"\1", text)
-    quoting = "interpolation format|invalid template|near "
-    return re.sub(rf'(?is)((?:{quoting})[^"]*)".*"', r'\1"****"', text)
+    text = re.sub(r'(?m)^time="[^"]*" level=warning .*\n?', "", text)
+    return re.sub(_QUOTED, lambda found: found[1] or '"****"', text)
 
 
 def build_error(

@@ -178,22 +178,38 @@ def test_compose_file_that_cannot_be_used_makes_no_env(beside, kind):
     refused(beside(text, env=""), words)
 
 
-@pytest.mark.parametrize("where", ["compose file", ".env"])
-def test_value_that_compose_cannot_read_is_not_shown(beside, where):
+IN_ENV = ("MARKED${", "'MARKED\" MARKED\nB=1", '"x" MARKED"MARKED\nB=1')
+IN_COMPOSE = {  # the key whose value is what Compose cannot read
+    "POSTGRES_PASSWORD": ('"MARKED${"', '"pa$MARKED", imagee'),
+    "shm_size": ("MARKED", '"MARKED\\nMARKED"'),
+    "stop_grace_period": ("MARKED", "*MARKED"),
+    "image": ("x\n    env_file: app.env",),
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("API_KEY", value) for value in IN_ENV),
+        *((key, value) for key, values in IN_COMPOSE.items() for value in values),
+    ],
+)
+def test_value_that_compose_cannot_read_is_not_shown(beside, key, value):
     """It may be a secret: Compose quotes it in its error, and no output of ours has it."""
     text = hive_pg.render_compose()
-    if where == "compose file":
-        text = re.sub("POSTGRES_PASSWORD: .*", 'POSTGRES_PASSWORD: "MARKED${"', text)
+    if key in IN_COMPOSE:
+        text = re.sub(f"{key}: .*", lambda _: f"{key}: {value}", text)
     workspace = beside(text)
-    if where == ".env":
-        workspace.write(
-            ".env", f"{(workspace.path / '.env').read_text()}API_KEY=MARKED${{\n", 0o600
-        )
+    workspace.write("app.env", "A='MARKED\" MARKED\n", 0o600)
+    if key not in IN_COMPOSE:
+        env = (workspace.path / ".env").read_text()
+        workspace.write(".env", f"{env}{key}={value}\n", 0o600)
     for option in ("--quiet", "--verbose"):
         result = workspace.init("--no-start", option, code=None)
         assert "MARKED" not in result.stdout + result.stderr
         assert result.returncode == 1
-        assert "hint: correct the compose file, or .env, until" in result.stderr
+        hints = ("correct the compose file, or .env, until", "write it on one line")
+        assert any(f"hint: {hint}" in result.stderr for hint in hints)
 
 
 def test_compose_file_of_something_else_is_refused(beside, lab):

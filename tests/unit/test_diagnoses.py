@@ -481,6 +481,16 @@ SECRETS = {
     "template": 'failed to read .env: Invalid template: "MARKED${"',
     "several": 'invalid template: "a\nMARKED${"\nand near "x": "MARKED"',
     "near": 'unexpected character "$" in variable name near "MARKED${\\nB=MARKED\\n"',
+    # As Compose 2.26.1 prints them.
+    "unterminated": """failed to read e: line 3: unterminated quoted value "MA'RK"ED MARKED""",
+    "variable name": 'line 1: unexpected character "\\"" in variable name "y\\"MARKED"',
+    "duration": 'services.p.x: time: invalid duration "MARKED"',
+    "size of many lines": "services.p.shm_size: invalid size: 'MARKED\nMARKED\nx'",
+    "number": 'services.p.cpus: strconv.ParseFloat: parsing "MA\\"RKED": invalid syntax',
+    "mapping key": 'yaml: unmarshal errors:\n  line 6: mapping key "MARKED" already defined',
+    "anchor": "yaml: unknown anchor 'MARKED' referenced",
+    "scalar": "yaml: cannot unmarshal !!str `MARKED` into int",
+    "variable": 'x\ntime="2026-11-26T08:45:08Z" level=warning msg="The \\"MARKED\\" variable"\ny',
 }
 
 
@@ -489,4 +499,21 @@ def test_mask_values_of_compose(text):
     """What Compose quotes of a value in an error is not passed on."""
     masked = mask_values(text)
     assert "MARKED" not in masked
-    assert masked.startswith(text.split('"')[0].split("\n")[0])
+    assert masked.startswith(re.split("[\n\"'`]", text)[0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'service "web" depends on undefined service "db": invalid compose project',
+        "services.postgres Additional property imagee is not allowed; it can't be",
+        'The container name "/hive-postgres" is already in use by container "0a1b".',
+        'Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io',
+        'invalid mount config for type "bind": bind source path does not exist: /w/data',
+        'exec: "/bin/postgrs": executable file not found in $PATH: unknown',
+        "error decoding 'services[postgres].command': invalid command line string",
+    ],
+)
+def test_mask_values_keeps_names(text):
+    """What is called a service, a container or the like is no secret, and leads on."""
+    assert mask_values(text) == text
