@@ -90,7 +90,9 @@ WALK_TIMEOUT_S = 3600.0  # for what touches each file of a cluster
 MACHINE_LOCK_TIMEOUT_S = 10.0
 WAIT_ROUND_S = 5.0  # how long one `docker exec` waits inside the container
 STOP_GRACE_S = 60
-STALL_S = 20.0  # how long a dump may stand still before the container is looked at
+STALL_S = 20.0  # how long a dump may stand still before the server is looked at
+LOGIN_TIMEOUT_S = 10  # of the clients in the container
+RESERVE_MB = 128  # on the disk of the data, which a restore leaves free
 
 # The keys in `.env` that are hive-pg's.
 URL_KEY = "HIVE_DATABASE_URL"
@@ -1557,8 +1559,8 @@ DIAGNOSES = (
     Diagnosis("server dump", "could not resize shared memory segment",
         "the container's /dev/shm is too small",
         "raise HIVE_POSTGRES_SHM_SIZE in .env, then {restart}"),
-    Diagnosis("docker server", "no space left on device",
-        "the disk is full", "free space: df -h; docker system df"),
+    Diagnosis("docker server dump", "no space left on device|hive-pg: less than",
+        "the disk is full, or nearly", "free space: df -h; docker system df"),
     Diagnosis("server", "unrecognized configuration parameter|invalid value for parameter|"
         "invalid argument:|is outside the valid range",
         "a server setting (-c ..., or HIVE_POSTGRES_... in .env) is not valid",
@@ -1608,6 +1610,8 @@ DIAGNOSES = (
         "all of the server's connections are in use",
         "close some, or raise HIVE_POSTGRES_MAX_CONNECTIONS in .env, then {restart}",
         DatabaseConnectionError),
+    Diagnosis("login", "timeout expired", "the server does not answer: it or its disk hangs",
+        "see {logs}; {restart} ends it, after a minute", DatabaseConnectionError),
     Diagnosis("login", 'role ".*" does not exist', "the data has no such user",
         "put back the user in HIVE_DATABASE_URL that the data was made with",
         CredentialsRefusedError),
@@ -2359,6 +2363,33 @@ exec 3<&0 4>&1
   }} | tee /dev/fd/5 >&4
 }} 5>&1 | pg_restore --file=/dev/null
 """
+# A server without room for its log stops, and with it every database. So a client that loads is
+# watched, and its session ended in time; that ends the client, too.
+_ROOM = f"""\
+room() {{
+  df -Pk "$PGDATA" "$PGDATA/pg_wal" 2>/dev/null |
+    awk 'NR > 1 && $4 < {RESERVE_MB << 10} {{ exit 1 }}' && return
+  echo "hive-pg: less than {RESERVE_MB} MB are left for the data" >&2
+  return 1
+}}
+"""
+_END_LOADS_SQL = (
+    "select pg_terminate_backend(pid) from pg_stat_activity"
+    " where datname ~ '_restoring_[0-9]+T[0-9]+Z$'"
+)
+_WATCH_SCRIPT = f"""\
+{_ROOM}exec 3<&0
+"$@" <&3 3<&- & client=$!
+{{
+  while room; do sleep 0.2; done
+  trap '' TERM
+  psql -XqAtw -d template1 -c "{_END_LOADS_SQL}"
+}} >/dev/null 3<&- & watch=$!
+wait "$client"; code=$?
+kill "$watch"
+wait "$watch"
+exit "$code"
+"""
 _LOAD_SCRIPT = """\
 before=$1 filter=$2 after=$3
 shift 3
@@ -2498,6 +2529,7 @@ class Server:
         """Build a client's `docker exec`, which logs in over the socket, and its environment."""
         login = ["--env", "PGPASSWORD", "--env", f"PGUSER={self.url.user}"]
         login += ["--env", f"PGDATABASE={self.url.database}"]
+        login += ["--env", f"PGCONNECT_TIMEOUT={LOGIN_TIMEOUT_S}"]
         argv = ["docker", "exec", "--interactive", *login, *options, self.container, program]
         return [*argv, *arguments], {**os.environ, "PGPASSWORD": self.url.password}
 
@@ -2553,10 +2585,15 @@ class Server:
     def load(
         self, file: int, client: Sequence[str], look: Callable[[], int], idle: Callable[[], object]
     ) -> CommandResult:
-        """Run a client that reads a descriptor; see `Process.watch`."""
-        argv, env = self.build_client(*client)
+        """Run a client that reads a descriptor, while there is room; see `Process.watch`."""
+        argv, env = self.build_client("sh", "-c", _WATCH_SCRIPT, "hive-pg", *client)
         with self.engine.start(argv, env=env, stdin=file, stdout=DEVNULL, long=True) as process:
             return process.watch(look, idle)
+
+    def check_room(self, action: str) -> None:
+        """Make sure that there is room for a load; `action` begins the error."""
+        argv = ["docker", "exec", self.container, "sh", "-c", f"{_ROOM}room"]
+        check_result(self.engine.run(argv), action, sources=("dump",))
 
     def sample(self, sql: str, count: int) -> CommandResult:
         """Measure the container, and run psql's script `sql`, `count` times, a second apart."""
@@ -3244,7 +3281,8 @@ def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
 
     A health check may be content with the temporary server of the first start.
     """
-    verified, deadline = workspace.state.verified, time.monotonic() + STOP_GRACE_S
+    verified = workspace.state.verified
+    deadline = time.monotonic() + (WAIT_ROUND_S if verified else STOP_GRACE_S)
     if not info.running or (info.health is Health.HEALTHY and verified):
         return
     while (left := deadline - time.monotonic()) > 0:
@@ -3470,8 +3508,10 @@ def stop_container(workspace: Workspace) -> bool:
     info, engine = workspace.find_container(), workspace.engine
     if info is None or info.state in (ContainerState.CREATED, ContainerState.EXITED):
         return False
+    began = time.monotonic()
     _await_first_start(workspace, info)
-    engine.stop(info.name)
+    waited = round(time.monotonic() - began) if workspace.state.verified else 0
+    engine.stop(info.name, max(STOP_GRACE_S - waited, 1))
     stopped = engine.container(info.name)
     if stopped is not None and stopped.exit_code == 137:
         raise ContainerStartupError(
@@ -4037,6 +4077,14 @@ def _show_progress(console: Console, done: str, file: int) -> Callable[[], int]:
     return look
 
 
+def _look_at_server(workspace: Workspace) -> None:
+    """Raise the error of a container that does not run, or of a server that does not answer."""
+    workspace.get_running()
+    probe = workspace.server.probe(WAIT_ROUND_S)
+    if probe.error and probe.readiness is Readiness.NO_RESPONSE:
+        raise probe.error
+
+
 def _check_dump(workspace: Workspace, result: CommandResult, action: str) -> None:
     """Raise the error of a client of dumps that failed."""
     if not result.returncode:
@@ -4111,7 +4159,8 @@ def _write_dump(workspace: Workspace, path: str) -> str:
 def _dump(workspace: Workspace, file: int) -> None:
     """Write a dump into a descriptor."""
     progress = _show_progress(workspace.console, "dumped", file)
-    result = workspace.server.dump(file, progress, workspace.get_running)
+    look = functools.partial(_look_at_server, workspace)
+    result = workspace.server.dump(file, progress, look)
     if "broken pipe" in result.stderr or result.returncode == -13:  # SIGPIPE
         raise BrokenPipeError
     written = re.search("write /dev/stdout: (.*)", result.stderr)
@@ -4179,6 +4228,7 @@ class Restore:
         remedy = "" if drop_old else self.console.format("; drop it: {restore} --drop-old")
         done = f"what was {database} is {kept} now{remedy}"
         try:
+            self.workspace.server.check_room("cannot restore it")
             self._query(build_staging_sql(database, staging))
             self._load(staging)
             # initdb's own objects are below FIRST_USER_OID.
@@ -4227,8 +4277,8 @@ class Restore:
             client = self._build_script_client(staging, word)
         self.file.seek(self.start)
         progress = _show_progress(self.console, "restored", descriptor)
-        server, idle = self.workspace.server, self.workspace.get_running
-        result = server.load(descriptor, client, progress, idle)
+        look = functools.partial(_look_at_server, self.workspace)
+        result = self.workspace.server.load(descriptor, client, progress, look)
         words = re.sub(rf"(?m)^(?:LINE \d+: .*\n *\^|{word})\n", "", result.stderr)
         _check_dump(self.workspace, result.replace(stderr=words), "cannot restore it")
         if not self.archive and word not in result.stderr:
@@ -4306,7 +4356,8 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
         workspace.get_running()
         with workspace.lock():
             probe = look(workspace)  # what bars the way is found out before a long restore
-            if isinstance(probe.error, CredentialsRefusedError):
+            refused = isinstance(probe.error, CredentialsRefusedError)
+            if probe.error and (refused or probe.readiness is not Readiness.ACCEPTING):
                 raise name_rotation(workspace, probe.error)
             if probe.objection:
                 raise build_port_error(workspace.settings.url, probe.objection)

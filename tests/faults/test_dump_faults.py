@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -353,6 +354,58 @@ def test_full_disk_in_a_backup(whole):
         run(["mount", "-o", "remount,size=64m", whole.path / "backups"])
         whole.hive_pg("backup")
         assert len(backups(whole)) == 1
+
+
+@AS_ROOT
+def test_full_disk_in_a_restore(make):
+    """It ends before the server would: the present database serves, and nothing is beside it."""
+    workspace = make()
+    with small_disk(workspace.path / "data" / "postgres", "400m"):
+        workspace.init()
+        workspace.plant()
+        rows = "case when current_database() ~ 'restoring' then 1e8 else 0 end"
+        view = f"create materialized view m as select md5(i::text) from generate_series(1, {rows})"
+        workspace.trusted_script(f"{view} i")
+        began = workspace.trusted("select pg_postmaster_start_time()").stdout
+        for options in (["-Fc"], []):
+            (workspace.path / "x").write_bytes(dump_of(workspace, *options))
+            said = workspace.hive_pg("restore", "--yes", "x", code=1).stderr
+            assert "cannot restore it: the disk is full" in said
+            assert "hint: free space" in said
+            assert "hive serves as it did" in said
+            assert_no_program(workspace)
+            assert databases(workspace) == ["hive"]
+        filler = workspace.path / "data" / "postgres" / "filler"
+        run(["dd", "if=/dev/zero", f"of={filler}", "bs=1M", "count=250"])
+        said = workspace.hive_pg("restore", "--yes", "x", code=1).stderr  # not even begun
+        assert "less than 128 MB are left" in said
+        filler.unlink()
+        assert workspace.trusted("select pg_postmaster_start_time()").stdout == began
+        workspace.assert_kept()
+        workspace.hive_pg("stop")
+
+
+# -- a server that does not answer --------------------------------------------------------------
+
+
+@AS_ROOT
+def test_server_is_frozen(whole):
+    """Each command ends in time and says why; stop kills it in a minute, and nothing is lost."""
+    os.kill(whole.inspect()["State"]["Pid"], signal.SIGSTOP)
+    whole.hive_pg("psql", "--", "-c", "select 1", code=2)
+    for command in (["backup"], ["rotate"], ["restore", "--yes", "whole.dump"]):
+        began = time.monotonic()
+        said = whole.hive_pg(*command, code=5).stderr
+        assert time.monotonic() - began < at_most(30)
+        assert re.search("the server does not answer|nothing answers on its address", said)
+        assert "\nhint: " in said
+        assert "restart Docker" not in said
+    began = time.monotonic()
+    said = whole.hive_pg("stop", code=5).stderr
+    assert time.monotonic() - began < at_most(75)
+    assert "was killed" in said
+    whole.hive_pg("start")  # which finishes the rotate
+    assert 'next_password": ""' in (whole.path / ".hive-pg.json").read_text()
 
 
 # -- many at once -------------------------------------------------------------------------------

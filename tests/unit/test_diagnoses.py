@@ -246,12 +246,20 @@ LOGIN_TEXTS = {
         "but the superuser's": "FATAL:  remaining connection slots are reserved for roles with the"
         " SUPERUSER attribute",
     },
+    "does not answer": {
+        "frozen": 'psql: error: connection to server on socket "/s" failed: timeout expired',
+    },
     "has no such user": {"socket": 'psql: error: FATAL:  role "ann" does not exist'},
 }
 DUMP_TEXTS = {
     "shm is too small": {
         "parallel HNSW build": 'ERROR:  could not resize shared memory segment "/PostgreSQL.1" to'
         " 63999360 bytes: No space left on device",
+    },
+    "disk is full, or nearly": {
+        "server": 'ERROR:  could not extend file "base/1/2": No space left on device',
+        "watched": "hive-pg: less than 128 MB are left for the data\n"
+        "FATAL:  terminating connection due to administrator command",
     },
     "a command for psql": {
         "restricted": "psql:<stdin>:3: error: backslash commands are restricted; only \\unrestrict"

@@ -100,10 +100,13 @@ def test_dump_diagnoses(words, cause):
 
 CLIENT = (
     "docker exec --interactive --env PGPASSWORD --env PGUSER=ann --env PGDATABASE=hive --env"
+    " PGCONNECT_TIMEOUT=10 --env"
     f" {shlex.quote(pg._OWN_SESSION)} hive-postgres"
 )
-DUMPING, RESTORING = f"{CLIENT} sh -c {shlex.quote(pg._DUMP_SCRIPT)}", f"{CLIENT} pg_restore"
-LOADING = f"{CLIENT} sh -c {shlex.quote(pg._LOAD_SCRIPT)}"
+WATCHING = f"{CLIENT} sh -c {shlex.quote(pg._WATCH_SCRIPT)} hive-pg"
+DUMPING, RESTORING = f"{CLIENT} sh -c {shlex.quote(pg._DUMP_SCRIPT)}", f"{WATCHING} pg_restore"
+LOADING = f"{WATCHING} sh -c {shlex.quote(pg._LOAD_SCRIPT)}"
+ROOM = f"docker exec hive-postgres sh -c {shlex.quote(pg._ROOM + 'room')}"
 QUERYING = f"{CLIENT} psql -XqAtw"
 PROBING = "docker exec --interactive hive-postgres sh -c"
 WHOLE = "PGDMP whole"
@@ -312,6 +315,20 @@ def test_backup_that_stands_still(place, docker):
     docker.answers[DUMPING] = stall
     with pytest.raises(NotSetUpError, match="is stopped"):
         pg.back_up(place)
+
+
+def test_backup_of_a_server_that_does_not_answer(place, docker):
+    """A dump that stands still is given up where nobody can log in any more."""
+
+    def freeze(call):
+        call.idle()
+        docker.answers[PROBING] = (72, "")
+        call.idle()
+
+    docker.answers[DUMPING] = freeze
+    with pytest.raises(pg.DatabaseConnectionError, match="nothing answers") as caught:
+        pg.back_up(place)
+    assert (caught.value.exit_code, caught.value.hint) == (ExitCode.UNHEALTHY, "{logs}")
 
 
 def test_backup_to_an_existing_file(place, up):
@@ -646,6 +663,26 @@ def test_restore_where_the_url_leads_elsewhere(place, docker, server, dump, netw
     assert server.scripts == docker.calls_of(RESTORING) == []
 
 
+@pytest.mark.parametrize(
+    "answer", [(71, ""), (72, ""), (82, "psql: error: timeout expired")], ids=["71", "72", "82"]
+)
+def test_restore_into_a_server_that_does_not_answer(place, docker, server, dump, answer):
+    """So is a server that hangs, or has just begun to stop."""
+    docker.answers[PROBING] = answer
+    with pytest.raises(pg.DatabaseConnectionError, match="does not accept connections"):
+        pg.restore(place, dump)
+    assert server.scripts == docker.calls_of(RESTORING) == []
+
+
+def test_restore_without_room(place, docker, server, dump):
+    """Nothing is made where that alone might fill the disk."""
+    docker.answers[ROOM] = (1, "hive-pg: less than 128 MB are left for the data\n")
+    with pytest.raises(DockerCommandError, match="the disk is full") as caught:
+        pg.restore(place, dump)
+    assert caught.value.hint.startswith("free space")
+    assert server.kinds == ["clean", "clean"]
+
+
 def test_restore_of_a_database_that_is_gone(place, docker, server, dump):
     """A restore makes it anew: that nobody can log in to it does not matter."""
     docker.answers[PROBING] = [(82, 'FATAL:  database "hive" does not exist'), WELL]
@@ -714,7 +751,7 @@ def test_restore_of_sql(place, docker, server, script, version, restricts):
     server.words["version"] = [version]
     pg.restore(place, script)
     (call,) = docker.calls_of(LOADING)
-    begin, line_filter, end, *client = call.argv[call.argv.index("hive-pg") + 1 :]
+    begin, line_filter, end, *client = call.argv[call.argv.index(pg._LOAD_SCRIPT) + 2 :]
     assert call.taken.decode() == "create table t();\n" * 1000
     assert client == ["psql", "-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", NEW]
     assert ("hive-pg: a backslash" in line_filter) != restricts

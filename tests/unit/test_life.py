@@ -519,6 +519,22 @@ def test_first_start_is_awaited(
     assert ("it does not listen yet" in capsys.readouterr().err) is (asked == 2)
 
 
+def test_stop_of_a_server_that_does_not_answer(monkeypatch, up, manager, docker):
+    """It takes a minute in all, with the time that it was waited for."""
+    clock = [100.0]
+    monkeypatch.setattr(pg.time, "monotonic", lambda: clock[0])
+
+    def hang(call):
+        clock[0] += 12
+        return WAITING
+
+    docker.answers["docker exec"] = hang
+    docker.containers[0]["State"]["Health"]["Status"] = "unhealthy"
+    assert manager.stop_container() is True
+    (call,) = docker.calls_of("docker stop")
+    assert call.argv == ["docker", "stop", "-t", "48", "hive-postgres"]
+
+
 @pytest.mark.parametrize("verified", [True, False])
 def test_first_start_does_not_end(monkeypatch, up, manager, docker, remember, verified):
     """After its grace period a server is stopped all the same, but its first start is not."""
