@@ -76,6 +76,7 @@ COMPOSE_FILES = ("compose.yaml", "compose.yml", COMPOSE_FILE, "docker-compose.ya
 PROJECT_LABEL = "com.docker.compose.project"
 DIRECTORY_LABEL = f"{PROJECT_LABEL}.working_dir"
 CONFIG_FILES_LABEL = f"{PROJECT_LABEL}.config_files"
+SERVICE_LABEL = "com.docker.compose.service"
 GENERATED_LABEL = "hive-pg.generated-by"  # of the containers of a generated compose file
 WORKSPACE_LABEL = "hive-pg.workspace"  # the random id of the workspace
 FALLBACK_UID = 1000  # of the server, where root acts for nobody: PostgreSQL refuses to be root
@@ -562,7 +563,7 @@ class DatabaseURL(Record):
         return words if names else ""
 
     def for_libpq(self) -> DatabaseURL:
-        """Return the URL without the driver, and without the options that only that one knows."""
+        """Return the URL without the driver and its own options."""
         pairs = [p for p in self.query.split("&") if p.partition("=")[0] in LIBPQ_OPTIONS]
         return self.replace(driver="", query="&".join(pairs))
 
@@ -652,7 +653,7 @@ def parse_database_url(text: str) -> DatabaseURL:
     url = DatabaseURL(user, password, host, number, database, driver, query)
     unknown = ", ".join(sorted(url.options.keys() - LIBPQ_OPTIONS))
     if unknown and (not driver or driver.startswith("psycopg")):
-        hint = "query: only its parameter key words; for asyncpg, postgresql+asyncpg://..."
+        hint = "query: libpq's own key words; for asyncpg's, postgresql+asyncpg://"
         said = f"{URL_KEY}: its query is not libpq's, which does not know {unknown}"
         raise EnvFileError(said, hint=hint)
     return url
@@ -1570,7 +1571,8 @@ DIAGNOSES = (
         "could not open (?:file|directory) .*: Permission denied|"
         "database is uninitialized and superuser password is not specified",
         "the data directory belongs to another user than the server's",
-        "{init} gives it to POSTGRES_UID:POSTGRES_GID", repair=Repair.OWNER),
+        "{init} gives it to the user: of the compose file, where that is a number",
+        repair=Repair.OWNER),
     Diagnosis("server", "exists but is not empty",
         "the data directory holds files but no PG_VERSION: no cluster, or a damaged one",
         "if it is one, put PG_VERSION back; else move the files away, then {init}",
@@ -1759,6 +1761,11 @@ class ContainerInfo(Record):
     def directory(self) -> str:
         """The directory that Compose was run in, '' for a container that it did not make."""
         return self.labels.get(DIRECTORY_LABEL, "")
+
+    @property
+    def inner_host(self) -> str:
+        """Its name on its networks where no fixed port is published, else ''."""
+        return "" if self.ports else self.labels.get(SERVICE_LABEL, "")
 
     @property
     def project(self) -> str:
@@ -2152,8 +2159,9 @@ def render_compose() -> str:
 class ComposeService(Record):
     """The PostgreSQL service of a compose file, as Compose resolves it.
 
-    `user` is `UID[:GID]`, '' for the image's own; `cluster` the place of PGDATA on the host: below
-    a directory, or below a volume's name; `environment` has the variables that are not empty.
+    `user` is `UID[:GID]`, '' for the image's own; `host_port` is 0 where no fixed one is published;
+    `cluster` is the place of PGDATA on the host: below a directory, or below a volume's name;
+    `environment` has the variables that are not empty.
     """
 
     service: str
@@ -2212,14 +2220,9 @@ def parse_compose_config(text: str) -> ComposeService:
     name = choose_service(config.get("services", {}))
     service, volumes = config["services"][name], config.get("volumes", {})
     environment = service.get("environment", {})
-    for port in service.get("ports", []):
-        if port.get("target") == CONTAINER_PORT and str(port.get("published")).isdigit():
-            break
-    else:
-        raise WorkspaceError(
-            f"service {name!r} of the compose file publishes no fixed port for {CONTAINER_PORT}",
-            hint=f'give it ports: ["{DEFAULT_BIND}:{DEFAULT_HOST_PORT}:{CONTAINER_PORT}"]',
-        )
+    ports = [port for port in service.get("ports", []) if port.get("target") == CONTAINER_PORT]
+    fixed = [port for port in ports if str(port.get("published")).isdigit()]
+    port = (*fixed, *ports, {"host_ip": DEFAULT_BIND})[0]
     mounts = []
     for mount in service.get("volumes", []):
         source = mount.get("source", "")
@@ -2231,7 +2234,7 @@ def parse_compose_config(text: str) -> ComposeService:
         image=service.get("image", ""),
         user=service.get("user", ""),
         bind=port.get("host_ip", "0.0.0.0"),
-        host_port=int(port["published"]),
+        host_port=int(port["published"]) if fixed else 0,
         data_dir=data_dir,
         cluster=cluster,
         environment=environment,
@@ -2276,6 +2279,8 @@ def adopt_service(
         user=user, password=environment.get(PASSWORD_KEY, url.password), database=database
     )
     fixed = {"port": service.host_port, "image": service.image, "bind": service.bind}
+    if not service.host_port:
+        fixed |= dict.fromkeys(("port", "bind"), "no fixed port is published")
     for option, value in {**fixed, "database": database}.items():
         if wanted.get(option) not in (None, value):
             why = f"--{option} {wanted[option]} has no effect: the compose file says {value}"
@@ -2286,9 +2291,12 @@ def adopt_service(
             hint=f"let service {name} take {USER_KEY}, {PASSWORD_KEY}, {DB_KEY} from {ENV_FILE}",
         )
     uid, gid = parse_user(service.user) or (settings.uid, settings.gid)
-    return settings.replace(
-        url=url.replace(port=service.host_port), container=service.container, uid=uid, gid=gid
-    )
+    if not service.host_port:
+        url = url.replace(host=name)
+    elif url.host == name:  # it was not published before
+        url = url.replace(host="localhost")
+    url = url.replace(port=service.host_port or CONTAINER_PORT)
+    return settings.replace(url=url, container=service.container, uid=uid, gid=gid)
 
 
 def parse_user(user: str) -> tuple[int, int] | None:
@@ -3189,9 +3197,9 @@ def login_with_psycopg(url: DatabaseURL) -> str | None:
 
 
 def build_port_error(url: DatabaseURL, objection: str) -> DatabaseConnectionError:
-    """Say that the URL leads elsewhere, or asks for what the server does not have."""
+    """Say that the URL leads elsewhere, or asks for too much."""
     if objection.startswith(_NO_TLS):
-        hint = f"take that out of {URL_KEY} in {ENV_FILE}; or switch ssl on in the server"
+        hint = f"take that out of {URL_KEY}; or switch ssl on in the server"
         why = f"nobody can connect to {url.host}:{url.port} with {URL_KEY}: {objection}"
         return DatabaseConnectionError(why, hint=hint)
     return DatabaseConnectionError(
@@ -3219,7 +3227,8 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
             return Probe(Readiness.UNKNOWN, error, info=info)
         ports = [port for _, port in info.ports] or [url.port]
         other = f"the container is published on port {ports[0]}" if url.port not in ports else ""
-        objection = other or ask_published_port(url, settings.bind)
+        inside = url.host == info.inner_host
+        objection = "" if inside else other or ask_published_port(url, settings.bind)
         probe = server.finish_probe(process, wait=wait)
         if objection and not (other or probe.error):  # it may have become ready in between
             objection = ask_published_port(url, settings.bind)
@@ -3465,9 +3474,10 @@ def start_service(
         settings, neighbours = workspace.settings, survey(workspace)
         neighbours.refuse_project(settings.project)
         service = workspace.resolve_service(settings)
-        if (service.container, service.host_port) != (settings.container, settings.url.port):
+        port = service.host_port or CONTAINER_PORT
+        if (service.container, port) != (settings.container, settings.url.port):
             raise WorkspaceError(
-                f"the compose file has container {service.container} on port {service.host_port},"
+                f"the compose file has container {service.container} on port {port},"
                 f" {ENV_FILE} has {settings.container} on {settings.url.port}",
                 hint=f"{{init}} makes {ENV_FILE} follow the compose file",
             )
@@ -3589,7 +3599,8 @@ The database is {"ready" if started else "set up"}.
 """
     if not started:
         return f"{head}  next   {{start}}"
-    return f"""{head}  psql   psql "$({{url}} --format libpq)"
+    client = 'psql "$({url} --format libpq)"' if is_local(settings.url.host) else "{psql}"
+    return f"""{head}  psql   {client}
   next   {{status}}
          {{check}}
          {{logs}}
@@ -3598,7 +3609,7 @@ The database is {"ready" if started else "set up"}.
 
 def recover_values(values: Mapping[str, str], info: ContainerInfo) -> dict[str, str]:
     """Complete the values of `.env` from the environment of the workspace's container."""
-    bind, port = info.ports[0]
+    bind, port = (*info.ports, (DEFAULT_BIND, CONTAINER_PORT))[0]
     user = info.environment.get(USER_KEY) or DEFAULT_ROLE
     label = info.labels.get(WORKSPACE_LABEL)
     return {
@@ -3632,6 +3643,7 @@ class SetUp:
         self.wanted, self.ask = wanted, ask
         self.fresh, self.fresh_id = DatabaseURL(*generate_credentials()), os.urandom(8).hex()
         self.values = workspace.values
+        self.named = False  # whether the names in `.env` are this workspace's
         self.blank = not workspace.env.exists  # an example has no login
         self.lost = self.blank or not has_login(self.values)
 
@@ -3642,6 +3654,9 @@ class SetUp:
         if self.lost:
             self._recover(neighbours)
         settings, service = self._plan(neighbours)
+        if not service.host_port:
+            said = "publishes no fixed port: the URL is for its networks alone"
+            self.console.warn(f"{service.service} {said}")
         # Whoever waits for a name or a port shall not wait for a pull.
         pulled, engine = start and ensure_image(workspace, service), "|".join(neighbours.engine)
         bind = self.wanted["bind"]
@@ -3667,7 +3682,8 @@ class SetUp:
     def _recover(self, neighbours: Neighbours) -> None:
         """Find lost credentials in the workspace's container, or else in the state file."""
         state, values = self.workspace.state, self.values
-        own = [i for i in neighbours.own if i.ports and PASSWORD_KEY in i.environment]
+        own = [info for info in neighbours.own if PASSWORD_KEY in info.environment]
+        own = [info for info in own if info.ports or "PGDATA" in info.environment]
         data_dir = os.path.join(self.workspace.directory, DATA_DIR)
         own = [info for info in own if info.cluster[0] == data_dir] or own
         if len(own) > 1:
@@ -3698,6 +3714,10 @@ class SetUp:
                 if made:
                     workspace.remove_env()
                 raise
+        host = settings.url.host
+        if service.host_port and not self.named and not is_local(host):
+            hint = f"keep that {ENV_FILE} elsewhere, or make the host localhost"
+            raise WorkspaceError(f"{URL_KEY} leads to {host}, not to this machine", hint=hint)
         neighbours.refuse_conflicts(service)
         invented = self.lost and settings.url.user == self.fresh.user
         if invented and self._has_cluster(service):
@@ -3750,12 +3770,9 @@ class SetUp:
     def _plan_settings(self, neighbours: Neighbours) -> Settings:
         """Decide on the settings, reusing all that `.env` has already."""
         values, url = self.values, self._plan_url()
-        project, container, named = neighbours.choose_names(values)
-        if not named and not is_local(url.host):
-            hint = f"keep that {ENV_FILE} elsewhere, or make the host localhost"
-            raise WorkspaceError(f"{URL_KEY} leads to {url.host}, not to this machine", hint=hint)
+        project, container, self.named = neighbours.choose_names(values)
         bind = self.wanted["bind"] or values.get(BIND_KEY, "")
-        settled = named and (values.get(URL_KEY) or values.get(PORT_KEY))
+        settled = self.named and (values.get(URL_KEY) or values.get(PORT_KEY))
         if not settled and not self.wanted["port"]:
             port = neighbours.choose_port(url.port, bind or DEFAULT_BIND)
             if port != url.port and not self.workspace.compose_file():
@@ -3806,8 +3823,9 @@ class SetUp:
             self._agree_with_server(settings, own)
         anew = data_dir != "" and not has_data
         self._write_files(settings)
-        if anew:
-            make_directory(data_dir, parse_user(service.user), 0o700)
+        user = parse_user(service.user)
+        if anew and user:  # else the engine makes it, and the image owns it
+            make_directory(data_dir, user, 0o700)
         workspace.remember(verified=verified and not anew)
         if not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
@@ -3895,6 +3913,8 @@ class SetUp:
                     raise
                 if repair is None or repair in tried or not self._may(repair, error):
                     raise
+                if repair is Repair.OWNER and not parse_user(service.user):
+                    raise  # the image's own user cannot use it
             tried.add(repair)
             self.console.note(f"mending: {repair.value}")
             if repair is Repair.PASSWORD and self.lost:  # what the container had is outdated
@@ -4499,7 +4519,7 @@ class ContainerStatus(Record):
     database_url: str
     image: str | None
     bind: str | None
-    host_port: int
+    host_port: int | None
     uptime_s: float | None
     restart_count: int | None
     exit_code: int | None
@@ -4535,7 +4555,10 @@ class CheckPoint(Record):
 
 
 class ValidationResult(Record):
-    """All the points of `check`, in their order; one is skipped only behind a failed one."""
+    """All the points of `check`, in their order; one is skipped behind a failed one.
+
+    The published port is skipped, too, where there is none.
+    """
 
     points: Sequence[CheckPoint]
 
@@ -4567,7 +4590,8 @@ def read_status(workspace: Workspace) -> ContainerStatus:
     """Return state, health, readiness now and the rest of `status`."""
     settings, probe = workspace.settings, look(workspace)
     info, name = probe.info, settings.container
-    bind, host_port = info.ports[0] if info and info.ports else (None, settings.url.port)
+    ports: Sequence[tuple[str | None, int | None]] = info.ports if info else ()
+    bind, host_port = ports[0] if ports else (None, None if info else settings.url.port)
     return ContainerStatus(
         container=name,
         state=info.state if info else ContainerState.MISSING,
@@ -4675,14 +4699,23 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
     finding = f"{url.user} logs in to {url.database} with the password"
     yield CheckPoint("credentials", passed, finding)
     yield judge_pgvector(probe, info.image)
+    yield _answer_port(url, probe, info)
+
+
+def _answer_port(url: DatabaseURL, probe: Probe, info: ContainerInfo) -> CheckPoint:
+    """Answer the last point: whether the URL leads to the database."""
+    outcome, place = Outcome.PASSED, f"{url.host}:{url.port}"
+    if url.host == info.inner_host:
+        finding = f"skipped: {place} is for its networks alone"
+        return CheckPoint("published port", Outcome.SKIPPED, finding)
     refusal = probe.objection or login_with_psycopg(url)
     if refusal:
         raise build_port_error(url, refusal)
-    login = "" if refusal is None else ", and psycopg logs in"
-    finding = f"{url.host}:{url.port} answers as PostgreSQL{login}"
-    finding += f"; {url.unchecked}" if url.unchecked else ""
-    outcome = Outcome.WARNING if url.unchecked else passed
-    yield CheckPoint("published port", outcome, finding)
+    finding = f"{place} answers as PostgreSQL"
+    finding += "" if refusal is None else ", and psycopg logs in"
+    if url.unchecked:
+        outcome, finding = Outcome.WARNING, f"{finding}; {url.unchecked}"
+    return CheckPoint("published port", outcome, finding)
 
 
 def format_validation(result: ValidationResult, console: Console) -> str:

@@ -1,11 +1,118 @@
-"""Services as people write them: TLS that is asked for and not there, and what else they have."""
+"""Services as people write them: directories, ports, TLS that is asked for and not there."""
 
 from __future__ import annotations
 
 import pytest
-from laboratory import read_env
+from laboratory import LostError, docker, read_env
 
 pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def serve(make, lab):
+    """Give a maker of workspaces with a compose file whose service `db` has some lines."""
+
+    def write(*lines, actor=""):
+        workspace = make(actor=actor)
+        text = f"services:\n  db:\n    image: '{lab.image}'\n"
+        text += "".join(f"    {line}\n" for line in lines) + "volumes: {pg: {}}\n"
+        workspace.write("compose.yaml", text)
+        return workspace
+
+    return write
+
+
+LOGIN = "environment: {POSTGRES_USER: shop, POSTGRES_PASSWORD: s3cret-of-shop}"
+VOLUME = "volumes: ['pg:/var/lib/postgresql/data']"
+
+
+# -- a directory that is the image's -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("actor", ["root", ""], ids=["root", "a user"])
+@pytest.mark.parametrize("pgdata", ["data/pgdata", "data"], ids=["below", "itself"])
+def test_directory_for_the_image_s_own_user_stays_the_image_s(serve, actor, pgdata):
+    """Without `user:` the image gives its cluster to its own user, as under plain Compose."""
+    workspace = serve(
+        LOGIN.replace("}", f", PGDATA: /var/lib/postgresql/{pgdata}}}"),
+        "volumes: ['./pg:/var/lib/postgresql/data']",
+        "ports: ['127.0.0.1:PORT:5432']",
+        actor=actor,
+    )
+    path = workspace.path / "compose.yaml"
+    workspace.write(path.name, path.read_text().replace("PORT", str(workspace.port)))
+    workspace.hive_pg("init")
+    workspace.plant()
+    for command in ("init", "restart", "check"):
+        workspace.hive_pg(command)
+    workspace.assert_kept()
+
+
+def test_directory_that_the_image_s_own_user_cannot_use_is_said_once(serve):
+    """With `user:` by name the image changes no owner, and hive-pg knows no number: exit 5."""
+    workspace = serve(LOGIN, "user: postgres", "volumes: ['./pg:/var/lib/postgresql/data']")
+    (workspace.path / "pg").mkdir(mode=0o700)
+    stderr = workspace.hive_pg("init", code=5).stderr
+    assert "belongs to another user than the server's" in stderr
+    assert "mending" not in stderr
+
+
+# -- a port that is not published ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("port", ["", "ports: ['5432']"], ids=["none", "random"])
+def test_service_without_a_fixed_port_is_served_inside(serve, port):
+    """What goes through the container works; the URL is for the inside, and says so."""
+    workspace = serve(LOGIN, VOLUME, port)
+    result = workspace.hive_pg("init")
+    assert "db publishes no fixed port: the URL is for its networks alone" in result.stderr
+    assert "psql   hive-pg psql" in result.stdout
+    url = "postgresql+psycopg://shop:s3cret-of-shop@db:5432/shop"
+    assert workspace.env["HIVE_DATABASE_URL"] == url
+    psql = ("psql", "--", "-Atc")
+    workspace.hive_pg(*psql, "create table kept as select 7 as i")
+    dump = workspace.hive_pg("backup").stdout.strip()
+    workspace.hive_pg(*psql, "drop table kept")
+    workspace.hive_pg("restore", dump, "--yes")
+    for command in ("start", "wait", "restart", "init", "stats", "status"):
+        workspace.hive_pg(command)
+    check = workspace.hive_pg("check").stdout.splitlines()
+    assert [line[0] for line in check] == [*"✓✓✓✓✓-"]
+    assert check[5] == "- published port: skipped: db:5432 is for its networks alone"
+    network = next(iter(workspace.inspect()["NetworkSettings"]["Networks"]))
+    libpq = workspace.hive_pg("url", "--format", "libpq", secret=True).stdout.strip()
+    client = ["run", "--rm", "--network", network, "--entrypoint", "psql", workspace.lab.image]
+    assert docker(*client, libpq, "-Atc", "select i from kept") == "7"
+    workspace.write(".env", "", 0o600)  # and .env is lost
+    workspace.hive_pg("init")
+    assert workspace.env["HIVE_DATABASE_URL"] == url
+    if workspace.hive_pg(*psql, "select i from kept").stdout != "7\n":
+        raise LostError("the rows are gone")
+
+
+def test_service_that_gets_a_port_later_is_served_on_it(serve):
+    """`restart` says that the two differ, `init` has the URL follow, and the data stays."""
+    workspace = serve(LOGIN, VOLUME)
+    workspace.hive_pg("init")
+    text = (workspace.path / "compose.yaml").read_text()
+    port = f"    ports: ['127.0.0.1:{workspace.port}:5432']\n"
+    workspace.write("compose.yaml", text.replace("volumes: {", port + "volumes: {"))
+    stderr = workspace.hive_pg("restart", code=1).stderr
+    assert "init makes .env follow the compose file" in stderr
+    workspace.hive_pg("init")
+    assert workspace.env["HIVE_DATABASE_URL"].endswith(f"@localhost:{workspace.port}/shop")
+    assert workspace.login() == "1"
+
+
+def test_password_of_a_service_inside_is_changed(serve):
+    """`rotate` needs no port either."""
+    password = LOGIN.replace("s3cret-of-shop", '"${POSTGRES_PASSWORD:-s3cret-of-shop}"')
+    workspace = serve(password, VOLUME)
+    workspace.hive_pg("init")
+    before = workspace.env["POSTGRES_PASSWORD"]
+    workspace.hive_pg("rotate")
+    assert workspace.env["POSTGRES_PASSWORD"] != before
+    workspace.hive_pg("check")
 
 
 # -- what the URL asks for -----------------------------------------------------------------------

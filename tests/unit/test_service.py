@@ -209,15 +209,34 @@ def test_parse_compose_config_environment(name, environment):
     [
         pytest.param("no_postgres", "no PostgreSQL service", id="no PostgreSQL"),
         pytest.param("two_candidates", r"several PostgreSQL services: a, b", id="two"),
-        pytest.param("no_published_port", "publishes no fixed port", id="no port"),
-        pytest.param("ephemeral_port", "publishes no fixed port", id="a port that changes"),
     ],
 )
 def test_parse_compose_config_refused(name, message):
-    """A file that leaves open which service or port it is gets an error with a way out."""
+    """A file that leaves open which service it is gets an error with a way out."""
     with pytest.raises(WorkspaceError, match=message) as caught:
         parse_compose_config(config(name))
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "bind"),
+    [
+        pytest.param("no_published_port", "127.0.0.1", id="no port"),
+        pytest.param("ephemeral_port", "0.0.0.0", id="a port that changes"),
+    ],
+)
+def test_adopt_service_without_a_fixed_port(name, bind):
+    """The URL is for the service's networks, and comes back when a port is published."""
+    service, settings = parse_compose_config(config(name)), make_settings()
+    assert (service.bind, service.host_port) == (bind, 0)
+    inside = adopt_service(settings, service, NOTHING, known=True)
+    assert (inside.url.host, inside.url.port) == ("postgres", 5432)
+    assert adopt_service(inside, service, NOTHING, known=True) == inside
+    published = adopt_service(inside, make_service(), NOTHING, known=True)
+    assert (published.url.host, published.url.port) == ("localhost", 5532)
+    for option, value in (("port", 5532), ("bind", "127.0.0.1")):
+        with pytest.raises(WorkspaceError, match="no fixed port is published"):
+            adopt_service(settings, service, {**NOTHING, option: value}, known=True)
 
 
 @pytest.mark.parametrize(
