@@ -605,20 +605,12 @@ _PAIR = (
 )
 # Of libpq 18, without those above and without secrets.
 LIBPQ_OPTIONS = frozenset(
-    """
-    application_name channel_binding client_encoding
-    connect_timeout fallback_application_name
-    gssdelegation gssencmode gsslib krbsrvname
-    keepalives keepalives_count keepalives_idle
-    keepalives_interval tcp_user_timeout
-    load_balance_hosts target_session_attrs
-    max_protocol_version min_protocol_version
-    options replication require_auth requirepeer
-    ssl_max_protocol_version ssl_min_protocol_version
-    sslcert sslcertmode sslcompression sslcrl sslcrldir
-    sslkey sslkeylogfile sslmode sslnegotiation
-    sslrootcert sslsni
-    """.split()
+    "application_name channel_binding client_encoding connect_timeout fallback_application_name"
+    " gssdelegation gssencmode gsslib krbsrvname keepalives keepalives_count keepalives_idle"
+    " keepalives_interval load_balance_hosts max_protocol_version min_protocol_version options"
+    " replication require_auth requirepeer ssl_max_protocol_version ssl_min_protocol_version"
+    " sslcert sslcertmode sslcompression sslcrl sslcrldir sslkey sslkeylogfile sslmode"
+    " sslnegotiation sslrootcert sslsni target_session_attrs tcp_user_timeout".split()
 )
 # What SQLAlchemy, libpq, asyncpg and urlsplit read alike, part by part.
 _URL_PARTS = {
@@ -1865,15 +1857,16 @@ def parse_json(text: str) -> Any:
 
 
 def parse_time(text: str) -> float:
-    """Read Docker's RFC 3339 time in UTC; return seconds since the epoch.
+    """Read an RFC 3339 time of Docker (UTC) or Podman; return seconds since the epoch.
 
-    >>> parse_time("1970-01-01T00:00:02.563837925Z")
-    2.563837925
+    >>> parse_time("1970-01-01T00:00:02.563837925Z"), parse_time("1970-01-01T01:00:02+01:00")
+    (2.563837925, 2.0)
     """
     import datetime
 
-    whole = datetime.datetime.fromisoformat(f"{text[:19]}+00:00")
-    return whole.timestamp() + float(f"0{text[19:].rstrip('Z')}")
+    fraction, zone = re.findall(r"^(\.[0-9]+|)(.*)", text[19:])[0]
+    whole = datetime.datetime.fromisoformat(text[:19] + zone.replace("Z", "+00:00"))
+    return whole.timestamp() + float(f"0{fraction}")
 
 
 def parse_containers(text: str) -> list[ContainerInfo]:
@@ -1944,6 +1937,7 @@ class Engine:
             refused = f"cannot run {argv[0]}: {error.strerror}"
             why = "Docker is not installed" if missing else refused
             hint = "install Docker: https://docs.docker.com/get-docker/"
+            hint = hint if missing else f"see what it is: type -a {argv[0]}"
             raise DockerNotAvailableError(why, hint=hint) from None
 
     def run(
@@ -1984,23 +1978,22 @@ class Engine:
         """Find Compose: the CLI's plugin, or docker-compose."""
         import shutil
 
-        plugin = self.run(["docker", "compose", "version", "--short"])
-        argv, found = ["docker", "compose"], ""
-        if plugin.returncode != 0:
-            if diagnose(plugin.stderr, "docker"):
-                raise build_error(plugin, "cannot run docker compose")
-            if shutil.which("docker-compose"):
-                argv = ["docker-compose"]
-                version = last_line(self.run([*argv, "version", "--short"]).stdout)
-                found = f"; docker-compose is version {version}"
-            if not re.search(r"version v?([2-9]|[1-9][0-9])\.", found):
-                raise DockerNotAvailableError(
-                    f"Docker Compose 2 or later is not installed{found}",
-                    hint="apt install docker-compose-v2 or docker-compose-plugin, where your"
-                    " distribution has it; else https://docs.docker.com/compose/install/",
-                    detail=plugin.stderr,
-                )
-        return argv
+        plugin, found = self.run(["docker", "compose", "version", "--short"]), ""
+        if plugin.returncode == 0:
+            return ["docker", "compose"]
+        if diagnose(plugin.stderr, "docker"):
+            raise build_error(plugin, "cannot run docker compose")
+        if shutil.which("docker-compose"):
+            version = last_line(self.run(["docker-compose", "version", "--short"]).stdout)
+            if re.match(r"v?([2-9]|[1-9][0-9])\.", version):
+                return ["docker-compose"]
+            found = f"; docker-compose is version {version}"
+        raise DockerNotAvailableError(
+            f"Docker Compose 2 or later is not installed{found}",
+            hint="apt install docker-compose-v2 or docker-compose-plugin, where your"
+            " distribution has it; else https://docs.docker.com/compose/install/",
+            detail=plugin.stderr,
+        )
 
     def container(self, name: str) -> ContainerInfo | None:
         """Return a container, None where there is none of that name."""
@@ -4001,7 +3994,7 @@ def is_archive(head: bytes, tail: bytes = b"") -> bool:
     part = "take the part of the one database, or pg_dump it: {restore} -"
     for found, fault, hint in (
         (not head.strip(), "is empty", "take another one"),
-        (packed, "is compressed", "gunzip -c FILE | {restore} -"),
+        (packed, "is compressed", "gunzip -c FILE | {restore} -, or with zstdcat or bzcat"),
         (head[257:262] == b"ustar", "is a tar archive", "pg_restore -f - FILE | {restore} -"),
         (whole, "is a dump of a whole server (pg_dumpall)", part),
         (b"\0" in head, "is neither a dump nor SQL", "pg_dump -Fc | {restore} -"),
@@ -4688,12 +4681,11 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
         return
     if probe.error and probe.readiness is not Readiness.ACCEPTING:
         raise probe.error
-    accepts = f"PostgreSQL {probe.server_version}".rstrip() + " accepts them"
+    finding = f"PostgreSQL {probe.server_version}".rstrip() + " accepts them"
     if probe.warning:
-        finding = f"{accepts}, but {probe.warning.cause}"
-        yield CheckPoint("connections", Outcome.WARNING, finding, probe.warning.hint)
-    else:
-        yield CheckPoint("connections", passed, accepts)
+        finding += f", but {probe.warning.cause}"
+    outcome = Outcome.WARNING if probe.warning else passed
+    yield CheckPoint("connections", outcome, finding, probe.warning.hint if probe.warning else "")
     if probe.error:
         raise name_rotation(workspace, probe.error)
     finding = f"{url.user} logs in to {url.database} with the password"
