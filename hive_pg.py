@@ -102,12 +102,11 @@ UID_KEY, GID_KEY = "POSTGRES_UID", "POSTGRES_GID"
 PORT_KEY, CONTAINER_KEY = "HIVE_POSTGRES_PORT", "HIVE_POSTGRES_CONTAINER"
 IMAGE_KEY, BIND_KEY = "HIVE_POSTGRES_IMAGE", "HIVE_POSTGRES_BIND"
 PROJECT_KEY, WORKSPACE_KEY = "COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_WORKSPACE"
-CREDENTIAL_KEYS = (URL_KEY, USER_KEY, PASSWORD_KEY, DB_KEY)
-URL_KEYS = (*CREDENTIAL_KEYS, PORT_KEY)
+URL_KEYS = (URL_KEY, USER_KEY, PASSWORD_KEY, DB_KEY, PORT_KEY)
 PRIVATE_KEYS = (USER_KEY, PASSWORD_KEY, UID_KEY, GID_KEY, PROJECT_KEY, WORKSPACE_KEY)
 OUR_KEYS = (
-    *(*CREDENTIAL_KEYS, UID_KEY, GID_KEY, PORT_KEY, CONTAINER_KEY, PROJECT_KEY),
-    *(WORKSPACE_KEY, IMAGE_KEY, BIND_KEY),
+    *(URL_KEY, USER_KEY, PASSWORD_KEY, DB_KEY, UID_KEY, GID_KEY, PORT_KEY, CONTAINER_KEY),
+    *(PROJECT_KEY, WORKSPACE_KEY, IMAGE_KEY, BIND_KEY),
 )
 
 # With a shell's own values of these, Compose would act on another project or on other files.
@@ -603,15 +602,23 @@ _PAIR = (
     r"(?!(?:user|[a-z]*password|passfile|host|hostaddr|port|dbname|service)=)"
     r"[a-z_]+=(?:[A-Za-z0-9_.,/:-]|%(?!00)[0-9A-Fa-f]{2})*"
 )
-# Of libpq 18, without those above and without secrets.
-LIBPQ_OPTIONS = frozenset(
-    "application_name channel_binding client_encoding connect_timeout fallback_application_name"
-    " gssdelegation gssencmode gsslib krbsrvname keepalives keepalives_count keepalives_idle"
-    " keepalives_interval load_balance_hosts max_protocol_version min_protocol_version options"
-    " replication require_auth requirepeer ssl_max_protocol_version ssl_min_protocol_version"
-    " sslcert sslcertmode sslcompression sslcrl sslcrldir sslkey sslkeylogfile sslmode"
-    " sslnegotiation sslrootcert sslsni target_session_attrs tcp_user_timeout".split()
+# Of libpq 18, without those above and without secrets; the first ones have a variable each.
+_LEADING_OPTIONS = (
+    "channel_binding gssdelegation gssencmode gsslib krbsrvname load_balance_hosts"
+    " max_protocol_version min_protocol_version options require_auth requirepeer"
+    " ssl_max_protocol_version ssl_min_protocol_version sslcert sslcertmode sslcompression sslcrl"
+    " sslcrldir sslkey sslmode sslnegotiation sslrootcert sslsni target_session_attrs".split()
 )
+LIBPQ_OPTIONS = frozenset(
+    "application_name client_encoding connect_timeout fallback_application_name keepalives"
+    " keepalives_count keepalives_idle keepalives_interval replication sslkeylogfile"
+    " tcp_user_timeout".split()
+).union(_LEADING_OPTIONS)
+_VARIABLES = {name: f"PG{name.upper().replace('_', '')}" for name in _LEADING_OPTIONS}
+# Those of libpq by which a shell may lead elsewhere than the URL, or log in otherwise.
+# Source: https://www.postgresql.org/docs/16/libpq-envars.html
+LEADING_VARIABLES = {*"PGHOSTADDR PGPASSFILE PGREQUIRESSL PGSERVICE PGSERVICEFILE".split()}
+LEADING_VARIABLES |= {*_VARIABLES.values()}
 # What SQLAlchemy, libpq, asyncpg and urlsplit read alike, part by part.
 _URL_PARTS = {
     "scheme": (r"(postgres(?:ql)?(?:\+[a-z0-9_]+)?)://", "postgresql+psycopg"),
@@ -675,20 +682,15 @@ def _encode_percent(text: str) -> str:
 
 
 def build_environment(url: DatabaseURL) -> dict[str, str]:
-    """Return the variables in `.env` and for applications and libpq's programs that a URL fixes.
-
-    Of a URL's query, libpq has a variable for `sslmode` and for all that begins like it.
-    Source: https://www.postgresql.org/docs/16/libpq-envars.html
-    """
+    """Return the variables in `.env` and for applications and libpq's programs that a URL fixes."""
     plain = url.for_libpq()
-    ssl = {name: value for name, value in plain.options.items() if name.startswith("ssl")}
     return {
         "DATABASE_URL": build_database_url(plain),
         URL_KEY: build_database_url(url),
         **{USER_KEY: url.user, PASSWORD_KEY: url.password, DB_KEY: url.database},
         **{PORT_KEY: str(url.port), "PGHOST": url.host, "PGPORT": str(url.port)},
         **{"PGUSER": url.user, "PGPASSWORD": url.password, "PGDATABASE": url.database},
-        **{f"PG{name.upper().replace('_', '')}": value for name, value in ssl.items()},
+        **{_VARIABLES[name]: plain.options[name] for name in plain.options if name in _VARIABLES},
     }
 
 
@@ -2880,7 +2882,7 @@ class Workspace:
         return check_result(result, f"`{program} {' '.join(argv)}` failed", hint).stdout
 
     def find_shadowed(self, settings: Settings) -> list[str]:
-        """Return the keys that a plain `docker compose` would take from this shell, otherwise."""
+        """Return what plain Compose and applications would take from this shell, not `.env`."""
 
         def resolve(*shell: str) -> str:
             with contextlib.suppress(DockerCommandError):
@@ -2890,7 +2892,8 @@ class Workspace:
         known = {*COMPOSE_SELECTORS, *OUR_KEYS}
         others = {key for key in self.overruled if os.environ[key] != self.values.get(key)}
         usual = resolve() if others - known else ""
-        return sorted(key for key in others if key in known or resolve(key) != usual)
+        found = [key for key in others if key in known or resolve(key) != usual]
+        return sorted([*found, *({"PGHOSTADDR", "PGSERVICE"} & os.environ.keys())])
 
     def resolve_service(self, settings: Settings) -> ComposeService:
         """Return the PostgreSQL service as Compose resolves it."""
@@ -3546,13 +3549,13 @@ def read_health(workspace: Workspace) -> Health:
 
 
 def build_run_environment(workspace: Workspace) -> dict[str, str]:
-    """Return the environment of `run`: the shell's own wins, but for the credentials."""
+    """Return the environment of `run`: the shell's own wins, but for the way to the database."""
     values, left_out = workspace.values, workspace.env.unread
     if left_out:
         names = " ".join(left_out)
         workspace.console.warn(f"{ENV_FILE}: not read alike by all, so left out: {names}")
-    credentials = {key: values[key] for key in CREDENTIAL_KEYS if key in values}
-    return {**values, **os.environ, **credentials}
+    own, env = build_environment(workspace.settings.url), {**values, **os.environ}
+    return {key: env[key] for key in env if key not in LEADING_VARIABLES} | own
 
 
 # == Set-up ===================================================================================
@@ -3666,11 +3669,21 @@ class SetUp:
                 except ContainerConflictError:  # somebody without the lock was faster
                     if not tries_left:
                         raise
-        if shadowed := " ".join(workspace.find_shadowed(settings)):
-            said = f"plain docker compose and applications take {shadowed} from this shell"
-            self.console.warn(f"{said}, not from {ENV_FILE}: unset {shadowed}")
+        self._name_what_leads_elsewhere(settings)
         if start:
             self._verify_or_mend(service, timeout)
+
+    def _name_what_leads_elsewhere(self, settings: Settings) -> None:
+        """Warn of what applications, or plain Compose, may find in place of the URL."""
+        env, theirs = build_environment(settings.url), self.workspace.values.get("DATABASE_URL")
+        if theirs not in (None, env["DATABASE_URL"], env[URL_KEY]):
+            said = self.console.format(
+                f"{ENV_FILE} has another DATABASE_URL; {{run}} and {{env}} say"
+            )
+            self.console.warn(f"{said} {settings.url.for_libpq()!r}")
+        if names := " ".join(self.workspace.find_shadowed(settings)):
+            said = f"plain docker compose and applications take {names} from this shell"
+            self.console.warn(f"{said}, not from {ENV_FILE}: unset {names}")
 
     def _recover(self, neighbours: Neighbours) -> None:
         """Find lost credentials in the workspace's container, or else in the state file."""
@@ -5332,11 +5345,16 @@ class CommandLine:
 
     def _env(self) -> None:
         env, dotenv = build_client_environment(self.workspace.settings.url), self.format == "dotenv"
+        others, head = sorted(LEADING_VARIABLES - env.keys()), list[str]()
+        if not (dotenv or self.json):
+            head = [f"unset {' '.join(others)}"]
+        elif left := " ".join(name for name in others if name in os.environ):
+            self.console.warn(f"in this shell {left} may lead libpq elsewhere: unset {left}")
         lines = (
             f"{key}={format_env_value(value)}" if dotenv else f"export {key}={quote_word(value)}"
             for key, value in env.items()
         )
-        self.console.result(format_json(env) if self.json else "\n".join(lines))
+        self.console.result(format_json(env) if self.json else "\n".join([*head, *lines]))
 
     def _list(self) -> None:
         databases = list_databases(self.workspace.engine)

@@ -1,6 +1,9 @@
 """What a person's shell has beside `.env`: it leads neither Compose nor applications elsewhere."""
 
+import shutil
+
 import pytest
+from laboratory import run
 
 pytestmark = pytest.mark.engine
 
@@ -52,3 +55,31 @@ def test_shell_has_another_value_than_env(interpolating, compose):
         said = workspace.hive_pg(command).stderr
         assert "unset" not in said
     assert workspace.login() == "1"
+
+
+@pytest.mark.skipif(not shutil.which("psql"), reason="needs psql on this machine")
+@pytest.mark.parametrize(
+    "shell",
+    [
+        pytest.param({"PGSERVICE": "prod"}, id="a service"),
+        pytest.param({"PGHOSTADDR": "127.0.0.9"}, id="an address"),
+        pytest.param({"PGSSLMODE": "require", "PGGSSENCMODE": "disable"}, id="TLS"),
+        pytest.param({"PGTARGETSESSIONATTRS": "standby"}, id="a standby"),
+        pytest.param({"PGOPTIONS": "-c role=nobody"}, id="another role"),
+    ],
+)
+def test_libpq_variables_of_the_shell_lead_nowhere_else(served, shell):
+    """`run -- psql`, and psql after `eval "$(hive-pg env)"`, are in this database."""
+    served.write("services", "[prod]\nhost=127.0.0.9\nport=1\nuser=prod\ndbname=prod\n")
+    shell = {
+        "PGSERVICEFILE": str(served.path / "services"),
+        "DATABASE_URL": "postgres://x/",
+        **shell,
+    }
+    ask = """psql -Atwc 'select current_user' && psql "$DATABASE_URL" -Atwc 'select current_user'"""
+    script = f'eval "$({served.lab.script} env)"; {ask}'
+    here = served.env["POSTGRES_USER"]
+    result = run(["sh", "-c", script], **served.options(**shell))
+    assert result.stdout.split() == [here, here], result.stderr
+    result = served.hive_pg("run", "--", "sh", "-c", ask, **shell)
+    assert result.stdout.split() == [here, here], result.stderr

@@ -639,7 +639,8 @@ def test_command_env_formats(hive, docker, workspace, capsys):
     (workspace / ".env").write_text("".join(f"{key}={value}\n" for key, value in env.items()))
     expected = pg.build_client_environment(url)
     assert hive("env") == 0
-    words = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    unset, *words = (shlex.split(line) for line in capsys.readouterr().out.splitlines())
+    assert (unset[0], {*unset[1:]}) == ("unset", pg.LEADING_VARIABLES)
     assert {word for word, _ in words} == {"export"}
     assert dict(pair.split("=", 1) for _, pair in words) == expected
     assert hive("env", "--json") == 0
@@ -648,6 +649,29 @@ def test_command_env_formats(hive, docker, workspace, capsys):
     items = pg.parse_env(capsys.readouterr().out, {})
     assert {item.key: item.value for item in items} == expected
     assert docker.calls == []
+
+
+@pytest.mark.parametrize("words", ["env --json", "env --format dotenv"])
+def test_command_env_in_a_shell_that_leads_elsewhere(hive, monkeypatch, capsys, words):
+    """What a shell can unset by `eval`, a file or an object cannot: it is named."""
+    assert hive(*words.split()) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    monkeypatch.setenv("PGSERVICE", "prod")
+    monkeypatch.setenv("PGHOST", "prod")
+    assert hive(*words.split()) == 0
+    said = "warning: in this shell PGSERVICE may lead libpq elsewhere: unset PGSERVICE\n"
+    assert capsys.readouterr() == (out, said)
+
+
+def test_command_env_unsets_nothing_that_the_url_says(hive, workspace, capsys):
+    """A variable is set or unset, not both."""
+    text = (workspace / ".env").read_text().replace("/hive\n", "/hive?sslmode=prefer\n")
+    (workspace / ".env").write_text(text)
+    assert hive("env") == 0
+    unset, *lines = capsys.readouterr().out.splitlines()
+    assert "export PGSSLMODE=prefer" in lines
+    assert {*unset.split()} == {"unset", *pg.LEADING_VARIABLES} - {"PGSSLMODE"}
 
 
 def test_command_env_dotenv_that_no_spelling_carries(hive, workspace, capsys):

@@ -641,6 +641,19 @@ def test_run_environment(monkeypatch, up, manager, capsys):
     assert "warning: .env: not read alike by all, so left out: C" in capsys.readouterr().err
 
 
+def test_run_environment_leads_to_the_database(monkeypatch, up, manager):
+    """As `env` does: neither the shell's variables of libpq nor `.env`'s lead elsewhere."""
+    shell = {"PGSERVICE": "prod", "PGHOSTADDR": "10.0.0.1", "PGHOST": "prod", "DATABASE_URL": "x"}
+    for name, value in {**shell, "HIVE_POSTGRES_PORT": "1", "PGTZ": "UTC"}.items():
+        monkeypatch.setenv(name, value)
+    with (up / ".env").open("a") as file:
+        file.write("PGOPTIONS=--x\nPGPORT=1\nDATABASE_URL=postgresql://prod/x\n")
+    env = pg.build_run_environment(manager)
+    assert pg.build_environment(manager.settings.url).items() <= env.items()
+    assert env.keys().isdisjoint(pg.LEADING_VARIABLES)
+    assert env["PGTZ"] == "UTC"
+
+
 def test_docker_hangs(up, manager, docker):
     """A daemon that does not answer is exit 4."""
     docker.answers["docker inspect --type container"] = DockerNotAvailableError("no answer")

@@ -874,3 +874,36 @@ def test_init_unverified_cluster_of_the_servers_own_database_is_never_moved(
     init(workspace)
     assert docker.calls_of("docker run") == []
     assert (workspace / "data/postgres/pgdata/PG_VERSION").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "warned"),
+    [
+        pytest.param("postgresql+asyncpg://ann:of-prod@prod/x", True, id="elsewhere"),
+        pytest.param("postgresql://ann:s3cret@localhost:5532/hive", False, id="as env has it"),
+        pytest.param("${HIVE_DATABASE_URL}", False, id="a reference"),
+    ],
+)
+def test_init_names_another_database_url(workspace, manager, docker, capsys, line, warned):
+    """`run` and `env` say otherwise than `.env` does, which nobody would expect."""
+    with (workspace / ".env").open("a") as file:
+        file.write(f"DATABASE_URL={line}\n")
+    assert manager.setup_postgres_container(interactive=False, start=False)
+    err = capsys.readouterr().err
+    said = (
+        "warning: .env has another DATABASE_URL; hive-pg run and hive-pg env say postgresql://ann:"
+    )
+    assert (f"{said}****@localhost:5532/hive" in err) is warned
+    assert f"DATABASE_URL={line}\n" in (workspace / ".env").read_text()
+    assert "of-prod" not in err
+
+
+def test_init_names_what_leads_elsewhere(monkeypatch, workspace, manager, docker, capsys):
+    """A shell that would have libpq, or plain Compose, go elsewhere."""
+    monkeypatch.setenv("PGSERVICE", "prod")
+    monkeypatch.setenv("POSTGRES_USER", "bob")
+    assert manager.setup_postgres_container(interactive=False, start=False)
+    said = (
+        "applications take PGSERVICE POSTGRES_USER from this shell, not from .env: unset PGSERVICE"
+    )
+    assert said in capsys.readouterr().err

@@ -7,6 +7,7 @@ from fakes import make_settings, make_url, recorded
 from hypothesis import given
 from hypothesis import strategies as st
 
+import hive_pg as pg
 from hive_pg import (
     PLACEHOLDERS,
     DatabaseURL,
@@ -248,6 +249,33 @@ def test_build_client_environment_values():
         "PGSSLMODE": "a b",
         "PGSSLMINPROTOCOLVERSION": "c",
     }
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        pytest.param(
+            "options=-c%20a=b".replace("=b", "%3Db"), {"PGOPTIONS": "-c a=b"}, id="options"
+        ),
+        pytest.param("channel_binding=disable", {"PGCHANNELBINDING": "disable"}, id="login"),
+        pytest.param("sslmode=prefer&sslmode=x", {"PGSSLMODE": "x"}, id="the last"),
+        pytest.param("connect_timeout=1&keepalives=0", {}, id="what leads nowhere"),
+    ],
+)
+def test_build_client_environment_of_a_query(query, expected):
+    """What the URL says of place, login and session has libpq's variable, as the URL has it."""
+    plain = build_client_environment(make_url())
+    found = build_client_environment(make_url(query=query))
+    assert {key: found[key] for key in found.keys() - plain.keys()} == expected
+    assert expected.keys() <= pg.LEADING_VARIABLES
+
+
+def test_leading_variables():
+    """They are libpq's own, and none of them is one that every URL sets."""
+    known = "PGSERVICE PGHOSTADDR PGSSLMODE PGOPTIONS PGSERVICEFILE PGPASSFILE PGREQUIREAUTH"
+    known += " PGTARGETSESSIONATTRS PGCHANNELBINDING PGGSSENCMODE PGKRBSRVNAME PGLOADBALANCEHOSTS"
+    assert {*known.split()} < pg.LEADING_VARIABLES
+    assert pg.LEADING_VARIABLES.isdisjoint(build_client_environment(make_url()))
 
 
 def test_build_client_environment_of_another_driver():
