@@ -1043,6 +1043,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
 
     Raises: OSError; WorkspaceError for a read-only file.
     """
+    refuse_strangers(path)
     target = os.path.realpath(path)
     status = os.stat(target) if os.path.lexists(target) else None
     if status and not status.st_mode & 0o200:  # root could replace it all the same
@@ -1072,6 +1073,23 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
         os.fsync(directory)  # so that the name survives a power cut, too
     finally:
         os.close(directory)
+
+
+def refuse_strangers(path: str) -> None:
+    """Refuse a file to write, or a link on the way to it, that a stranger put into a shared place.
+
+    He could read what is written, or choose what it replaces.
+    """
+    place, places = os.path.abspath(path), [os.path.realpath(path)]
+    while place != os.path.dirname(place):
+        places += [place] * os.path.islink(place)
+        place = os.path.dirname(place)
+    for place in filter(os.path.lexists, places):
+        directory, owner = os.stat(os.path.dirname(place)), os.lstat(place).st_uid
+        own = {0, os.geteuid(), *(get_sudo_user() or ())[:1], directory.st_uid}
+        if directory.st_mode & 0o022 and owner not in own:
+            why = f"{place} is another user's, in a directory that others may write to"
+            raise WorkspaceError(f"cannot write {path}: {why}", hint="name another file")
 
 
 def remove_leftover(path: str) -> str:
@@ -1130,7 +1148,7 @@ class Lock:
                 hint = f"see who holds it, a docker perhaps: fuser -v {quote_word(self.path)}"
                 raise WorkspaceError(why, hint=hint)
             time.sleep(0.05)
-        if refusal:  # some network file systems have no locks, and a read-only one no new files
+        if refusal:  # some network file systems have no locks
             self.console.warn(f"cannot lock {self.path}: {refusal.strerror}")
         return self
 
@@ -1147,8 +1165,8 @@ class Lock:
                 os.fchmod(self.descriptor, 0o600)
         except OSError as error:
             self._close()
-            if error.errno == errno.EROFS:
-                return error
+            if error.errno in (errno.EROFS, errno.EACCES) and not os.path.lexists(self.path):
+                return error  # a directory that nothing can be changed in, either
             raise file_error("lock", self.path, error) from None
         refusal = _lock(self.descriptor)
         gone = identify_file(self.path) != f"{status.st_dev}:{status.st_ino}"  # with its holder
@@ -1229,11 +1247,13 @@ def close_to_others(path: str) -> int | None:
 
 
 def is_usable_by(data_dir: str, uid: int) -> bool:
-    """Whether a data directory and the cluster in it belong to a user."""
-    paths = (data_dir, os.path.join(data_dir, "pgdata"))
+    """Whether a user can have its cluster in a data directory: one of somebody else's has one."""
+    cluster = os.path.join(data_dir, "pgdata")
     with explaining("look at", data_dir):
-        owners = {os.stat(path).st_uid for path in paths if os.path.exists(path)}
-        return owners <= {uid} and os.stat(data_dir).st_mode & 0o700 == 0o700
+        status, made = os.stat(data_dir), os.path.exists(cluster)
+        bits = 0o700 if status.st_uid == uid else 0o001
+        usable = status.st_mode & bits == bits and (made or status.st_uid == uid)
+        return usable and (not made or os.stat(cluster).st_uid == uid)
 
 
 def holds_data(data_dir: str, cluster: str = "") -> bool:
@@ -1714,6 +1734,19 @@ IDENTITY = (
 )
 
 
+# Gives a directory to a user, with the cluster in it, which may also fill it, and nothing else.
+_FOREIGN = 73
+_GIVE_SCRIPT = f"""\
+cd /target || exit
+for name in * .[!.]*; do
+  [ -e "$name" ] || [ -L "$name" ] || continue
+  case $name in "$1" | "$1".incomplete-* | lost+found) continue ;; esac
+  [ -z "$1" ] && [ -e PG_VERSION ] || {{ echo "$name"; exit {_FOREIGN}; }}
+done
+chown "$0" . && chmod u+rwx . && {{ [ ! -e "./$1" ] || chown -Rh "$0" "./$1"; }}
+"""
+
+
 class ContainerInfo(Record):
     """What `docker inspect` says of a container.
 
@@ -2048,11 +2081,20 @@ class Engine:
         argv = ("run", "--rm", "--publish", f"{bind}::{CONTAINER_PORT}", "--entrypoint", "true")
         self.ask(f"cannot publish on {bind}", *argv, image, timeout=COMPOSE_TIMEOUT_S)
 
-    def give_data_to(self, user: tuple[int, int], data_dir: str, image: str) -> None:
-        """Give a directory and all in it to a uid and gid; we may not be able to do that."""
-        argv = ("sh", "-c", 'chown -R "$0" /target && chmod u+rwx /target', f"{user[0]}:{user[1]}")
-        result = self.run_in_place(image, data_dir, *argv, timeout=WALK_TIMEOUT_S)
-        check_result(result, f"cannot change the owner of {data_dir}")
+    def give_data_to(
+        self, user: tuple[int, int], source: str, cluster: str, image: str, hint: str = ""
+    ) -> None:
+        """Give a directory or volume, and the cluster in it, to a uid and gid.
+
+        Raises: WorkspaceError where it has something else, too, which may be anybody's.
+        """
+        owner, own = f"{user[0]}:{user[1]}", cluster[len(source) + 1 :].partition("/")[0]
+        argv = ("sh", "-c", _GIVE_SCRIPT, owner, own)
+        result = self.run_in_place(image, source, *argv, timeout=WALK_TIMEOUT_S)
+        if result.returncode == _FOREIGN:
+            why = f"{source} is not given to {owner}: it has other files, too: {result.stdout}"
+            raise WorkspaceError(why.strip(), hint=hint)
+        check_result(result, f"cannot change the owner of {source}")
 
     def stop(self, container: str, grace: int = STOP_GRACE_S) -> None:
         """Stop the server and end its sessions (SIGINT, fast shutdown), within `grace` seconds."""
@@ -2762,6 +2804,9 @@ class Workspace:
     def save_env(self, changes: Mapping[str, str]) -> bool:
         """Write `changes` into `.env`, readable by its owner alone; return whether it changed."""
         self._reload_env()  # a person may have written something else into it meanwhile
+        if not (self.env.exists and any(item.key in OUR_KEYS for item in self.env.items)):
+            add = f"echo {URL_KEY}= >>{quote_word(os.path.realpath(self.env_path))}"
+            self.refuse_link_out(self.env_path, f"rm {quote_word(self.env_path)}; or {add}")
         edited = edit_env(self.env.text, changes, os.environ, self.env.items)
         if self.env.exists and edited == self.env.text:
             mode = close_to_others(self.env_path)
@@ -2771,6 +2816,13 @@ class Workspace:
         write_file(self.env_path, edited, 0o600)
         self.env = EnvFile(edited)
         return True
+
+    def refuse_link_out(self, path: str, hint: str) -> None:
+        """Refuse to change what a link leads to outside of the workspace: it may be anybody's."""
+        target, here = os.path.realpath(path), os.path.join(self.directory, "")
+        if path.startswith(here) and not target.startswith(here):
+            why = f"{path} leads out of the workspace, to {target}, which stays as it is"
+            raise WorkspaceError(why, hint=hint)
 
     def remove_env(self) -> None:
         """Remove a `.env` that was only made to be tried."""
@@ -3271,8 +3323,11 @@ def bring_up(
             _await_first_start(workspace, own)  # Compose would cut it short
     user = parse_user(service.user)
     if mend and user:
-        workspace.console.note(f"giving {service.source} to {user[0]}:{user[1]}")
-        engine.give_data_to(user, service.source, service.image or DEFAULT_IMAGE)
+        source, cluster, owner = service.source, service.cluster, f"{user[0]}:{user[1]}"
+        hint = "sudo mkdir -p {0}; sudo chown -R {1} {0}".format(quote_word(cluster), owner)
+        workspace.refuse_link_out(service.data_dir, hint)
+        workspace.console.note(f"giving {source} to {owner}")
+        engine.give_data_to(user, source, cluster, service.image or DEFAULT_IMAGE, hint)
         ensure_image(workspace, service)  # only now its version can be read
     timeout = PULL_TIMEOUT_S if service.builds else COMPOSE_TIMEOUT_S
     argv = ("up", "--detach", service.service)
@@ -3831,6 +3886,8 @@ class SetUp:
         self._write_files(settings)
         user = parse_user(service.user)
         if anew and user:  # else the engine makes it, and the image owns it
+            if not os.path.isdir(data_dir):
+                workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
             make_directory(data_dir, user, 0o700)
         workspace.remember(verified=verified and not anew)
         if not is_local(service.bind):
@@ -3861,13 +3918,13 @@ class SetUp:
 
     def _write_files(self, settings: Settings) -> None:
         workspace, directory = self.workspace, self.workspace.directory
+        self._ignore_in_git()  # before there is a password to ignore
         changed = workspace.save_env(settings.env)
         says = "holds the credentials (mode 0600), and" if changed else "is as it was, with"
         self.console.step(f"{ENV_FILE} {says} port {settings.url.port}")
         if workspace.compose_file() is None:
             write_file(os.path.join(directory, COMPOSE_FILE), render_compose())
             self.console.step(f"{COMPOSE_FILE} is written, and yours to edit")
-        self._ignore_in_git()
         for name in (ENV_FILE, STATE_FILE, COMPOSE_FILE, ".gitignore"):
             remove_leftover(os.path.join(directory, name))
 
@@ -3893,6 +3950,7 @@ class SetUp:
         missing = dict.fromkeys(line for path, line in IGNORED.items() if path not in there)
         if missing:
             path = os.path.join(self.workspace.directory, ".gitignore")
+            self.workspace.refuse_link_out(path, f"rm {quote_word(path)}; git follows no such link")
             text = (read_file(path) or b"").decode("utf-8", "surrogateescape")
             separator = "\n" if text and not text.endswith("\n") else ""
             write_file(path, text + separator + "\n".join([*missing, ""]))
@@ -4147,7 +4205,7 @@ def back_up(workspace: Workspace, path: str = "") -> str:
         make_directory(directory, get_sudo_user(), 0o700)
         with Lock(os.path.join(directory, ".lock"), workspace.console, READY_TIMEOUT_S):
             ignored = os.path.join(directory, ".gitignore")
-            if not os.path.lexists(ignored):
+            if not os.path.lexists(ignored) and not os.path.islink(directory):
                 write_file(ignored, "*\n")
             for name in os.listdir(directory):  # what killed ones have left
                 left = os.path.join(directory, name)
@@ -4166,6 +4224,7 @@ def _check_place(path: str) -> str:
     """Return the real path of a file to write, in place of another one perhaps."""
     if os.path.isdir(path) or not os.path.basename(path):
         raise WorkspaceError(f"{path} is a directory", hint="name a file in it")
+    refuse_strangers(path)
     path = os.path.realpath(path)
     directory = os.path.dirname(path)
     if os.path.lexists(path) and not os.path.isfile(path):  # a device, which would be replaced
@@ -5101,7 +5160,7 @@ def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) 
     """Give a data directory to the user that the server runs as, without sudo."""
     target, user = os.path.realpath(data_dir), get_postgres_uid_gid()
     if not is_usable_by(target, user[0]):
-        Engine(Runner(Console())).give_data_to(user, target, image)
+        Engine(Runner(Console())).give_data_to(user, target, f"{target}/pgdata", image)
 
 
 # == Completion ===============================================================================

@@ -95,9 +95,9 @@ def test_hint_for_another_encoding_keeps_mode_and_link(spoil, data, link):
     workspace = spoil(data)
     path = target = workspace.path / ".env"
     if link:
-        target = workspace.path.parent / "secrets.env"
+        target = workspace.path / "secrets.env"
         path.rename(target)
-        path.symlink_to("../secrets.env")
+        path.symlink_to("secrets.env")
     follow(workspace, refused(workspace))
     assert (path.is_symlink(), target.stat().st_mode & 0o777) == (link, 0o600)
     lines = set_up(workspace).decode().splitlines()
@@ -414,13 +414,16 @@ def test_directory_in_place_of_env_is_refused(spoil, link):
 def test_linked_env_stays_a_link(spoil, exists):
     """The file that it points to is written, or made in its directory."""
     workspace = spoil()
-    target = workspace.path.parent / "secrets.env"
+    link = "../secrets.env" if exists else "secrets.env"
+    target = workspace.path / link
     if exists:
         target.write_bytes(THEIRS)
         target.chmod(0o644)
-    (workspace.path / ".env").symlink_to("../secrets.env")
-    assert set_up(workspace).startswith(THEIRS + b"\nHIVE_DATABASE_URL=")
-    assert os.readlink(workspace.path / ".env") == "../secrets.env"
+    (workspace.path / ".env").symlink_to(link)
+    text = set_up(workspace)
+    assert text.startswith(b"# theirs\n")
+    assert b"\nexport API_KEY='a b' # kept\nB=x\nHIVE_DATABASE_URL=" in text
+    assert os.readlink(workspace.path / ".env") == link
     assert target.stat().st_mode & 0o777 == 0o600
     assert not target.is_symlink()
     before = tree(workspace.path.parent)
@@ -428,10 +431,31 @@ def test_linked_env_stays_a_link(spoil, exists):
     assert tree(workspace.path.parent) == before
 
 
+@pytest.mark.parametrize("way", [0, 1], ids=["rm", "a line for us"])
+@pytest.mark.parametrize("text", [None, "", "PATH='x'\n# theirs\n"], ids=["none", "empty", "full"])
+def test_env_linked_out_of_the_workspace_is_refused(spoil, text, way):
+    """What may be any file of the user's is not written to; an `.env` with a key of ours is."""
+    workspace = spoil()
+    home = workspace.path.parent / "home"
+    home.mkdir()
+    workspace.lab.give(home, workspace.actor)
+    if text is not None:
+        (home / ".profile").write_text(text)
+        workspace.lab.give(home / ".profile", workspace.actor)
+    (workspace.path / ".env").symlink_to(home / ".profile")
+    said = refused(workspace, f".env leads out of the workspace, to {home}/.profile, which stays")
+    hint = re.search("hint: (.*)", said)[1].split("; or ")[way]
+    assert run(["sh", "-euc", hint], **workspace.options()).returncode == 0
+    assert b"HIVE_DATABASE_URL=postgresql" in set_up(workspace)
+    if way == 0 and text is not None:
+        assert (home / ".profile").read_text() == text
+    assert (home / ".profile").exists() == (way == 1 or text is not None)
+
+
 def test_env_linked_into_a_missing_directory_is_refused(spoil):
     """The error names the target: the link alone would say nothing."""
     workspace = spoil()
-    target = workspace.path.parent / "missing dir" / "secrets.env"
+    target = workspace.path / "missing dir" / "secrets.env"
     (workspace.path / ".env").symlink_to(target)
     follow(workspace, refused(workspace, f"a link to {target}: No such file or directory"))
     assert set_up(workspace) == target.read_bytes()

@@ -5,7 +5,8 @@ import os
 import re
 
 import pytest
-from refusals import call, follow, refused
+from laboratory import run
+from refusals import call, follow, refused, tree
 
 import hive_pg
 
@@ -98,6 +99,95 @@ def test_workspace_that_is_closed_is_refused(make, mode):
     said = refused(workspace, f"{workspace.path}", "Permission denied", command=command, cwd="/")
     follow(workspace, said, cwd="/")
     call(workspace, *command, cwd="/")
+
+
+# -- links --------------------------------------------------------------------------------------
+
+
+def test_gitignore_linked_out_of_the_workspace_is_refused(make):
+    """A list that other repositories share stays as it is; no password is written before."""
+    workspace = make(env="")
+    shared = workspace.path.parent / "shared"
+    shared.write_text("*.pyc\n")
+    run(["git", "init", "-q", workspace.path], **workspace.options())
+    (workspace.path / ".gitignore").symlink_to(shared)
+    said = refused(workspace, ".gitignore leads out of the workspace", "which stays as it is")
+    follow(workspace, said)
+    call(workspace, *NO_START)
+    assert shared.read_text() == "*.pyc\n"
+
+
+def test_data_linked_to_a_missing_directory_is_refused(make):
+    """It is not made elsewhere, unasked: its disk may not be mounted."""
+    workspace = make()
+    target = workspace.path.parent / "elsewhere"
+    target.mkdir()
+    workspace.lab.give(target, workspace.actor)
+    (workspace.path / "data").symlink_to(target)
+    said = workspace.init("--no-start", code=1).stderr
+    assert f"data/postgres leads out of the workspace, to {target}/postgres" in said
+    assert [*target.iterdir()] == []
+    follow(workspace, said)
+    workspace.init("--no-start")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files of others")
+def test_data_linked_to_a_disk_with_files_of_others(make):
+    """Not one of them gets another owner; what is to be done by hand is said, and works."""
+    workspace = make(actor="root")
+    disk = workspace.path.parent / "disk"
+    (disk / "others").mkdir(parents=True)
+    (workspace.path / "data").mkdir()
+    (workspace.path / "data" / "postgres").symlink_to(disk)
+    before = tree(disk)
+    said = workspace.init(code=1).stderr
+    assert f"data/postgres leads out of the workspace, to {disk}, which stays as it is" in said
+    assert (tree(disk), disk.stat().st_uid) == (before, 0)
+    by_hand(workspace, said)
+    workspace.init()
+    assert workspace.login() == "1"
+    assert (disk.stat().st_uid, (disk / "others").stat().st_uid) == (0, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files of others")
+def test_data_directory_with_files_of_others(make):
+    """A disk that is mounted there, perhaps: it is not given away with what else is on it."""
+    workspace = make(actor="root")
+    data = workspace.path / "data" / "postgres"
+    (data / "photos").mkdir(parents=True)
+    said = workspace.init(code=1).stderr
+    assert f"{data} is not given to 1000:1000: it has other files, too: photos\n" in said
+    assert (data.stat().st_uid, (data / "photos").stat().st_uid) == (0, 0)
+    by_hand(workspace, said)
+    workspace.init()
+    assert (workspace.login(), (data / "photos").stat().st_uid) == ("1", 0)
+
+
+def by_hand(workspace, said):
+    """Do all that a hint says, as root."""
+    command = re.search("^hint: (.*)", said, re.MULTILINE)[1].replace("sudo ", "")
+    assert run(["sh", "-euc", command], **workspace.options()).returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_backup_onto_a_strangers_file_is_refused(served, kind):
+    """In a shared directory the dump would be the stranger's, or take another file's place."""
+    shared, victim = served.path.parent / "shared", served.path.parent / "victim"
+    shared.mkdir(exist_ok=True)
+    shared.chmod(0o1777)
+    victim.write_text("kept")
+    path = shared / kind
+    path.symlink_to(victim) if kind == "link" else path.write_text("theirs")
+    os.chown(path, 4321, 4321, follow_symlinks=False)
+    said = served.hive_pg("backup", "-o", path, code=1).stderr
+    assert f"cannot write {path}: {path} is another user's" in said
+    assert (path.read_text(), victim.read_text()) == (
+        "kept" if kind == "link" else "theirs",
+        "kept",
+    )
+    served.hive_pg("backup", "-o", shared / "new")
+    assert (shared / "new").stat().st_uid == os.geteuid()
 
 
 # -- locks --------------------------------------------------------------------------------------

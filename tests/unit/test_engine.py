@@ -5,6 +5,7 @@ What docker prints is recorded (tests/data) or as its versions print it; no dock
 
 import json
 import shlex
+import subprocess
 import sys
 
 import pytest
@@ -566,10 +567,48 @@ def test_engine_run_in_place_mount(mounted, mount):
 def test_engine_give_data_to_user():
     """The owner is the program's argument, not a part of the script."""
     engine = engine_of({"docker run": ""})
-    engine.give_data_to((5, 6), "/w/d", "x")
-    assert shlex.split(commands_of(engine)[0])[-1] == "5:6"
+    engine.give_data_to((5, 6), "/w/d", "/w/d/16/main", "x")
+    assert shlex.split(commands_of(engine)[0])[-2:] == ["5:6", "16"]
     with pytest.raises(DockerCommandError, match="cannot change the owner of /w/d: odd"):
-        engine_of({"docker run": (1, "odd")}).give_data_to((5, 6), "/w/d", "x")
+        engine_of({"docker run": (1, "odd")}).give_data_to((5, 6), "/w/d", "/w/d", "x")
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("own", "names", "foreign"),
+    [
+        pytest.param(
+            "pgdata", ["pgdata/base", "pgdata.incomplete-1/base", "lost+found/"], "", id="ours"
+        ),
+        pytest.param("pgdata", [], "", id="nothing"),
+        pytest.param("pgdata", ["pgdata/base", "photos"], "photos", id="a file"),
+        pytest.param("pgdata", [".profile"], ".profile", id="a hidden one"),
+        pytest.param("pgdata", ["a' b/c"], "a' b", id="a directory"),
+        pytest.param("pgdata", ["PG_VERSION", "base/1"], "PG_VERSION", id="another cluster"),
+        pytest.param("", ["PG_VERSION", "base/1", "pg_wal/1"], "", id="it fills the directory"),
+        pytest.param("", ["photos"], "photos", id="it would"),
+    ],
+)
+def test_engine_give_data_to_nobody(tmp_path, own, names, foreign):
+    """Beside anything else the directory stays as it is, and so does what is in it."""
+    (tmp_path / "target").mkdir()
+    for name in names:
+        path = tmp_path / "target" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if name.endswith("/") else path.touch()
+    script = pg._GIVE_SCRIPT.replace("/target", str(tmp_path / "target")).replace("chown", "echo")
+    argv = ["sh", "-c", script, "5:6", own]
+    result = subprocess.run(argv, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (pg._FOREIGN if foreign else 0, "")
+    given = "5:6 .\n" + f"-Rh 5:6 ./{own}\n" * bool(names)
+    assert result.stdout == (f"{foreign}\n" if foreign else given)
+
+
+def test_engine_give_data_to_nobody_error():
+    """The error names what is there, and what helps."""
+    engine = engine_of({"docker run": (pg._FOREIGN, "")})
+    with pytest.raises(pg.WorkspaceError, match="/w/d is not given to 5:6: it has other files"):
+        engine.give_data_to((5, 6), "/w/d", "/w/d/pgdata", "x", "do it by hand")
 
 
 def test_engine_try_to_publish_refused():

@@ -202,6 +202,44 @@ def test_write_file_owner_sudo(monkeypatch, tmp_path):
     assert ((tmp_path / "f").stat().st_uid, (tmp_path / "f").stat().st_gid) == (1234, 4321)
 
 
+STRANGER = pytest.mark.parametrize(
+    ("mode", "owner", "link", "refused"),
+    [
+        pytest.param(0o1777, 1234, "", True, id="a stranger's file"),
+        pytest.param(0o777, 1234, "", True, id="not sticky"),
+        pytest.param(0o1777, 1234, "link", True, id="a stranger's link"),
+        pytest.param(0o1777, 1234, "way", True, id="a stranger's link on the way"),
+        pytest.param(0o1777, 0, "", False, id="our file"),
+        pytest.param(0o1777, 0, "link", False, id="our link"),
+        pytest.param(0o755, 1234, "", False, id="where nobody else writes"),
+    ],
+)
+
+
+@AS_ROOT
+@STRANGER
+def test_write_file_stranger(tmp_path, mode, owner, link, refused):
+    """What a stranger put where all may write is neither filled nor followed."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(mode)
+    victim, path = tmp_path / "victim", shared / "f"
+    victim.write_text("old")
+    if link:
+        path = shared / link
+        path.symlink_to(victim if link == "link" else tmp_path)
+    else:
+        path.write_text("old")
+    os.chown(path, owner, owner, follow_symlinks=False)
+    place = path / "victim" if link == "way" else path
+    if refused:
+        with pytest.raises(WorkspaceError, match=f"cannot write .*: {path} is another user's"):
+            write_file(str(place), "new", 0o600)
+    else:
+        write_file(str(place), "new", 0o600)
+    assert place.read_text() == ("old" if refused else "new")
+
+
 @AS_ROOT
 def test_write_file_read_only_directory(path):
     """In a directory that is not ours, nothing is written, and the error says why."""
@@ -443,12 +481,36 @@ def test_is_usable_by_user(tmp_path, mode, uid, usable):
 
 
 @AS_ROOT
-def test_is_usable_by_cluster_of_another(tmp_path):
-    """A cluster of another user in a directory of ours is not usable."""
-    tmp_path.chmod(0o700)
-    (tmp_path / "pgdata").mkdir()
-    os.chown(tmp_path / "pgdata", 1234, -1)
-    assert not pg.is_usable_by(str(tmp_path), 0)
+@pytest.mark.parametrize(
+    ("uids", "mode", "usable"),
+    [
+        ((0, 1234), 0o700, False),
+        ((1234, 1234), 0o700, True),
+        ((0, None), 0o755, False),
+    ],
+    ids=["not ours in ours", "the user's", "none yet"],
+)
+def test_is_usable_by_cluster_of_another(tmp_path, uids, mode, usable):
+    """Directory and cluster have to be the server's."""
+    _owned(tmp_path, uids, mode)
+    assert pg.is_usable_by(str(tmp_path), 1234 if usable or uids[1] is None else 0) is usable
+
+
+@AS_ROOT
+@pytest.mark.parametrize(("mode", "usable"), [(0o755, True), (0o700, False)])
+def test_is_usable_by_cluster_in_anothers_directory(tmp_path, mode, usable):
+    """A cluster of its own is enough, where the server gets to it."""
+    _owned(tmp_path, (0, 1234), mode)
+    assert pg.is_usable_by(str(tmp_path), 1234) is usable
+
+
+def _owned(directory, uids, mode):
+    """Give a data directory, and a cluster in it, to users."""
+    if uids[1] is not None:
+        (directory / "pgdata").mkdir()
+        os.chown(directory / "pgdata", uids[1], -1)
+    os.chown(directory, uids[0], -1)
+    directory.chmod(mode)
 
 
 def test_is_usable_by_missing(tmp_path):
@@ -597,12 +659,20 @@ def test_lock_of_root_in_a_users_directory(tmp_path):
         assert (tmp_path / "lock").stat().st_uid == 1234
 
 
-@pytest.mark.parametrize("name", ["fcntl.flock", "os.open"])
-def test_lock_unsupported(monkeypatch, tmp_path, capsys, name):
-    """A file system without locks, or a read-only one, gets a warning, and the work goes on."""
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("fcntl.flock", errno.EOPNOTSUPP),
+        ("os.open", errno.EROFS),
+        ("os.open", errno.EACCES),
+    ],
+    ids=["no locks", "read-only", "not to be written"],
+)
+def test_lock_unsupported(monkeypatch, tmp_path, capsys, name, number):
+    """Where there can be no lock, a warning says so, and the work goes on."""
 
     def refuse(*_):
-        raise OSError(errno.EROFS if name == "os.open" else errno.EOPNOTSUPP, "not here")
+        raise OSError(number, "not here")
 
     monkeypatch.setattr(name, refuse)
     with lock_in(tmp_path):

@@ -261,7 +261,7 @@ def test_start_wrong_owner(workspace, manager, docker, capsys, answer, message):
         assert "docker compose up" not in docker.commands
     else:
         manager.start_container()
-    assert docker.calls_of("docker run")[0].argv[-1] == "1000:1000"
+    assert docker.calls_of("docker run")[0].argv[-2:] == ["1000:1000", "pgdata"]
     assert "giving" in capsys.readouterr().err
 
 

@@ -782,7 +782,7 @@ def test_init_wrong_owner_deep_down(init, workspace, docker):
     docker.answers["docker logs"] = 'FATAL:  data directory "/d" has wrong ownership\n'
     docker.answers["docker run"] = ""
     init(workspace)
-    assert "chown" in docker.calls_of("docker run")[0].argv[-2]
+    assert "chown" in docker.calls_of("docker run")[0].argv[-3]
     commands = docker.commands
     assert commands.index("docker stop") < commands.index("docker run")
 
