@@ -2068,12 +2068,22 @@ class Engine:
         check_result(result, f"cannot pull {image}")
 
     def run_in_place(
-        self, image: str, mounted: str, *argv: str, timeout: float = COMPOSE_TIMEOUT_S
+        self,
+        image: str,
+        mounted: str,
+        *argv: str,
+        timeout: float = COMPOSE_TIMEOUT_S,
+        aside: str = "",
     ) -> CommandResult:
-        """Run a program as root in a short-lived container, on a directory or volume at /target."""
-        kind, source = ("bind" if os.path.isabs(mounted) else "volume"), mounted.replace('"', '""')
+        """Run a program as root in a short-lived container, on a directory or volume at /target.
+
+        Another one, `aside`, is at /aside; a volume that does not exist is made.
+        """
         options = ["--rm", "--network", "none", "--user", "0:0", "--entrypoint", argv[0]]
-        options += ["--mount", f'type={kind},"source={source}",target=/target']
+        for place, target in ((mounted, "/target"), (aside, "/aside")):
+            kind, source = ("bind" if os.path.isabs(place) else "volume"), place.replace('"', '""')
+            mount = f'type={kind},"source={source}",target={target}'
+            options += ["--mount", mount] if place else []
         return self.run(["docker", "run", *options, image, *argv[1:]], timeout)
 
     def try_to_publish(self, image: str, bind: str) -> None:
@@ -2692,6 +2702,7 @@ class State(Record):
 
     It is a convenience: `.env` decides on the credentials. `inode` is DEVICE:INODE of the
     directory, `templates` what a `restore` protects, `next_password` a `rotate`'s under way.
+    `begun` says that hive-pg began a first start whose end it has not seen.
     """
 
     id: str = ""
@@ -2705,6 +2716,7 @@ class State(Record):
     image: str = ""
     major: str = ""
     verified: bool = True
+    begun: bool = False
     next_password: str = ""
     templates: Sequence[str] = ()
 
@@ -2759,6 +2771,8 @@ class WorkspaceLock(Lock):
 class Workspace:
     """A directory, its `.env` and its state, each read once, and the engine that serves it."""
 
+    begins = False  # this command has begun a first start
+
     def __init__(
         self, directory: str = ".", console: Console | None = None, engine: Engine | None = None
     ) -> None:
@@ -2794,7 +2808,8 @@ class Workspace:
     def reload(self) -> None:
         """Read `.env` and the state again: another hive-pg may have written them."""
         self._reload_env()
-        vars(self).pop("state", None)
+        for name in ("state", "begins"):
+            vars(self).pop(name, None)
 
     def _reload_env(self) -> None:
         env = vars(self).pop("env", None)
@@ -3303,6 +3318,20 @@ def ensure_image(workspace: Workspace, service: ComposeService) -> bool:
     return missing
 
 
+def is_empty(workspace: Workspace, service: ComposeService, own: ContainerInfo | None) -> bool:
+    """Whether a server finds no data, in a directory, a volume, or the container `own` itself."""
+    if service.data_dir:
+        return not holds_data(service.data_dir, service.cluster)
+    if not service.source:
+        return own is None
+    if not workspace.engine.has_volume(f"name=^{service.source}$"):
+        return True
+    ensure_image(workspace, service)
+    argv = ("sh", "-c", 'ls -A "$0" 2>/dev/null || :', service.target)
+    result = workspace.run_in_place(service, *argv)
+    return not check_result(result, f"cannot look into {service.cluster}").stdout.strip()
+
+
 def bring_up(
     workspace: Workspace, service: ComposeService, neighbours: Neighbours, *, mend: bool = False
 ) -> None:
@@ -3329,6 +3358,7 @@ def bring_up(
         workspace.console.note(f"giving {source} to {owner}")
         engine.give_data_to(user, source, cluster, service.image or DEFAULT_IMAGE, hint)
         ensure_image(workspace, service)  # only now its version can be read
+    _note_first_start(workspace, service, own)
     timeout = PULL_TIMEOUT_S if service.builds else COMPOSE_TIMEOUT_S
     argv = ("up", "--detach", service.service)
     workspace.run_compose(workspace.settings, *argv, timeout=timeout)
@@ -3354,6 +3384,54 @@ def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
         raise ContainerStartupError(
             "its first start is still under way: stopping it now would leave half a database",
             hint=f"{{stop}}, later; or docker stop {info.name}, to begin anew",
+        )
+
+
+# The image's words when its init scripts are done, and before it begins with a new cluster.
+_FIRST_START_ENDED = (
+    "(?s)PostgreSQL init process complete(?!.*The files belonging to this database system)"
+)
+
+
+def _note_first_start(
+    workspace: Workspace, service: ComposeService, own: ContainerInfo | None
+) -> None:
+    """Remember that a first start begins, or that it has ended."""
+    if not workspace.state.verified and is_empty(workspace, service, own):
+        workspace.begins |= not (workspace.state.begun and own)
+        workspace.remember(begun=True)
+    elif own:
+        _note_its_end(workspace, own)
+
+
+def _note_its_end(workspace: Workspace, info: ContainerInfo) -> None:
+    """Remember that a first start has ended: the log goes with the container."""
+    if workspace.state.begun and not _read_half_start(workspace, info):
+        workspace.remember(begun=False)
+
+
+def _read_half_start(workspace: Workspace, info: ContainerInfo) -> str:
+    """Return the log of a container whose first start did not end, else ''."""
+    log = workspace.engine.logs(info.name, -1) or "it has no log"
+    return "" if re.search(_FIRST_START_ENDED, log) else log
+
+
+def check_first_start(workspace: Workspace, info: ContainerInfo | None) -> None:
+    """Refuse a cluster that hive-pg began, and whose init scripts did not run to their end.
+
+    The image runs them once: a container that is started again serves what they have made.
+    """
+    unbroken = workspace.begins and info and info.restart_count == 0
+    if info is None or unbroken or not workspace.state.begun:
+        return
+    log = _read_half_start(workspace, info)
+    if log:
+        errors = re.findall(r"(?m)^.*/docker-entrypoint-initdb\.d/\S+: .*$", log)
+        raise ContainerStartupError(
+            "the first start was interrupted, or an init script of the image failed",
+            hint="{init} makes the cluster anew, once the cause is mended",
+            detail="\n".join(errors) or log,
+            repair=Repair.REMAKE,
         )
 
 
@@ -3413,6 +3491,8 @@ def verify(
         readiness, left = probe.readiness, began + timeout - time.monotonic()
         if readiness is not Readiness.ACCEPTING:
             _check_steady(workspace, probe.info, since, restarts, stopping)
+        else:
+            check_first_start(workspace, probe.info)
         ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
         if readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended:
             raise name_rotation(workspace, probe.error)
@@ -3424,6 +3504,7 @@ def verify(
         console.progress(waiting, period=WAIT_ROUND_S - 1)
         time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise
         probe = look(workspace, left, sql)
+    check_first_start(workspace, probe.info)
     if probe.objection:
         raise build_port_error(url, probe.objection)
     if probe.warning:
@@ -3469,7 +3550,7 @@ def settle(workspace: Workspace, timeout: float = READY_TIMEOUT_S, creates: bool
             verify(workspace, timeout=timeout)
         finish_rotation(workspace)
     major = verify(workspace, timeout=timeout, creates=creates).server_version.partition(".")[0]
-    workspace.remember(verified=True, major=major)
+    workspace.remember(verified=True, begun=False, major=major)
     unprotect_databases(workspace)
 
 
@@ -3477,25 +3558,14 @@ def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = Non
     """Log in, without a repair, and without holding others up while it takes its time."""
     state = workspace.state
     left = state.templates and not is_locked(workspace.lock_path)  # by a `restore` that goes on
-    try:
-        if state.next_password or left:
-            with workspace.lock(timeout):
-                settle(workspace, timeout)
-        else:
-            verify(workspace, timeout=timeout, probe=probe)
-    except PostgreSQLIntegrationError as error:
-        if state.verified or error.repair not in HALF_MADE:
-            raise
-        why = f"the first start was interrupted: {error}"
-        hint = "{init} finishes it, or makes the cluster anew"
-        raise type(error)(why, hint=hint, detail=error.detail) from None
+    if state.next_password or left:
+        with workspace.lock(timeout):
+            settle(workspace, timeout)
+    else:
+        verify(workspace, timeout=timeout, probe=probe)
     if not state.verified:
         with workspace.lock(timeout):
-            workspace.remember(verified=True)
-
-
-# What a cluster may lack whose first start was interrupted.
-HALF_MADE = (Repair.NETWORK, Repair.DATABASE, Repair.REMAKE)
+            workspace.remember(verified=True, begun=False)
 
 
 def start(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> bool:
@@ -3571,6 +3641,7 @@ def stop_container(workspace: Workspace) -> bool:
         return False
     began = time.monotonic()
     _await_first_start(workspace, info)
+    _note_its_end(workspace, info)
     waited = round(time.monotonic() - began) if workspace.state.verified else 0
     engine.stop(info.name, max(STOP_GRACE_S - waited, 1))
     stopped = engine.container(info.name)
@@ -3705,9 +3776,6 @@ class SetUp:
         if self.lost:
             self._recover(neighbours)
         settings, service = self._plan(neighbours)
-        if not service.host_port:
-            said = "publishes no fixed port: the URL is for its networks alone"
-            self.console.warn(f"{service.service} {said}")
         # Whoever waits for a name or a port shall not wait for a pull.
         pulled, engine = start and ensure_image(workspace, service), "|".join(neighbours.engine)
         bind = self.wanted["bind"]
@@ -3781,7 +3849,8 @@ class SetUp:
             raise WorkspaceError(f"{URL_KEY} leads to {host}, not to this machine", hint=hint)
         neighbours.refuse_conflicts(service)
         invented = self.lost and settings.url.user == self.fresh.user
-        if invented and self._has_cluster(service):
+        own = find_named(neighbours.containers, service.container)
+        if invented and not is_empty(workspace, service, own):
             raise WorkspaceError(
                 f"{ENV_FILE} has no user for the data in {service.cluster}, and neither a container"
                 f" nor {STATE_FILE} says whose it is",
@@ -3816,17 +3885,6 @@ class SetUp:
                 f" for a new one, write {PROJECT_KEY}={settings.project} into {ENV_FILE}",
             )
         return settings, service
-
-    def _has_cluster(self, service: ComposeService) -> bool:
-        """Whether there is a cluster, in a directory or a volume."""
-        if service.data_dir:
-            return holds_data(service.data_dir, service.cluster)
-        name = service.source
-        if not name or not self.workspace.engine.has_volume(f"name=^{name}$"):
-            return False
-        ensure_image(self.workspace, service)
-        argv = ("test", "-s", f"{service.target}/PG_VERSION")
-        return self.workspace.run_in_place(service, *argv).returncode == 0
 
     def _plan_settings(self, neighbours: Neighbours) -> Settings:
         """Decide on the settings, reusing all that `.env` has already."""
@@ -3875,28 +3933,40 @@ class SetUp:
     ) -> None:
         """Write the files, make the data directory, and with `start` the container."""
         workspace, data_dir = self.workspace, service.data_dir
-        has_data, verified = holds_data(data_dir, service.cluster), workspace.state.verified
+        own = find_named(neighbours.containers, service.container)
+        anew, verified = self._is_new(service, own), workspace.state.verified
+        has_data, new_directory = data_dir != "" and not anew, data_dir != "" and anew
         before, database = self.values.get(DB_KEY), settings.url.database
         if has_data and before not in (None, "", database):
             self.console.note(f"database {before} stays as it is, beside {database}")
-        own = find_named(neighbours.containers, service.container)
         if start and has_data and not self.lost:
             self._agree_with_server(settings, own)
-        anew = data_dir != "" and not has_data
         self._write_files(settings)
         user = parse_user(service.user)
-        if anew and user:  # else the engine makes it, and the image owns it
+        if new_directory and user:  # else the engine makes it, and the image owns it
             if not os.path.isdir(data_dir):
                 workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
             make_directory(data_dir, user, 0o700)
         workspace.remember(verified=verified and not anew)
-        if not is_local(service.bind):
-            self.console.warn(f"published on {service.bind}: other machines can reach it")
-        if anew and verified and own:
+        self._warn_of_reach(service)
+        if new_directory and verified and own:
             self.console.warn(f"{data_dir} holds no data: this is a new, empty database")
             workspace.engine.stop(service.container)  # it may have another directory mounted
         if start:
             bring_up(workspace, service, neighbours)
+
+    def _is_new(self, service: ComposeService, own: ContainerInfo | None) -> bool:
+        """Whether there is no data yet; a volume is only asked before there is a state file."""
+        asks = service.data_dir or not self.workspace.state.id
+        return bool(asks) and is_empty(self.workspace, service, own)
+
+    def _warn_of_reach(self, service: ComposeService) -> None:
+        """Say who can reach the database, where that is not just this machine."""
+        if not service.host_port:
+            said = "publishes no fixed port: the URL is for its networks alone"
+            self.console.warn(f"{service.service} {said}")
+        if not is_local(service.bind):
+            self.console.warn(f"published on {service.bind}: other machines can reach it")
 
     def _agree_with_server(self, settings: Settings, own: ContainerInfo | None) -> None:
         """Set our password in the server before a container is replaced that has another one.
@@ -3962,19 +4032,18 @@ class SetUp:
     def _verify_or_mend(self, service: ComposeService, timeout: float) -> None:
         """Log in; where the cluster keeps the application out, mend it, each way once.
 
-        Only an untouched cluster is made anew: the image's init scripts have not run to their end.
+        Only what an earlier command began, and nobody ever logged in to, is made anew.
         """
-        workspace, tried = self.workspace, set[Repair]()
+        workspace = self.workspace
+        tried = {Repair.REMAKE} if workspace.begins else set[Repair]()
         while True:
             try:
                 settle(workspace, timeout, creates=True)
                 return
             except PostgreSQLIntegrationError as error:
                 repair = error.repair
-                if repair in HALF_MADE and self._is_untouched(service):
-                    repair = Repair.REMAKE
-                elif repair is Repair.REMAKE:
-                    raise
+                if repair is Repair.REMAKE and not workspace.state.begun:
+                    raise  # it may be somebody's data
                 if repair is None or repair in tried or not self._may(repair, error):
                     raise
                 if repair is Repair.OWNER and not parse_user(service.user):
@@ -3989,15 +4058,6 @@ class SetUp:
             run_repair(workspace.server, repair)
             bring_up(workspace, service, survey(workspace), mend=repair is Repair.OWNER)
 
-    def _is_untouched(self, service: ComposeService) -> bool:
-        """Whether no login to a cluster was ever verified, and initdb alone made its databases."""
-        workspace = self.workspace
-        if workspace.state.verified or workspace.settings.url.database == DEFAULT_ROLE:
-            return False
-        result = self.workspace.run_in_place(service, "ls", f"{service.target}/base")
-        names = check_result(result, f"cannot look into {service.cluster}").stdout.split()
-        return not any(int(name) >= FIRST_USER_OID for name in names if name.isdigit())
-
     def _may(self, repair: Repair, error: PostgreSQLIntegrationError) -> bool:
         """Whether a repair is wanted; one that changes who gets in takes a yes."""
         if not self.ask or repair not in (Repair.PASSWORD, Repair.NETWORK):
@@ -4005,19 +4065,23 @@ class SetUp:
         return is_interactive() and self.console.confirm(f"{error}.\n{repair.value}?")
 
     def _move_cluster_aside(self, service: ComposeService) -> None:
-        """Move a half-made cluster aside, within its mount."""
-        self.workspace.engine.stop(service.container, 3)  # there is nothing to lose
-        place, name = os.path.split(service.cluster)
-        aside = f"{name}.incomplete-{format_stamp(time.time())}"
-        if place != service.data_dir:
-            raise WorkspaceError(
-                f"the first start of the cluster in {service.cluster} was interrupted",
-                hint="move what is in it elsewhere, then {init}",
-            )
-        argv = ("mv", "--no-target-directory", service.target, f"/target/{aside}")
-        result = self.workspace.run_in_place(service, *argv)
+        """Move a half-made cluster aside, within its mount, or out of it."""
+        workspace, source, target = self.workspace, service.source, service.target
+        if not source:
+            why = f"the first start in container {service.container} was interrupted"
+            raise WorkspaceError(why, hint="{destroy}, then {init}")
+        workspace.engine.stop(service.container, 3)  # there is nothing to lose
+        suffix, other = f".incomplete-{format_stamp(time.time())}", ""
+        script = 'mv -T "$0" "$0$1"'
+        if service.cluster == source:  # what is mounted has to stay, and to be empty
+            other = source + suffix
+            script = "cp -a /target/. /aside && cd /target && rm -rf -- ..?* .[!.]* *"
+            if service.data_dir:
+                make_directory(other, None, 0o700)
+        argv = ("sh", "-c", script, target, suffix)
+        result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S, aside=other)
         check_result(result, f"cannot move {service.cluster} aside")
-        self.console.warn(f"the cluster is in {os.path.join(place, aside)} now")
+        self.console.warn(f"the cluster is in {service.cluster}{suffix} now")
 
 
 def set_up(
@@ -4758,6 +4822,7 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
         finding += f", but {probe.warning.cause}"
     outcome = Outcome.WARNING if probe.warning else passed
     yield CheckPoint("connections", outcome, finding, probe.warning.hint if probe.warning else "")
+    check_first_start(workspace, info)
     if probe.error:
         raise name_rotation(workspace, probe.error)
     finding = f"{url.user} logs in to {url.database} with the password"

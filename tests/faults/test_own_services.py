@@ -1,9 +1,9 @@
-"""Services as people write them: directories, ports, TLS that is asked for and not there."""
+"""Services as people write them: scripts, directories, ports, TLS that is asked for in vain."""
 
 from __future__ import annotations
 
 import pytest
-from laboratory import LostError, docker, read_env
+from laboratory import LostError, docker, read_env, run, wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -24,6 +24,109 @@ def serve(make, lab):
 
 LOGIN = "environment: {POSTGRES_USER: shop, POSTGRES_PASSWORD: s3cret-of-shop}"
 VOLUME = "volumes: ['pg:/var/lib/postgresql/data']"
+
+
+# -- init scripts that fail ----------------------------------------------------------------------
+
+FAILS = "create table a (i int); create table b (j int references aa); create table c (k int)"
+MOUNTS = {
+    "volume": VOLUME,
+    "below a volume": VOLUME.replace("/data'", "/d'"),
+    "directory": "volumes: ['./pg:/var/lib/postgresql/data']",
+    "below a directory": "volumes: ['./pg:/var/lib/postgresql/d']",
+}
+
+
+def with_script(serve, mount, sql, *lines):
+    """Give a workspace whose database is made by a script of its own."""
+    script = "./1.sql:/docker-entrypoint-initdb.d/1.sql:ro"
+    workspace = serve(LOGIN, mount.replace("['", f"['{script}', '"), *lines)
+    workspace.write("1.sql", sql)
+    return workspace
+
+
+def count_tables(workspace):
+    """Return how many tables there are, but for those of extensions."""
+    sql = "select count(*) from pg_tables where schemaname = 'public'"
+    return workspace.hive_pg("psql", "--", "-Atc", sql).stdout.strip()
+
+
+@pytest.mark.parametrize("mount", MOUNTS.values(), ids=MOUNTS)
+def test_init_script_that_fails_is_run_again(serve, mount):
+    """Docker starts the container again, and the image serves a half: it is moved aside, whole."""
+    workspace = with_script(serve, mount, FAILS, "restart: always")
+    path = workspace.path / "compose.yaml"
+    if "/d'" in mount:
+        pgdata = "s3cret-of-shop, PGDATA: /var/lib/postgresql/d/16"
+        workspace.write(path.name, path.read_text().replace("s3cret-of-shop", pgdata))
+    stderr = workspace.hive_pg("init", code=5).stderr
+    assert '1.sql:1: ERROR:  relation "aa" does not exist' in stderr
+    argv = ["docker", "exec", workspace.container, "pg_isready", "-qh", "127.0.0.1", "-U", "x"]
+    wait_until(lambda: run(argv).returncode == 0)
+    for command in ("start", "wait", "check"):
+        result = workspace.hive_pg(command, code=5)
+        assert "an init script of the image failed" in result.stdout + result.stderr
+    workspace.write("1.sql", FAILS.replace(" references aa", ""))
+    stderr = workspace.hive_pg("init").stderr
+    place = stderr.partition("the cluster is in ")[2].partition(" now")[0]
+    assert ".incomplete-" in place
+    assert count_tables(workspace) == "3"
+    base = place if place[0] == "/" else place.partition("/")[0]
+    below = "" if place[0] == "/" else place.partition("/")[2]
+    client = [
+        "run",
+        "--rm",
+        "--volume",
+        f"{base}:/x:ro",
+        "--entrypoint",
+        "cat",
+        workspace.lab.image,
+    ]
+    if docker(*client, f"/x/{below}/PG_VERSION") != "16":
+        raise LostError("the half-made cluster is not where it was said to be")
+    volume = base if base[0] != "/" and mount == VOLUME else ""
+    assert "mending" not in workspace.hive_pg("init").stderr
+    assert workspace.memory["verified"] is True
+    if volume:
+        docker("volume", "rm", volume)
+
+
+def test_init_script_that_fails_is_run_again_without_the_container(serve):
+    """`docker compose down` takes the log with it: what hive-pg remembers is enough."""
+    workspace = with_script(serve, VOLUME, FAILS, "restart: always")
+    workspace.hive_pg("init", code=5)
+    workspace.compose("down")
+    workspace.write("1.sql", FAILS.replace(" references aa", ""))
+    stderr = workspace.hive_pg("init").stderr
+    assert "mending: move the cluster aside" in stderr
+    assert count_tables(workspace) == "3"
+    docker("volume", "rm", stderr.partition("the cluster is in ")[2].partition(" now")[0])
+
+
+def test_first_start_that_goes_on_alone_is_kept(serve):
+    """hive-pg is killed meanwhile, and the container replaced: its log said that all is there."""
+    workspace = with_script(serve, VOLUME, "select pg_sleep(4); create table a (i int)")
+    with workspace.started("init") as process:
+        wait_until(lambda: workspace.env.get("HIVE_POSTGRES_CONTAINER") and workspace.inspect())
+        process.kill()
+    assert workspace.memory["begun"] is True
+    text = (workspace.path / "compose.yaml").read_text()
+    workspace.write("compose.yaml", text.replace("    image:", "    shm_size: 128mb\n    image:"))
+    result = workspace.hive_pg("init")
+    assert "mending" not in result.stderr
+    assert count_tables(workspace) == "1"
+    assert (workspace.memory["verified"], workspace.memory["begun"]) == (True, False)
+
+
+def test_cluster_that_plain_compose_made_is_never_moved(serve):
+    """After `init --no-start`, or without a state file: it is not hive-pg's to judge."""
+    workspace = with_script(serve, VOLUME, FAILS, "restart: always")
+    workspace.hive_pg("init", "--no-start")
+    workspace.compose("up", "-d")
+    argv = ["docker", "exec", workspace.container, "pg_isready", "-qh", "127.0.0.1", "-U", "x"]
+    wait_until(lambda: run(argv).returncode == 0)
+    workspace.hive_pg("init")
+    assert count_tables(workspace) == "1"
 
 
 # -- a directory that is the image's -------------------------------------------------------------

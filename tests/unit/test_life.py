@@ -378,16 +378,20 @@ def test_start_of_one_that_ends(up, manager, docker, logs, ups):
     assert len(docker.calls_of("docker compose up")) == ups
 
 
-@pytest.mark.parametrize("words", ["no pg_hba.conf entry", 'database "hive" does not exist'])
-@pytest.mark.parametrize("verified", [True, False])
-def test_start_after_an_interrupted_first_start(up, manager, docker, remember, words, verified):
-    """Where no login was ever verified, that is the cause, and `init` has the means."""
-    remember(verified=verified)
-    docker.answers["docker exec"] = (82, f"FATAL:  {words}")
-    with pytest.raises(pg.PostgreSQLIntegrationError) as caught:
+@pytest.mark.parametrize("answer", [WELL, (82, 'FATAL:  database "hive" does not exist')])
+@pytest.mark.parametrize("begun", [True, False])
+def test_start_after_an_interrupted_first_start(up, manager, docker, remember, answer, begun):
+    """Where hive-pg began it, and nobody saw its end, that is the cause; `init` has the means."""
+    remember(verified=False, begun=begun)
+    docker.answers["docker exec"] = answer
+    if answer == WELL and not begun:
         manager.start_container()
-    assert ("the first start was interrupted" in str(caught.value)) is not verified
-    assert "init" in caught.value.hint
+        return
+    for command in (manager.start_container, manager.wait_until_ready):
+        with pytest.raises(pg.PostgreSQLIntegrationError) as caught:
+            command()
+        assert ("the first start was interrupted" in str(caught.value)) is begun
+        assert "init" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -447,7 +447,7 @@ def test_init_nobody_knows_whose_data(init, workspace, docker, place):
         config["services"]["postgres"]["volumes"] = [mount]
         config["volumes"] = {"db": {"name": "w_db"}}
         docker.answers["docker compose config"] = json.dumps(config)
-        docker.answers.update({"docker volume ls": "w_db\n", "docker run": ""})
+        docker.answers.update({"docker volume ls": "w_db\n", "docker run": "base\n"})
     with pytest.raises(WorkspaceError, match="has no user for the data in") as caught:
         init(workspace)
     assert "HIVE_DATABASE_URL of that data" in caught.value.hint
@@ -701,20 +701,65 @@ def test_init_mends_in_turn(init, workspace, docker):
     assert mending[1] == 'create database "hive";'
 
 
-@pytest.mark.parametrize("answer", [NO_LINE, NO_DATABASE], ids=["no line", "no database"])
-def test_init_first_start_interrupted(init, workspace, docker, answer):
-    """A cluster that nobody ever logged in to is moved aside whole, and made again."""
-    remember(workspace, verified=False)
+BEGUN = "The files belonging to this database system will be owned by user postgres.\n"
+ENDED = "PostgreSQL init process complete; ready for start up.\n"
+
+
+@pytest.mark.parametrize("answer", [NO_LINE, NO_DATABASE, REFUSED, WELL], ids=lambda a: a[-1][:20])
+@pytest.mark.parametrize("logs", [BEGUN, BEGUN + ENDED + BEGUN, "", "words\n"])
+def test_init_first_start_interrupted(init, workspace, docker, answer, logs):
+    """A cluster that hive-pg began, and that lacks the end, is moved aside whole, and made again.
+
+    Whether it lets the application in, or not: the container may have been replaced since.
+    """
+    remember(workspace, verified=False, begun=True)
     docker.containers.append(make_container(workspace=workspace))
     docker.answers["docker exec"] = [WELL, answer, WELL]
-    docker.answers["docker run"] = "1\n4\n5\n"  # initdb's own, in base/
+    docker.answers["docker logs"] = [logs, logs, BEGUN + ENDED]
+
+    def move(call):
+        shutil.rmtree(workspace / "data/postgres/pgdata")
+        return ""
+
+    docker.answers["docker run"] = move
     init(workspace)
-    look, move = docker.calls_of("docker run")
-    assert look.argv[-1] == "/target/pgdata/base"
-    assert move.argv[-3:-1] == ["--no-target-directory", "/target/pgdata"]
-    assert move.argv[-1].startswith("/target/pgdata.incomplete-")
+    (moved,) = docker.calls_of("docker run")
+    script, target, suffix = moved.argv[-3:]
+    assert (script, target) == ('mv -T "$0" "$0$1"', "/target/pgdata")
+    assert suffix.startswith(".incomplete-")
     assert len(docker.calls_of("docker compose up")) == 2
-    assert state_of(workspace).verified
+    assert (state_of(workspace).verified, state_of(workspace).begun) == (True, False)
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_init_first_start_that_went_on_by_itself(init, workspace, docker, stops):
+    """The log says that it ended: it is served, even where the container is replaced after that."""
+    remember(workspace, verified=False, begun=True)
+    docker.containers.append(make_container(workspace=workspace))
+    docker.answers["docker logs"] = [BEGUN + ENDED, ""]
+    if stops:
+        pg.stop(pg.Workspace(str(workspace), docker.console, pg.Engine(docker)))
+    init(workspace)
+    assert docker.calls_of("docker run") == []
+    assert (state_of(workspace).verified, state_of(workspace).begun) == (True, False)
+
+
+def test_init_does_not_try_its_own_first_start_again(init, workspace, docker):
+    """What failed a moment ago would fail again: the error names the script."""
+    shutil.rmtree(workspace / "data")
+
+    def up(call):
+        docker.up(call)
+        docker.containers[-1]["RestartCount"] = 1
+        return ""
+
+    words = "psql:/docker-entrypoint-initdb.d/1.sql:2: ERROR:  no"
+    docker.answers.update({"docker compose up": up, "docker logs": f"{BEGUN}{words}\nLOG:  x\n"})
+    with pytest.raises(ContainerStartupError, match="an init script of the image failed") as caught:
+        init(workspace)
+    assert caught.value.detail == words
+    assert (state_of(workspace).verified, state_of(workspace).begun) == (False, True)
+    assert docker.calls_of("docker run") == []
 
 
 @pytest.mark.parametrize(
@@ -744,15 +789,33 @@ def test_init_verified_cluster_is_never_moved(init, workspace, docker, answer, l
     assert docker.calls_of("docker run") == []
 
 
-def test_init_first_start_in_a_directory_of_its_own(init, docker, workspace):
-    """A half-made cluster that is the mounted directory itself cannot be moved within it."""
-    remember(workspace, verified=False)
+@pytest.mark.parametrize("place", ["directory", "volume"])
+def test_init_first_start_in_a_mount_of_its_own(init, docker, workspace, place):
+    """A half-made cluster that is what is mounted is copied out of it before it is deleted."""
+    remember(workspace, verified=False, begun=True)
     environment = {"POSTGRES_USER": "ann", "POSTGRES_PASSWORD": "s3cret", "POSTGRES_DB": "hive"}
     resolve_to(docker, "original", workspace, environment=environment, container_name="c")
-    docker.answers["docker exec"] = [NO_DATABASE]
-    docker.answers.update({"docker stop": "", "docker run": "1\n4\n5\n"})
-    with pytest.raises(WorkspaceError, match=r"the first start of the cluster in .* was interr"):
+    config = json.loads(docker.answers["docker compose config"])
+    (mount,) = config["services"]["postgres"]["volumes"]
+    mount.update(target="/var/lib/postgresql/data")
+    if place == "volume":
+        mount.update(type="volume", source="db")
+        config["volumes"] = {"db": {"name": "w_db"}}
+    docker.answers["docker compose config"] = json.dumps(config)
+    docker.answers["docker exec"] = [NO_DATABASE, WELL]
+    docker.answers.update({"docker stop": "", "docker run": "base\n", "docker logs": BEGUN})
+    docker.answers["docker volume ls"] = "w_db\n"
+    with pytest.raises(ContainerStartupError):  # this docker has the rest as before
         init(workspace)
+    moved = next(call for call in docker.calls_of("docker run") if "/aside" in call.command)
+    here, aside = (word for word in moved.argv if word.startswith("type="))
+    kind, source = (
+        ("volume", "w_db") if place == "volume" else ("bind", f"{workspace}/data/postgres")
+    )
+    assert here == f'type={kind},"source={source}",target=/target'
+    assert aside.startswith(f'type={kind},"source={source}.incomplete-2')
+    assert moved.argv[-3] == "cp -a /target/. /aside && cd /target && rm -rf -- ..?* .[!.]* *"
+    assert len([*(workspace / "data").glob("postgres.incomplete-*")]) == (place == "directory")
 
 
 def test_init_of_one_that_was_about_to_stop(init, up, docker):
@@ -851,26 +914,11 @@ def test_init_removes_leftovers(workspace, init):
     assert (workspace / "data/postgres/pgdata/PG_VERSION").exists()
 
 
-def test_init_unverified_cluster_with_a_database_is_never_moved(init, workspace, docker):
-    """Somebody may have used it without hive-pg: the database is made, and nothing is moved."""
+def test_init_unverified_cluster_that_hive_pg_did_not_begin_is_never_moved(init, workspace, docker):
+    """After `init --no-start` somebody may have used it without hive-pg: the database is made."""
     remember(workspace, verified=False)
     docker.containers.append(make_container(workspace=workspace))
     docker.answers["docker exec"] = [NO_DATABASE, NO_DATABASE, "", WELL]
-    docker.answers["docker run"] = "1\n4\n5\n16384\n"
-    init(workspace)
-    (look,) = docker.calls_of("docker run")
-    assert look.argv[-1] == "/target/pgdata/base"
-
-
-def test_init_unverified_cluster_of_the_servers_own_database_is_never_moved(
-    init, workspace, docker
-):
-    """The database `postgres` is initdb's own: its OID does not tell whether somebody used it."""
-    place = pg.Workspace(str(workspace))
-    place.save_env(place.settings.replace(url=place.settings.url.replace(database="postgres")).env)
-    remember(workspace, verified=False)
-    docker.containers.append(make_container(workspace=workspace))
-    docker.answers["docker exec"] = [NO_LINE, NO_LINE, "", WELL]
     init(workspace)
     assert docker.calls_of("docker run") == []
     assert (workspace / "data/postgres/pgdata/PG_VERSION").exists()

@@ -262,7 +262,7 @@ def test_remember_writes_what_it_is_told(workspace, directory):
         **{"id": "", "directory": str(directory), "inode": f"{status.st_dev}:{status.st_ino}"},
         **{"engine": ["id", "/root", "host"], "user": "ann", "database": "hive"},
         **{"container": "hive-postgres", "project": "w-1a2b3c", "image": "x", "major": ""},
-        **{"verified": False, "next_password": "n3w", "templates": []},
+        **{"verified": False, "begun": False, "next_password": "n3w", "templates": []},
     }
     assert path.stat().st_mode & 0o777 == 0o600
     assert make_workspace(directory).state == workspace.state.replace(templates=[])
