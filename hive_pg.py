@@ -2781,6 +2781,7 @@ class Workspace:
         self.console = console or Console()
         self.engine = engine or Engine(Runner(self.console))
         self.runner = self.engine.runner
+        self.held: WorkspaceLock | None = None  # the lock that was asked for last
         self.env_path = os.path.join(self.directory, ENV_FILE)
         self.state_path = os.path.join(self.directory, STATE_FILE)
         self.lock_path = f"{self.state_path}.lock"
@@ -2907,7 +2908,20 @@ class Workspace:
         """
         if not new:
             self.settings  # noqa: B018
-        return WorkspaceLock(self, timeout)
+        self.held = WorkspaceLock(self, timeout)
+        return self.held
+
+    def await_rotation(self) -> DatabaseURL:
+        """Read `.env` and the state again, after a `rotate` that goes on; return the URL."""
+        deadline = time.monotonic() + QUESTION_TIMEOUT_S
+        ours = self.held is not None and self.held.descriptor >= 0
+        self.reload()
+        while self.state.next_password and not ours and is_locked(self.lock_path):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+            self.reload()
+        return self.settings.url
 
     def compose_file(self) -> str | None:
         """Return the compose file that Compose itself would take, None where there is none."""
@@ -3295,7 +3309,9 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
         probe = server.finish_probe(process, wait=wait)
         if objection and not (other or probe.error):  # it may have become ready in between
             objection = ask_published_port(url, settings.bind)
-        return probe.replace(info=info, objection=objection)
+    if isinstance(probe.error, CredentialsRefusedError) and workspace.await_rotation() != url:
+        return look(workspace, wait, sql)
+    return probe.replace(info=info, objection=objection)
 
 
 def ensure_image(workspace: Workspace, service: ComposeService) -> bool:
@@ -3480,7 +3496,7 @@ def verify(
     `creates` makes pgvector in the database. A container that ran at a first look, `probe`, may be
     started once more, after a crash that is over.
     """
-    began, console, url = time.monotonic(), workspace.console, workspace.settings.url
+    began, console = time.monotonic(), workspace.console
     sql, allowed = CREATE_EXTENSION_SQL * creates + VERSIONS_SQL, int(probe is not None)
     probe = probe or look(workspace, timeout, sql)
     # Docker notes the time of a start a moment after the program's first words.
@@ -3505,6 +3521,7 @@ def verify(
         time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise
         probe = look(workspace, left, sql)
     check_first_start(workspace, probe.info)
+    url = workspace.settings.url
     if probe.objection:
         raise build_port_error(url, probe.objection)
     if probe.warning:
@@ -4307,6 +4324,7 @@ def _write_dump(workspace: Workspace, path: str) -> str:
 
 def _dump(workspace: Workspace, file: int) -> None:
     """Write a dump into a descriptor."""
+    workspace.await_rotation()  # it may have waited for another backup
     progress = _show_progress(workspace.console, "dumped", file)
     look = functools.partial(_look_at_server, workspace)
     result = workspace.server.dump(file, progress, look)
@@ -4800,7 +4818,7 @@ def check(workspace: Workspace) -> ValidationResult:
 
 def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
     """Answer the points in their order; the error of one ends it."""
-    url, name, passed = workspace.settings.url, workspace.settings.container, Outcome.PASSED
+    name, passed = workspace.settings.container, Outcome.PASSED
     answers = CheckPoint("docker", passed, "the daemon answers")
     try:
         probe = look(workspace)
@@ -4825,19 +4843,23 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
     check_first_start(workspace, info)
     if probe.error:
         raise name_rotation(workspace, probe.error)
+    url = workspace.settings.url
     finding = f"{url.user} logs in to {url.database} with the password"
     yield CheckPoint("credentials", passed, finding)
     yield judge_pgvector(probe, info.image)
-    yield _answer_port(url, probe, info)
+    yield _answer_port(workspace, probe, info)
 
 
-def _answer_port(url: DatabaseURL, probe: Probe, info: ContainerInfo) -> CheckPoint:
+def _answer_port(workspace: Workspace, probe: Probe, info: ContainerInfo) -> CheckPoint:
     """Answer the last point: whether the URL leads to the database."""
+    url = workspace.settings.url
     outcome, place = Outcome.PASSED, f"{url.host}:{url.port}"
     if url.host == info.inner_host:
         finding = f"skipped: {place} is for its networks alone"
         return CheckPoint("published port", Outcome.SKIPPED, finding)
     refusal = probe.objection or login_with_psycopg(url)
+    if refusal and workspace.await_rotation() != url:
+        return _answer_port(workspace, probe, info)
     if refusal:
         raise build_port_error(url, refusal)
     finding = f"{place} answers as PostgreSQL"
@@ -5058,6 +5080,7 @@ def read_statistics(
     Raises: NotSetUpError where the container does not run, or the error that keeps it from serving.
     """
     info = workspace.get_running()
+    workspace.await_rotation()
     try:
         samples = parse_samples(workspace.server.sample(_SAMPLE_SQL, 1 if before else 2))
     except PostgreSQLIntegrationError:
@@ -5115,13 +5138,18 @@ def _format_row(found: ListedDatabase, home: str) -> tuple[str, ...]:
 
 
 def _afresh(function: FunctionType) -> FunctionType:
-    """Return the method of a function of a workspace; others may have written its files since."""
+    """Return the method of a function of a workspace; others may have written its files since.
+
+    Each call has a copy of the workspace, because threads may share `self`.
+    """
 
     @functools.wraps(function)
     def method(self: Workspace, *arguments: Any, **options: Any) -> Any:
-        self.reload()
+        workspace = object.__new__(type(self))
+        vars(workspace).update(vars(self))
+        workspace.reload()
         try:
-            return function(self, *arguments, **options)
+            return function(workspace, *arguments, **options)
         except PostgreSQLIntegrationError as error:
             error.hint = format_hint(error.hint)
             raise
@@ -5337,6 +5365,7 @@ class CommandLine:
 
     def _run(self) -> None:
         start(self.workspace, timeout=self.timeout)
+        self.workspace.await_rotation()
         try:
             self.workspace.runner.replace(self.argv, build_run_environment(self.workspace))
         except OSError as error:
@@ -5414,6 +5443,7 @@ class CommandLine:
 
     def _psql(self) -> int:
         self.workspace.get_running()
+        self.workspace.await_rotation()
         return self.workspace.server.run_psql(self.argv)
 
     def _backup(self) -> None:

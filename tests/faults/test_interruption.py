@@ -10,6 +10,7 @@ import os
 import pty
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -510,3 +511,59 @@ def test_random_kills(lab, capsys):
         seconds = time.monotonic() - began
         print(f"\nkilled at random: {KILLS} in {seconds:.0f} s (seed {SEED}), {missed} too late;")
         print(f"{made_anew} half-made clusters were made anew")
+
+
+# -- a rotation meanwhile ------------------------------------------------------------------------
+
+# Where the server has the new password, and `.env` not yet.
+SLOW_ROTATE = """\
+import sys, time, hive_pg
+save = hive_pg.Workspace.save_env
+def save_later(workspace, changes):
+    print("now", flush=True)
+    time.sleep(2)
+    return save(workspace, changes)
+hive_pg.Workspace.save_env = save_later
+hive_pg.PostgreSQLManager(sys.argv[1]).rotate_password()
+"""
+
+
+@pytest.fixture(scope="module")
+def asking(lab):
+    """Give a workspace whose server asks for the password on its socket, too."""
+    with lab.workspace("asking") as workspace:
+        workspace.init()
+        workspace.hive_pg("backup", "-o", "a.dump")
+        line = "local all all scram-sha-256"
+        script = f'sed -i "s/^local .*/{line}/" "$PGDATA/pg_hba.conf"'
+        docker("exec", workspace.container, "sh", "-c", script)
+        assert workspace.trusted("select pg_reload_conf()").returncode == 0
+        yield workspace
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "start",
+        "restart",
+        "wait",
+        "check",
+        "status",
+        "stats",
+        "backup -o b.dump",
+        "restore --yes --drop-old a.dump",
+        "psql -- -c select",
+        """run -- sh -c 'test "$(sed -n s/^POSTGRES_PASSWORD=//p .env)" = "$PGPASSWORD"'""",
+    ],
+    ids=lambda command: command.split()[0],
+)
+def test_command_during_a_rotation(asking, command):
+    """It logs in with the password that `.env` has in the end: nothing is refused."""
+    before = asking.env["POSTGRES_PASSWORD"]
+    argv = [asking.lab.python, "-c", SLOW_ROTATE, str(asking.path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, **asking.options()) as rotate:
+        assert rotate.stdout.readline() == b"now\n"
+        asking.hive_pg(*shlex.split(command))
+    assert rotate.returncode == 0
+    assert asking.env["POSTGRES_PASSWORD"] != before
+    assert asking.login() == "1"

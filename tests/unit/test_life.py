@@ -5,7 +5,7 @@ import os
 import shutil
 
 import pytest
-from fakes import REFUSED, WAITING, WELL, make_cluster, make_container, make_info
+from fakes import REFUSED, WAITING, WELL, Became, make_cluster, make_container, make_info
 
 import hive_pg as pg
 from hive_pg import (
@@ -628,6 +628,72 @@ def test_start_beside_a_restore(up, manager, docker, remember):
         assert manager.start_container(timeout=1) is False
     assert read_state(up).templates == ["b"]
     assert docker.commands == ["docker inspect", "docker exec"]
+
+
+# -- a rotation meanwhile ------------------------------------------------------------------------
+
+
+def give_another_password(workspace):
+    """Do to `.env` what a `rotate` does."""
+    other = pg.Workspace(str(workspace))
+    other.save_env(other.settings.with_password("new").env)
+
+
+LOGINS = {
+    "start_container": lambda result: result is False,
+    "wait_until_ready": lambda result: result is None,
+    "check_container_status": lambda status: status.server_version == "16.14",
+    "validate_postgres_integration": lambda result: result.healthy,
+}
+
+
+@pytest.mark.parametrize("name", LOGINS)
+def test_login_with_a_password_that_env_no_longer_has(up, manager, docker, name):
+    """A refusal is not believed before `.env` was read again."""
+
+    def refuse(call):
+        give_another_password(up)
+        return REFUSED
+
+    docker.answers["docker exec"] = [refuse, WELL]
+    assert LOGINS[name](getattr(manager, name)())
+    assert [call.stdin for call in docker.calls_of("docker exec")] == ["s3cret\n", "new\n"]
+
+
+@pytest.mark.parametrize("name", LOGINS)
+def test_login_while_a_rotation_goes_on(monkeypatch, up, manager, docker, remember, name):
+    """The server may have the new password before `.env` has it: that is waited for."""
+    lock, waited = pg.Workspace(str(up)).lock(), []
+
+    def refuse(call):
+        lock.__enter__()
+        remember(next_password="new")
+        return REFUSED
+
+    def go_on(seconds):
+        waited.append(seconds)
+        give_another_password(up)
+        remember(next_password="")
+        lock.__exit__()
+
+    monkeypatch.setattr(pg.time, "sleep", go_on)
+    docker.answers["docker exec"] = [refuse, WELL]
+    assert LOGINS[name](getattr(manager, name)())
+    assert [call.stdin for call in docker.calls_of("docker exec")] == ["s3cret\n", "new\n"]
+    assert len(waited) == 1
+
+
+def test_run_after_a_rotation(monkeypatch, up, hive, docker):
+    """CMD gets what `.env` says when it starts, not what it said before the wait."""
+
+    def serve(call):
+        give_another_password(up)
+        return WELL
+
+    docker.answers.update({"docker exec": serve, "printenv": ""})
+    with pytest.raises(Became) as became:
+        hive("run", "--", "printenv")
+    assert became.value.args[0].env["POSTGRES_PASSWORD"] == "new"
 
 
 # -- run -----------------------------------------------------------------------------------------
