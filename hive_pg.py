@@ -2809,8 +2809,7 @@ class Workspace:
     def reload(self) -> None:
         """Read `.env` and the state again: another hive-pg may have written them."""
         self._reload_env()
-        for name in ("state", "begins"):
-            vars(self).pop(name, None)
+        vars(self).pop("state", None)
 
     def _reload_env(self) -> None:
         env = vars(self).pop("env", None)
