@@ -81,7 +81,7 @@ GENERATED_LABEL = "hive-pg.generated-by"  # of the containers of a generated com
 WORKSPACE_LABEL = "hive-pg.workspace"  # the random id of the workspace
 FALLBACK_UID = 1000  # of the server, where root acts for nobody: PostgreSQL refuses to be root
 FIRST_USER_OID = 16384  # initdb's own objects are below it
-SAFE_PGVECTOR = (0, 8, 2)  # below it: CVE-2026-3172, a buffer overflow in parallel HNSW builds
+SAFE_PGVECTOR = "0.8.2"  # below it: CVE-2026-3172, a buffer overflow in parallel HNSW builds
 
 READY_TIMEOUT_S = 120.0
 QUESTION_TIMEOUT_S = 20.0  # for a call that only asks the daemon something
@@ -4701,23 +4701,14 @@ class CheckPoint(Record):
 
 
 class ValidationResult(Record):
-    """All the points of `check`, in their order; one is skipped behind a failed one.
+    """The points of `check`, in their order, and the exit code of the first one that failed.
 
-    The published port is skipped, too, where there is none.
+    One is skipped behind a failed one, and the published port where there is none.
     """
 
+    healthy: bool
+    exit_code: ExitCode
     points: Sequence[CheckPoint]
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """The code of the first point that failed."""
-        failed = (point.exit_code for point in self.points if point.outcome is Outcome.FAILED)
-        return next(failed, ExitCode.DONE)
-
-    @property
-    def healthy(self) -> bool:
-        """Whether no point failed."""
-        return self.exit_code is ExitCode.DONE
 
 
 # -- status --------------------------------------------------------------------------------------
@@ -4782,49 +4773,45 @@ def format_status(status: ContainerStatus) -> str:
 def judge_pgvector(probe: Probe, image: str) -> CheckPoint:
     """Say whether pgvector is there, created, and free of known holes."""
     available, created = probe.available_version, probe.created_version
-    outcome, finding, remedy = Outcome.PASSED, f"{created} is created", ""
     if not available:
         finding, remedy = f"image {image} lacks it", f"{{init}} --image {DEFAULT_IMAGE}"
         return CheckPoint("pgvector", Outcome.FAILED, finding, remedy, ExitCode.FAILED)
-    if parse_version(created or available) < SAFE_PGVECTOR:
-        safe = ".".join(map(str, SAFE_PGVECTOR))
-        outcome, remedy = Outcome.WARNING, "in the database: ALTER EXTENSION vector UPDATE"
-        finding = f"{created or available}; below {safe} it has CVE-2026-3172"
-        if parse_version(available) < SAFE_PGVECTOR:
+    if parse_version(created or available) < parse_version(SAFE_PGVECTOR):
+        finding = f"{created or available}; below {SAFE_PGVECTOR} it has CVE-2026-3172"
+        remedy = "in the database: ALTER EXTENSION vector UPDATE"
+        if parse_version(available) < parse_version(SAFE_PGVECTOR):
             remedy = f"{{init}} --image pgvector/pgvector:pg16-bookworm, then {remedy}"
-    elif not created:
-        outcome, remedy = Outcome.WARNING, "{init} creates it"
+        return CheckPoint("pgvector", Outcome.WARNING, finding, remedy)
+    if not created:
         finding = f"{available} is available, but not created in the database"
-    return CheckPoint("pgvector", outcome, finding, remedy)
+        return CheckPoint("pgvector", Outcome.WARNING, finding, "{init} creates it")
+    return CheckPoint("pgvector", Outcome.PASSED, f"{created} is created")
 
 
 def check(workspace: Workspace) -> ValidationResult:
     """Ask the five points and the published port, up to the first that bars the way to the next."""
     workspace.settings  # noqa: B018 (a directory that is not set up has nothing to check)
-    points: list[CheckPoint] = []
+    points = [CheckPoint("docker", Outcome.PASSED, "the daemon answers")]
     try:
         for point in _answer_points(workspace):
             points.append(point)
     except PostgreSQLIntegrationError as error:
+        if isinstance(error, DockerNotAvailableError):
+            points.clear()
         name, words = CHECK_POINTS[len(points)], str(error)
         points.append(CheckPoint(name, Outcome.FAILED, words, error.hint, error.exit_code))
     left = CHECK_POINTS[len(points) :]
-    skipped = (CheckPoint(name, Outcome.SKIPPED, "skipped") for name in left)
+    points += [CheckPoint(name, Outcome.SKIPPED, "skipped") for name in left]
     write = workspace.console.format
-    asked = (point.replace(remedy=write(point.remedy)) for point in points)
-    return ValidationResult([*asked, *skipped])
+    points = [point.replace(remedy=write(point.remedy)) for point in points]
+    failed = next((point.exit_code for point in points if point.exit_code), ExitCode.DONE)
+    return ValidationResult(not failed, failed, points)
 
 
 def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
-    """Answer the points in their order; the error of one ends it."""
+    """Answer the points after the first; the error of one ends it."""
     name, passed = workspace.settings.container, Outcome.PASSED
-    answers = CheckPoint("docker", passed, "the daemon answers")
-    try:
-        probe = look(workspace)
-    except ContainerConflictError:
-        yield answers
-        raise
-    yield answers
+    probe = look(workspace)
     ended = isinstance(probe.error, ContainerStartupError)  # while it was asked
     info = workspace.find_container() if ended else probe.info
     condition = workspace.judge(info, name)
@@ -4837,8 +4824,9 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
     finding = f"PostgreSQL {probe.server_version}".rstrip() + " accepts them"
     if probe.warning:
         finding += f", but {probe.warning.cause}"
-    outcome = Outcome.WARNING if probe.warning else passed
-    yield CheckPoint("connections", outcome, finding, probe.warning.hint if probe.warning else "")
+        yield CheckPoint("connections", Outcome.WARNING, finding, probe.warning.hint)
+    else:
+        yield CheckPoint("connections", passed, finding)
     check_first_start(workspace, info)
     if probe.error:
         raise name_rotation(workspace, probe.error)
@@ -5394,11 +5382,8 @@ class CommandLine:
 
     def _check(self) -> int:
         result = check(self.workspace)
-        if self.json:
-            summary = {"healthy": result.healthy, "exit_code": int(result.exit_code)}
-            self.console.result(format_json({**summary, "points": result.points}))
-        else:
-            self.console.result(format_validation(result, self.console), shown=True)
+        text = format_json(result) if self.json else format_validation(result, self.console)
+        self.console.result(text, shown=not self.json)
         return result.exit_code
 
     def _stats(self) -> int:

@@ -195,40 +195,12 @@ def test_judge_pgvector_versions(available, created, outcome, words):
     assert point.exit_code is (ExitCode.FAILED if outcome is Outcome.FAILED else ExitCode.DONE)
 
 
-def point(name, outcome=Outcome.PASSED, exit_code=ExitCode.DONE):
-    """Return a point of a check."""
-    return CheckPoint(name, outcome, "finding", "remedy" if exit_code else "", exit_code)
-
-
-@pytest.mark.parametrize(
-    ("points", "exit_code"),
-    [
-        pytest.param([], 0, id="none"),
-        pytest.param([point("a"), point("b", Outcome.WARNING)], 0, id="a warning is no failure"),
-        pytest.param([point("a", Outcome.SKIPPED)], 0, id="skipped"),
-        pytest.param(
-            [point("a"), point("b", Outcome.FAILED, ExitCode(6)), point("c", Outcome.SKIPPED)],
-            6,
-            id="failed",
-        ),
-        pytest.param(
-            [point("a", Outcome.FAILED, ExitCode(5)), point("b", Outcome.FAILED, ExitCode(6))],
-            5,
-            id="the first that failed",
-        ),
-    ],
-)
-def test_validation_result_exit_code(points, exit_code):
-    """The exit code is that of the first point that failed."""
-    result = ValidationResult(points)
-    assert result.exit_code is ExitCode(exit_code)
-    assert result.healthy is (exit_code == 0)
-
-
 def test_format_validation():
     """A line a point, the remedy under it, as it is written already."""
-    points = [point("a"), CheckPoint("b", Outcome.FAILED, "finding", "see {a file}", ExitCode(6))]
-    text = pg.format_validation(ValidationResult(points), pg.Console(path="app"))
+    points = [CheckPoint("a", Outcome.PASSED, "finding")]
+    points += [CheckPoint("b", Outcome.FAILED, "finding", "see {a file}", ExitCode(6))]
+    result = ValidationResult(False, ExitCode(6), points)
+    text = pg.format_validation(result, pg.Console(path="app"))
     passed, failed = (pg.Console.symbols(sys.stdout)[o] for o in (Outcome.PASSED, Outcome.FAILED))
     assert text == f"{passed} a: finding\n{failed} b: finding\n    see {{a file}}"
 
@@ -249,6 +221,7 @@ def test_check_running(place, docker, up, network):
     assert network.asked == [5532]
 
 
+GONE = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
 COLLATION = 'WARNING:  database "hive" has a collation version mismatch'
 
 
@@ -259,18 +232,24 @@ COLLATION = 'WARNING:  database "hive" has a collation version mismatch'
         pytest.param({}, "172.18.0.2|16.2||\n", "ppppfp", 1, id="no pgvector"),
         pytest.param({}, (0, COLLATION, WELL), "ppwppp", 0, id="a complaint of the server"),
         pytest.param({"health": "unhealthy"}, WELL, "pfpppp", 5, id="unhealthy"),
+        pytest.param({"health": "unhealthy"}, REFUSED, "pfpfss", 5, id="the first that failed"),
         pytest.param({"Status": "exited"}, (1, "is not running"), "pfssss", 3, id="stopped"),
         pytest.param({"Status": "restarting"}, (1, "is restarting"), "pfssss", 5, id="restarting"),
         pytest.param({}, WAITING, "ppfsss", 5, id="no connections"),
         pytest.param({}, REFUSED, "pppfss", 6, id="credentials refused"),
+        pytest.param({}, (1, GONE), "fsssss", 4, id="the daemon is gone meanwhile"),
         pytest.param({"port": 1}, WELL, "pppppf", 5, id="other port"),
     ],
 )
 def test_check_points(place, docker, workspace, change, answer, letters, exit_code):
-    """Each point has its finding; those behind one that bars the way are skipped."""
+    """Each point has its finding; those behind one that bars the way are skipped.
+
+    The exit code is that of the first point that failed, and a warning is no failure.
+    """
     docker.containers.append(make_container(workspace=workspace, **change))
     docker.answers["docker exec"] = answer
-    assert outcomes(place)[:2] == (letters, exit_code)
+    found, code, result = outcomes(place)
+    assert (found, code, result.healthy) == (letters, exit_code, exit_code == 0)
 
 
 def test_check_without_a_container(place):
@@ -284,7 +263,7 @@ def test_check_without_a_container(place):
 
 def test_check_without_a_daemon(place, docker):
     """The first point fails with exit 4, and has the cause and the remedy."""
-    gone = (1, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.")
+    gone = (1, GONE)
     docker.answers["docker inspect --type container"] = docker.answers["docker exec"] = gone
     letters, code, result = outcomes(place)
     assert (letters, code) == ("fsssss", 4)
