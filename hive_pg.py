@@ -5297,17 +5297,33 @@ complete -c hive-pg -c hive_pg.py -f -a '(_hive_pg)'""",
 }
 
 
-def render_completion(
-    shell: str, options: Mapping[str, Iterable[tuple[Sequence[str], str, str]]]
-) -> str:
-    """Return the script for a shell, from the options and arguments of each command."""
+def read_options(command: str) -> Iterator[tuple[Sequence[str], str, str]]:
+    """Yield the names, the value and the help of each option and argument of a command.
+
+    >>> next(read_options("logs"))
+    (['directory'], 'DIR', 'the workspace (default: .)')
+    """
+    taken = False
+    for line in COMMAND_LINE.splitlines():
+        words, _, told = line.strip().partition("  ")
+        names = words.partition(": ")[0].split()
+        if line[0] != " ":
+            taken = command in names or names == ["*"]
+        elif taken:
+            value = names.pop() if names[-1][0] != "-" else ""
+            yield names, value, told.strip()
+
+
+def render_completion(shell: str) -> str:
+    """Return the script for a shell."""
     rows = [f"::{word}" for word in ("-h", "--help", "--version", *COMMANDS)]
-    for command, table in options.items():
-        for names, value, _ in [(["-h", "--help"], "", ""), *table]:
+    for command in COMMANDS:
+        rows += [f"{command}::-h", f"{command}::--help"]
+        for names, value, _ in read_options(command):
             named = [name for name in names if name[0] == "-"]
+            rows += [f"{command}::{name}" for name in named]
             path = {"DIR": "@directory", "FILE": "@file"}.get(value, "")
             words = value.split("|") if "|" in value else [path]
-            rows += [f"{command}::{name}" for name in named]
             if value:
                 rows += [f"{command}:{name}:{word}" for name in named or [""] for word in words]
     script = COMPLETIONS[shell].replace("CHOOSE", _CHOOSE).replace("NAMES", "|".join(COMMANDS))
@@ -5505,8 +5521,7 @@ class CommandLine:
             self.console.note("hive-pg has no database on this engine")
 
     def _completion(self) -> None:
-        options = {name: read_options(name) for name in COMMANDS}
-        self.console.result(render_completion(self.shell, options))
+        self.console.result(render_completion(self.shell))
 
 
 # What Ctrl-C leaves, and how to go on. `restore` looks, and says it itself.
@@ -5561,23 +5576,6 @@ _TYPES = {
     "ADDRESS": _accept("address", "IPv4 only", lambda a: re.fullmatch(_ADDRESS, a)),
     "NAME": _accept("name", _NAME_RULE, lambda name: re.fullmatch(_NAME, name)),
 }
-
-
-def read_options(command: str) -> Iterator[tuple[Sequence[str], str, str]]:
-    """Yield the names, the value and the help of each option and argument of a command.
-
-    >>> next(read_options("logs"))
-    (['directory'], 'DIR', 'the workspace (default: .)')
-    """
-    taken = False
-    for line in COMMAND_LINE.splitlines():
-        words, _, told = line.strip().partition("  ")
-        names = words.partition(": ")[0].split()
-        if line[0] != " ":
-            taken = command in names or names == ["*"]
-        elif taken:
-            value = names.pop() if names[-1][0] != "-" else ""
-            yield names, value, told.strip()
 
 
 def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentParser:
