@@ -5354,12 +5354,11 @@ class CommandLine:
 
     def _init(self) -> None:
         names = ("timeout", "port", "database", "image", "bind")
-        options: dict[str, Any] = {name: getattr(self, name) for name in names}
-        started = not self.no_start
-        if not set_up(self.workspace, interactive=not self.yes, start=started, **options):
+        options = {name: getattr(self, name) for name in names}
+        if not set_up(self.workspace, not self.yes, start=not self.no_start, **options):
             raise WorkspaceError("nothing was done")
         if not self.quiet:
-            steps = format_next_steps(self.workspace.settings, started=started)
+            steps = format_next_steps(self.workspace.settings, started=not self.no_start)
             self.console.result(self.console.format(steps), shown=True)
 
     def _start(self) -> None:
@@ -5405,33 +5404,31 @@ class CommandLine:
     def _stats(self) -> int:
         import shutil
 
+        if not self.watch:
+            sample = read_statistics(self.workspace)
+            self.console.result(format_json(sample) if self.json else format_statistics(sample))
+            return ExitCode.DONE
         terminal = is_terminal(sys.stdout) and os.environ.get("TERM") != "dumb"
-        sample = None
-        try:
+        sample = {}
+        with contextlib.suppress(KeyboardInterrupt):
             while True:
                 sample = read_statistics(self.workspace, sample)
                 if self.json:
-                    text = format_json(sample, indent=None if self.watch else 2)
-                elif not self.watch:
-                    text = format_statistics(sample)
+                    text = format_json(sample, indent=None)
                 elif terminal:
                     text = format_screen(format_statistics(sample), *shutil.get_terminal_size())
                 else:
                     text = format_sample(sample, _STATISTICS_LINE)
                 self.console.result(text)
-                if not self.watch:
-                    return ExitCode.DONE
                 time.sleep(self.watch)
-        except KeyboardInterrupt:
-            if not self.watch:
-                raise
-            if terminal:
-                self.console.result("")  # ends the line in which the terminal wrote ^C
-            return ExitCode.INTERRUPTED
+        if terminal:
+            self.console.result("")  # ends the line in which the terminal wrote ^C
+        return ExitCode.INTERRUPTED
 
     def _logs(self) -> int:
-        flags = [f"--{name}" for name in ("follow", "timestamps") if getattr(self, name)]
-        options = ["--tail", self.tail, *flags, *(["--since", self.since] if self.since else [])]
+        options = ["--tail", self.tail]
+        options += [f"--{name}" for name in ("follow", "timestamps") if getattr(self, name)]
+        options += ["--since", self.since] if self.since else []
         name = self.workspace.get_container().name
         returncode = self.workspace.engine.show_logs(name, options)
         return ExitCode.FAILED if returncode not in (0, ExitCode.INTERRUPTED) else returncode
