@@ -5687,10 +5687,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command, arguments, rest = split_argv(given, os.path.isdir)
     line = read_command_line(program, command, arguments, rest)
     line.console = Console(line.quiet, line.verbose, program, line.directory)
-    if command not in ("url", "env", "completion"):  # they start nothing that is to be ended
-        _leave_in_order_on_termination()
     try:
         line.workspace = Workspace(line.directory, line.console)
+        if command not in ("url", "env", "completion"):  # they start nothing that is to be ended
+            _leave_in_order_on_termination()
         return int(getattr(line, f"_{command}")() or ExitCode.DONE)
     except PostgreSQLIntegrationError as error:
         line.console.error(error)
@@ -5713,9 +5713,8 @@ def _leave_in_order_on_termination() -> None:
     def leave(number: int, _: object) -> NoReturn:
         raise SystemExit(128 + number)
 
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number and signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
             signal.signal(number, leave)
 
 
