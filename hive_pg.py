@@ -5495,17 +5495,19 @@ class CommandLine:
             raise WorkspaceError("nothing was done")
 
     def _env(self) -> None:
-        env, dotenv = build_client_environment(self.workspace.settings.url), self.format == "dotenv"
-        others, head = sorted(LEADING_VARIABLES - env.keys()), list[str]()
-        if not (dotenv or self.json):
-            head = [f"unset {' '.join(others)}"]
-        elif left := " ".join(name for name in others if name in os.environ):
+        env = build_client_environment(self.workspace.settings.url)
+        others = sorted(LEADING_VARIABLES - env.keys())
+        left = " ".join(name for name in others if name in os.environ)
+        if self.json:
+            lines = [format_json(env)]
+        elif self.format == "dotenv":
+            lines = [f"{key}={format_env_value(value)}" for key, value in env.items()]
+        else:
+            lines, left = [f"unset {' '.join(others)}"], ""
+            lines += [f"export {key}={quote_word(value)}" for key, value in env.items()]
+        if left:
             self.console.warn(f"in this shell {left} may lead libpq elsewhere: unset {left}")
-        lines = (
-            f"{key}={format_env_value(value)}" if dotenv else f"export {key}={quote_word(value)}"
-            for key, value in env.items()
-        )
-        self.console.result(format_json(env) if self.json else "\n".join([*head, *lines]))
+        self.console.result("\n".join(lines))
 
     def _list(self) -> None:
         databases = list_databases(self.workspace.engine)
