@@ -5303,15 +5303,14 @@ def read_options(command: str) -> Iterator[tuple[Sequence[str], str, str]]:
     >>> next(read_options("logs"))
     (['directory'], 'DIR', 'the workspace (default: .)')
     """
-    taken = False
-    for line in COMMAND_LINE.splitlines():
-        words, _, told = line.strip().partition("  ")
-        names = words.partition(": ")[0].split()
-        if line[0] != " ":
-            taken = command in names or names == ["*"]
-        elif taken:
-            value = names.pop() if names[-1][0] != "-" else ""
-            yield names, value, told.strip()
+    for part in re.split(r"\n(?! )", COMMAND_LINE):
+        head, *lines = part.splitlines() or [""]
+        if head == "*" or command in head.partition(": ")[0].split():
+            for line in lines:
+                words, _, told = line.strip().partition("  ")
+                names = words.split()
+                value = names.pop() if names[-1][0] != "-" else ""
+                yield names, value, told.strip()
 
 
 def render_completion(shell: str) -> str:
