@@ -4652,6 +4652,7 @@ or exists (select from pg_largeobject_metadata)"""
 
 
 # == Looking ==================================================================================
+# status, check, stats and list, in this order, each with its records.
 
 
 class ContainerStatus(Record):
@@ -4672,53 +4673,11 @@ class ContainerStatus(Record):
     condition: Condition  # not in the JSON object
 
 
-class ListedDatabase(Record):
-    """A database of the engine, as `list` shows it; None where there is nothing to say.
-
-    `gone` says that its workspace is no directory of this machine. `size_bytes` is the size of its
-    data directory on the disk, None for a volume, and where it may not be read.
-    """
-
-    workspace: str | None
-    gone: bool
-    container: str
-    state: ContainerState
-    health: Health
-    image: str
-    bind: str | None
-    host_port: int | None
-    size_bytes: int | None
-
-
-class CheckPoint(Record):
-    """One question of `check`: its finding, or the cause and the remedy."""
-
-    name: str
-    outcome: Outcome
-    finding: str
-    remedy: str = ""
-    exit_code: ExitCode = ExitCode.DONE
-
-
-class ValidationResult(Record):
-    """The points of `check`, in their order, and the exit code of the first one that failed.
-
-    One is skipped behind a failed one, and the published port where there is none.
-    """
-
-    healthy: bool
-    exit_code: ExitCode
-    points: Sequence[CheckPoint]
-
-
-# -- status --------------------------------------------------------------------------------------
-
-
 def judge_server(container: Condition, probe: Probe) -> Condition:
     """Judge a database by its container, and where that runs well by the answer of its server."""
-    if container.exit_code or (probe.readiness is Readiness.ACCEPTING and not probe.error):
+    accepts = probe.readiness is Readiness.ACCEPTING  # perhaps not these credentials
+    if container.exit_code or (accepts and not probe.error):
         return container
-    accepts = probe.readiness is Readiness.ACCEPTING  # but not these credentials
     code = ExitCode.DONE if accepts else ExitCode.UNHEALTHY
     return container.replace(hint="{check}", exit_code=code)
 
@@ -4767,7 +4726,25 @@ def format_status(status: ContainerStatus) -> str:
     return "\n".join(f"{name:<10} {value}" for name, value in fields.items() if value is not None)
 
 
-# -- check ---------------------------------------------------------------------------------------
+class CheckPoint(Record):
+    """One question of `check`: its finding, or the cause and the remedy."""
+
+    name: str
+    outcome: Outcome
+    finding: str
+    remedy: str = ""
+    exit_code: ExitCode = ExitCode.DONE
+
+
+class ValidationResult(Record):
+    """The points of `check`, in their order, and the exit code of the first one that failed.
+
+    One is skipped behind a failed one, and the published port where there is none.
+    """
+
+    healthy: bool
+    exit_code: ExitCode
+    points: Sequence[CheckPoint]
 
 
 def judge_pgvector(probe: Probe, image: str) -> CheckPoint:
@@ -4865,7 +4842,6 @@ def format_validation(result: ValidationResult, console: Console) -> str:
     return "\n".join(lines)
 
 
-# -- stats ---------------------------------------------------------------------------------------
 # A sample is the JSON object of `stats --json`: counters end with `_total`, other numbers with
 # their unit, which also says how people see them.
 
@@ -5077,7 +5053,22 @@ def read_statistics(
     return {"container": info.name, **speed, **samples[-1]}
 
 
-# -- list ----------------------------------------------------------------------------------------
+class ListedDatabase(Record):
+    """A database of the engine, as `list` shows it; None where there is nothing to say.
+
+    `gone` says that its workspace is no directory of this machine. `size_bytes` is the size of its
+    data directory on the disk, None for a volume, and where it may not be read.
+    """
+
+    workspace: str | None
+    gone: bool
+    container: str
+    state: ContainerState
+    health: Health
+    image: str
+    bind: str | None
+    host_port: int | None
+    size_bytes: int | None
 
 
 def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
