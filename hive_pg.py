@@ -1327,6 +1327,17 @@ def get_sudo_user() -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found and os.geteuid() == 0 else None
 
 
+def find_addresses(host: str) -> list[str]:
+    """Return the addresses of a host, in the order in which applications try them.
+
+    Raises: OSError, UnicodeError.
+    """
+    import socket
+
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [*dict.fromkeys(str(place[0]) for *_, place in found)]
+
+
 def is_port_free(bind: str, port: int) -> bool:
     """Whether a server could listen there now."""
     import socket
@@ -1751,7 +1762,8 @@ class ContainerInfo(Record):
     """What `docker inspect` says of a container.
 
     `mounts` are (directory on the host or name of a volume, target) pairs, `ports` the (host
-    address, host port) pairs that lead to PostgreSQL's; `started_at` is in seconds since the epoch.
+    address, host port) pairs that lead to PostgreSQL's, as the engine gave them while it runs;
+    `started_at` is in seconds since the epoch.
     """
 
     name: str
@@ -1913,11 +1925,10 @@ def parse_containers(text: str) -> list[ContainerInfo]:
 
 
 def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
-    state, config, host = item["State"], item["Config"], item["HostConfig"]
+    state, config = item["State"], item["Config"]
     health = state.get("Health") or {"Status": "none"}
     # Until the first check after a pause, the engine calls a container unhealthy.
     unchecked = health["Status"] == "unhealthy" and health.get("FailingStreak") == 0
-    bindings = (host.get("PortBindings") or {}).get(f"{CONTAINER_PORT}/tcp") or []
     mounts, entries = item.get("Mounts") or [], config.get("Env") or []
     return ContainerInfo(
         name=item["Name"].lstrip("/"),
@@ -1932,12 +1943,19 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         environment=dict(entry.partition("=")[::2] for entry in entries),
         labels=config.get("Labels") or {},
         mounts=[(m.get("Name") or m.get("Source") or "", m["Destination"]) for m in mounts],
-        ports=[  # a range, of which Docker takes any, is no fixed port
-            (binding["HostIp"] or "0.0.0.0", int(binding["HostPort"]))
-            for binding in bindings
-            if binding["HostPort"].isdigit()
-        ],
+        ports=_parse_ports(item),
     )
+
+
+def _parse_ports(item: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return where fixed ports that lead to PostgreSQL's are published, or else are to be."""
+    port = f"{CONTAINER_PORT}/tcp"
+    asked = (item["HostConfig"].get("PortBindings") or {}).get(port) or []
+    given = ((item.get("NetworkSettings") or {}).get("Ports") or {}).get(port) or []
+    # A range, of which Docker takes any, is no fixed port.
+    fixed = {binding["HostPort"] for binding in asked if binding["HostPort"].isdigit()}
+    given = [binding for binding in given if binding["HostPort"] in fixed] or asked
+    return [(b["HostIp"] or "0.0.0.0", int(b["HostPort"])) for b in given if b["HostPort"] in fixed]
 
 
 def parse_inspect(result: CommandResult, name: str) -> ContainerInfo | None:
@@ -2479,7 +2497,8 @@ class Probe(Record):
 
     `error` is why there was no login, or no pgvector after one, `warning` the server's complaint
     at a login. Versions are '' where unknown, and where the database has no extension. Where the
-    container and the published port were asked, too, `objection` is why the port does not serve.
+    container and the published port were asked, too, `objection` is why the port does not serve,
+    and `address` the one where it does.
     """
 
     readiness: Readiness
@@ -2490,6 +2509,7 @@ class Probe(Record):
     warning: Diagnosis | None = None
     info: ContainerInfo | None = None
     objection: str = ""
+    address: str = ""
 
 
 def parse_probe(result: CommandResult) -> Probe:
@@ -3229,59 +3249,125 @@ def survey(workspace: Workspace) -> Neighbours:
 # == Life =====================================================================================
 
 
-_NO_TLS = "the server has no TLS"
+_NO_TLS, _STRANGER = "the server has no TLS", "another program answers at "
 
 
-def ask_published_port(url: DatabaseURL, bind: str = "") -> str:
-    """Ask the URL's host and port for PostgreSQL; return '', or the objection.
+def is_published(address: str, binds: Sequence[str]) -> bool:
+    """Whether a port that is published on `binds` is the container's at an address.
 
-    Sends SSLRequest, which a server answers with S or N before any login. On this machine the
-    port that our container holds is ours; elsewhere only a login could tell whose it is.
+    >>> is_published("127.0.0.1", ["0.0.0.0"]), is_published("::1", ["127.0.0.1", "0.0.0.0"])
+    (True, False)
+    """
+    every = "::" if ":" in address else "0.0.0.0"
+    return address in binds or (is_local(address) and every in binds)
+
+
+def ask_published_port(url: DatabaseURL, binds: Sequence[str]) -> tuple[str, str]:
+    """Ask each address of the URL's host for PostgreSQL; return the objection, and the right one.
+
+    Applications may take any of them. One where nobody listens does no harm beside the right one.
+    """
+    try:
+        addresses = find_addresses(url.host)
+    except (OSError, UnicodeError) as error:
+        return getattr(error, "strerror", None) or str(error), ""
+    objections, failure, right = list[str](), "", ""
+    for address in addresses:
+        try:
+            answer = ask_address(address, url.port)
+        except OSError as error:
+            failure = error.strerror or str(error)
+            continue
+        objection = judge_answer(url, address, answer, published=is_published(address, binds))
+        if objection:
+            objections.append(objection)
+        else:
+            right = right or address
+    return next(iter(objections), "" if right else failure), right
+
+
+def ask_address(address: str, port: int) -> bytes:
+    """Send SSLRequest, which PostgreSQL answers with S or N before any login; return the answer.
+
     Source: https://www.postgresql.org/docs/16/protocol-flow.html (SSL Session Encryption).
+
+    Raises: OSError where nobody listens.
     """
     import socket
 
-    try:
-        with socket.create_connection((url.host, url.port), timeout=5) as connection:
-            connection.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
-            answer = connection.recv(1)
-    except (OSError, UnicodeError) as error:
-        return getattr(error, "strerror", None) or str(error)
-    if answer not in (b"S", b"N"):
-        return "what answers is not PostgreSQL"
+    with (
+        socket.create_connection((address, port), timeout=5) as connection,
+        contextlib.suppress(OSError),
+    ):
+        connection.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
+        return connection.recv(1)
+    return b""
+
+
+def judge_answer(url: DatabaseURL, address: str, answer: bytes, *, published: bool) -> str:
+    """Return why an address of the URL's host is not this database's, '' where it is.
+
+    On this machine an address where the port is `published` is the container's; elsewhere only a
+    login could tell.
+    """
     tls = {"sslmode": ("require", "verify-ca", "verify-full"), "channel_binding": ("require",)}
     asking = [f"{key}={val}" for key, val in url.options.items() if val in tls.get(key, ())]
+    if is_local(address) and not published:
+        return f"{_STRANGER}{address}"
+    if answer not in (b"S", b"N"):
+        return "what answers is not PostgreSQL"
     if answer == b"N" and asking:
         return f"{_NO_TLS}, which {asking[0]} in it asks for"
-    if is_local(url.host) or url.host == bind:
-        return ""
-    refusal = login_with_psycopg(url)
+    refusal = "" if published else login_with_psycopg(url, address)
     return "it is another machine; install psycopg to log in there" if refusal is None else refusal
 
 
-def login_with_psycopg(url: DatabaseURL) -> str | None:
-    """Log in from the host; return '' or the server's objection, None where psycopg is missing."""
+def find_stranger(url: DatabaseURL, binds: Sequence[str]) -> str:
+    """Return an address of the URL's host, on this machine, where another program answers."""
+    with contextlib.suppress(OSError, UnicodeError):
+        for address in find_addresses(url.host):
+            if is_local(address) and not is_published(address, binds):
+                with contextlib.suppress(OSError):
+                    ask_address(address, url.port)
+                    return address
+    return ""
+
+
+def login_with_psycopg(url: DatabaseURL, address: str) -> str | None:
+    """Log in at an address of the URL's host, but never with the password in clear.
+
+    Returns '' or the server's objection, None where psycopg is missing.
+    """
     try:
         import psycopg
     except ImportError:
         return None
+    options = {"hostaddr": address}
+    if psycopg.pq.version() >= 160000 and "require_auth" not in url.options:
+        options["require_auth"] = "scram-sha-256,md5"  # in the image's pg_hba.conf, or older ones
     try:
-        psycopg.connect(build_database_url(url.for_libpq()), connect_timeout=10).close()
+        plain = build_database_url(url.for_libpq())
+        psycopg.connect(plain, connect_timeout=10, **options).close()
     except psycopg.Error as error:
         return last_line(str(error)) or type(error).__name__
     return ""
 
 
-def build_port_error(url: DatabaseURL, objection: str) -> DatabaseConnectionError:
-    """Say that the URL leads elsewhere, or asks for too much."""
+def build_port_error(url: DatabaseURL, objection: str, right: str) -> DatabaseConnectionError:
+    """Say that the URL leads elsewhere, or asks for too much.
+
+    `right` is the address of its host where the database is, '' where there is none.
+    """
     if objection.startswith(_NO_TLS):
         hint = f"take that out of {URL_KEY}; or switch ssl on in the server"
         why = f"nobody can connect to {url.host}:{url.port} with {URL_KEY}: {objection}"
         return DatabaseConnectionError(why, hint=hint)
-    return DatabaseConnectionError(
-        f"{url.host}:{url.port}, where {URL_KEY} leads, is not this database: {objection}",
-        hint="{restart} applies .env; with a remote Docker, name its host in the URL",
-    )
+    hint = "{restart} applies .env; with a remote Docker, name its host in the URL"
+    if objection.startswith(_STRANGER) and right:
+        hint = f"in {ENV_FILE}, put {right} in place of {url.host} in {URL_KEY}; or stop the other"
+        hint += f" program: ss -ltnp 'sport = :{url.port}'"
+    why = f"{url.host}:{url.port}, where {URL_KEY} leads, is not this database: {objection}"
+    return DatabaseConnectionError(why, hint=hint)
 
 
 def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Probe:
@@ -3301,16 +3387,20 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
         if info is None or not info.running:
             error = ContainerStartupError("the container does not run", hint="{start}")
             return Probe(Readiness.UNKNOWN, error, info=info)
-        ports = [port for _, port in info.ports] or [url.port]
-        other = f"the container is published on port {ports[0]}" if url.port not in ports else ""
-        inside = url.host == info.inner_host
-        objection = "" if inside else other or ask_published_port(url, settings.bind)
+        # In the machine's own network it is published nowhere, and listens on every address.
+        ports = info.ports or [("0.0.0.0", url.port), ("::", url.port)]
+        binds = [bind for bind, port in ports if port == url.port]
+        objection, address = f"the container is published on port {ports[0][1]}", ""
+        if url.host == info.inner_host:
+            objection = ""
+        elif binds:
+            objection, address = ask_published_port(url, binds)
         probe = server.finish_probe(process, wait=wait)
-        if objection and not (other or probe.error):  # it may have become ready in between
-            objection = ask_published_port(url, settings.bind)
+        if objection and binds and not probe.error:  # it may have become ready in between
+            objection, address = ask_published_port(url, binds)
     if isinstance(probe.error, CredentialsRefusedError) and workspace.await_rotation() != url:
         return look(workspace, wait, sql)
-    return probe.replace(info=info, objection=objection)
+    return probe.replace(info=info, objection=objection, address=address)
 
 
 def ensure_image(workspace: Workspace, service: ComposeService) -> bool:
@@ -3522,7 +3612,7 @@ def verify(
     check_first_start(workspace, probe.info)
     url = workspace.settings.url
     if probe.objection:
-        raise build_port_error(url, probe.objection)
+        raise build_port_error(url, probe.objection, probe.address)
     if probe.warning:
         console.warn(f"{probe.warning.cause}; {probe.warning.hint}")
     if url.unchecked:
@@ -3860,10 +3950,11 @@ class SetUp:
                     workspace.remove_env()
                 raise
         host = settings.url.host
-        if service.host_port and not self.named and not is_local(host):
+        if service.host_port and not self.named and not (is_local(host) or host == settings.bind):
             hint = f"keep that {ENV_FILE} elsewhere, or make the host localhost"
             raise WorkspaceError(f"{URL_KEY} leads to {host}, not to this machine", hint=hint)
         neighbours.refuse_conflicts(service)
+        settings = self._choose_host(settings, service, neighbours)
         invented = self.lost and settings.url.user == self.fresh.user
         own = find_named(neighbours.containers, service.container)
         if invented and not is_empty(workspace, service, own):
@@ -3901,6 +3992,21 @@ class SetUp:
                 f" for a new one, write {PROJECT_KEY}={settings.project} into {ENV_FILE}",
             )
         return settings, service
+
+    def _choose_host(
+        self, settings: Settings, service: ComposeService, neighbours: Neighbours
+    ) -> Settings:
+        """Lead a new URL past another program that answers at an address of localhost."""
+        url, known = settings.url, self.values.get(URL_KEY)
+        if url.host != "localhost" or (known and parse_database_url(known) == url):
+            return settings
+        own = find_named(neighbours.own, service.container)
+        binds = [bind for bind, port in (own.ports if own else ()) if port == url.port]
+        stranger = find_stranger(url, binds or [service.bind])
+        if not stranger:
+            return settings
+        self.console.note(f"another program answers at {stranger}: the host is {DEFAULT_BIND}")
+        return settings.replace(url=url.replace(host=DEFAULT_BIND))
 
     def _plan_settings(self, neighbours: Neighbours) -> Settings:
         """Decide on the settings, reusing all that `.env` has already."""
@@ -4526,7 +4632,7 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
             if probe.error and (refused or probe.readiness is not Readiness.ACCEPTING):
                 raise name_rotation(workspace, probe.error)
             if probe.objection:
-                raise build_port_error(workspace.settings.url, probe.objection)
+                raise build_port_error(workspace.settings.url, probe.objection, probe.address)
             kept = task.run(drop_old=drop_old)
             if drop_old:
                 _drop_databases(workspace, KEPT_COMMENT)
@@ -4821,11 +4927,11 @@ def _answer_port(workspace: Workspace, probe: Probe, info: ContainerInfo) -> Che
     if url.host == info.inner_host:
         finding = f"skipped: {place} is for its networks alone"
         return CheckPoint("published port", Outcome.SKIPPED, finding)
-    refusal = probe.objection or login_with_psycopg(url)
+    refusal = probe.objection or login_with_psycopg(url, probe.address)
     if refusal and workspace.await_rotation() != url:
         return _answer_port(workspace, probe, info)
     if refusal:
-        raise build_port_error(url, refusal)
+        raise build_port_error(url, refusal, probe.address)
     finding = f"{place} answers as PostgreSQL"
     finding += "" if refusal is None else ", and psycopg logs in"
     if url.unchecked:

@@ -192,6 +192,102 @@ def test_port_is_taken_while_docker_binds_it(make, lab, way_out):
     workspace.assert_kept()
 
 
+# -- the other addresses of localhost -----------------------------------------------------------
+
+# Answers on ::1 like a PostgreSQL that wants the password in clear, and says what it is given.
+STRANGER = """
+import contextlib, socket, struct, sys
+server = socket.create_server(("::1", int(sys.argv[1])), family=socket.AF_INET6)
+print(flush=True)
+while True:
+    client, _ = server.accept()
+    with client, contextlib.suppress(OSError, struct.error):
+        client.settimeout(5)
+        while len(head := client.recv(4)) == 4:
+            body = client.recv(struct.unpack("!I", head)[0] - 4)
+            if struct.unpack("!I", body[:4])[0] in (80877103, 80877104):  # TLS? GSSAPI?
+                client.sendall(b"N")
+            else:
+                client.sendall(b"R" + struct.pack("!II", 8, 3))
+                print(client.recv(999)[5:-1].decode(), flush=True)
+                break
+"""
+
+
+@contextlib.contextmanager
+def stranger_at(port):
+    """Have somebody else's program listen on ::1; give its process, which prints what it gets."""
+    argv = [sys.executable, "-c", STRANGER, str(port)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            if not process.stdout.readline():
+                pytest.skip("there is no ::1 here")
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def both(tmp_path):
+    """Give the words that start a program where localhost has both addresses, ::1 the first."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("::1 localhost\n127.0.0.1 localhost\n")
+    words = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts)]
+    result = run([*words, "getent", "ahosts", "localhost"])
+    if not result.stdout.startswith("::1"):
+        pytest.skip(f"localhost cannot have two addresses here: {result.stderr}")
+    return words
+
+
+def test_another_program_at_localhost(make, both, psycopg_script):
+    """Each command says where, and hands it no password; the hint leads past it."""
+    workspace = make()
+    workspace.init()
+    workspace.plant()
+    script, port = [*both, workspace.lab.script], workspace.env["HIVE_POSTGRES_PORT"]
+    with untouched(workspace), stranger_at(port) as process:
+        for words in (["start"], ["run", "--", "true"], ["wait"], ["check"], ["init"]):
+            result = workspace.hive_pg(*words, code=5, argv=script)
+            said = result.stdout + result.stderr
+            assert f"localhost:{port}, where HIVE_DATABASE_URL leads, is not this data" in said
+            assert "another program answers at ::1\n" in said
+            assert "in .env, put 127.0.0.1 in place of localhost in HIVE_DATABASE_URL; or" in said
+        workspace.hive_pg("check", code=5, argv=[*both, psycopg_script])
+        url = workspace.env["HIVE_DATABASE_URL"]
+        workspace.edit_env(HIVE_DATABASE_URL=url.replace("localhost", "127.0.0.1"))
+        found = workspace.hive_pg("check", argv=[*both, psycopg_script]).stdout
+        assert f"127.0.0.1:{port} answers as PostgreSQL, and psycopg logs in" in found
+        workspace.edit_env(HIVE_DATABASE_URL=url)
+        process.kill()
+        if process.stdout.read():
+            raise LostError("the password went to somebody else's program")
+    found = workspace.hive_pg("check", argv=[*both, psycopg_script]).stdout
+    assert f"localhost:{port} answers as PostgreSQL, and psycopg logs in" in found
+    workspace.assert_kept()
+
+
+def test_another_program_at_localhost_of_a_new_url(make, both):
+    """It leads to 127.0.0.1 from the start, and stays so."""
+    workspace = make()
+    with stranger_at(workspace.port):
+        for _ in range(2):
+            workspace.init(argv=[*both, workspace.lab.script])
+            url = workspace.env["HIVE_DATABASE_URL"]
+            assert f"@127.0.0.1:{workspace.port}/" in url
+        workspace.hive_pg("check", argv=[*both, workspace.lab.script])
+
+
+def test_container_on_all_addresses_is_no_other_program(make, both):
+    """What a compose file publishes without an address is the container's on ::1, too."""
+    workspace = make()
+    workspace.init("--no-start")
+    text = (workspace.path / "docker-compose.yml").read_text()
+    workspace.write("docker-compose.yml", text.replace("${HIVE_POSTGRES_BIND:-127.0.0.1}:", ""))
+    for command in ("start", "check", "restart"):
+        workspace.hive_pg(command, argv=[*both, workspace.lab.script])
+    assert workspace.env["HIVE_DATABASE_URL"].count("@localhost:") == 1
+
+
 # -- the name and the project -------------------------------------------------------------------
 
 

@@ -27,14 +27,20 @@ class Network:
     def __init__(self):
         self.taken = set()
         self.objection = ""
+        self.strangers = set()
         self.asked = []
 
     def is_free(self, bind, port):
         return port not in self.taken
 
-    def ask(self, url, bind=""):
+    def ask(self, url, binds):
         self.asked.append(url.port)
-        return self.objection
+        return self.objection, "127.0.0.1"
+
+    def ask_address(self, address, port):
+        if address not in self.strangers:
+            raise ConnectionRefusedError
+        return b"N"
 
 
 @pytest.fixture
@@ -43,7 +49,9 @@ def network(monkeypatch):
     network = Network()
     monkeypatch.setattr(pg, "is_port_free", network.is_free)
     monkeypatch.setattr(pg, "ask_published_port", network.ask)
-    monkeypatch.setattr(pg, "login_with_psycopg", lambda url: None)
+    monkeypatch.setattr(pg, "find_addresses", lambda host: ["::1", "127.0.0.1"])
+    monkeypatch.setattr(pg, "ask_address", network.ask_address)
+    monkeypatch.setattr(pg, "login_with_psycopg", lambda url, address: None)
     return network
 
 

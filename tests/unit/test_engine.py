@@ -71,8 +71,19 @@ def test_parse_containers_port_range():
     """A range of host ports, which somebody else's container may have, is no fixed port."""
     item = recorded("docker_inspect_20.10.24.json")[0]
     ports = [{"HostIp": "", "HostPort": text} for text in ("", "56390-56399", "5599")]
-    item["HostConfig"]["PortBindings"]["5432/tcp"] = ports
+    item["HostConfig"]["PortBindings"]["5432/tcp"], item["NetworkSettings"] = ports, {"Ports": {}}
     assert parse_containers(json.dumps([item]))[0].ports == [("0.0.0.0", 5599)]
+
+
+def test_parse_containers_ports_given():
+    """While it runs, the engine's own word counts: no address means one of each family."""
+    item = recorded("docker_inspect_20.10.24.json")[0]
+    asked = [{"HostIp": "", "HostPort": text} for text in ("", "5599")]
+    item["HostConfig"]["PortBindings"]["5432/tcp"] = asked
+    given = [{"HostIp": a, "HostPort": p} for p in ("49153", "5599") for a in ("0.0.0.0", "::")]
+    item["NetworkSettings"]["Ports"] = {"5432/tcp": given}
+    ports = parse_containers(json.dumps([item]))[0].ports
+    assert ports == [("0.0.0.0", 5599), ("::", 5599)]
 
 
 @pytest.mark.parametrize(("streak", "health"), [(0, Health.STARTING), (10, Health.UNHEALTHY)])

@@ -122,8 +122,8 @@ def test_look_published(monkeypatch, up, manager, network, ports, objection):
 
 def test_look_ready_in_between(up, manager, network, monkeypatch):
     """A port that did not answer while the server started is asked once more."""
-    answers = ["Connection refused", ""]
-    monkeypatch.setattr(pg, "ask_published_port", lambda url, bind: answers.pop(0))
+    answers = [("Connection refused", ""), ("", "127.0.0.1")]
+    monkeypatch.setattr(pg, "ask_published_port", lambda url, binds: answers.pop(0))
     assert manager.start_container() is False
     assert answers == []
 

@@ -322,7 +322,7 @@ def test_check_of_a_rotation_under_way(place, docker, up):
 )
 def test_check_with_psycopg(monkeypatch, place, up, refusal, letter, words):
     """With psycopg importable it logs in through the published port."""
-    monkeypatch.setattr(pg, "login_with_psycopg", lambda url: refusal)
+    monkeypatch.setattr(pg, "login_with_psycopg", lambda url, address: refusal)
     letters, _, result = outcomes(place)
     assert letters == "ppppp" + letter
     assert words in result.points[5].finding

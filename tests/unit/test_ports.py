@@ -45,6 +45,9 @@ def closed():
         return probe.getsockname()[1]
 
 
+HERE = ["127.0.0.1"]
+
+
 @pytest.mark.parametrize(
     ("reply", "objection"),
     [
@@ -57,7 +60,7 @@ def closed():
 def test_ask_published_port_answer(serve, reply, objection):
     """PostgreSQL is known by its one-letter answer to SSLRequest, before any login."""
     url, heard = serve(reply)
-    assert ask_published_port(url) == objection
+    assert ask_published_port(url, HERE) == (objection, "" if objection else "127.0.0.1")
     assert heard == [SSL_REQUEST]
 
 
@@ -76,44 +79,141 @@ def test_ask_published_port_answer(serve, reply, objection):
 def test_ask_published_port_asks_for_tls(serve, reply, query, asking):
     """A URL that asks for TLS is of no use where the server has none."""
     url, _ = serve(reply)
-    objection = ask_published_port(url.replace(query=query))
+    objection, right = ask_published_port(url.replace(query=query), HERE)
     words = f"the server has no TLS, which {asking} in it asks for"
     assert objection == (words if asking else "")
-    error = pg.build_port_error(url, objection)
+    error = pg.build_port_error(url, objection, right)
     assert ("nobody can connect to 127.0.0.1" in str(error)) is bool(asking)
     assert ("switch ssl on" in error.hint) is bool(asking)
 
 
 @pytest.mark.parametrize(
-    ("bind", "refusal", "objection"),
+    ("address", "binds", "refusal", "objection"),
     [
-        pytest.param("db.example.org", None, "", id="where it is published"),
-        pytest.param("", "", "", id="psycopg logs in there"),
-        pytest.param("", "FATAL: no", "FATAL: no", id="psycopg does not"),
-        pytest.param("", None, "it is another machine; install psycopg", id="no psycopg"),
+        pytest.param("192.0.2.7", ["192.0.2.7"], None, "", id="where it is published"),
+        pytest.param("192.0.2.7", ["0.0.0.0"], "", "", id="psycopg logs in there"),
+        pytest.param("192.0.2.7", HERE, "FATAL: no", "FATAL: no", id="psycopg does not"),
+        pytest.param("192.0.2.7", ["0.0.0.0"], None, "it is another machine", id="no psycopg"),
+        pytest.param("127.0.1.1", ["0.0.0.0"], None, "", id="this machine"),
+        pytest.param("127.0.1.1", HERE, "", "another program answers at 127.0.1.1", id="another's"),
+        pytest.param("::1", ["::"], None, "", id="IPv6"),
+        pytest.param("::1", ["0.0.0.0"], "", "another program answers at ::1", id="not IPv6"),
     ],
 )
-def test_ask_published_port_elsewhere(monkeypatch, serve, bind, refusal, objection):
-    """Another machine's PostgreSQL may be any: only a login tells whose it is."""
+def test_ask_published_port_elsewhere(monkeypatch, serve, address, binds, refusal, objection):
+    """What is published tells whose an address here is; of another machine only a login does."""
     url, _ = serve(b"N")
     here = socket.create_connection
     monkeypatch.setattr(
         socket, "create_connection", lambda address, **k: here(("127.0.0.1", address[1]), **k)
     )
-    monkeypatch.setattr(pg, "login_with_psycopg", lambda url: refusal)
-    answer = ask_published_port(url.replace(host="db.example.org"), bind)
+    monkeypatch.setattr(pg, "find_addresses", lambda host: [address])
+    monkeypatch.setattr(pg, "login_with_psycopg", lambda url, address: refusal)
+    answer, right = ask_published_port(url.replace(host="db.example.org"), binds)
     assert answer.startswith(objection)
     assert bool(answer) is bool(objection)
+    assert right == ("" if objection else address)
+    hint = pg.build_port_error(url, answer, right).hint
+    assert hint.startswith("{restart} applies .env")
+
+
+def ask_by_address(monkeypatch, answers, binds):
+    """Ask localhost, whose addresses answer so, or not at all."""
+
+    def ask(address, port):
+        if answers[address] is None:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return answers[address]
+
+    monkeypatch.setattr(pg, "find_addresses", lambda host: [*answers])
+    monkeypatch.setattr(pg, "ask_address", ask)
+    return ask_published_port(make_url(), binds)
+
+
+@pytest.mark.parametrize(
+    ("answers", "binds", "expected"),
+    [
+        pytest.param(
+            {"::1": None, "127.0.0.1": b"N"}, HERE, ("", "127.0.0.1"), id="only the right one"
+        ),
+        pytest.param(
+            {"::1": b"N", "127.0.0.1": b"N"},
+            *(HERE, ("another program answers at ::1", "127.0.0.1")),
+            id="another server",
+        ),
+        pytest.param(
+            {"127.0.0.1": b"N", "::1": b""},
+            *(HERE, ("another program answers at ::1", "127.0.0.1")),
+            id="another program, after it",
+        ),
+        pytest.param(
+            {"::1": b"N", "127.0.0.1": b"N"}, ["0.0.0.0", "::"], ("", "::1"), id="both are its"
+        ),
+        pytest.param(
+            {"::1": b"N", "127.0.0.1": None},
+            *(HERE, ("another program answers at ::1", "")),
+            id="it does not answer",
+        ),
+        pytest.param(
+            {"::1": None, "127.0.0.1": None}, HERE, ("Connection refused", ""), id="nobody does"
+        ),
+    ],
+)
+def test_ask_published_port_each_address(monkeypatch, answers, binds, expected):
+    """An application may take any address of the host: one that is another's is an error."""
+    assert ask_by_address(monkeypatch, answers, binds) == expected
+
+
+def test_port_error_names_the_right_address(monkeypatch):
+    """The hint leads past the other program."""
+    objection, right = ask_by_address(monkeypatch, {"::1": b"N", "127.0.0.1": b"N"}, HERE)
+    error = pg.build_port_error(make_url(), objection, right)
+    assert str(error).endswith("is not this database: another program answers at ::1")
+    assert error.hint.startswith(
+        "in .env, put 127.0.0.1 in place of localhost in HIVE_DATABASE_URL;"
+    )
+    assert error.hint.endswith("ss -ltnp 'sport = :5532'")
+
+
+def test_find_stranger(monkeypatch):
+    """A host that cannot be resolved has no addresses at all."""
+    answers = {"::1": b"", "127.0.0.1": b"N"}
+    ask_by_address(monkeypatch, answers, HERE)
+    assert pg.find_stranger(make_url(), HERE) == "::1"
+    assert pg.find_stranger(make_url(), ["::", "0.0.0.0"]) == ""
+    answers["::1"] = None
+    assert pg.find_stranger(make_url(), HERE) == ""
+
+    def unknown(host):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(pg, "find_addresses", unknown)
+    assert pg.find_stranger(make_url(), HERE) == ""
+
+
+def test_find_addresses():
+    """Each address of a host is there once."""
+    assert pg.find_addresses("127.0.0.1") == HERE
+    found = pg.find_addresses("localhost")
+    assert len(found) == len({*found}) > 0
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64 + ".invalid"])
+def test_ask_published_port_of_no_host(host):
+    """A name that leads nowhere is an objection, whatever keeps it from that."""
+    objection, right = ask_published_port(make_url(host=host), HERE)
+    assert (bool(objection), right) == (True, "")
 
 
 def test_ask_published_port_hangs_up(serve):
     """A proxy with nothing behind it hangs up at once: that is not PostgreSQL."""
-    assert ask_published_port(serve(None)[0]) != ""
+    assert ask_published_port(serve(None)[0], HERE) == ("what answers is not PostgreSQL", "")
 
 
 def test_ask_published_port_refused(closed):
     """A port that nobody listens on is said to be so."""
-    assert ask_published_port(make_url(host="127.0.0.1", port=closed)) == "Connection refused"
+    url = make_url(host="127.0.0.1", port=closed)
+    assert ask_published_port(url, HERE) == ("Connection refused", "")
 
 
 def test_ask_published_port_silent(monkeypatch):
@@ -123,13 +223,21 @@ def test_ask_published_port_silent(monkeypatch):
         raise socket.timeout("timed out")
 
     monkeypatch.setattr(socket, "create_connection", hang)
-    assert ask_published_port(make_url()) == "timed out"
+    assert ask_published_port(make_url(), HERE) == ("timed out", "")
 
 
 class OperationalError(Exception):
     """What psycopg raises when a login fails."""
 
 
+@pytest.mark.parametrize(
+    ("libpq", "query", "auth"),
+    [
+        pytest.param(160004, "", "scram-sha-256,md5", id="libpq 16"),
+        pytest.param(150010, "", None, id="libpq 15"),
+        pytest.param(170000, "require_auth=password", None, id="as the URL says"),
+    ],
+)
 @pytest.mark.parametrize(
     ("error", "objection"),
     [
@@ -138,25 +246,29 @@ class OperationalError(Exception):
         pytest.param(OperationalError(""), "OperationalError", id="without words"),
     ],
 )
-def test_login_with_psycopg_there(monkeypatch, error, objection):
-    """With psycopg importable it logs in by libpq's URL, and closes the connection."""
+def test_login_with_psycopg_there(monkeypatch, error, objection, libpq, query, auth):
+    """It logs in by libpq's URL, at the address that was asked, and never in clear."""
     calls = []
 
-    def connect(url, connect_timeout):
-        calls.append((url, connect_timeout))
+    def connect(url, **options):
+        calls.append((url, options))
         if error:
             raise error
         return types.SimpleNamespace(close=lambda: calls.append("closed"))
 
     module = types.ModuleType("psycopg")
     module.connect, module.Error = connect, OperationalError
+    module.pq = types.SimpleNamespace(version=lambda: libpq)
     monkeypatch.setitem(sys.modules, "psycopg", module)
-    assert login_with_psycopg(make_url()) == objection
-    assert calls[0] == ("postgresql://ann:s3cret@localhost:5532/hive", 10)
+    assert login_with_psycopg(make_url(query=query), "127.0.0.1") == objection
+    options = {"connect_timeout": 10, "hostaddr": "127.0.0.1"}
+    options |= {"require_auth": auth} if auth else {}
+    plain = "postgresql://ann:s3cret@localhost:5532/hive" + (f"?{query}" if query else "")
+    assert calls[0] == (plain, options)
     assert calls[1:] == ([] if error else ["closed"])
 
 
 def test_login_with_psycopg_missing(monkeypatch):
     """Without psycopg there is nothing to say."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    assert login_with_psycopg(make_url()) is None
+    assert login_with_psycopg(make_url(), "127.0.0.1") is None
