@@ -64,7 +64,8 @@ DEFAULT_BIND = "127.0.0.1"
 USUAL_BINDS = (DEFAULT_BIND, "0.0.0.0")  # every engine has them, and localhost reaches both
 DEFAULT_CONTAINER = "hive-postgres"
 DEFAULT_ROLE = "postgres"  # of the image, which calls its database so, too
-DEFAULT_PGDATA = "/var/lib/postgresql/data"  # of the image
+DEFAULT_PGDATA = "/var/lib/postgresql/data"  # of most images, as long as one is not there
+IN_MEMORY = "tmpfs:"  # in place of a volume's name
 CONTAINER_PORT = 5432
 SERVICE = "postgres"
 DATA_DIR = os.path.join("data", "postgres")
@@ -1591,6 +1592,10 @@ DIAGNOSES = (
         "invalid argument:|is outside the valid range",
         "a server setting (-c ..., or HIVE_POSTGRES_... in .env) is not valid",
         "correct it in .env or in the compose file, then {restart}"),
+    Diagnosis("server", r"unused mount/volume|in 18\+, these Docker images",
+        "the image of PostgreSQL 18 keeps the data in a directory of its version, and found other"
+        " data, or a mount, at the old place",
+        "mount it at /var/lib/postgresql, or set PGDATA; data of an older version: dump, restore"),
     Diagnosis("server", "cannot create directory .*Permission denied|has wrong ownership|"
         "could not change permissions of directory|could not access directory|"
         "could not open (?:file|directory) .*: Permission denied|"
@@ -1884,7 +1889,15 @@ def locate_cluster(mounts: Iterable[tuple[str, str]], pgdata: str) -> tuple[str,
     """
     holding = [(s, t) for s, t in mounts if f"{pgdata}/".startswith(t.rstrip("/") + "/")]
     source, target = max(holding, key=lambda mount: len(mount[1]), default=("", pgdata))
-    return source if os.path.isabs(source) else "", source + pgdata[len(target.rstrip("/")) :]
+    cluster = source and source + pgdata[len(target.rstrip("/")) :]
+    return source if os.path.isabs(source) else "", cluster
+
+
+class ImageInfo(Record):
+    """What an image sets: the environment, and the directories that get a volume of their own."""
+
+    environment: Mapping[str, str]
+    volumes: Sequence[str]
 
 
 def find_named(containers: Iterable[ContainerInfo], name: str) -> ContainerInfo | None:
@@ -2067,13 +2080,14 @@ class Engine:
         argv = ("ps", "--filter", f"publish={port}", "--format", "{{.Names}}")
         return self.ask("cannot list the containers", *argv).split()
 
-    def image_environment(self, image: str) -> dict[str, str] | None:
-        """Return the environment that an image sets, None where it is not on the engine."""
-        result = self.run(["docker", "image", "inspect", "--format", "{{json .Config.Env}}", image])
+    def find_image(self, image: str) -> ImageInfo | None:
+        """Return what an image sets, None where it is not on the engine."""
+        result = self.run(["docker", "image", "inspect", "--format", "{{json .Config}}", image])
         if _is_missing(result):
             return None
-        entries = parse_json(check_result(result, f"cannot look for {image}").stdout)
-        return dict(entry.partition("=")[::2] for entry in entries or [])
+        config = parse_json(check_result(result, f"cannot look for {image}").stdout)
+        environment = dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
+        return ImageInfo(environment, [*(config.get("Volumes") or [])])
 
     def pull(self, image: str) -> None:
         """Pull an image, with Docker's own progress on stderr."""
@@ -2225,8 +2239,9 @@ class ComposeService(Record):
     """The PostgreSQL service of a compose file, as Compose resolves it.
 
     `user` is `UID[:GID]`, '' for the image's own; `host_port` is 0 where no fixed one is published;
-    `cluster` is the place of PGDATA on the host: below a directory, or below a volume's name;
-    `environment` has the variables that are not empty.
+    `cluster` is the place of PGDATA on the host: below a directory, or below a volume's name, ''
+    for a volume without one; `environment` has the variables that are not empty; `image_info` is
+    None as long as the image is not there.
     """
 
     service: str
@@ -2240,11 +2255,27 @@ class ComposeService(Record):
     environment: Mapping[str, str]
     project: str = ""
     builds: bool = False
+    mounts: Sequence[tuple[str, str]] = ()
+    image_info: ImageInfo | None = None
+
+    def with_image(self, image: ImageInfo | None) -> ComposeService:
+        """Return the service with what its image decides on: the place of the cluster."""
+        if image is None or not self.mounts:
+            return self.replace(image_info=image)
+        volumes = [("", target) for target in image.volumes]
+        pgdata = {"PGDATA": DEFAULT_PGDATA, **image.environment, **self.environment}["PGDATA"]
+        data_dir, cluster = locate_cluster([*self.mounts, *volumes], pgdata)
+        return self.replace(image_info=image, data_dir=data_dir, cluster=cluster)
 
     @property
     def source(self) -> str:
         """The directory, or the name of the volume, that is mounted for the cluster."""
         return self.data_dir or self.cluster.partition("/")[0]
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the cluster is in a directory or a named volume, which outlives a container."""
+        return self.source not in ("", IN_MEMORY)
 
     @property
     def target(self) -> str:
@@ -2288,15 +2319,15 @@ def parse_compose_config(text: str) -> ComposeService:
     ports = [port for port in service.get("ports", []) if port.get("target") == CONTAINER_PORT]
     fixed = [port for port in ports if str(port.get("published")).isdigit()]
     port = (*fixed, *ports, {"host_ip": DEFAULT_BIND})[0]
-    mounts = []
+    mounts = [(IN_MEMORY, entry.partition(":")[0]) for entry in service.get("tmpfs", [])]
     for mount in service.get("volumes", []):
-        source = mount.get("source", "")
+        source = IN_MEMORY if mount["type"] == "tmpfs" else mount.get("source", "")
         mounts.append((volumes.get(source, {}).get("name", source), mount["target"]))
     data_dir, cluster = locate_cluster(mounts, environment.get("PGDATA", DEFAULT_PGDATA))
     return ComposeService(
         service=name,
         container=service.get("container_name", f"{config.get('name')}-{name}-1"),
-        image=service.get("image", ""),
+        image=service.get("image", f"{config.get('name')}-{name}"),
         user=service.get("user", ""),
         bind=port.get("host_ip", "0.0.0.0"),
         host_port=int(port["published"]) if fixed else 0,
@@ -2305,6 +2336,7 @@ def parse_compose_config(text: str) -> ComposeService:
         environment=environment,
         project=config.get("name", ""),
         builds="build" in service,
+        mounts=mounts,
     )
 
 
@@ -2735,6 +2767,7 @@ class State(Record):
     project: str = ""
     image: str = ""
     major: str = ""
+    volume: str = ""
     verified: bool = True
     begun: bool = False
     next_password: str = ""
@@ -2999,7 +3032,8 @@ class Workspace:
         """Return the PostgreSQL service as Compose resolves it."""
         if self.compose_file() is None:
             raise NotSetUpError(f"there is no {COMPOSE_FILE}", hint="{init}")
-        return parse_compose_config(self.run_compose(settings, "config", "--format", "json"))
+        service = parse_compose_config(self.run_compose(settings, "config", "--format", "json"))
+        return service.with_image(self.engine.find_image(service.image))
 
     def run_in_place(self, service: ComposeService, *argv: str, **options: Any) -> CommandResult:
         """Run a program as root on the service's data, which it sees at /target."""
@@ -3403,35 +3437,64 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
     return probe.replace(info=info, objection=objection, address=address)
 
 
-def ensure_image(workspace: Workspace, service: ComposeService) -> bool:
-    """Pull the image if it is missing, and say so; refuse one of another version than the data."""
-    if service.builds:
-        return False
-    environment = workspace.engine.image_environment(service.image)
-    missing = environment is None
-    if missing:
-        workspace.console.note(f"pulling {service.image}")
-        workspace.engine.pull(service.image)
-        environment = workspace.engine.image_environment(service.image)
-    made_by, image = read_cluster_version(service.cluster), (environment or {}).get("PG_MAJOR")
-    if made_by and image and made_by != image:
+def ensure_image(
+    workspace: Workspace, settings: Settings, service: ComposeService
+) -> ComposeService:
+    """Return the service with its image, which is pulled or built if it is missing.
+
+    Raises: ContainerStartupError for one of another version than the data.
+    """
+    engine, note, name = workspace.engine, workspace.console.note, service.image
+    if service.image_info is None and service.builds:
+        note(f"building {name}")
+        workspace.run_compose(settings, "build", service.service, timeout=PULL_TIMEOUT_S)
+    elif service.image_info is None:
+        note(f"pulling {name}")
+        engine.pull(name)
+    if service.image_info is None:
+        service = service.with_image(engine.find_image(name))
+    made_by, image = read_cluster_version(service.cluster), service.image_info
+    version = image and image.environment.get("PG_MAJOR")
+    if made_by and version and made_by != version:
         raise ContainerStartupError(
-            f"the data was made by PostgreSQL {made_by}, {service.image} is {image}",
+            f"the data was made by PostgreSQL {made_by}, {name} is {version}",
             hint=f"{{init}} --image, with one of PostgreSQL {made_by}; to upgrade, dump with that"
             " one, and restore into a new workspace",
         )
-    return missing
+    return service
 
 
-def is_empty(workspace: Workspace, service: ComposeService, own: ContainerInfo | None) -> bool:
-    """Whether a server finds no data, in a directory, a volume, or the container `own` itself."""
+def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo | None) -> str:
+    """Return why a service has no cluster, '' where it has one or may have.
+
+    A volume that its own container has mounted is there: Docker does not remove it.
+    """
+    place, last = service.source, workspace.state.volume
     if service.data_dir:
-        return not holds_data(service.data_dir, service.cluster)
-    if not service.source:
-        return own is None
-    if not workspace.engine.has_volume(f"name=^{service.source}$"):
+        found = holds_data(place, service.cluster)
+        words = f"{place} {'is missing' if is_gone(place) else 'holds no data'}"
+    elif place == IN_MEMORY:
+        found = own is not None and own.running
+        words = "the data was in memory, and ended with its server"
+    elif not place:
+        found = own is not None
+        words = f"the container is gone, and the data was in {f'volume {last}' if last else 'it'}"
+    else:
+        found = own is not None and own.cluster[1] == service.cluster
+        found = found or workspace.engine.has_volume(f"name=^{place}$")
+        words = f"volume {place} is missing"
+    return "" if found else words
+
+
+def is_empty(
+    workspace: Workspace, settings: Settings, service: ComposeService, own: ContainerInfo | None
+) -> bool:
+    """Whether a server finds no data, in a directory, a volume, or the container `own` itself."""
+    if find_loss(workspace, service, own):
         return True
-    ensure_image(workspace, service)
+    if service.data_dir or not service.lasts:
+        return False
+    ensure_image(workspace, settings, service)
     argv = ("sh", "-c", 'ls -A "$0" 2>/dev/null || :', service.target)
     result = workspace.run_in_place(service, *argv)
     return not check_result(result, f"cannot look into {service.cluster}").stdout.strip()
@@ -3462,7 +3525,7 @@ def bring_up(
         workspace.refuse_link_out(service.data_dir, hint)
         workspace.console.note(f"giving {source} to {owner}")
         engine.give_data_to(user, source, cluster, service.image or DEFAULT_IMAGE, hint)
-        ensure_image(workspace, service)  # only now its version can be read
+        ensure_image(workspace, workspace.settings, service)  # only now its version can be read
     _note_first_start(workspace, service, own)
     timeout = PULL_TIMEOUT_S if service.builds else COMPOSE_TIMEOUT_S
     argv = ("up", "--detach", service.service)
@@ -3502,7 +3565,7 @@ def _note_first_start(
     workspace: Workspace, service: ComposeService, own: ContainerInfo | None
 ) -> None:
     """Remember that a first start begins, or that it has ended."""
-    if not workspace.state.verified and is_empty(workspace, service, own):
+    if not workspace.state.verified and is_empty(workspace, workspace.settings, service, own):
         workspace.begins |= not (workspace.state.begun and own)
         workspace.remember(begun=True)
     elif own:
@@ -3655,8 +3718,9 @@ def settle(workspace: Workspace, timeout: float = READY_TIMEOUT_S, creates: bool
         with contextlib.suppress(CredentialsRefusedError):  # the server may have the new one
             verify(workspace, timeout=timeout)
         finish_rotation(workspace)
-    major = verify(workspace, timeout=timeout, creates=creates).server_version.partition(".")[0]
-    workspace.remember(verified=True, begun=False, major=major)
+    probe = verify(workspace, timeout=timeout, creates=creates)
+    major, volume = probe.server_version.partition(".")[0], probe.info and probe.info.cluster[1]
+    workspace.remember(verified=True, begun=False, major=major, volume=volume or "")
     unprotect_databases(workspace)
 
 
@@ -3700,7 +3764,7 @@ def start_service(
     with workspace.lock(timeout):
         settings, neighbours = workspace.settings, survey(workspace)
         neighbours.refuse_project(settings.project)
-        service = workspace.resolve_service(settings)
+        service = ensure_image(workspace, settings, workspace.resolve_service(settings))
         port = service.host_port or CONTAINER_PORT
         if (service.container, port) != (settings.container, settings.url.port):
             raise WorkspaceError(
@@ -3709,12 +3773,10 @@ def start_service(
                 hint=f"{{init}} makes {ENV_FILE} follow the compose file",
             )
         neighbours.refuse_conflicts(service)
-        data_dir = service.data_dir
-        if data_dir and workspace.state.verified and not holds_data(data_dir, service.cluster):
-            fault = "holds no data" if os.path.isdir(data_dir) else "is missing"
+        loss = find_loss(workspace, service, find_named(neighbours.containers, service.container))
+        if loss and workspace.state.verified:
             hint = "put the data back, or mount it; {init} makes an empty database"
-            raise WorkspaceError(f"{data_dir} {fault}", hint=hint)
-        ensure_image(workspace, service)
+            raise WorkspaceError(loss, hint=hint)
         try:
             if stops:
                 stop_container(workspace)
@@ -3881,9 +3943,10 @@ class SetUp:
         self.console.step(f"Docker answers, and so does {' '.join(workspace.engine.compose_argv)}")
         if self.lost:
             self._recover(neighbours)
-        settings, service = self._plan(neighbours)
+        settings, planned = self._plan(neighbours)
         # Whoever waits for a name or a port shall not wait for a pull.
-        pulled, engine = start and ensure_image(workspace, service), "|".join(neighbours.engine)
+        service = ensure_image(workspace, settings, planned) if start else planned
+        pulled, engine = service is not planned, "|".join(neighbours.engine)
         bind = self.wanted["bind"]
         if start and bind and bind not in USUAL_BINDS and not service.builds:
             workspace.engine.try_to_publish(service.image, bind)
@@ -3939,6 +4002,7 @@ class SetUp:
         workspace = self.workspace
         settings = self._plan_settings(neighbours)
         service = default_service(settings, workspace.directory)
+        service = service.with_image(workspace.engine.find_image(service.image))
         if workspace.compose_file():  # follow it
             made = not workspace.env.exists and workspace.save_env({})  # for an env_file
             known = bool(self.values.get(URL_KEY)) and has_login(self.values)
@@ -3957,7 +4021,7 @@ class SetUp:
         settings = self._choose_host(settings, service, neighbours)
         invented = self.lost and settings.url.user == self.fresh.user
         own = find_named(neighbours.containers, service.container)
-        if invented and not is_empty(workspace, service, own):
+        if invented and not is_empty(workspace, settings, service, own):
             raise WorkspaceError(
                 f"{ENV_FILE} has no user for the data in {service.cluster}, and neither a container"
                 f" nor {STATE_FILE} says whose it is",
@@ -4054,41 +4118,45 @@ class SetUp:
         self, settings: Settings, service: ComposeService, neighbours: Neighbours, *, start: bool
     ) -> None:
         """Write the files, make the data directory, and with `start` the container."""
-        workspace, data_dir = self.workspace, service.data_dir
+        workspace, state = self.workspace, self.workspace.state
         own = find_named(neighbours.containers, service.container)
-        anew, verified = self._is_new(service, own), workspace.state.verified
-        has_data, new_directory = data_dir != "" and not anew, data_dir != "" and anew
-        before, database = self.values.get(DB_KEY), settings.url.database
-        if has_data and before not in (None, "", database):
-            self.console.note(f"database {before} stays as it is, beside {database}")
-        if start and has_data and not self.lost:
+        loss = find_loss(workspace, service, own)
+        # A volume is looked into only before there is a state file.
+        anew = loss or (not state.id and is_empty(workspace, settings, service, own))
+        if start and not (anew or self.lost):
             self._agree_with_server(settings, own)
         self._write_files(settings)
-        user = parse_user(service.user)
-        if new_directory and user:  # else the engine makes it, and the image owns it
-            if not os.path.isdir(data_dir):
-                workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
-            make_directory(data_dir, user, 0o700)
-        workspace.remember(verified=verified and not anew)
-        self._warn_of_reach(service)
-        if new_directory and verified and own:
-            self.console.warn(f"{data_dir} holds no data: this is a new, empty database")
-            workspace.engine.stop(service.container)  # it may have another directory mounted
+        if loss:
+            self._make_directory(service.data_dir, parse_user(service.user))
+        workspace.remember(verified=state.verified and not anew)
+        self._describe(settings, service, is_new=bool(anew))
+        if loss and state.verified and (own or state.id):
+            self.console.warn(f"{loss}: this is a new, empty database")
+            if own:  # it may have another directory mounted
+                workspace.engine.stop(own.name)
         if start:
             bring_up(workspace, service, neighbours)
 
-    def _is_new(self, service: ComposeService, own: ContainerInfo | None) -> bool:
-        """Whether there is no data yet; a volume is only asked before there is a state file."""
-        asks = service.data_dir or not self.workspace.state.id
-        return bool(asks) and is_empty(self.workspace, service, own)
+    def _make_directory(self, data_dir: str, user: tuple[int, int] | None) -> None:
+        """Make the data directory; without a fixed user the engine does, and the image owns it."""
+        if data_dir and user:
+            if not os.path.isdir(data_dir):
+                self.workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
+            make_directory(data_dir, user, 0o700)
 
-    def _warn_of_reach(self, service: ComposeService) -> None:
-        """Say who can reach the database, where that is not just this machine."""
+    def _describe(self, settings: Settings, service: ComposeService, *, is_new: bool) -> None:
+        """Say which database stays beside a new one, who can reach it, and how long it lasts."""
+        before, database = self.values.get(DB_KEY), settings.url.database
+        if before not in (None, "", database) and not is_new:
+            self.console.note(f"database {before} stays as it is, beside {database}")
         if not service.host_port:
             said = "publishes no fixed port: the URL is for its networks alone"
             self.console.warn(f"{service.service} {said}")
         if not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
+        if service.image_info and not service.lasts:
+            why = "no directory or named volume is mounted for the data"
+            self.console.warn(f"{why}, which are gone when the container is")
 
     def _agree_with_server(self, settings: Settings, own: ContainerInfo | None) -> None:
         """Set our password in the server before a container is replaced that has another one.
@@ -4189,7 +4257,7 @@ class SetUp:
     def _move_cluster_aside(self, service: ComposeService) -> None:
         """Move a half-made cluster aside, within its mount, or out of it."""
         workspace, source, target = self.workspace, service.source, service.target
-        if not source:
+        if not service.lasts:
             why = f"the first start in container {service.container} was interrupted"
             raise WorkspaceError(why, hint="{destroy}, then {init}")
         workspace.engine.stop(service.container, 3)  # there is nothing to lose

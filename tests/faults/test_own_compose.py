@@ -7,6 +7,7 @@ from laboratory import (
     COMMAND_TIMEOUT_S,
     WAIT_IN_FIRST_START,
     LostError,
+    docker,
     free_port,
     inspect_containers,
     wait_until,
@@ -217,3 +218,123 @@ def test_volume_of_a_project_that_others_have(make, lab):
     mounts = workspace.inspect()["Mounts"]
     assert [mount["Name"] for mount in mounts] == [data]
     other.compose("-p", project, "-f", "web.yml", "rm", "-f")
+
+
+# -- where the data are, and whether they still are ----------------------------------------------
+
+VOLUMES = "volumes: {pgdata: {}}\n"
+EIGHTEEN = "hive-pg-test/pgvector:18"
+
+
+@pytest.mark.parametrize(
+    ("pull", "mount"),
+    [
+        pytest.param(EIGHTEEN, "'./pg:/var/lib/postgresql'", id="image, directory"),
+        pytest.param(EIGHTEEN, "'pgdata:/var/lib/postgresql'", id="image, volume"),
+        pytest.param("build", "'./pg:/var/lib/postgresql'", id="built, directory"),
+    ],
+)
+def test_layout_of_postgresql_18(make, lab, pull, mount):
+    """The image says where the data are: they are found, and serving them is not disturbed."""
+    workspace = make()
+    text = one_service(lab, workspace, mount, image=EIGHTEEN)
+    if pull == "build":
+        build = f"build: {{context: ., dockerfile_inline: 'FROM {EIGHTEEN}'}}"
+        text = text.replace(f'image: "{EIGHTEEN}"', build).replace("  db:", "  postgres:")
+    workspace.write("docker-compose.yml", text + (VOLUMES if "pgdata" in mount else ""))
+    workspace.hive_pg("init")
+    workspace.plant()
+    identity = workspace.identity
+    stderr = workspace.hive_pg("init").stderr
+    assert workspace.identity == identity
+    assert "empty" not in stderr
+    for command in ("stop", "start", "destroy", "start"):
+        workspace.hive_pg(command)
+    workspace.assert_kept()
+    if pull == "build":
+        image = f"{workspace.env['COMPOSE_PROJECT_NAME']}-postgres"
+        workspace.hive_pg("destroy")
+        docker("image", "rm", image)
+        assert f"building {image}" in workspace.hive_pg("start").stderr
+        workspace.assert_kept()
+        workspace.hive_pg("destroy")
+        docker("image", "rm", image)
+
+
+def test_mount_at_the_old_place_of_postgresql_18(make, lab):
+    """`init` warns that the data end with the container, whose volume has no name."""
+    workspace = make()
+    mount = "'pgdata:/var/lib/postgresql/data'"
+    text = one_service(lab, workspace, mount, image=EIGHTEEN)
+    workspace.write("docker-compose.yml", text + VOLUMES)
+    stderr = workspace.hive_pg("init").stderr
+    assert "no directory or named volume is mounted for the data" in stderr
+
+
+@pytest.mark.parametrize("how", ["down -v", "volume rm", "another project"])
+def test_volume_that_is_gone(make, lab, how):
+    """`start` makes no empty database in its place, and names it; `init` does, with a warning."""
+    workspace = make()
+    text = one_service(lab, workspace, "'pgdata:/var/lib/postgresql/data'")
+    workspace.write("docker-compose.yml", text + VOLUMES)
+    workspace.hive_pg("init")
+    project = workspace.env["COMPOSE_PROJECT_NAME"]
+    volume = f"{project}_pgdata"
+    workspace.compose("down", *(["-v"] if how == "down -v" else []))
+    if how == "volume rm":
+        docker("volume", "rm", volume)
+    elif how == "another project":
+        workspace.edit_env(
+            COMPOSE_PROJECT_NAME=f"{project}-2",
+            HIVE_POSTGRES_CONTAINER=f"{project}-2-db-1",
+        )
+        volume = f"{project}-2_pgdata"
+    for command in ("start", "restart", "run"):
+        stderr = workspace.hive_pg(
+            command, *["--", "true"][: 2 * (command == "run")], code=1
+        ).stderr
+        assert f"error: volume {volume} is missing" in stderr
+    assert volume not in docker("volume", "ls", "-q").split()
+    stderr = workspace.hive_pg("init").stderr
+    assert f"volume {volume} is missing: this is a new, empty database" in stderr
+    assert "empty" not in workspace.hive_pg("init").stderr
+    workspace.plant()
+    for command in ("stop", "start", "destroy", "start"):
+        workspace.hive_pg(command)
+    workspace.assert_kept()
+
+
+def test_volume_without_a_name(make, lab):
+    """Its container is replaced with it, and where that is gone, `start` names the volume."""
+    workspace = make()
+    text = one_service(lab, workspace, "'/var/lib/postgresql/data'")
+    workspace.write("docker-compose.yml", text)
+    workspace.hive_pg("init")
+    workspace.plant()
+    workspace.write("docker-compose.yml", text + "    shm_size: 128mb\n")
+    for command in ("restart", "stop", "start"):
+        workspace.hive_pg(command)
+    workspace.assert_kept()
+    (volume,) = [mount["Name"] for mount in workspace.inspect()["Mounts"]]
+    workspace.hive_pg("destroy")
+    stderr = workspace.hive_pg("start", code=1).stderr
+    assert f"the container is gone, and the data was in volume {volume}" in stderr
+    if volume not in docker("volume", "ls", "-q").split():
+        raise LostError("the volume is gone")
+    docker("volume", "rm", volume)
+
+
+def test_data_in_memory(make, lab):
+    """Once the server has stopped, `start` says that they are gone, and `init` makes new ones."""
+    workspace = make()
+    text = one_service(lab, workspace, "", tmpfs="['/var/lib/postgresql/data:uid=999']")
+    workspace.write("docker-compose.yml", text.replace("    volumes: []\n", ""))
+    workspace.hive_pg("init")
+    workspace.plant()
+    for command in ("init", "start"):
+        workspace.hive_pg(command)
+        workspace.assert_kept()
+    workspace.hive_pg("stop")
+    assert "the data was in memory" in workspace.hive_pg("start", code=1).stderr
+    assert "this is a new, empty database" in workspace.hive_pg("init").stderr
+    assert workspace.login() == "1"

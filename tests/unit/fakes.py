@@ -130,6 +130,12 @@ def make_container(name="hive-postgres", workspace="/w", project="w-1a2b3c", **c
     }
 
 
+def make_image(major, pgdata="/var/lib/postgresql/data", volume="/var/lib/postgresql/data"):
+    """Return what `docker image inspect` says of an image of PostgreSQL."""
+    config = {"Env": [f"PG_MAJOR={major}", f"PGDATA={pgdata}"], "Volumes": {volume: {}}}
+    return json.dumps(config) + "\n"
+
+
 class FakeRunner:
     """Answers in place of programs; a command that it does not expect fails the test.
 
@@ -244,7 +250,7 @@ class FakeDocker(FakeRunner):
                 "docker ps --filter": lambda _: "\n".join(c["Name"][1:] for c in self.published),
                 "ss": FileNotFoundError(2, "No such file or directory", "ss"),
                 "docker inspect --type container": self.inspect,
-                "docker image inspect": '["PG_MAJOR=16"]\n',
+                "docker image inspect": make_image("16"),
                 "docker logs": "last words\n",
                 "docker stop": self.stop,
                 "docker volume ls": "",

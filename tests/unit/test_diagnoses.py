@@ -187,6 +187,11 @@ SERVER_TEXTS = {
         "argument": 'postgres: invalid argument: "x"',
         "range": '-1 is outside the valid range for parameter "max_connections" (1 .. 262143)',
     },
+    "keeps the data in a directory of its version": {
+        "18": "Error: in 18+, these Docker images are configured to store database data in a\n"
+        "       Counter to that, there appears to be PostgreSQL data in:\n"
+        "         /var/lib/postgresql/data (unused mount/volume)",
+    },
     "belongs to another user": {
         "made by Docker": "mkdir: cannot create directory ‘/var/lib/postgresql/data/pgdata’:"
         " Permission denied",

@@ -512,16 +512,20 @@ def test_engine_publishing_port():
 
 
 @pytest.mark.parametrize(
-    ("answer", "environment"),
+    ("answer", "found"),
     [
-        pytest.param('["PG_MAJOR=16","A=b=c"]\n', {"PG_MAJOR": "16", "A": "b=c"}, id="some"),
-        pytest.param("null\n", {}, id="none"),
+        pytest.param(
+            '{"Env": ["PG_MAJOR=16", "A=b=c"], "Volumes": {"/v": {}}}',
+            pg.ImageInfo({"PG_MAJOR": "16", "A": "b=c"}, ["/v"]),
+            id="some",
+        ),
+        pytest.param('{"Env": null, "Volumes": null}', pg.ImageInfo({}, []), id="none"),
         pytest.param((1, "Error: No such image: x"), None, id="no image"),
     ],
 )
-def test_engine_image_environment(answer, environment):
+def test_engine_find_image(answer, found):
     """An image that is not there is told from one that sets nothing."""
-    assert engine_of({"docker image inspect": answer}).image_environment("x") == environment
+    assert engine_of({"docker image inspect": answer}).find_image("x") == found
 
 
 @pytest.mark.parametrize("quiet", [False, True], ids=["shown", "quiet"])

@@ -5,7 +5,16 @@ import os
 import shutil
 
 import pytest
-from fakes import REFUSED, WAITING, WELL, Became, make_cluster, make_container, make_info
+from fakes import (
+    REFUSED,
+    WAITING,
+    WELL,
+    Became,
+    make_cluster,
+    make_container,
+    make_image,
+    make_info,
+)
 
 import hive_pg as pg
 from hive_pg import (
@@ -220,7 +229,7 @@ def test_start_leftover(workspace, manager, docker):
 
 def test_start_pulls(workspace, manager, docker, capsys):
     """An image that is not there is pulled; one that is there is not."""
-    docker.answers["docker image inspect"] = [(1, "No such image: x"), '["PG_MAJOR=16"]\n']
+    docker.answers["docker image inspect"] = [(1, "No such image: x"), make_image("16")]
     docker.answers["docker pull"] = ""
     manager.start_container()
     manager.restart_container()
@@ -230,7 +239,7 @@ def test_start_pulls(workspace, manager, docker, capsys):
 
 def test_start_other_version(workspace, manager, docker):
     """An image of another major than the data is refused before anything changes."""
-    docker.answers["docker image inspect"] = '["PG_MAJOR=17"]\n'
+    docker.answers["docker image inspect"] = make_image("17")
     with pytest.raises(ContainerStartupError, match=r"made by PostgreSQL 16, .* is 17"):
         manager.start_container()
     assert "docker compose up" not in docker.commands

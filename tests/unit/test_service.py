@@ -115,7 +115,8 @@ def test_default_service_resolved():
     """The service that is planned is the one that Compose makes of the file."""
     settings = make_settings(url=make_url(password="pa$$word"))
     planned, resolved = default_service(settings, "/w"), parse_compose_config(config("generated"))
-    assert planned.replace(environment={}) == resolved.replace(environment={})
+    rest = {"environment": {}, "mounts": ()}
+    assert planned.replace(**rest) == resolved.replace(**rest)
     keys = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
     assert [planned.environment[k] for k in keys] == [resolved.environment[k] for k in keys]
 
@@ -149,7 +150,7 @@ def test_default_service_resolved():
             "build",
             make_service(
                 container="w-1a2b3c-postgres-1",
-                image="",
+                image="w-1a2b3c-postgres",
                 user="501",
                 bind="0.0.0.0",
                 host_port=5432,
@@ -177,7 +178,8 @@ def test_default_service_resolved():
 def test_parse_compose_config_service(name, expected):
     """Container, image, user, port and data are what Compose resolves."""
     service = parse_compose_config(config(name))
-    assert service.replace(environment={}) == expected.replace(environment={})
+    rest = {"environment": {}, "mounts": ()}
+    assert service.replace(**rest) == expected.replace(**rest)
     assert "word" not in repr(service)
 
 
@@ -292,6 +294,42 @@ def test_compose_service_in_place(data_dir, cluster, source, target):
     """A container that has the data mounted at /target sees the cluster in it."""
     service = make_service(data_dir=data_dir, cluster=cluster)
     assert (service.source, service.target) == (source, target)
+
+
+IMAGE_16 = pg.ImageInfo({"PGDATA": "/var/lib/postgresql/data"}, ["/var/lib/postgresql/data"])
+IMAGE_18 = pg.ImageInfo({"PGDATA": "/var/lib/postgresql/18/docker"}, ["/var/lib/postgresql"])
+
+
+@pytest.mark.parametrize(
+    ("image", "mount", "pgdata", "cluster"),
+    [
+        pytest.param(IMAGE_18, "./pg:/var/lib/postgresql", "", "/w/pg/18/docker", id="18's own"),
+        pytest.param(IMAGE_18, "pg:/var/lib/postgresql", "", "p_pg/18/docker", id="a volume"),
+        pytest.param(IMAGE_18, "pg:/var/lib/postgresql/data", "", "", id="18, too deep"),
+        pytest.param(IMAGE_16, "./pg:/var/lib/postgresql/data", "", "/w/pg", id="16's own"),
+        pytest.param(IMAGE_16, "./pg:/var/lib/postgresql", "", "", id="16, too high"),
+        pytest.param(IMAGE_16, "./pg:/pg", "/pg/x", "/w/pg/x", id="PGDATA of the compose file"),
+        pytest.param(IMAGE_16, "/var/lib/postgresql/data", "", "", id="without a name"),
+        pytest.param(IMAGE_16, "tmpfs:/var/lib/postgresql/data", "", "tmpfs:", id="in memory"),
+        pytest.param(None, "./pg:/var/lib/postgresql/data", "", "/w/pg", id="not there yet"),
+    ],
+)
+def test_compose_service_with_image(image, mount, pgdata, cluster):
+    """Where the compose file does not say it, the image says what is mounted for the cluster."""
+    source, _, target = mount.rpartition(":")
+    kind = {"./pg": "bind", "tmpfs": "tmpfs"}.get(source, "volume")
+    entry = {"type": kind, "target": target, "source": source.replace("./", "/w/")}
+    service = {
+        "image": "postgres",
+        "ports": [{"target": 5432, "published": "1"}],
+        "volumes": [entry],
+        "environment": {"PGDATA": pgdata},
+    }
+    config = {"services": {"db": service}, "volumes": {"pg": {"name": "p_pg"}}, "name": "p"}
+    service = parse_compose_config(json.dumps(config)).with_image(image)
+    assert (service.cluster, service.image_info) == (cluster, image)
+    assert service.data_dir == (cluster and "/w/pg" if kind == "bind" else "")
+    assert service.lasts is (cluster not in ("", "tmpfs:"))
 
 
 def test_has_wrong_owner_user(tmp_path):

@@ -13,6 +13,7 @@ from fakes import (
     WELL,
     make_cluster,
     make_container,
+    make_image,
     make_settings,
     recorded,
 )
@@ -398,7 +399,7 @@ def test_init_without_the_machine_lock(monkeypatch, init, tmp_path, capsys, bar)
 
 def test_init_pulls_outside_the_machine_lock(monkeypatch, init, docker):
     """Whoever waits for a name or a port does not wait for a pull, and what it chose is renewed."""
-    docker.answers["docker image inspect"] = [(1, "No such image: x"), '["PG_MAJOR=16"]\n']
+    docker.answers["docker image inspect"] = [(1, "No such image: x"), make_image("16")]
     held, enter = [], pg.MachineLock.__enter__
     monkeypatch.setattr(pg.MachineLock, "__enter__", lambda lock: held.append(1) or enter(lock))
     docker.answers["docker pull"] = lambda call: "" if not held else pytest.fail("it is held")
@@ -555,7 +556,7 @@ def test_init_data_missing(init, up, docker, capsys):
     """Where a database was and its data are missing, init makes a new one, and warns."""
     shutil.rmtree(up / "data")
     init(up)
-    assert "holds no data: this is a new, empty database" in capsys.readouterr().err
+    assert "postgres is missing: this is a new, empty database" in capsys.readouterr().err
     assert docker.commands.index("docker stop") < docker.commands.index("docker compose up")
     assert state_of(up).verified
 

@@ -5,7 +5,7 @@ import os
 import re
 
 import pytest
-from fakes import FakeRunner, make_info, make_service, make_settings, make_url, recorded
+from fakes import FakeRunner, make_image, make_info, make_service, make_settings, make_url, recorded
 
 import hive_pg as pg
 from hive_pg import (
@@ -262,6 +262,7 @@ def test_remember_writes_what_it_is_told(workspace, directory):
         **{"id": "", "directory": str(directory), "inode": f"{status.st_dev}:{status.st_ino}"},
         **{"engine": ["id", "/root", "host"], "user": "ann", "database": "hive"},
         **{"container": "hive-postgres", "project": "w-1a2b3c", "image": "x", "major": ""},
+        "volume": "",
         **{"verified": False, "begun": False, "next_password": "n3w", "templates": []},
     }
     assert path.stat().st_mode & 0o777 == 0o600
@@ -593,6 +594,7 @@ def test_resolve_service_of_the_file(workspace, directory, programs):
     (directory / "docker-compose.yml").write_text(pg.render_compose())
     output = recorded("compose_config_2.26.1.json")["generated"]["output"]
     programs.answers["docker compose config --format json"] = output
+    programs.answers["docker image inspect"] = make_image("16")
     assert workspace.resolve_service(workspace.settings).container == "hive-postgres"
 
 
