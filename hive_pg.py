@@ -1638,6 +1638,11 @@ DIAGNOSES = (
         "the server accepts the credentials, but has no such database",
         "{init} creates it; or correct HIVE_DATABASE_URL in .env",
         DatabaseConnectionError, Repair.DATABASE),
+    Diagnosis("login", "is not permitted to log in|too many connections for|"
+        "not currently accepting connections|permission denied for database",
+        "the server lets the role, or everybody, not in",
+        "as another superuser: ALTER ROLE name LOGIN; ALTER DATABASE name ALLOW_CONNECTIONS true",
+        CredentialsRefusedError),
     Diagnosis("login", "too many clients already|remaining connection slots",
         "all of the server's connections are in use",
         "close some, or raise HIVE_POSTGRES_MAX_CONNECTIONS in .env, then {restart}",
@@ -2478,7 +2483,7 @@ room() {{
   return 1
 }}
 """
-_END_LOADS_SQL = (
+END_LOADS_SQL = (
     "select pg_terminate_backend(pid) from pg_stat_activity"
     " where datname ~ '_restoring_[0-9]+T[0-9]+Z$'"
 )
@@ -2488,11 +2493,10 @@ _WATCH_SCRIPT = f"""\
 {{
   while room; do sleep 0.2; done
   trap '' TERM
-  psql -XqAtw -d template1 -c "{_END_LOADS_SQL}"
+  psql -XqAtw -d template1 -c "{END_LOADS_SQL}"
 }} >/dev/null 3<&- & watch=$!
 wait "$client"; code=$?
-kill "$watch"
-wait "$watch"
+{{ kill "$watch"; wait "$watch"; }} 2>/dev/null
 exit "$code"
 """
 _LOAD_SCRIPT = """\
@@ -2618,6 +2622,48 @@ def quote_identifier(name: str) -> str:
 def quote_literal(text: str) -> str:
     """Quote a text for SQL, whatever standard_conforming_strings says."""
     return "E'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+_ROLE = (
+    "rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls,"
+    " rolconnlimit, rolpassword, rolvaliduntil"
+)
+
+
+def build_copy_role_sql(source: str, target: str) -> str:
+    """Write the psql script that makes a role like another, but for its name and what it owns.
+
+    It writes the catalogs: so nothing changes on the way, and no log has the password's verifier.
+    Up to PostgreSQL 15, a membership has one option.
+    """
+
+    def memberships(of: str, other: str) -> str:
+        return f"""\
+from (select *, to_jsonb(m) - '{{oid,roleid,member,grantor}}'::text[] as options,
+    case roleid when {of} then {other} else roleid end::regrole as other_roleid,
+    case member when {of} then {other} else member end::regrole as other_member
+    from pg_auth_members m where {of} in (roleid, member)) m
+where not exists (select from pg_auth_members o where to_jsonb(o) @> options
+    and o.roleid = other_roleid and o.member = other_member)
+\\gexec
+"""
+
+    return f"""\
+select s.oid as source, t.oid as target from pg_authid s, pg_authid t
+where s.rolname = {quote_literal(source)} and t.rolname = {quote_literal(target)} \\gset
+update pg_authid set ({_ROLE}) = (select {_ROLE} from pg_authid where oid = :source)
+where oid = :target;
+delete from pg_db_role_setting where setrole = :target;
+insert into pg_db_role_setting
+select setdatabase, :target, setconfig from pg_db_role_setting where setrole = :source;
+select format('revoke %s from %s granted by %s cascade',
+    roleid::regrole, member::regrole, grantor::regrole)
+{memberships(":target", ":source")}\
+select format('grant %s to %s%s', other_roleid, other_member, case
+    when options ? 'set_option' then (select ' with ' || string_agg(
+        replace(key, '_option', ' ' || value), ', ') from jsonb_each_text(options))
+    when admin_option then ' with admin option' end)
+{memberships(":source", ":target")}"""
 
 
 class Server:
@@ -2753,7 +2799,8 @@ class State(Record):
     """What hive-pg remembers of a workspace, in `.hive-pg.json`.
 
     It is a convenience: `.env` decides on the credentials. `inode` is DEVICE:INODE of the
-    directory, `templates` what a `restore` protects, `next_password` a `rotate`'s under way.
+    directory, `next_password` a `rotate`'s under way. A script is loaded into `staging`: `keeper`
+    is the role that undoes what it changes, `databases` what others were.
     `begun` says that hive-pg began a first start whose end it has not seen.
     """
 
@@ -2771,7 +2818,9 @@ class State(Record):
     verified: bool = True
     begun: bool = False
     next_password: str = ""
-    templates: Sequence[str] = ()
+    staging: str = ""
+    keeper: str = ""
+    databases: Sequence[Mapping[str, Any]] = ()
 
 
 def parse_state(text: str) -> State | None:
@@ -2933,7 +2982,7 @@ class Workspace:
             try:
                 write_file(self.state_path, format_json(state) + "\n", 0o600)
             except WorkspaceError as error:
-                if changes.keys() & {"next_password", "templates"}:
+                if changes.keys() & {"next_password", "staging"}:
                     raise
                 self.console.warn(str(error))
         self.state = state
@@ -3603,10 +3652,13 @@ def check_first_start(workspace: Workspace, info: ContainerInfo | None) -> None:
         )
 
 
-def name_rotation(
+def name_unfinished(
     workspace: Workspace, error: PostgreSQLIntegrationError
 ) -> PostgreSQLIntegrationError:
-    """Name an unfinished `rotate` as the cause of a refused password, if there is one."""
+    """Name an unfinished `rotate` or `restore` as the cause of a refused login, if there is one."""
+    if workspace.state.staging and isinstance(error, CredentialsRefusedError):
+        why = f"{error}; a restore is under way, or was interrupted"
+        return CredentialsRefusedError(why, hint="{start} undoes what it has changed")
     if error.repair is not Repair.PASSWORD or not workspace.state.next_password:
         return error
     why = f"the server refuses the password in {ENV_FILE}, which a rotate was about to change"
@@ -3663,7 +3715,7 @@ def verify(
             check_first_start(workspace, probe.info)
         ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
         if readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended:
-            raise name_rotation(workspace, probe.error)
+            raise name_unfinished(workspace, probe.error)
         if left <= 0:
             hint = "see {logs}, or give it longer with --timeout"
             why = f"not ready in time: {probe.error}"
@@ -3700,34 +3752,88 @@ def finish_rotation(workspace: Workspace) -> None:
     workspace.console.step(f"the password is a new one, in the server and in {ENV_FILE}")
 
 
-def unprotect_databases(workspace: Workspace) -> None:
-    """Undo the protection that a `restore` has put on databases; the lock is held."""
-    if workspace.state.templates:
-        listed = ", ".join(map(quote_literal, workspace.state.templates))
-        workspace.server.query(
-            "select format('alter database %I is_template false', datname) from pg_database"
-            f" where datname in ({listed}) and pg_has_role(datdba, 'usage')\n\\gexec\n",
-            "cannot undo what a restore has protected",
-        )
-        workspace.remember(templates=[])
+def build_undo_sql(databases: object) -> str:
+    """Write the psql script that gives databases their names and limits back; they may be dropped.
+
+    A new one that has the name of one by now, which a script has made, gets another.
+    """
+    return f"""\
+select unnest(array[case when d.oid <> o.oid then format('alter database %I rename to %I',
+        d.datname, left(d.datname, 50) || '_' || d.oid)
+    when d.datname <> name then format('alter database %I rename to %I', d.datname, name) end,
+    case d.oid when o.oid then format('alter database %I is_template false allow_connections %s'
+        ' connection limit %s', name, o.datallowconn, o.datconnlimit) end])
+from jsonb_to_recordset({quote_literal(format_json(databases, None))})
+    o(oid oid, name name, datallowconn text, datconnlimit int)
+join pg_database own on own.oid = o.oid and pg_has_role(own.datdba, 'usage')
+join pg_database d on d.oid = o.oid or d.datname = name order by d.oid = o.oid
+\\gexec
+"""
+
+
+def undo_restore(workspace: Workspace) -> None:
+    """Make role and databases what they were before a script was loaded; the lock is held.
+
+    The script may have kept our role from logging in, but not the keeper, which goes in the same
+    transaction: where it is missing, there is nothing to undo.
+    """
+    state, action = workspace.state, "cannot undo what a restore has changed"
+    if not state.staging:
+        return
+    server, keeper, sql = workspace.server, state.keeper, build_undo_sql(state.databases)
+    own = server.url.user
+    if keeper:
+        staging = f"from pg_database where datname = {quote_literal(state.staging)}"
+        sql = f"""\
+{END_LOADS_SQL};
+select coalesce(max(datname), 'template1') as place {staging} \\gset
+\\connect :place
+begin;
+lock table pg_authid in share row exclusive mode;
+{build_copy_role_sql(keeper, own)}{sql}\
+drop owned by {quote_identifier(keeper)};
+set session authorization {quote_identifier(own)};
+drop role {quote_identifier(keeper)};
+commit;
+"""
+        try:
+            server.with_url(user=keeper).query(sql, action)
+        except CredentialsRefusedError:
+            there = f"select rolname from pg_roles where rolname = {quote_literal(keeper)}"
+            if server.query(there, action):
+                raise
+    else:
+        if isinstance(server.probe().error, CredentialsRefusedError):
+            server.set_password(server.url.password, action)
+        server.query(sql, action)
+    workspace.remember(staging="", keeper="", databases=[])
 
 
 def settle(workspace: Workspace, timeout: float = READY_TIMEOUT_S, creates: bool = False) -> None:
     """Log in, and finish a `rotate` or `restore` that was killed; the lock is held."""
-    if workspace.state.next_password:
-        with contextlib.suppress(CredentialsRefusedError):  # the server may have the new one
+    if workspace.state.next_password or workspace.state.staging:
+        with contextlib.suppress(CredentialsRefusedError):  # the server may have another one
             verify(workspace, timeout=timeout)
+        undo_restore(workspace)
+    if workspace.state.next_password:
         finish_rotation(workspace)
     probe = verify(workspace, timeout=timeout, creates=creates)
     major, volume = probe.server_version.partition(".")[0], probe.info and probe.info.cluster[1]
     workspace.remember(verified=True, begun=False, major=major, volume=volume or "")
-    unprotect_databases(workspace)
+
+
+def get_settled(workspace: Workspace) -> None:
+    """Make sure that the container runs, and undo what a killed `restore` has left."""
+    workspace.get_running()
+    if workspace.state.staging and not is_locked(workspace.lock_path):  # by one that goes on
+        with workspace.lock():
+            undo_restore(workspace)
 
 
 def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = None) -> None:
     """Log in, without a repair, and without holding others up while it takes its time."""
     state = workspace.state
-    left = state.templates and not is_locked(workspace.lock_path)  # by a `restore` that goes on
+    left = state.staging and not is_locked(workspace.lock_path)  # by a `restore` that goes on
     if state.next_password or left:
         with workspace.lock(timeout):
             settle(workspace, timeout)
@@ -4444,7 +4550,7 @@ def back_up(workspace: Workspace, path: str = "") -> str:
     `path` is `backups/DATABASE-TIME.dump` in the workspace by default, and `-` for stdout. A
     file is there when the dump is whole, and not before.
     """
-    workspace.get_running()
+    get_settled(workspace)
     if path in STDOUT:
         if sys.stdout is None:
             raise WorkspaceError("there is no stdout", hint="{backup} -o FILE")
@@ -4499,8 +4605,7 @@ def _dump(workspace: Workspace, file: int) -> None:
     """Write a dump into a descriptor."""
     workspace.await_rotation()  # it may have waited for another backup
     progress = _show_progress(workspace.console, "dumped", file)
-    look = functools.partial(_look_at_server, workspace)
-    result = workspace.server.dump(file, progress, look)
+    result = workspace.server.dump(file, progress, lambda: _look_at_server(workspace))
     if "broken pipe" in result.stderr or result.returncode == -13:  # SIGPIPE
         raise BrokenPipeError
     written = re.search("write /dev/stdout: (.*)", result.stderr)
@@ -4597,7 +4702,7 @@ class Restore:
         server = self.workspace.server
         sql = build_list_sql(server.url.database, STAGING_COMMENT, drops=True) + DATABASES_SQL
         try:
-            unprotect_databases(self.workspace)
+            undo_restore(self.workspace)
             return server.query(sql, "cannot drop it now").splitlines()
         except PostgreSQLIntegrationError as error:
             left = "what an interrupted restore has made stays until the next one, or --drop-old"
@@ -4613,37 +4718,50 @@ class Restore:
         client += [] if self.owner else ["--no-owner", "--no-privileges"]
         word, descriptor = f"hive-pg-{staging}", self.file.fileno()
         if not self.archive:
-            self._protect(staging)
-            client = self._build_script_client(staging, word)
+            client = self._build_script_client(staging, word, self._protect(staging))
         self.file.seek(self.start)
         progress = _show_progress(self.console, "restored", descriptor)
-        look = functools.partial(_look_at_server, self.workspace)
-        result = self.workspace.server.load(descriptor, client, progress, look)
+        workspace, idle = self.workspace, lambda: _look_at_server(self.workspace)
+        result = workspace.server.load(descriptor, client, progress, idle)
         words = re.sub(rf"(?m)^(?:LINE \d+: .*\n *\^|{word})\n", "", result.stderr)
-        _check_dump(self.workspace, result.replace(stderr=words), "cannot restore it")
+        _check_dump(workspace, result.replace(stderr=words), "cannot restore it")
         if not self.archive and word not in result.stderr:
             if "hive-pg: a backslash" in words:
                 raise build_error(result.replace(stderr=words), "cannot restore it", "", ["dump"])
             raise WorkspaceError("the script ends in the middle of a statement or transaction")
-        unprotect_databases(self.workspace)
+        undo_restore(workspace)
 
-    def _protect(self, staging: str) -> None:
-        """Make templates of the other databases: a script cannot drop these, even with FORCE."""
-        own = "not datistemplate and pg_has_role(datdba, 'usage')"  # it can drop no others
-        found = self._query(f"select datname from pg_database where {own}").splitlines()
-        names = [name for name in found if name != staging]
-        left = self.workspace.state.templates  # of one that was killed, if they could not be freed
-        self.workspace.remember(templates=[*left, *names])
-        protect = "alter database {} is_template true;\n".format
-        self._query("".join(map(protect, map(quote_identifier, names))))
+    def _protect(self, staging: str) -> str:
+        """Remember what a script may change of others; return the server's version.
 
-    def _build_script_client(self, staging: str, word: str) -> list[str]:
+        The databases become templates, which nobody can drop, even with FORCE. A superuser gets a
+        keeper: a role that is like its own, and has its password, which only superusers read.
+        """
+        undo_restore(self.workspace)  # or what a killed one has left would be forgotten
+        superuser, version, found = self._query(f"""\
+show is_superuser;
+show server_version;
+select coalesce(jsonb_agg(to_jsonb(d)), '[]')
+from (select oid, datname as name, datallowconn, datconnlimit from pg_database
+    where not datistemplate and pg_has_role(datdba, 'usage')) d
+where name <> {quote_literal(staging)};
+""").splitlines()
+        keeper = f"hive_pg_undo_{os.urandom(8).hex()}" if superuser == "on" else ""
+        databases, own = parse_json(found), self.workspace.settings.url.user
+        sql = f"create role {keeper};\n{build_copy_role_sql(own, keeper)}" if keeper else ""
+        for database in databases:
+            sql += f"alter database {quote_identifier(database['name'])} is_template true;\n"
+        self.workspace.remember(staging=staging, keeper=keeper, databases=databases)
+        self._query(f"begin;\n{sql}commit;\n")
+        return version
+
+    def _build_script_client(self, staging: str, word: str, version: str) -> list[str]:
         """Return the psql of a script, which says a word at its end.
 
         It does so outside of a statement and a transaction; the end has no quote, which could end
         a string that the script leaves open.
         """
-        restricts = can_restrict(self._query("show server_version"))
+        restricts = can_restrict(version)
         key = os.urandom(16).hex()
         begin, unrestrict = f"\\restrict {key}" * restricts, f"\\unrestrict {key}\n" * restricts
         end = f"\n;\n{unrestrict}select now() = statement_timestamp() as hive_pg_end \\gset\n"
@@ -4695,10 +4813,11 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
         task = Restore(workspace, file, owner=owner)  # refuses what is no dump
         workspace.get_running()
         with workspace.lock():
+            undo_restore(workspace)
             probe = look(workspace)  # what bars the way is found out before a long restore
             refused = isinstance(probe.error, CredentialsRefusedError)
             if probe.error and (refused or probe.readiness is not Readiness.ACCEPTING):
-                raise name_rotation(workspace, probe.error)
+                raise name_unfinished(workspace, probe.error)
             if probe.objection:
                 raise build_port_error(workspace.settings.url, probe.objection, probe.address)
             kept = task.run(drop_old=drop_old)
@@ -4722,7 +4841,7 @@ def drop_old_databases(workspace: Workspace) -> None:
     """Drop the databases that earlier restores kept, or left unfinished."""
     workspace.get_running()
     with workspace.lock():
-        unprotect_databases(workspace)
+        undo_restore(workspace)
         for comment in (STAGING_COMMENT, KEPT_COMMENT):
             _drop_databases(workspace, comment)
 
@@ -4737,6 +4856,7 @@ def rotate(workspace: Workspace) -> None:
     """
     with workspace.lock():
         workspace.get_running()
+        undo_restore(workspace)
         password = generate_credentials()[1]
         new = workspace.settings.with_password(password)
         if password not in workspace.run_compose(new, "config"):
@@ -4980,7 +5100,7 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
         yield CheckPoint("connections", passed, finding)
     check_first_start(workspace, info)
     if probe.error:
-        raise name_rotation(workspace, probe.error)
+        raise name_unfinished(workspace, probe.error)
     url = workspace.settings.url
     finding = f"{url.user} logs in to {url.database} with the password"
     yield CheckPoint("credentials", passed, finding)
@@ -5603,7 +5723,7 @@ class CommandLine:
         self.console.result(build_database_url(url))
 
     def _psql(self) -> int:
-        self.workspace.get_running()
+        get_settled(self.workspace)
         self.workspace.await_rotation()
         return self.workspace.server.run_psql(self.argv)
 
@@ -5627,7 +5747,7 @@ class CommandLine:
             if self.drop_old:
                 self.console.step(f"what was {database} before is dropped")
             return
-        self.workspace.get_running()
+        get_settled(self.workspace)
         old = ", ".join(sorted(find_databases(self.workspace, KEPT_COMMENT)))
         if old:
             self._get_yes(f"Drop {old}?")

@@ -171,7 +171,7 @@ def test_protection_that_a_killed_restore_left_is_undone(kept, command):
     kept.hive_pg(*(["restore", "--drop-old", "--yes"] if command == "restore" else [command]))
     try:
         assert protected(kept) == {"own"}
-        assert kept.memory["templates"] == []
+        assert kept.memory["databases"] == []
     finally:
         kept.login("alter database own is_template false")
         kept.login("drop database own")

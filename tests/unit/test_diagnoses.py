@@ -246,6 +246,12 @@ LOGIN_TEXTS = {
     "cluster is incomplete": {
         "map": 'FATAL:  could not open file "global/pg_filenode.map": No such file or directory',
     },
+    "lets the role, or everybody, not in": {
+        "role": 'FATAL:  role "ann" is not permitted to log in',
+        "limit": 'FATAL:  too many connections for database "hive"',
+        "database": 'FATAL:  database "hive" is not currently accepting connections',
+        "privilege": 'FATAL:  permission denied for database "hive"',
+    },
     "connections are in use": {
         "all": "FATAL:  sorry, too many clients already",
         "but the superuser's": "FATAL:  remaining connection slots are reserved for roles with the"

@@ -110,6 +110,7 @@ ROOM = f"docker exec hive-postgres sh -c {shlex.quote(pg._ROOM + 'room')}"
 QUERYING = f"{CLIENT} psql -XqAtw"
 PROBING = "docker exec --interactive hive-postgres sh -c"
 WHOLE = "PGDMP whole"
+KEEPER = f"hive_pg_undo_{'01' * 8}"
 STAMP = "20010909T014640Z"
 NEW, KEPT, WORD = (
     f"hive_restoring_{STAMP}",
@@ -120,11 +121,11 @@ NEW, KEPT, WORD = (
 
 KINDS = {
     "made": "pg_depend",
+    "undo": "is_template false allow_connections",
     "swap": "rename to",
     "staging": "create database %I",
-    "version": "server_version",
+    "facts": "show is_superuser",
     "protect": "is_template true",
-    "unprotect": "is_template false', datname) from",
     "used": "relkind in",
     "drop": "with (force)",
     "listed": "select datname from pg_database\nwhere shobj",
@@ -133,12 +134,19 @@ KINDS = {
 }
 
 
+def facts(*names, superuser="on", version="16.14"):
+    """Return what psql says of the server, and of its databases."""
+    row = {"oid": "7", "datallowconn": True, "datconnlimit": -1}
+    rows = [{**row, "name": name} for name in names or ("hive", "books")]
+    return f"{superuser}\n{version}\n{json.dumps(rows)}\n"
+
+
 class Server:
     """What psql answers: `words` of a kind of query, one after the other, else what is usual."""
 
     def __init__(self):
         self.scripts = []
-        self.words = {"made": ["t\n"], "version": ["16.14\n"], "names": ["hive\nbooks\n"]}
+        self.words = {"made": ["t\n"], "facts": [facts()], "names": ["hive\nbooks\n"]}
 
     def execute(self, call):
         kind = next((kind for kind, word in KINDS.items() if word in call.stdin), "none")
@@ -171,10 +179,12 @@ class Answer:
 
 
 @pytest.fixture
-def server(docker):
+def server(docker, monkeypatch):
     """Return the server of the fake engine, whose clients do well."""
     server = Server()
+    monkeypatch.setattr(pg.os, "urandom", lambda size: b"\1" * size)
     docker.answers[QUERYING] = lambda call: Answer(server, call)
+    docker.answers[QUERYING.replace("=ann", f"={KEEPER}")] = docker.answers[QUERYING]
     docker.answers[DUMPING] = (0, "", WHOLE)
     docker.answers[RESTORING] = ""
     docker.answers[LOADING] = (0, f"{WORD}\n")
@@ -509,6 +519,7 @@ def test_sql_quotes_names():
     for sql in (
         pg.build_staging_sql(ODD, f"{ODD}_new"),
         pg.build_list_sql(ODD, pg.KEPT_COMMENT, drops=True),
+        pg.build_copy_role_sql(ODD, "x"),
     ):
         for spelling in (pg.quote_identifier(ODD)[1:-1], pg.quote_literal(ODD)[2:-1]):
             sql = sql.replace(spelling, "")
@@ -744,11 +755,11 @@ def test_restore_while_others_always_connect(place, server, dump):
 
 
 @pytest.mark.parametrize(
-    ("version", "restricts"), [("16.14\n", True), ("16.9\n", False)], ids=["16.14", "16.9"]
+    ("version", "restricts"), [("16.14", True), ("16.9", False)], ids=["16.14", "16.9"]
 )
 def test_restore_of_sql(place, docker, server, script, version, restricts):
     """Psql gets the script whole, cannot run its own commands, and says a word at the end."""
-    server.words["version"] = [version]
+    server.words["facts"] = [facts(version=version)]
     pg.restore(place, script)
     (call,) = docker.calls_of(LOADING)
     begin, line_filter, end, *client = call.argv[call.argv.index(pg._LOAD_SCRIPT) + 2 :]
@@ -770,29 +781,41 @@ def test_restore_of_sql_with_a_byte_order_mark(place, docker, up):
     assert docker.calls_of(LOADING)[0].taken == b"create table t();"
 
 
-def test_restore_of_sql_protects_other_databases(place, server, script):
-    """The state file has them first; they are freed when it is over."""
+def test_restore_of_sql_protects_others(place, server, script):
+    """The state file says what is to be undone before anything is done, and not how to log in."""
     noted = []
-    server.words["names"] = [f'hive\nbo"oks\n{NEW}\n']
+    server.words["facts"] = [facts("hive", 'bo"oks')]
     execute = server.execute
 
     def watch(call):
-        noted.append([*pg.Workspace(place.directory).state.templates])
+        noted.append(pg.Workspace(place.directory).state)
         return execute(call)
 
     server.execute = watch
     pg.restore(place, script)
     at = server.kinds.index("protect")
-    assert noted[at] == ["hive", 'bo"oks']
-    assert server.sql("protect").splitlines() == [
+    assert (noted[at].staging, noted[at].keeper) == (NEW, KEEPER)
+    assert [row["name"] for row in noted[at].databases] == ["hive", 'bo"oks']
+    lines = server.sql("protect").splitlines()
+    assert lines[:2] == ["begin;", f"create role {KEEPER};"]
+    assert lines[-3:] == [
         'alter database "hive" is_template true;',
         'alter database "bo""oks" is_template true;',
+        "commit;",
     ]
-    assert "E'bo\"oks'" in server.sql("unprotect")
-    for kind in ("names", "unprotect"):  # those of other roles are not its to change
-        assert "pg_has_role(datdba, 'usage')" in server.sql(kind)
-    assert server.kinds.index("unprotect") < server.kinds.index("swap")
-    assert [*pg.Workspace(place.directory).state.templates] == []
+    for kind in ("facts", "undo"):  # those of other roles are not its to change
+        assert "pg_has_role(" in server.sql(kind)
+    assert server.kinds.index("undo") < server.kinds.index("swap")
+    assert pg.Workspace(place.directory).state.staging == ""
+
+
+def test_restore_of_an_ordinary_roles_sql(place, server, script):
+    """It can make no other role; its databases are protected all the same."""
+    server.words["facts"] = [facts(superuser="off")]
+    pg.restore(place, script)
+    assert "create role" not in server.sql("protect")
+    assert "pg_authid" not in server.sql("protect") + server.sql("undo")
+    assert "is_template true" in server.sql("protect")
 
 
 @pytest.mark.parametrize(
@@ -817,16 +840,16 @@ def test_restore_of_sql_that_fails(place, docker, server, script, answer, words)
     with pytest.raises(pg.PostgreSQLIntegrationError, match=words) as caught:
         pg.restore(place, script)
     assert "LINE 1" not in caught.value.detail
-    assert "unprotect" in server.kinds
+    assert "undo" in server.kinds
     assert_undone(server)
 
 
 def test_restore_of_sql_that_fails_before_it_protects(place, server, script):
     """Where nothing was protected, nothing is freed."""
-    server.words["names"] = [(1, "FATAL:  out of memory")]
+    server.words["facts"] = [(1, "FATAL:  out of memory")]
     with pytest.raises(DockerCommandError):
         pg.restore(place, script)
-    assert not {"protect", "unprotect"} & {*server.kinds}
+    assert not {"protect", "undo"} & {*server.kinds}
 
 
 def test_restore_of_a_part_of_a_file(up, place, docker, monkeypatch):

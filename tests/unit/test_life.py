@@ -620,22 +620,80 @@ def test_wait_names_an_unfinished_rotation(up, manager, docker, remember):
     assert read_state(up).next_password == "n3xt"
 
 
-def test_start_frees_protected_databases(up, manager, docker, remember):
-    """What a killed `restore` has protected is freed, by name, and forgotten."""
-    remember(templates=["it's", "b"])
-    docker.answers["docker exec"] = [WELL, WELL, "", ""]
+LEFT = {
+    "staging": "hive_restoring_20010909T014640Z",
+    "keeper": "hive_pg_undo_0",
+    "databases": [{"oid": "7", "name": "it's", "datallowconn": True, "datconnlimit": -1}],
+}
+MISSING = (2, 'psql: error: FATAL:  role "hive_pg_undo_0" does not exist')
+NO_LOGIN = (82, 'psql: error: FATAL:  role "ann" is not permitted to log in')
+
+
+@pytest.mark.parametrize(
+    "refused", [WELL, NO_LOGIN, REFUSED], ids=["let in", "no login", "refused"]
+)
+def test_start_undoes_what_a_killed_restore_changed(up, manager, docker, remember, refused):
+    """The role that it made does so, in one transaction, and goes; then it is forgotten."""
+    remember(**LEFT)
+    docker.answers["docker exec"] = [WELL, refused, "", WELL]
     manager.start_container()
-    sql = docker.calls_of("docker exec")[-1].stdin
-    assert r"where datname in (E'it\'s', E'b') and pg_has_role(datdba, 'usage')" in sql
-    assert read_state(up).templates == []
+    undo = docker.calls_of("docker exec")[-2]
+    assert "PGUSER=hive_pg_undo_0" in undo.argv
+    lines = undo.stdin.splitlines()
+    assert lines.index("begin;") < lines.index('drop role "hive_pg_undo_0";') < len(lines) - 1
+    assert lines[-1] == "commit;"
+    assert r"it\'s" in undo.stdin
+    state = read_state(up)
+    assert (state.staging, state.keeper, [*state.databases]) == ("", "", [])
+
+
+def test_start_after_a_restore_that_was_undone(up, manager, docker, remember):
+    """Where the role is not there any more, or not yet, there is nothing to undo."""
+    remember(**LEFT)
+    docker.answers["docker exec"] = [WELL, WELL, MISSING, "", WELL]
+    manager.start_container()
+    assert read_state(up).staging == ""
+
+
+@pytest.mark.parametrize("there", ["hive_pg_undo_0\n", MISSING], ids=["it is", "nobody can ask"])
+def test_start_that_cannot_undo(up, manager, docker, remember, there):
+    """Where the role may be there, but cannot log in, it is an error, and not forgotten."""
+    remember(**LEFT)
+    docker.answers["docker exec"] = [WELL, WELL, (2, REFUSED[1]), there]
+    with pytest.raises(CredentialsRefusedError, match="cannot undo what a restore has changed"):
+        manager.start_container()
+    assert read_state(up).keeper == "hive_pg_undo_0"
+
+
+@pytest.mark.parametrize(("changed", "calls"), [(False, 5), (True, 6)])
+def test_start_undoes_for_an_ordinary_role(up, manager, docker, remember, changed, calls):
+    """It frees its databases by itself, and has the password of `.env` again."""
+    remember(**{**LEFT, "keeper": ""})
+    refused = REFUSED if changed else WELL
+    docker.answers["docker exec"] = [WELL, refused, refused, *["", ""][: calls - 4], WELL]
+    manager.start_container()
+    scripts = [call.stdin for call in docker.calls_of("docker exec")]
+    assert len(scripts) == calls
+    assert ("\\password" in "".join(scripts)) is changed
+    assert "is_template false" in scripts[-2]
+
+
+def test_wait_names_an_unfinished_restore(up, manager, docker, remember):
+    """`wait` changes nothing: it names the cause of the refusal, and what undoes it."""
+    remember(**LEFT)
+    docker.answers["docker exec"] = NO_LOGIN
+    with pytest.raises(CredentialsRefusedError, match="a restore is under way, or was") as caught:
+        manager.wait_until_ready()
+    assert caught.value.hint == "hive-pg start undoes what it has changed"
+    assert read_state(up).keeper == "hive_pg_undo_0"
 
 
 def test_start_beside_a_restore(up, manager, docker, remember):
     """What a restore that goes on has protected stays so: `start` logs in, and does not wait."""
-    remember(templates=["b"])
+    remember(**LEFT)
     with pg.Workspace(str(up)).lock():
         assert manager.start_container(timeout=1) is False
-    assert read_state(up).templates == ["b"]
+    assert read_state(up).keeper == "hive_pg_undo_0"
     assert docker.commands == ["docker inspect", "docker exec"]
 
 

@@ -181,7 +181,7 @@ def test_secrets_are_in_no_repr(workspace):
         pytest.param('{"verified": false, "new": {}}', State(verified=False), id="a later field"),
         pytest.param('{"verified": "no"}', None, id="another kind"),
         pytest.param('{"verified": 0}', None, id="a number"),
-        pytest.param('{"templates": "hive"}', None, id="a word for a list"),
+        pytest.param('{"databases": "hive"}', None, id="a word for a list"),
         pytest.param('{"id": null}', None, id="null"),
         pytest.param("[]", None, id="another shape"),
         pytest.param('{"id": "1a"', None, id="cut off"),
@@ -232,7 +232,7 @@ def test_state_that_cannot_be_read(workspace, directory, capsys):
     [
         ({"major": "16"}, False),
         ({"next_password": "n3w"}, True),
-        ({"major": "16", "templates": []}, True),
+        ({"major": "16", "staging": "x"}, True),
     ],
     ids=["a fact", "a rotation", "a restore"],
 )
@@ -263,10 +263,11 @@ def test_remember_writes_what_it_is_told(workspace, directory):
         **{"engine": ["id", "/root", "host"], "user": "ann", "database": "hive"},
         **{"container": "hive-postgres", "project": "w-1a2b3c", "image": "x", "major": ""},
         "volume": "",
-        **{"verified": False, "begun": False, "next_password": "n3w", "templates": []},
+        **{"verified": False, "begun": False, "next_password": "n3w"},
+        **{"staging": "", "keeper": "", "databases": []},
     }
     assert path.stat().st_mode & 0o777 == 0o600
-    assert make_workspace(directory).state == workspace.state.replace(templates=[])
+    assert make_workspace(directory).state == workspace.state.replace(databases=[])
     before = path.stat().st_ino
     workspace.remember(image="x")
     assert path.stat().st_ino == before
