@@ -2328,6 +2328,10 @@ def parse_compose_config(text: str) -> ComposeService:
     for mount in service.get("volumes", []):
         source = IN_MEMORY if mount["type"] == "tmpfs" else mount.get("source", "")
         mounts.append((volumes.get(source, {}).get("name", source), mount["target"]))
+    for kind, place in (("secrets", "/run/secrets"), ("configs", "/")):
+        for item in service.get(kind, []):
+            target = os.path.join(place, item.get("target", item["source"]))
+            mounts.append((config[kind][item["source"]].get("file", ""), target))
     data_dir, cluster = locate_cluster(mounts, environment.get("PGDATA", DEFAULT_PGDATA))
     return ComposeService(
         service=name,
@@ -2368,6 +2372,26 @@ def choose_service(services: Mapping[str, Mapping[str, object]]) -> str:
     raise WorkspaceError("the compose file has no PostgreSQL service", hint=hint)
 
 
+def read_login_files(service: ComposeService) -> ComposeService:
+    """Return the service with what the files hold that its POSTGRES_..._FILE name."""
+    environment, name = dict(service.environment), service.service
+    keys = (USER_KEY, PASSWORD_KEY, DB_KEY)
+    for key in [key for key in keys if f"{key}_FILE" in environment]:
+        file, text = environment[f"{key}_FILE"], b""
+        if key in environment:
+            why = f"service {name} gets {key} and {key}_FILE, and the image takes one only"
+            raise WorkspaceError(why, hint="take one out; env_file: .env brings the first, too")
+        path = locate_cluster(service.mounts, file)[1]
+        with contextlib.suppress(WorkspaceError):
+            text = (os.path.isabs(path) and read_file(path)) or b""
+        if not text.strip():
+            why = f"{key}_FILE of service {name} is {file}, which cannot be read here"
+            hint = f"make it a file that you may read, or let {name} take {key} from {ENV_FILE}"
+            raise WorkspaceError(why, hint=hint)
+        environment[key] = text.decode("utf-8", "surrogateescape").rstrip("\n")
+    return service.replace(environment=environment)
+
+
 def adopt_service(
     settings: Settings, service: ComposeService, wanted: Mapping[str, object], *, known: bool
 ) -> Settings:
@@ -2390,7 +2414,8 @@ def adopt_service(
     if known and url != settings.url:
         raise WorkspaceError(
             f"the compose file and {URL_KEY} in {ENV_FILE} disagree on user, password or database",
-            hint=f"let service {name} take {USER_KEY}, {PASSWORD_KEY}, {DB_KEY} from {ENV_FILE}",
+            hint=f"let service {name} take {USER_KEY}, {PASSWORD_KEY}, {DB_KEY} from {ENV_FILE},"
+            f" or correct {URL_KEY}",
         )
     uid, gid = parse_user(service.user) or (settings.uid, settings.gid)
     if not service.host_port:
@@ -4114,6 +4139,7 @@ class SetUp:
             known = bool(self.values.get(URL_KEY)) and has_login(self.values)
             try:
                 settings, service = self._resolve(settings, neighbours)
+                service = read_login_files(service)
                 settings = adopt_service(settings, service, self.wanted, known=known)
             except BaseException:
                 if made:
@@ -4859,8 +4885,14 @@ def rotate(workspace: Workspace) -> None:
         undo_restore(workspace)
         password = generate_credentials()[1]
         new = workspace.settings.with_password(password)
-        if password not in workspace.run_compose(new, "config"):
+        service = workspace.resolve_service(new)
+        if service.environment.get(PASSWORD_KEY) != password:
             hint = f"let it take ${{{PASSWORD_KEY}}} from {ENV_FILE}"
+            hint += (
+                f", not {PASSWORD_KEY}_FILE"
+                if f"{PASSWORD_KEY}_FILE" in service.environment
+                else ""
+            )
             raise WorkspaceError("the compose file has a password of its own", hint=hint)
         if not workspace.state.next_password:  # else the server may have that one already
             workspace.remember(next_password=password)

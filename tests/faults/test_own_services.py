@@ -1,4 +1,4 @@
-"""Services as people write them: scripts, directories, ports, TLS that is asked for in vain."""
+"""Services as people write them: secrets, scripts, directories, ports, TLS that is not there."""
 
 from __future__ import annotations
 
@@ -24,6 +24,66 @@ def serve(make, lab):
 
 LOGIN = "environment: {POSTGRES_USER: shop, POSTGRES_PASSWORD: s3cret-of-shop}"
 VOLUME = "volumes: ['pg:/var/lib/postgresql/data']"
+
+
+# -- logins in files -----------------------------------------------------------------------------
+
+
+def with_secrets(serve):
+    """Give a workspace whose service takes its whole login from files."""
+    keys = ("USER", "PASSWORD", "DB")
+    login = ", ".join(f"POSTGRES_{key}_FILE: /run/secrets/{key}" for key in keys)
+    workspace = serve(
+        f"environment: {{{login}}}", "secrets: [USER, PASSWORD, DB]", VOLUME, "ports: ['PORT']"
+    )
+    text = (workspace.path / "compose.yaml").read_text()
+    text = text.replace("'PORT'", f"'127.0.0.1:{workspace.port}:5432'")
+    files = ", ".join(f"{key}: {{file: ./{key}}}" for key in keys)
+    workspace.write("compose.yaml", f"{text}secrets: {{{files}}}\n")
+    for key, value in zip(keys, ("shop", "from-the-secret", "goods")):
+        workspace.write(key, f"{value}\n")
+    return workspace
+
+
+def test_login_in_files_is_taken_from_them(serve):
+    """Compose's secrets are the login: .env follows, and a lost .env comes back from them."""
+    workspace = with_secrets(serve)
+    workspace.hive_pg("init")
+    workspace.plant()
+    assert workspace.login(password="from-the-secret") == "1"
+    workspace.hive_pg("init")
+    workspace.write(".env", "", 0o600)
+    workspace.hive_pg("init", "--yes")
+    assert workspace.login("select current_user, current_database()") == "shop|goods"
+    workspace.assert_kept()
+
+
+def test_login_in_files_stays_theirs(serve):
+    """`rotate` says what to write in their place; a file that changed is refused, not set."""
+    workspace = with_secrets(serve)
+    workspace.hive_pg("init")
+    before = workspace.snapshot()
+    stderr = workspace.hive_pg("rotate", code=1).stderr
+    assert "let it take ${POSTGRES_PASSWORD} from .env, not POSTGRES_PASSWORD_FILE" in stderr
+    workspace.write("PASSWORD", "another\n")
+    assert "disagree on user, password" in workspace.hive_pg("init", "--yes", code=1).stderr
+    assert {**workspace.snapshot(), "PASSWORD": 0} == {**before, "PASSWORD": 0}
+    assert workspace.login(password="from-the-secret") == "1"
+    text = (workspace.path / "compose.yaml").read_text()
+    there = "POSTGRES_PASSWORD_FILE: /run/secrets/PASSWORD"
+    workspace.write("compose.yaml", text.replace(there, "POSTGRES_PASSWORD: $POSTGRES_PASSWORD"))
+    workspace.hive_pg("rotate")
+    workspace.login()
+
+
+def test_login_in_a_file_that_nobody_here_may_read_is_refused(serve):
+    """By its name, and before anything is made: a password of our own would not be the secret."""
+    workspace = with_secrets(serve)
+    (workspace.path / "PASSWORD").unlink()
+    (workspace.path / "PASSWORD").mkdir()
+    stderr = workspace.hive_pg("init", "--yes", code=1).stderr
+    assert "POSTGRES_PASSWORD_FILE of service db is /run/secrets/PASSWORD, which cannot" in stderr
+    assert workspace.inspect() is None
 
 
 # -- init scripts that fail ----------------------------------------------------------------------

@@ -14,6 +14,7 @@ from hive_pg import (
     default_service,
     has_wrong_owner,
     parse_compose_config,
+    read_login_files,
     render_compose,
 )
 
@@ -340,6 +341,69 @@ def test_has_wrong_owner_user(tmp_path):
     for user, wrong in users.items():
         assert has_wrong_owner(make_service(user=user, data_dir=data_dir)) is wrong
     assert not has_wrong_owner(make_service(user="12345:1", data_dir=""))
+
+
+# -- logins in files -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside"),
+    [
+        pytest.param("/run/secrets/db_password", "/w/secrets/db", id="a secret"),
+        pytest.param("/run/secrets/short", "/w/secrets/db", id="a secret with a name"),
+        pytest.param("/etc/pw", "/w/secrets/db", id="a secret with a path"),
+        pytest.param("/cfg", "/w/cfg", id="a config"),
+        pytest.param("/mnt/a/b", "/w/mnt/a/b", id="in a directory"),
+        pytest.param("/run/secrets/env", "", id="a secret of the environment"),
+        pytest.param("/vol/x", "vol/x", id="in a volume"),
+        pytest.param("/image/x", "", id="in the image"),
+    ],
+)
+def test_parse_compose_config_files(inside, outside):
+    """A file in the container is where Compose's secret, config or mount has it on this machine."""
+    secrets = [{"source": "db_password"}, {"source": "db_password", "target": "short"}]
+    secrets += [{"source": "db_password", "target": "/etc/pw"}, {"source": "env"}]
+    service = {"image": "postgres", "environment": {"POSTGRES_PASSWORD_FILE": inside}}
+    service |= {"secrets": secrets, "configs": [{"source": "cfg"}]}
+    service["volumes"] = [
+        {"type": "bind", "source": "/w/mnt", "target": "/mnt"},
+        {"type": "volume", "source": "vol", "target": "/vol"},
+    ]
+    kinds = {"secrets": {"db_password": {"file": "/w/secrets/db"}, "env": {"environment": "X"}}}
+    kinds |= {"configs": {"cfg": {"file": "/w/cfg"}}, "services": {"db": service}}
+    mounts = parse_compose_config(json.dumps({"name": "w", **kinds})).mounts
+    assert pg.locate_cluster(mounts, inside)[1] == outside
+
+
+def with_file(place, **environment):
+    """Return a service whose password stands in a file."""
+    environment = {"POSTGRES_PASSWORD_FILE": "/run/secrets/x", **environment}
+    return make_service(environment=environment, mounts=[(str(place), "/run/secrets/x")])
+
+
+def test_read_login_files_value(tmp_path):
+    """The value is the file's, without the line ends that the image cuts off, too."""
+    (tmp_path / "x").write_text("from the secret \n\n")
+    found = read_login_files(with_file(tmp_path / "x")).environment
+    assert found["POSTGRES_PASSWORD"] == "from the secret "
+    assert read_login_files(make_service()) == make_service()
+
+
+@pytest.mark.parametrize("place", ["missing", "empty", "", ".", "relative"])
+def test_read_login_files_refused(tmp_path, place):
+    """What cannot be read here is refused by name; nothing is made up."""
+    (tmp_path / "empty").write_text("\n")
+    path = place if place in ("", "relative") else tmp_path / place
+    with pytest.raises(WorkspaceError, match="POSTGRES_PASSWORD_FILE of service postgres is /run"):
+        read_login_files(with_file(path))
+
+
+def test_read_login_files_both(tmp_path):
+    """The image refuses to have both, and an env_file may bring the other one."""
+    (tmp_path / "x").write_text("x")
+    service = with_file(tmp_path / "x", POSTGRES_PASSWORD="y")
+    with pytest.raises(WorkspaceError, match="POSTGRES_PASSWORD and POSTGRES_PASSWORD_FILE"):
+        read_login_files(service)
 
 
 # -- taking it over ------------------------------------------------------------------------------
