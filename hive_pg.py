@@ -5864,33 +5864,29 @@ EXIT CODES
 {(__doc__ or "").partition("Exit codes: ")[2]}"""
 
 
-def _accept(
-    kind: str, rule: str, fits: Callable[[Any], object], read: Callable[[str], Any] = str
-) -> Callable[[str], Any]:
-    """Return the function that reads an option's value, if it fits."""
-
-    def convert(text: str) -> Any:
-        import argparse
-
-        with contextlib.suppress(ValueError):
-            if fits(read(text)):
-                return read(text)
-        raise argparse.ArgumentTypeError(f"invalid {kind} value: {text!r}: {rule}")
-
-    return convert
-
-
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _ADDRESS = rf"{_OCTET}(\.{_OCTET}){{3}}"
 _NAME = rf"(?!template[01]\Z){DATABASE_NAME}"
 _NAME_RULE = "letters, digits and _ . - only, 63 at most; not a template's name"
-_TYPES = {
-    "S": _accept("seconds", "above 0, a day at most", lambda s: 0 < s <= 86400, float),
-    "N": _accept("port", "1 to 65535", lambda n: 0 < n < 65536, int),
-    "LINES": _accept("lines", "a number, or all", lambda n: re.fullmatch("all|[0-9]+", n)),
-    "ADDRESS": _accept("address", "IPv4 only", lambda a: re.fullmatch(_ADDRESS, a)),
-    "NAME": _accept("name", _NAME_RULE, lambda name: re.fullmatch(_NAME, name)),
+# The values of options: what they are called, the rule in words, how they are read, the rule.
+_VALUES: dict[str, tuple[str, str, Callable[[str], Any], Callable[[Any], object]]] = {
+    "S": ("seconds", "above 0, a day at most", float, lambda s: 0 < s <= 86400),
+    "N": ("port", "1 to 65535", int, lambda n: 0 < n < 65536),
+    "LINES": ("lines", "a number, or all", str, lambda text: re.fullmatch("all|[0-9]+", text)),
+    "ADDRESS": ("address", "IPv4 only", str, lambda text: re.fullmatch(_ADDRESS, text)),
+    "NAME": ("name", _NAME_RULE, str, lambda text: re.fullmatch(_NAME, text)),
 }
+
+
+def _read_value(metavar: str, text: str) -> Any:
+    """Read an option's value, if it fits."""
+    import argparse
+
+    kind, rule, read, fits = _VALUES[metavar]
+    with contextlib.suppress(ValueError):
+        if fits(value := read(text)):
+            return value
+    raise argparse.ArgumentTypeError(f"invalid {kind} value: {text!r}: {rule}")
 
 
 def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentParser:
@@ -5919,7 +5915,8 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         if "|" in value:
             settings["choices"] = value.split("|")
         elif value:
-            settings.update(metavar=value, type=_TYPES.get(value))
+            read = functools.partial(_read_value, value) if value in _VALUES else str
+            settings.update(metavar=value, type=read)
         else:
             settings["action"] = "store_true"
         if names[0] in ("directory", "file"):
