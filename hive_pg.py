@@ -5650,13 +5650,11 @@ def render_completion(shell: str) -> str:
 
 
 class CommandLine:
-    """One call of hive-pg: its options by name, None without one, and a method for each command.
-
-    A method returns the exit code, None where all went well.
-    """
+    """One call of hive-pg: an attribute for each option, and a method for each command."""
 
     workspace: Workspace
     console: Console
+    command: str
     directory = "."
     timeout = READY_TIMEOUT_S
     tail = "50"
@@ -5947,12 +5945,11 @@ def split_argv(
     return "", arguments, rest
 
 
-def read_command_line(
-    program: str, command: str, arguments: Sequence[str], rest: Sequence[str]
-) -> CommandLine:
-    """Read a command line that `split_argv` has split; one that is wrong ends the program."""
+def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
+    """Read a command line; one that is wrong ends the program."""
+    command, arguments, rest = split_argv(argv, os.path.isdir)
     line = CommandLine()
-    line.argv = rest
+    line.command, line.argv = command, rest
     if not command:
         _refuse_command(program, arguments)
     other = command in ("restore", "list", "completion")  # than DIR is what they take
@@ -5999,19 +5996,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.DONE
     copied = os.path.basename(sys.argv[0]) == "hive_pg.py"
     program = f"python3 {sys.argv[0]}" if copied else "hive-pg"
-    command, arguments, rest = split_argv(given, os.path.isdir)
-    line = read_command_line(program, command, arguments, rest)
+    line = read_command_line(program, given)
     line.console = Console(line.quiet, line.verbose, program, line.directory)
     try:
         line.workspace = Workspace(line.directory, line.console)
-        if command not in ("url", "env", "completion"):  # they start nothing that is to be ended
+        if line.command not in ("url", "env", "completion"):  # they start nothing to be ended
             _leave_in_order_on_termination()
-        return int(getattr(line, f"_{command}")() or ExitCode.DONE)
+        return int(getattr(line, f"_{line.command}")() or ExitCode.DONE)
     except PostgreSQLIntegrationError as error:
         line.console.error(error)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        left = line.console.format(_INTERRUPTED.get(command, ""))
+        left = line.console.format(_INTERRUPTED.get(line.command, ""))
         line.console.warn(f"interrupted{left}")
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:  # whoever read our stdout has gone

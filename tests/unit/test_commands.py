@@ -167,7 +167,7 @@ def test_read_options_of_no_command():
 )
 def test_read_command_line_values(argv, expected):
     """Options have their defaults, and their values are numbers where they should be."""
-    line = read_command_line("hive-pg", *split_argv(argv.split(), lambda path: False))
+    line = read_command_line("hive-pg", argv.split())
     assert {key: getattr(line, key) for key in expected} == expected
 
 
@@ -177,8 +177,8 @@ def test_read_command_line_without_argparse(command, arguments):
     """Without an option it is read without argparse, and as argparse reads it."""
     if command == "list":
         arguments = []
-    rest = ["make"] if command == "run" else []
-    line = read_command_line("hive-pg", command, arguments, rest)
+    rest = ["--", "make"] if command == "run" else []
+    line = read_command_line("hive-pg", [command, *arguments, *rest])
     expected = build_parser("hive-pg", command).parse_args(arguments, pg.CommandLine())
     names = {"directory", *(name.strip("-").replace("-", "_") for name in OPTIONS[command].split())}
     for name in names:
