@@ -3994,8 +3994,11 @@ select pg_reload_conf();
 """
 # Git is to ignore these paths; where it does not, .gitignore gets these lines.
 IGNORED = {
-    **{ENV_FILE: "/.env", f"{ENV_FILE}.hive-pg.tmp": "/.env.*.tmp", "data/": "/data/"},
-    **dict.fromkeys((STATE_FILE, f"{STATE_FILE}.hive-pg.tmp"), f"/{STATE_FILE}*"),
+    ENV_FILE: "/.env",
+    f"{ENV_FILE}.hive-pg.tmp": "/.env.*.tmp",
+    "data/": "/data/",
+    STATE_FILE: "/.hive-pg.json*",
+    f"{STATE_FILE}.hive-pg.tmp": "/.hive-pg.json*",
 }
 
 
@@ -4032,12 +4035,15 @@ def recover_values(values: Mapping[str, str], info: ContainerInfo) -> dict[str, 
     """Complete the values of `.env` from the environment of the workspace's container."""
     bind, port = (*info.ports, (DEFAULT_BIND, CONTAINER_PORT))[0]
     user = info.environment.get(USER_KEY) or DEFAULT_ROLE
-    label = info.labels.get(WORKSPACE_LABEL)
+    names = {CONTAINER_KEY: info.name, PROJECT_KEY: info.project, IMAGE_KEY: info.image}
     return {
-        **{CONTAINER_KEY: info.name, PROJECT_KEY: info.project, IMAGE_KEY: info.image},
-        **({} if is_local(bind) else {BIND_KEY: bind}),
-        **({WORKSPACE_KEY: label} if label else {}),
-        **{**values, PORT_KEY: str(port), URL_KEY: "", USER_KEY: user},
+        **names,
+        WORKSPACE_KEY: info.labels.get(WORKSPACE_LABEL, ""),
+        BIND_KEY: "" if is_local(bind) else bind,
+        **values,
+        URL_KEY: "",
+        PORT_KEY: str(port),
+        USER_KEY: user,
         PASSWORD_KEY: info.environment[PASSWORD_KEY],
         DB_KEY: info.environment.get(DB_KEY) or user,
     }
@@ -4048,8 +4054,8 @@ def recover_state_values(values: Mapping[str, str], state: State) -> dict[str, s
     names = {CONTAINER_KEY: state.container, PROJECT_KEY: state.project, IMAGE_KEY: state.image}
     if values.get(URL_KEY):  # a template's
         names[PORT_KEY] = str(parse_database_url(values[URL_KEY]).port)
-    names = {key: name for key, name in {**names, WORKSPACE_KEY: state.id}.items() if name}
-    return {**names, **values, URL_KEY: "", USER_KEY: state.user, DB_KEY: state.database}
+    login = {URL_KEY: "", USER_KEY: state.user, DB_KEY: state.database}
+    return {**names, WORKSPACE_KEY: state.id, **values, **login}
 
 
 class SetUp:
@@ -5105,8 +5111,7 @@ def check(workspace: Workspace) -> ValidationResult:
         points.append(CheckPoint(name, Outcome.FAILED, words, error.hint, error.exit_code))
     left = CHECK_POINTS[len(points) :]
     points += [CheckPoint(name, Outcome.SKIPPED, "skipped") for name in left]
-    write = workspace.console.format
-    points = [point.replace(remedy=write(point.remedy)) for point in points]
+    points = [point.replace(remedy=workspace.console.format(point.remedy)) for point in points]
     failed = next((point.exit_code for point in points if point.exit_code), ExitCode.DONE)
     return ValidationResult(not failed, failed, points)
 
@@ -5380,21 +5385,17 @@ def read_statistics(
 
 
 class ListedDatabase(Record):
-    """A database of the engine, as `list` shows it; None where there is nothing to say.
-
-    `gone` says that its workspace is no directory of this machine. `size_bytes` is the size of its
-    data directory on the disk, None for a volume, and where it may not be read.
-    """
+    """A database of the engine, as `list` shows it; None where there is nothing to say."""
 
     workspace: str | None
-    gone: bool
+    gone: bool  # the workspace is no directory of this machine
     container: str
     state: ContainerState
     health: Health
     image: str
     bind: str | None
     host_port: int | None
-    size_bytes: int | None
+    size_bytes: int | None  # of a data directory that may be read, on the disk
 
 
 def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
@@ -5402,10 +5403,13 @@ def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
     found = []
     for info in (engine or Engine(Runner(Console()))).containers():
         if GENERATED_LABEL in info.labels or WORKSPACE_LABEL in info.labels:
-            place, size = info.directory or None, measure_directory(info.cluster[0])
-            known = (place, place is not None and is_gone(place), info.name, info.state)
-            bind, host_port = info.ports[0] if info.ports else (None, None)
-            found.append(ListedDatabase(*known, info.health, info.image, bind, host_port, size))
+            place = info.directory or None
+            gone, size = place is not None and is_gone(place), measure_directory(info.cluster[0])
+            bind, port = info.ports[0] if info.ports else (None, None)
+            database = ListedDatabase(
+                place, gone, info.name, info.state, info.health, info.image, bind, port, size
+            )
+            found.append(database)
     return sorted(found, key=lambda database: (database.workspace or "", database.container))
 
 
@@ -5426,7 +5430,6 @@ def format_list(databases: Iterable[ListedDatabase], home: str, width: int) -> s
 
 
 def _format_row(found: ListedDatabase, home: str) -> tuple[str, ...]:
-    """Return the cells of a database, in the order of the columns."""
     place, state, port = found.workspace or "-", found.state.value, str(found.host_port or "-")
     if f"{place}/".startswith(f"{home}/"):
         place = f"~{place[len(home) :]}"
@@ -5467,7 +5470,6 @@ class _Library(Workspace):
     def __init__(
         self, workspace: str = ".", credential_service: Workspace | None = None, **options: Any
     ) -> None:
-        """Take the directory of either, and the options of Workspace."""
         directory = credential_service.directory if credential_service else workspace
         super().__init__(directory, **options)
         self.workspace = self.directory
