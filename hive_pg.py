@@ -1745,11 +1745,11 @@ def check_result(
 
 # == Engine ===================================================================================
 
-INSPECT = ("inspect", "--type", "container")
+INSPECT = ("docker", "inspect", "--type", "container")
 # An ID alone two engines of one machine can share: Docker 20.10 has it from /etc/docker/key.json.
 # The same call knows the version of the plugin Compose, '' where it is missing or broken.
 IDENTITY = (
-    *("info", "--format"),
+    *("docker", "info", "--format"),
     "{{.ID}}|{{.DockerRootDir}}|{{.Name}}|"
     '{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Version}}{{end}}{{end}}',
 )
@@ -1784,7 +1784,6 @@ class ContainerInfo(Record):
     oom_killed: bool
     restart_count: int
     started_at: float
-    user: str
     environment: Mapping[str, str]
     labels: Mapping[str, str]
     mounts: Sequence[tuple[str, str]]
@@ -1947,7 +1946,7 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
     health = state.get("Health") or {"Status": "none"}
     # Until the first check after a pause, the engine calls a container unhealthy.
     unchecked = health["Status"] == "unhealthy" and health.get("FailingStreak") == 0
-    mounts, entries = item.get("Mounts") or [], config.get("Env") or []
+    mounts = item.get("Mounts") or []
     return ContainerInfo(
         name=item["Name"].lstrip("/"),
         image=config["Image"],
@@ -1957,8 +1956,7 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         oom_killed=state["OOMKilled"],
         restart_count=item["RestartCount"],
         started_at=parse_time(state["StartedAt"]),
-        user=config.get("User") or "",
-        environment=dict(entry.partition("=")[::2] for entry in entries),
+        environment=_parse_environment(config.get("Env")),
         labels=config.get("Labels") or {},
         mounts=[(m.get("Name") or m.get("Source") or "", m["Destination"]) for m in mounts],
         ports=_parse_ports(item),
@@ -1974,6 +1972,10 @@ def _parse_ports(item: Mapping[str, Any]) -> list[tuple[str, int]]:
     fixed = {binding["HostPort"] for binding in asked if binding["HostPort"].isdigit()}
     given = [binding for binding in given if binding["HostPort"] in fixed] or asked
     return [(b["HostIp"] or "0.0.0.0", int(b["HostPort"])) for b in given if b["HostPort"] in fixed]
+
+
+def _parse_environment(entries: Sequence[str] | None) -> dict[str, str]:
+    return dict(entry.partition("=")[::2] for entry in entries or ())
 
 
 def parse_inspect(result: CommandResult, name: str) -> ContainerInfo | None:
@@ -1995,7 +1997,6 @@ class Engine:
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
-        self._compose_argv: list[str] = []
 
     def start(self, argv: Sequence[str], cwd: str | None = None, **options: Any) -> Process:
         """Start docker or docker-compose, with the options of `Runner.start`."""
@@ -2018,20 +2019,9 @@ class Engine:
         with self.start(argv, stdin=PIPE if stdin else DEVNULL, **how) as process:
             return process.finish(timeout=timeout, stdin=stdin)
 
-    def begin(self, *argv: str) -> Process:
-        """Start docker, to finish it later."""
-        return self.start(["docker", *argv])
-
     def ask(self, action: str, *argv: str, timeout: float = QUESTION_TIMEOUT_S) -> str:
         """Run docker to its end, and return its stdout; `action` begins the error if it fails."""
         return check_result(self.run(["docker", *argv], timeout), action).stdout
-
-    @property
-    def compose_argv(self) -> list[str]:
-        """The argv that Compose is started with."""
-        if not self._compose_argv:
-            self._compose_argv = self._find_compose()
-        return self._compose_argv
 
     def parse_identity(self, result: CommandResult) -> list[str]:
         """Read the end of IDENTITY: ID, root directory, name, if known; note the plugin Compose."""
@@ -2042,11 +2032,12 @@ class Engine:
             return []  # a socket's proxy may refuse that
         *identity, plugin = last_line(result.stdout).split("|")
         if plugin:
-            self._compose_argv = ["docker", "compose"]
+            self.compose_argv = ["docker", "compose"]
         return identity
 
-    def _find_compose(self) -> list[str]:
-        """Find Compose: the CLI's plugin, or docker-compose."""
+    @functools.cached_property
+    def compose_argv(self) -> list[str]:
+        """The argv that Compose is started with: the CLI's plugin, or docker-compose."""
         import shutil
 
         plugin, found = self.run(["docker", "compose", "version", "--short"]), ""
@@ -2068,14 +2059,14 @@ class Engine:
 
     def container(self, name: str) -> ContainerInfo | None:
         """Return a container, None where there is none of that name."""
-        return parse_inspect(self.run(["docker", *INSPECT, name]), name)
+        return parse_inspect(self.run([*INSPECT, name]), name)
 
     def containers(self) -> list[ContainerInfo]:
         """Return all containers of the engine, running or not."""
         ids = self.ask("cannot list the containers", "ps", "--all", "--quiet", "--no-trunc").split()
         if not ids:
             return []
-        result = self.run(["docker", *INSPECT, *ids])
+        result = self.run([*INSPECT, *ids])
         if not _is_missing(result):  # one was removed in between; the others are printed
             check_result(result, "cannot inspect the containers")
         return parse_containers(result.stdout)
@@ -2091,8 +2082,8 @@ class Engine:
         if _is_missing(result):
             return None
         config = parse_json(check_result(result, f"cannot look for {image}").stdout)
-        environment = dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
-        return ImageInfo(environment, [*(config.get("Volumes") or [])])
+        volumes = [*(config.get("Volumes") or [])]
+        return ImageInfo(_parse_environment(config.get("Env")), volumes)
 
     def pull(self, image: str) -> None:
         """Pull an image, with Docker's own progress on stderr."""
@@ -3348,7 +3339,7 @@ class Neighbours:
 def survey(workspace: Workspace) -> Neighbours:
     """Look at all containers, and ask for the engine's identity beside that."""
     engine = workspace.engine
-    with engine.begin(*IDENTITY) as question:
+    with engine.start(IDENTITY) as question:
         containers = engine.containers()
         identity = engine.parse_identity(question.finish(timeout=QUESTION_TIMEOUT_S))
     return Neighbours(workspace, containers, identity or workspace.state.engine)
@@ -3487,7 +3478,7 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
     settings, server, wait = workspace.settings, workspace.server, max(0.0, min(wait, WAIT_ROUND_S))
     url, name = settings.url, settings.container
     with (
-        workspace.engine.begin(*INSPECT, name) as inspect,
+        workspace.engine.start([*INSPECT, name]) as inspect,
         server.start_probe(wait=wait, sql=sql) as process,
     ):
         info = parse_inspect(inspect.finish(timeout=QUESTION_TIMEOUT_S), name)

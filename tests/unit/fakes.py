@@ -30,7 +30,6 @@ def make_info(**changes):
         "oom_killed": False,
         "restart_count": 0,
         "started_at": 1795449270.5,
-        "user": "1000:1000",
         "environment": {"PGDATA": "/var/lib/postgresql/data/pgdata"},
         "labels": {
             "com.docker.compose.project": "w-1a2b3c",

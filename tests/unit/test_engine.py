@@ -106,10 +106,10 @@ def test_parse_containers_state_of_another_engine(status, state):
 
 
 def test_parse_containers_of_compose():
-    """Of a container that Compose made, its origin, user, mounts and environment are known."""
+    """Of a container that Compose made, its origin, image, mounts and environment are known."""
     info = parse_containers(INSPECT)[0]
     assert (info.project, info.directory) == ("unit-rec", "/tmp/unit-rec/app")
-    assert (info.user, info.image) == ("1000:1000", "hive-pg-test/pgvector:16")
+    assert info.image == "hive-pg-test/pgvector:16"
     assert info.oom_killed is False
     assert info.mounts == [("/tmp/unit-rec/app/data/postgres", "/var/lib/postgresql/data")]
     assert info.environment["POSTGRES_PASSWORD"] == "recorded-password"
@@ -121,7 +121,7 @@ def test_parse_containers_of_compose():
 def test_parse_containers_of_others():
     """Of a container that Compose did not make there is no project; a volume has its name."""
     infos = parse_containers(INSPECT)[1:]
-    assert {(info.project, info.directory, info.user) for info in infos} == {("", "", "")}
+    assert {(info.project, info.directory) for info in infos} == {("", "")}
     assert infos[0].mounts == [("unit-rec-volume", "/var/lib/postgresql/data")]
     assert infos[0].cluster == ("", "unit-rec-volume")
     assert infos[4].mounts[0] == ("/tmp/unit-rec/app/data", "/srv")
