@@ -105,10 +105,7 @@ IMAGE_KEY, BIND_KEY = "HIVE_POSTGRES_IMAGE", "HIVE_POSTGRES_BIND"
 PROJECT_KEY, WORKSPACE_KEY = "COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_WORKSPACE"
 URL_KEYS = (URL_KEY, USER_KEY, PASSWORD_KEY, DB_KEY, PORT_KEY)
 PRIVATE_KEYS = (USER_KEY, PASSWORD_KEY, UID_KEY, GID_KEY, PROJECT_KEY, WORKSPACE_KEY)
-OUR_KEYS = (
-    *(URL_KEY, USER_KEY, PASSWORD_KEY, DB_KEY, UID_KEY, GID_KEY, PORT_KEY, CONTAINER_KEY),
-    *(PROJECT_KEY, WORKSPACE_KEY, IMAGE_KEY, BIND_KEY),
-)
+OUR_KEYS = (*URL_KEYS, *PRIVATE_KEYS, CONTAINER_KEY, IMAGE_KEY, BIND_KEY)
 
 # With a shell's own values of these, Compose would act on another project or on other files.
 COMPOSE_SELECTORS = frozenset(
@@ -590,10 +587,17 @@ class Settings(Record):
     @property
     def env(self) -> dict[str, str]:
         """hive-pg's variables in `.env`, in the order of a new file."""
-        values = {**build_environment(self.url), UID_KEY: str(self.uid), GID_KEY: str(self.gid)}
-        values |= {CONTAINER_KEY: self.container, PROJECT_KEY: self.project, BIND_KEY: self.bind}
-        values |= {WORKSPACE_KEY: self.workspace, IMAGE_KEY: self.image}
-        return {key: values[key] for key in OUR_KEYS if values[key]}
+        values = {
+            **build_environment(self.url),
+            UID_KEY: str(self.uid),
+            GID_KEY: str(self.gid),
+            CONTAINER_KEY: self.container,
+            PROJECT_KEY: self.project,
+            WORKSPACE_KEY: self.workspace,
+            IMAGE_KEY: self.image,
+            BIND_KEY: self.bind,
+        }
+        return {key: value for key, value in values.items() if value}
 
 
 DATABASE_NAME = r"[A-Za-z0-9_.-]{1,63}"
@@ -683,21 +687,24 @@ def _encode_percent(text: str) -> str:
 
 
 def build_environment(url: DatabaseURL) -> dict[str, str]:
-    """Return the variables in `.env` and for applications and libpq's programs that a URL fixes."""
+    """Return the variables of `.env` that a URL decides on."""
+    text = build_database_url(url)
+    return dict(zip(URL_KEYS, (text, url.user, url.password, url.database, str(url.port))))
+
+
+def build_client_environment(url: DatabaseURL) -> dict[str, str]:
+    """Return the variables for applications and libpq's programs."""
     plain = url.for_libpq()
     return {
         "DATABASE_URL": build_database_url(plain),
         URL_KEY: build_database_url(url),
-        **{USER_KEY: url.user, PASSWORD_KEY: url.password, DB_KEY: url.database},
-        **{PORT_KEY: str(url.port), "PGHOST": url.host, "PGPORT": str(url.port)},
-        **{"PGUSER": url.user, "PGPASSWORD": url.password, "PGDATABASE": url.database},
+        "PGHOST": url.host,
+        "PGPORT": str(url.port),
+        "PGUSER": url.user,
+        "PGPASSWORD": url.password,
+        "PGDATABASE": url.database,
         **{_VARIABLES[name]: plain.options[name] for name in plain.options if name in _VARIABLES},
     }
-
-
-def build_client_environment(url: DatabaseURL) -> dict[str, str]:
-    """Return only the variables for applications and libpq's programs."""
-    return {key: val for key, val in build_environment(url).items() if key not in URL_KEYS[1:]}
 
 
 def is_placeholder(value: str) -> bool:
@@ -751,6 +758,18 @@ def parse_number(values: Mapping[str, str], key: str, default: int, allowed: ran
     return int(text)
 
 
+def check_agreement(values: Mapping[str, str], url: DatabaseURL, keys: Sequence[str]) -> None:
+    """Make sure that none of `keys` in `.env` contradicts the URL."""
+    for key, value in build_environment(url).items():
+        if key in keys and values.get(key, value) != value:
+            hint = f"{{init}} makes {key} follow the URL"
+            if key == PORT_KEY:
+                hint += f", {{init}} --port {values[key]} makes both follow {key}"
+            elif key in (USER_KEY, PASSWORD_KEY):  # the data may know either of them
+                hint = "make both the same; {init} --yes sets a new password in the server"
+            raise EnvFileError(f"{ENV_FILE}: {key} and {URL_KEY} disagree", hint=hint)
+
+
 def parse_settings(values: Mapping[str, str]) -> Settings:
     """Read the settings of a workspace that is set up: no key is missing, no two disagree."""
     missing = [key for key in (URL_KEY, CONTAINER_KEY, PROJECT_KEY) if not values.get(key)]
@@ -758,14 +777,7 @@ def parse_settings(values: Mapping[str, str]) -> Settings:
         said = f"not set up: {ENV_FILE} has no {' and no '.join(missing)}"
         raise NotSetUpError(said, hint="{init}")
     url = parse_database_url(values[URL_KEY])
-    for key, value in build_environment(url).items():
-        if key in URL_KEYS[1:] and values.get(key, value) != value:
-            hint = f"{{init}} makes {key} follow the URL"
-            if key == PORT_KEY:
-                hint += f", {{init}} --port {values[key]} makes both follow {key}"
-            elif key in (USER_KEY, PASSWORD_KEY):  # the data may know either of them
-                hint = "make both the same; {init} --yes sets a new password in the server"
-            raise EnvFileError(f"{ENV_FILE}: {key} and {URL_KEY} disagree", hint=hint)
+    check_agreement(values, url, URL_KEYS[1:])
     names = values[CONTAINER_KEY], values[PROJECT_KEY]
     uid, gid = (parse_number(values, k, FALLBACK_UID, range(2**32)) for k in (UID_KEY, GID_KEY))
     image, bind, workspace = (values.get(k, "") for k in (IMAGE_KEY, BIND_KEY, WORKSPACE_KEY))
@@ -3970,8 +3982,9 @@ def build_run_environment(workspace: Workspace) -> dict[str, str]:
     if left_out:
         names = " ".join(left_out)
         workspace.console.warn(f"{ENV_FILE}: not read alike by all, so left out: {names}")
-    own, env = build_environment(workspace.settings.url), {**values, **os.environ}
-    return {key: env[key] for key in env if key not in LEADING_VARIABLES} | own
+    url, env = workspace.settings.url, {**values, **os.environ}
+    kept = {key: env[key] for key in env if key not in LEADING_VARIABLES}
+    return {**kept, **build_environment(url), **build_client_environment(url)}
 
 
 # == Set-up ===================================================================================
@@ -4095,7 +4108,8 @@ class SetUp:
 
     def _name_what_leads_elsewhere(self, settings: Settings) -> None:
         """Warn of what applications, or plain Compose, may find in place of the URL."""
-        env, theirs = build_environment(settings.url), self.workspace.values.get("DATABASE_URL")
+        env = build_client_environment(settings.url)
+        theirs = self.workspace.values.get("DATABASE_URL")
         if theirs not in (None, env["DATABASE_URL"], env[URL_KEY]):
             said = self.console.format(
                 f"{ENV_FILE} has another DATABASE_URL; {{run}} and {{env}} say"
@@ -4231,12 +4245,9 @@ class SetUp:
         values, wanted = self.values, self.wanted
         has_data = holds_data(os.path.join(self.workspace.directory, DATA_DIR))
         url = plan_database_url(values, self.fresh, has_data=has_data and not self.blank)
-        for key, value in ((USER_KEY, url.user), (PASSWORD_KEY, url.password)):
-            if has_data and (values.get(key) or value) != value:
-                raise EnvFileError(
-                    f"{ENV_FILE} has two values of {key}: its own, and another in {URL_KEY}",
-                    hint="make both the same; {init} --yes sets it in the server",
-                )
+        if has_data:
+            given = {key: value for key, value in values.items() if value}
+            check_agreement(given, url, (USER_KEY, PASSWORD_KEY))
         host, bind = url.host, wanted["bind"]
         if bind:
             host = "localhost" if bind in USUAL_BINDS else bind
@@ -5501,8 +5512,7 @@ class CredentialService(_Library):
     def save_credentials_to_env(self, url: DatabaseURL) -> bool:
         """Write credentials into `.env`; return whether it changed."""
         self.validate_credentials(url)
-        values = build_environment(url)
-        return self.save_env({key: values[key] for key in URL_KEYS})
+        return self.save_env(build_environment(url))
 
 
 class DockerComposeManager(_Library):

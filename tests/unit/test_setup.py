@@ -505,7 +505,7 @@ def test_init_several_containers_know(init, workspace, docker):
         pytest.param(
             "HIVE_DATABASE_URL=postgresql://ann:s3cret@localhost:5532/hive\n"
             "POSTGRES_PASSWORD=new\n",
-            EnvFileError, "two values of POSTGRES_PASSWORD", id="another password for old data",
+            EnvFileError, "POSTGRES_PASSWORD and .* disagree", id="another password for old data",
         ),
         pytest.param(
             "HIVE_DATABASE_URL='postgresql://u:p#w@localhost:1/d'\n",

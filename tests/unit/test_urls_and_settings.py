@@ -462,9 +462,9 @@ def test_settings_env_order():
         "POSTGRES_USER",
         "POSTGRES_PASSWORD",
         "POSTGRES_DB",
+        "HIVE_POSTGRES_PORT",
         "POSTGRES_UID",
         "POSTGRES_GID",
-        "HIVE_POSTGRES_PORT",
         "HIVE_POSTGRES_CONTAINER",
         "COMPOSE_PROJECT_NAME",
     ]
