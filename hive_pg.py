@@ -493,20 +493,15 @@ def format_env_value(value: str) -> str:
     raise EnvFileError(said, hint=hint)
 
 
-def edit_env(
-    text: str,
-    changes: Mapping[str, str],
-    environ: Mapping[str, str],
-    items: Sequence[EnvItem] | None = None,
-) -> str:
-    r"""Return `text` with the last assignment of each key of `changes` set to its value.
+def edit_env(text: str, items: Sequence[EnvItem], changes: Mapping[str, str]) -> str:
+    r"""Return `text` with the last of its `items` for each key of `changes` set to its value.
 
-    A missing key is appended. `items` are those of `text` where it was parsed already.
+    A missing key is appended.
 
-    >>> edit_env("A='1' # one\nB=2", {"A": "3", "C": "x y"}, {})
+    >>> text = "A='1' # one\nB=2"
+    >>> edit_env(text, parse_env(text, {}), {"A": "3", "C": "x y"})
     "A=3 # one\nB=2\nC='x y'\n"
     """
-    items = parse_env(text, environ) if items is None else items
     present = env_values(items, required=changes)
     changed = any(present.get(key, value) != value for key, value in changes.items())
     last = {item.key: item for item in items if item.key in changes}
@@ -529,7 +524,7 @@ def blank_example(text: str, environ: Mapping[str, str]) -> str:
     values = env_values(items, required=(*PRIVATE_KEYS, URL_KEY, BIND_KEY))
     url = re.sub("//.*@", "//user:password@", values.get(URL_KEY, ""))
     blank = {**dict.fromkeys(PRIVATE_KEYS, ""), URL_KEY: url, BIND_KEY: DEFAULT_BIND}
-    return edit_env(text, {key: blank[key] for key in blank if values.get(key)}, environ, items)
+    return edit_env(text, items, {key: blank[key] for key in blank if values.get(key)})
 
 
 # == URLs and settings ========================================================================
@@ -1145,37 +1140,40 @@ class Lock:
     `Runner.start` starts share it: where hive-pg alone is killed, the next one waits for them, too.
     """
 
-    def __init__(self, path: str, console: Console, timeout: float) -> None:
-        self.path, self.console, self.timeout = path, console, timeout
+    def __init__(self, path: str, console: Console, timeout: float, purpose: str = "") -> None:
+        self.path, self.console, self.timeout, self.purpose = path, console, timeout, purpose
         self.descriptor, self.waited = -1, False
 
     def __enter__(self) -> Lock:
         deadline = time.monotonic() + self.timeout
         while isinstance(refusal := self._try(), BlockingIOError):
+            holder = "another hive-pg" + os.fsdecode(os.pread(self.descriptor, 4096, 0))
+            self._close()
             if not self.waited:
                 self.waited = True
-                self.console.note(f"waiting for {self.find_holder()}")
+                self.console.note(f"waiting for {holder}")
             if time.monotonic() > deadline:
-                why = f"{self.find_holder()} has held {self.path} for {self.timeout:.0f} s"
-                self._close()
                 hint = f"see who holds it, a docker perhaps: fuser -v {quote_word(self.path)}"
+                why = f"{holder} has held {self.path} for {self.timeout:.0f} s"
                 raise WorkspaceError(why, hint=hint)
             time.sleep(0.05)
         if refusal:  # some network file systems have no locks
             self.console.warn(f"cannot lock {self.path}: {refusal.strerror}")
+        elif self.purpose:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.descriptor, 0)
+                os.pwrite(self.descriptor, os.fsencode(self.purpose), 0)
         return self
 
     def _try(self) -> OSError | None:
         """Open the file and lock it; return why not."""
-        self._close()
         try:
             self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             os.set_inheritable(self.descriptor, True)
             status = os.fstat(self.descriptor)
             if status.st_uid == 0:  # the user whose directory it is waits for root
                 os.fchown(self.descriptor, os.stat(os.path.dirname(self.path)).st_uid, -1)
-            if status.st_mode & 0o777 != 0o600:
-                os.fchmod(self.descriptor, 0o600)
+            os.fchmod(self.descriptor, 0o600)
         except OSError as error:
             self._close()
             if error.errno in (errno.EROFS, errno.EACCES) and not os.path.lexists(self.path):
@@ -1185,16 +1183,12 @@ class Lock:
         gone = identify_file(self.path) != f"{status.st_dev}:{status.st_ino}"  # with its holder
         return refusal or (BlockingIOError() if gone else None)
 
-    def find_holder(self) -> str:
-        """Say who holds the lock."""
-        return "another hive-pg"
-
     def __exit__(self, *_: object) -> None:
         if self.descriptor >= 0:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
             _lock(self.descriptor, release=True)  # also for children that still have a copy
-        self._close()
+            self._close()
 
     def _close(self) -> None:
         if self.descriptor >= 0:
@@ -1202,40 +1196,31 @@ class Lock:
             self.descriptor = -1
 
 
-class MachineLock(Lock):
-    """A lock of one user on the choice of names and ports on one engine.
+@contextlib.contextmanager
+def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock]:
+    """Lock the choice of names and ports on one engine, for all workspaces of one user.
 
     It only saves a second try, because Docker refuses a name or a port twice: where it cannot be
-    had, a warning says so. Its file has the workspace that holds it.
+    had, a warning says so.
     """
+    import hashlib
 
-    def __init__(self, engine: str, directory: str, console: Console) -> None:
-        import hashlib
-
-        places = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
-        base = next((place for place in places if place and os.access(place, os.W_OK)), "/tmp")
-        self.place, self.directory = os.path.join(base, f"hive-pg-{os.geteuid()}"), directory
-        name = hashlib.sha256(engine.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        super().__init__(f"{self.place}/{name}.lock", console, MACHINE_LOCK_TIMEOUT_S)
-
-    def __enter__(self) -> Lock:
+    places = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
+    base = next((place for place in places if place and os.access(place, os.W_OK)), "/tmp")
+    place = os.path.join(base, f"hive-pg-{os.geteuid()}")
+    name = hashlib.sha256(engine.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    purpose = f", which sets up {directory}"
+    lock = Lock(f"{place}/{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, purpose)
+    with contextlib.ExitStack() as held:
         try:
-            os.makedirs(self.place, 0o700, exist_ok=True)
-            status = os.lstat(self.place)  # in /tmp it may be a stranger's trap
+            os.makedirs(place, 0o700, exist_ok=True)
+            status = os.lstat(place)  # in /tmp it may be a stranger's trap
             if status.st_uid != os.geteuid() or status.st_mode & 0o170077 != 0o040000:
-                raise OSError(f"{self.place} is not this user's alone")
-            super().__enter__()
-            os.ftruncate(self.descriptor, 0)
-            os.pwrite(self.descriptor, os.fsencode(self.directory), 0)
+                raise OSError(f"{place} is not this user's alone")
+            held.enter_context(lock)
         except (OSError, WorkspaceError) as error:
-            self.__exit__()
-            self.console.warn(f"other workspaces may choose the same name or port now: {error}")
-        return self
-
-    def find_holder(self) -> str:
-        """Say which workspace holds the lock."""
-        there = os.fsdecode(os.pread(self.descriptor, 4096, 0))
-        return f"another hive-pg, which sets up {there}" if there else super().find_holder()
+            console.warn(f"other workspaces may choose the same name or port now: {error}")
+        yield lock
 
 
 def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) -> None:
@@ -2885,19 +2870,6 @@ def build_conflict(info: ContainerInfo, claim: str, hint: str) -> ContainerConfl
     return ContainerConflictError(message, hint=hint + remedy)
 
 
-class WorkspaceLock(Lock):
-    """One hive-pg at a time changes a workspace; its `.env` and state are read again inside."""
-
-    def __init__(self, workspace: Workspace, timeout: float) -> None:
-        super().__init__(workspace.lock_path, workspace.console, timeout + COMPOSE_TIMEOUT_S)
-        self.workspace = workspace
-
-    def __enter__(self) -> Lock:
-        super().__enter__()
-        self.workspace.reload()
-        return self
-
-
 class Workspace:
     """A directory, its `.env` and its state, each read once, and the engine that serves it."""
 
@@ -2911,7 +2883,7 @@ class Workspace:
         self.console = console or Console()
         self.engine = engine or Engine(Runner(self.console))
         self.runner = self.engine.runner
-        self.held: WorkspaceLock | None = None  # the lock that was asked for last
+        self.held = False  # whether we have the lock
         self.env_path = os.path.join(self.directory, ENV_FILE)
         self.state_path = os.path.join(self.directory, STATE_FILE)
         self.lock_path = f"{self.state_path}.lock"
@@ -2952,7 +2924,7 @@ class Workspace:
         if not (self.env.exists and any(item.key in OUR_KEYS for item in self.env.items)):
             add = f"echo {URL_KEY}= >>{quote_word(os.path.realpath(self.env_path))}"
             self.refuse_link_out(self.env_path, f"rm {quote_word(self.env_path)}; or {add}")
-        edited = edit_env(self.env.text, changes, os.environ, self.env.items)
+        edited = edit_env(self.env.text, self.env.items, changes)
         if self.env.exists and edited == self.env.text:
             mode = close_to_others(self.env_path)
             if mode is not None:
@@ -3030,22 +3002,28 @@ class Workspace:
         settings = self.settings
         return Server(self.engine, settings.container, settings.url)
 
-    def lock(self, timeout: float = READY_TIMEOUT_S, *, new: bool = False) -> WorkspaceLock:
-        """Return the workspace's lock; its holder may itself wait for `timeout` seconds.
+    @contextlib.contextmanager
+    def lock(self, timeout: float = READY_TIMEOUT_S, *, new: bool = False) -> Iterator[None]:
+        """Let no other hive-pg change the workspace; its `.env` and state are read again inside.
 
-        Without `new`, a directory that is not set up is refused before a file is made in it.
+        The lock's holder may itself wait for `timeout` seconds. Without `new`, a directory that is
+        not set up is refused before a file is made in it.
         """
         if not new:
             self.settings  # noqa: B018
-        self.held = WorkspaceLock(self, timeout)
-        return self.held
+        with Lock(self.lock_path, self.console, timeout + COMPOSE_TIMEOUT_S):
+            self.reload()
+            self.held = True
+            try:
+                yield
+            finally:
+                self.held = False
 
     def await_rotation(self) -> DatabaseURL:
         """Read `.env` and the state again, after a `rotate` that goes on; return the URL."""
         deadline = time.monotonic() + QUESTION_TIMEOUT_S
-        ours = self.held is not None and self.held.descriptor >= 0
         self.reload()
-        while self.state.next_password and not ours and is_locked(self.lock_path):
+        while self.state.next_password and not self.held and is_locked(self.lock_path):
             if time.monotonic() > deadline:
                 break
             time.sleep(0.05)
@@ -4091,7 +4069,7 @@ class SetUp:
         bind = self.wanted["bind"]
         if start and bind and bind not in USUAL_BINDS and not service.builds:
             workspace.engine.try_to_publish(service.image, bind)
-        with MachineLock(engine, workspace.directory, self.console) as lock:
+        with lock_machine(engine, workspace.directory, self.console) as lock:
             for tries_left in (2, 1, 0):
                 if pulled or lock.waited or tries_left < 2:
                     neighbours = survey(workspace)

@@ -221,7 +221,7 @@ def test_written_values_are_read_alike(make):
     assert len(written) > 200
     assert any("'" in value and "\\" in value for value in written.values())
     workspace = make(env="")
-    workspace.write(".env", hive_pg.edit_env("", written, {}))
+    workspace.write(".env", hive_pg.edit_env("", [], written))
     environment = "".join(f'      {key}: "${{{key}}}"\n' for key in written)
     text = f"services:\n  postgres:\n    image: x\n    environment:\n{environment}"
     workspace.write("docker-compose.yml", text)

@@ -990,14 +990,14 @@ def test_rotate_goes_on_with_the_password_of_an_interrupted_one(place, server, u
 def test_rotate_keeps_what_another_has_written(place, up, monkeypatch):
     """What .env says once the lock is there counts, not what it said before."""
 
-    class Lock(pg.WorkspaceLock):
+    class Lock(pg.Lock):
         def __enter__(self):
             other = pg.Workspace(str(up))
             url = other.settings.url.replace(port=6000)
             other.save_env(other.settings.replace(url=url).env)
             return super().__enter__()
 
-    monkeypatch.setattr(pg, "WorkspaceLock", Lock)
+    monkeypatch.setattr(pg, "Lock", Lock)
     monkeypatch.setattr(pg, "verify", lambda workspace: None)
     pg.rotate(place)
     assert env_of(up)["HIVE_POSTGRES_PORT"] == "6000"

@@ -32,6 +32,11 @@ def read(text, environ=None):
     return env_values(parse_env(text, environ or {}))
 
 
+def edit(text, changes):
+    """Return a text with other values of some keys."""
+    return edit_env(text, parse_env(text, {}), changes)
+
+
 def read_vector(vector):
     """Return the value of a vector's key, None where it is refused."""
     try:
@@ -144,7 +149,7 @@ def test_parse_env_10_mb():
     references = '"' + "${R:-x}" * 100_000 + '"'
     unclosed = "'" + "${x" * 300_000 + "'"
     text = f"{lines}A={'a' * 5_000_000}\nB='{'b ' * 2_000_000}'\nC={references}\nD={unclosed}\n"
-    assert edit_env(text, {"A": "1"}, {}) == text.replace("a" * 5_000_000, "1")
+    assert edit(text, {"A": "1"}) == text.replace("a" * 5_000_000, "1")
     assert read(text)["C"] == "x" * 100_000
 
 
@@ -239,31 +244,31 @@ def test_env_values_required():
 def test_edit_env_text(text, edited):
     """Only the last assignment of the key changes, and only where it says something else."""
     expected = edited if "new v" in text else edited.replace("new v", "'new v'")
-    assert edit_env(text, {"K": "new v"}, {}) == expected
+    assert edit(text, {"K": "new v"}) == expected
 
 
 def test_edit_env_several():
     """Keys keep their places, new ones follow in the order that was given."""
-    edited = edit_env("B=1\nX=2\nA=3\n", {"A": "a", "D": "d", "B": "b", "C": ""}, {})
+    edited = edit("B=1\nX=2\nA=3\n", {"A": "a", "D": "d", "B": "b", "C": ""})
     assert edited == "B=b\nX=2\nA=a\nD=d\nC=''\n"
 
 
 def test_edit_env_refused():
     """A key whose present value cannot be read is not overwritten; the line is named."""
-    assert "line 2: K" in str(refusal(edit_env, "A=1\nK = 2\n", {"K": "2"}, {}))
-    assert edit_env("A=1\nK = 2\n", {"A": "2"}, {}) == "A=2\nK = 2\n"
+    assert "line 2: K" in str(refusal(edit, "A=1\nK = 2\n", {"K": "2"}))
+    assert edit("A=1\nK = 2\n", {"A": "2"}) == "A=2\nK = 2\n"
 
 
 def test_edit_env_empty_value():
     """An empty value before a comment is quoted, because python-dotenv and Compose differ there."""
-    assert edit_env("K=1 # c\n", {"K": ""}, {}) == "K='' # c\n"
+    assert edit("K=1 # c\n", {"K": ""}) == "K='' # c\n"
 
 
 def test_edit_env_reference():
     """A key that refers to another one still has its value when that one has changed."""
     text = "P=p%40ss\nU=x:${P}@h\n"
     changes = {"P": "p@ss", "U": "x:p%40ss@h"}
-    assert read(edit_env(text, changes, {})) == changes
+    assert read(edit(text, changes)) == changes
 
 
 # -- properties ----------------------------------------------------------------------------------
@@ -316,7 +321,7 @@ def test_blank_example_line(line, blank):
 def test_edit_env_property(text, changes):
     """An edit sets what it was told to set, and changes no byte outside the values it owns."""
     try:
-        edited = edit_env(text, changes, {})
+        edited = edit(text, changes)
     except EnvFileError:
         return
     present = {item.key for item in parse_env(text, {})}
@@ -326,7 +331,7 @@ def test_edit_env_property(text, changes):
     assert result[len(kept) :].lstrip("\n") == added
     values = read(edited)
     assert {key: values.get(key) for key in changes} == changes
-    assert edit_env(edited, changes, {}) == edited
+    assert edit(edited, changes) == edited
 
 
 @given(VALUES)

@@ -16,7 +16,6 @@ import hive_pg as pg
 from hive_pg import (
     Console,
     Lock,
-    MachineLock,
     WorkspaceError,
     make_directory,
     read_file,
@@ -692,15 +691,14 @@ def test_lock_refused(tmp_path, name):
 @pytest.fixture
 def runtime(monkeypatch, tmp_path):
     """Return the user's directory for what lives as long as the session."""
+    monkeypatch.setattr(pg, "MACHINE_LOCK_TIMEOUT_S", 0.12)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     return tmp_path
 
 
-def machine_lock(engine="id|/var/lib/docker|host", directory="/w", **options):
+def machine_lock(engine="id|/var/lib/docker|host", directory="/w"):
     """Return the lock of an engine, which a workspace wants."""
-    lock = MachineLock(engine, directory, Console(**options))
-    lock.timeout = 0.12
-    return lock
+    return pg.lock_machine(engine, directory, Console())
 
 
 def test_machine_lock_free(runtime):
@@ -743,7 +741,8 @@ def test_machine_lock_place(monkeypatch, tmp_path, runtime, temporary, place):
     (tmp_path / "run").mkdir()
     (tmp_path / "tmp").mkdir()
     expected = f"{place.format(tmp_path)}/hive-pg-{os.geteuid()}"
-    assert machine_lock().place == expected
+    with machine_lock("an engine of this test") as lock:
+        assert os.path.dirname(lock.path) == expected
 
 
 @pytest.mark.parametrize("trap", ["file", "link", "open to others"])

@@ -741,7 +741,7 @@ def test_login_while_a_rotation_goes_on(monkeypatch, up, manager, docker, rememb
         waited.append(seconds)
         give_another_password(up)
         remember(next_password="")
-        lock.__exit__()
+        lock.__exit__(None, None, None)
 
     monkeypatch.setattr(pg.time, "sleep", go_on)
     docker.answers["docker exec"] = [refuse, WELL]

@@ -400,8 +400,8 @@ def test_init_without_the_machine_lock(monkeypatch, init, tmp_path, capsys, bar)
 def test_init_pulls_outside_the_machine_lock(monkeypatch, init, docker):
     """Whoever waits for a name or a port does not wait for a pull, and what it chose is renewed."""
     docker.answers["docker image inspect"] = [(1, "No such image: x"), make_image("16")]
-    held, enter = [], pg.MachineLock.__enter__
-    monkeypatch.setattr(pg.MachineLock, "__enter__", lambda lock: held.append(1) or enter(lock))
+    held, lock_machine = [], pg.lock_machine
+    monkeypatch.setattr(pg, "lock_machine", lambda *args: held.append(1) or lock_machine(*args))
     docker.answers["docker pull"] = lambda call: "" if not held else pytest.fail("it is held")
     init()
     assert len(docker.calls_of("docker ps")) == 2

@@ -619,5 +619,5 @@ def test_workspace_by_a_link(directory, tmp_path):
 def test_lock_of_a_directory_that_is_not_set_up(tmp_path, name):
     """It is refused, and nothing is made in it."""
     with pytest.raises(pg.NotSetUpError, match="not set up"):
-        make_workspace(tmp_path / name).lock()
+        make_workspace(tmp_path / name).lock().__enter__()
     assert os.listdir(tmp_path) == []
