@@ -110,7 +110,7 @@ OUR_KEYS = (*URL_KEYS, *PRIVATE_KEYS, CONTAINER_KEY, IMAGE_KEY, BIND_KEY)
 # With a shell's own values of these, Compose would act on another project or on other files.
 COMPOSE_SELECTORS = frozenset(
     "COMPOSE_PROJECT_NAME COMPOSE_FILE COMPOSE_PATH_SEPARATOR COMPOSE_PROFILES COMPOSE_ENV_FILES"
-    " COMPOSE_DISABLE_ENV_FILE".split()
+    " COMPOSE_DISABLE_ENV_FILE COMPOSE_COMPATIBILITY".split()
 )
 DOCKERS_OWN = r"PATH|HOME|DOCKER_\w*"  # `.env` does not decide where docker is, nor what it asks
 # Values that templates carry in place of a real user or password.
@@ -2356,7 +2356,7 @@ def choose_service(services: Mapping[str, Mapping[str, object]]) -> str:
     if names:
         why = f"the compose file has several PostgreSQL services: {', '.join(names)}"
         raise WorkspaceError(why, hint=f"call the one to use {SERVICE}")
-    hint = f"add a service {SERVICE}, or set up the database in a directory of its own"
+    hint = f"add a service {SERVICE}; one behind a profile takes COMPOSE_PROFILES in {ENV_FILE}"
     raise WorkspaceError("the compose file has no PostgreSQL service", hint=hint)
 
 
@@ -3451,7 +3451,10 @@ def build_port_error(url: DatabaseURL, objection: str, right: str) -> DatabaseCo
         hint = f"take that out of {URL_KEY}; or switch ssl on in the server"
         why = f"nobody can connect to {url.host}:{url.port} with {URL_KEY}: {objection}"
         return DatabaseConnectionError(why, hint=hint)
-    hint = "{restart} applies .env; with a remote Docker, name its host in the URL"
+    hint = (
+        "{restart} applies .env; with a remote Docker, name its host in the URL; where its network"
+    )
+    hint += " is internal, Docker publishes no port"
     if objection.startswith(_STRANGER) and right:
         hint = f"in {ENV_FILE}, put {right} in place of {url.host} in {URL_KEY}; or stop the other"
         hint += f" program: ss -ltnp 'sport = :{url.port}'"
@@ -3500,13 +3503,13 @@ def ensure_image(
     Raises: ContainerStartupError for one of another version than the data.
     """
     engine, note, name = workspace.engine, workspace.console.note, service.image
-    if service.image_info is None and service.builds:
-        note(f"building {name}")
-        workspace.run_compose(settings, "build", service.service, timeout=PULL_TIMEOUT_S)
-    elif service.image_info is None:
-        note(f"pulling {name}")
-        engine.pull(name)
     if service.image_info is None:
+        if service.builds:
+            note(f"building {name}")
+            workspace.run_compose(settings, "build", service.service, timeout=PULL_TIMEOUT_S)
+        else:
+            note(f"pulling {name}")
+            engine.pull(name)
         service = service.with_image(engine.find_image(name))
     made_by, image = read_cluster_version(service.cluster), service.image_info
     version = image and image.environment.get("PG_MAJOR")
@@ -3601,6 +3604,8 @@ def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
     while (left := deadline - time.monotonic()) > 0:
         if workspace.server.probe(left).readiness is not Readiness.NO_RESPONSE:
             return
+        if "listening on IPv" in workspace.engine.logs(info.name, since=info.started_at - 0.1):
+            return  # at an address that is not asked
         waiting = "it does not listen yet, and cannot be stopped"
         workspace.console.note(f"{waiting}; {left:.0f} s left")
     if not verified:
@@ -3684,6 +3689,12 @@ def _check_steady(
     One that was `stopping` before may be started again; a person who stopped it since is right.
     """
     logs = workspace.engine.logs(info.name, since=since) if info else ""
+    ports = re.findall(r'listening on IPv[46] address "(.*?)", port ([0-9]+)', logs)
+    if ports and all(is_local(host) or int(port) != CONTAINER_PORT for host, port in ports):
+        raise DatabaseConnectionError(
+            f"the server listens on {' port '.join(ports[0])}, where nobody reaches it",
+            hint=f"in its command: listen_addresses=*, and port {CONTAINER_PORT}; then {{restart}}",
+        )
     condition = judge_container(info, workspace.settings.container, logs, awaited=True)
     if "shutdown request" in logs and not stopping:
         condition = condition.replace(repair=None)

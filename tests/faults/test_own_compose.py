@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from laboratory import (
     COMMAND_TIMEOUT_S,
@@ -337,4 +339,34 @@ def test_data_in_memory(make, lab):
     workspace.hive_pg("stop")
     assert "the data was in memory" in workspace.hive_pg("start", code=1).stderr
     assert "this is a new, empty database" in workspace.hive_pg("init").stderr
+    assert workspace.login() == "1"
+
+
+@pytest.mark.parametrize(
+    ("command", "address"),
+    [("-c listen_addresses=localhost", "[^ ]+ port 5432"), ("-p 5433", "[^ ]+ port 5433")],
+)
+def test_server_that_nobody_reaches(make, lab, command, address):
+    """It is said at once, not when time is up, by whatever command waits for it."""
+    workspace = make()
+    mount = "'pgdata:/var/lib/postgresql/data'"
+    text = one_service(lab, workspace, mount, command=f"postgres {command}")
+    workspace.write("docker-compose.yml", text + VOLUMES)
+    for argument in ("init", "start", "wait"):
+        stderr = workspace.hive_pg(argument, code=5).stderr
+        assert re.search(f"error: the server listens on {address}, where nobody", stderr), stderr
+    workspace.write("docker-compose.yml", text.replace(f" {command}", "") + VOLUMES)
+    workspace.hive_pg("init")
+    assert workspace.login() == "1"
+
+
+def test_service_behind_a_profile(make, lab):
+    """The hint of the refusal leads out."""
+    workspace = make()
+    text = one_service(lab, workspace, "'pgdata:/var/lib/postgresql/data'", profiles="[db]")
+    workspace.write("docker-compose.yml", text + VOLUMES)
+    assert "takes COMPOSE_PROFILES in .env" in workspace.hive_pg("init", code=1).stderr
+    workspace.edit_env(COMPOSE_PROFILES="db")
+    for command in ("init", "stop", "start"):
+        workspace.hive_pg(command, COMPOSE_COMPATIBILITY="1")
     assert workspace.login() == "1"

@@ -465,6 +465,28 @@ def test_wait_until_it_serves(up, manager, docker):
     assert len(docker.calls_of("docker exec")) == 2
 
 
+@pytest.mark.parametrize(
+    ("places", "named"),
+    [
+        pytest.param(["127.0.0.1 5432", "::1 5432"], "127.0.0.1 port 5432", id="loopback"),
+        pytest.param(["0.0.0.0 5433"], "0.0.0.0 port 5433", id="another port"),
+        pytest.param(["0.0.0.0 5432", ":: 5432"], "", id="everywhere"),
+        pytest.param(["127.0.0.1 5432", "172.18.0.2 5432"], "", id="its own address, too"),
+        pytest.param([], "", id="a first start"),
+    ],
+)
+def test_wait_for_a_server_that_nobody_reaches(up, manager, docker, places, named):
+    """Where the server listens otherwise, it is not waited for."""
+    lines = ('LOG:  listening on IPv4 address "{}", port {}'.format(*p.split()) for p in places)
+    docker.answers["docker logs"] = "\n".join([*lines, ""])
+    docker.answers["docker exec"] = [WAITING, WAITING, WELL]
+    if named:
+        with pytest.raises(DatabaseConnectionError, match=f"listens on {named}, where nobody"):
+            manager.wait_until_ready()
+    else:
+        manager.wait_until_ready()
+
+
 # -- stopping ------------------------------------------------------------------------------------
 
 
