@@ -5137,7 +5137,6 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
 
 
 def _answer_port(workspace: Workspace, probe: Probe, info: ContainerInfo) -> CheckPoint:
-    """Answer the last point: whether the URL leads to the database."""
     url = workspace.settings.url
     outcome, place = Outcome.PASSED, f"{url.host}:{url.port}"
     if url.host == info.inner_host:
@@ -5157,11 +5156,11 @@ def _answer_port(workspace: Workspace, probe: Probe, info: ContainerInfo) -> Che
 
 def format_validation(result: ValidationResult, console: Console) -> str:
     """Return the lines of `check`: one a point, and under it the remedy."""
-    symbols, lines = console.symbols(sys.stdout), []
-    for point in result.points:
-        lines.append(f"{symbols[point.outcome]} {point.name}: {point.finding}")
-        lines += [f"    {point.remedy}"] if point.remedy else []
-    return "\n".join(lines)
+    symbols = console.symbols(sys.stdout)
+    return "\n".join(
+        f"{symbols[point.outcome]} {point.name}: {point.finding}\n    {point.remedy}".rstrip()
+        for point in result.points
+    )
 
 
 # A sample is the JSON object of `stats --json`: counters end with `_total`, other numbers with
@@ -5360,10 +5359,7 @@ def format_screen(text: str, columns: int, lines: int) -> str:
 def read_statistics(
     workspace: Workspace, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the sample of `stats`, with rates since the sample `before`, or of one second.
-
-    Raises: NotSetUpError where the container does not run, or the error that keeps it from serving.
-    """
+    """Return the sample of `stats`, with rates since the sample `before`, or of one second."""
     info = workspace.get_running()
     workspace.await_rotation()
     try:
@@ -5869,7 +5865,6 @@ _VALUES: dict[str, tuple[str, str, Callable[[str], Any], Callable[[Any], object]
 
 
 def _read_value(metavar: str, text: str) -> Any:
-    """Read an option's value, if it fits."""
     import argparse
 
     kind, rule, read, fits = _VALUES[metavar]
@@ -5922,8 +5917,6 @@ def split_argv(
 
     >>> split_argv(["./app", "--", "make", "test"], lambda path: path == "./app")
     ('run', ['./app'], ['make', 'test'])
-    >>> split_argv(["-v", "--postgres-logs", "-f"], lambda path: False)
-    ('logs', ['-v', '-f'], [])
     """
     at = argv.index("--") if "--" in argv else len(argv)
     arguments, rest = list(argv[:at]), list(argv[at + 1 :])
