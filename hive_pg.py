@@ -882,10 +882,7 @@ class Console:
         return format_hint(text, self.program, self.path)
 
     def result(self, text: str, *, shown: bool = False) -> None:
-        """Print a result in one piece: Ctrl-C cannot part it from its line end.
-
-        One that is for programs is printed as it is, one that is `shown` to people as `printable`.
-        """
+        """Print a result in one piece, as programs want it: Ctrl-C parts no line from its end."""
         print((printable(text, "\n") if shown else text) + "\n", end="", flush=True)
 
     def step(self, text: str) -> None:
@@ -1323,17 +1320,6 @@ def get_sudo_user() -> tuple[int, int] | None:
     ids = f"{os.environ.get('SUDO_UID')}:{os.environ.get('SUDO_GID')}"
     found = re.fullmatch("([1-9][0-9]*):([0-9]+)", ids)
     return (int(found[1]), int(found[2])) if found and os.geteuid() == 0 else None
-
-
-def find_addresses(host: str) -> list[str]:
-    """Return the addresses of a host, in the order in which applications try them.
-
-    Raises: OSError, UnicodeError.
-    """
-    import socket
-
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return [*dict.fromkeys(str(place[0]) for *_, place in found)]
 
 
 def is_port_free(bind: str, port: int) -> bool:
@@ -3341,67 +3327,45 @@ def survey(workspace: Workspace) -> Neighbours:
 _NO_TLS, _STRANGER = "the server has no TLS", "another program answers at "
 
 
-def is_published(address: str, binds: Sequence[str]) -> bool:
-    """Whether a port that is published on `binds` is the container's at an address.
-
-    >>> is_published("127.0.0.1", ["0.0.0.0"]), is_published("::1", ["127.0.0.1", "0.0.0.0"])
-    (True, False)
-    """
-    every = "::" if ":" in address else "0.0.0.0"
-    return address in binds or (is_local(address) and every in binds)
-
-
 def ask_published_port(url: DatabaseURL, binds: Sequence[str]) -> tuple[str, str]:
     """Ask each address of the URL's host for PostgreSQL; return the objection, and the right one.
 
-    Applications may take any of them. One where nobody listens does no harm beside the right one.
-    """
-    try:
-        addresses = find_addresses(url.host)
-    except (OSError, UnicodeError) as error:
-        return getattr(error, "strerror", None) or str(error), ""
-    objections, failure, right = list[str](), "", ""
-    for address in addresses:
-        try:
-            answer = ask_address(address, url.port)
-        except OSError as error:
-            failure = error.strerror or str(error)
-            continue
-        objection = judge_answer(url, address, answer, published=is_published(address, binds))
-        if objection:
-            objections.append(objection)
-        else:
-            right = right or address
-    return next(iter(objections), "" if right else failure), right
-
-
-def ask_address(address: str, port: int) -> bytes:
-    """Send SSLRequest, which PostgreSQL answers with S or N before any login; return the answer.
-
+    Applications may take any of them; one where nobody listens does no harm beside the right one.
+    Sends SSLRequest, which a server answers with S or N before any login.
     Source: https://www.postgresql.org/docs/16/protocol-flow.html (SSL Session Encryption).
-
-    Raises: OSError where nobody listens.
     """
     import socket
 
-    with (
-        socket.create_connection((address, port), timeout=5) as connection,
-        contextlib.suppress(OSError),
-    ):
-        connection.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
-        return connection.recv(1)
-    return b""
+    objection, failure, right = "", "", ""
+    try:
+        found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return getattr(error, "strerror", None) or str(error), ""
+    for address in dict.fromkeys(str(place[0]) for *_, place in found):
+        try:
+            connection = socket.create_connection((address, url.port), timeout=5)
+        except OSError as error:
+            failure = error.strerror or str(error)
+            continue
+        answer = b""
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
+            answer = connection.recv(1)
+        refusal = judge_answer(url, binds, address, answer)
+        objection, right = objection or refusal, right or ("" if refusal else address)
+    return objection or ("" if right else failure), right
 
 
-def judge_answer(url: DatabaseURL, address: str, answer: bytes, *, published: bool) -> str:
-    """Return why an address of the URL's host is not this database's, '' where it is.
+def judge_answer(url: DatabaseURL, binds: Sequence[str], address: str, answer: bytes) -> str:
+    """Return why what answers at an address of the URL's host is not its database, or ''.
 
-    On this machine an address where the port is `published` is the container's; elsewhere only a
-    login could tell.
+    On this machine it is where the port is published, on `binds`; elsewhere only a login can tell.
     """
     tls = {"sslmode": ("require", "verify-ca", "verify-full"), "channel_binding": ("require",)}
     asking = [f"{key}={val}" for key, val in url.options.items() if val in tls.get(key, ())]
-    if is_local(address) and not published:
+    local, every = is_local(address), "::" if ":" in address else "0.0.0.0"
+    published = address in binds or (local and every in binds)
+    if local and not published:
         return f"{_STRANGER}{address}"
     if answer not in (b"S", b"N"):
         return "what answers is not PostgreSQL"
@@ -3409,17 +3373,6 @@ def judge_answer(url: DatabaseURL, address: str, answer: bytes, *, published: bo
         return f"{_NO_TLS}, which {asking[0]} in it asks for"
     refusal = "" if published else login_with_psycopg(url, address)
     return "it is another machine; install psycopg to log in there" if refusal is None else refusal
-
-
-def find_stranger(url: DatabaseURL, binds: Sequence[str]) -> str:
-    """Return an address of the URL's host, on this machine, where another program answers."""
-    with contextlib.suppress(OSError, UnicodeError):
-        for address in find_addresses(url.host):
-            if is_local(address) and not is_published(address, binds):
-                with contextlib.suppress(OSError):
-                    ask_address(address, url.port)
-                    return address
-    return ""
 
 
 def login_with_psycopg(url: DatabaseURL, address: str) -> str | None:
@@ -3995,6 +3948,68 @@ IGNORED = {
 }
 
 
+def ask_git(directory: str, runner: Runner, *arguments: str) -> CommandResult:
+    """Ask git about a directory; a repository may be a stranger's, whose settings start nothing.
+
+    It could name a program that watches files (fsmonitor), or that fetches what the index lacks.
+    """
+    # A hook's own repository need not be the one of the directory.
+    env = {k: v for k, v in os.environ.items() if k not in ("GIT_DIR", "GIT_INDEX_FILE")}
+    env["GIT_ALLOW_PROTOCOL"] = "none"
+    argv = ["git", "-c", "core.fsmonitor=false", "-C", directory, *arguments]
+    try:
+        with runner.start(argv, env=env) as process:
+            return process.finish(timeout=QUESTION_TIMEOUT_S)
+    except OSError:  # no git, so nobody commits
+        return CommandResult(argv, 128, "", "not a git repository")
+    except DockerNotAvailableError as error:  # git does not answer
+        return CommandResult(argv, 128, "", str(error))
+
+
+def find_unignored(workspace: Workspace, lines: Mapping[str, str]) -> list[str]:
+    """Return the lines of .gitignore that git lacks, by the path that each is for.
+
+    Where git cannot say, that is a warning, and there is none.
+    """
+    result = ask_git(workspace.directory, workspace.runner, "check-ignore", "--no-index", *lines)
+    if result.returncode > 1:
+        if "not a git repository" not in result.stderr:
+            why = f"{next(iter(lines))} may not be ignored: {last_line(result.stderr)}"
+            workspace.console.warn(why)
+        return []
+    there = result.stdout.split("\n")
+    return [*dict.fromkeys(line for path, line in lines.items() if path not in there)]
+
+
+def ignore_in_git(workspace: Workspace) -> None:
+    """In a git work tree, keep the credentials and the data out of it."""
+    directory, runner, console = workspace.directory, workspace.runner, workspace.console
+    missing = find_unignored(workspace, IGNORED)
+    if missing:
+        name, prefix = ".gitignore", ""
+        path = os.path.join(directory, name)
+        workspace.refuse_link_out(path, f"rm {quote_word(path)}; git follows no such link")
+        if os.path.islink(path):  # git follows none at all, but the clone has a list of its own
+            options = ("rev-parse", "--git-path", "info/exclude", "--show-prefix")
+            name, prefix = ask_git(directory, runner, *options).stdout.split("\n")[:2]
+            path, prefix = os.path.join(directory, name), f"/{prefix}".rstrip("/")
+        if not any(map(os.path.islink, (path, os.path.dirname(path)))):
+            make_directory(os.path.dirname(path), get_sudo_user())
+            text = (read_file(path) or b"").decode("utf-8", "surrogateescape")
+            separator = "\n" if text and not text.endswith("\n") else ""
+            write_file(path, text + separator + "".join(f"{prefix}{line}\n" for line in missing))
+        left = find_unignored(workspace, IGNORED)
+        if left:
+            console.warn(
+                f"git does not ignore {' '.join(left)}: see git check-ignore -v {ENV_FILE}"
+            )
+        else:
+            console.step(f"{name} names {' '.join(missing)}")
+    if ask_git(directory, runner, "ls-files", ENV_FILE).stdout:
+        remedy = f"git rm --cached {ENV_FILE}, and commit that"
+        console.warn(f"git tracks {ENV_FILE}, and with it the password: {remedy}")
+
+
 def run_repair(server: Server, repair: Repair) -> None:
     """Make a running server let the application of its URL in; other repairs need no server."""
     action = "cannot mend it"
@@ -4198,10 +4213,10 @@ class SetUp:
             return settings
         own = find_named(neighbours.own, service.container)
         binds = [bind for bind, port in (own.ports if own else ()) if port == url.port]
-        stranger = find_stranger(url, binds or [service.bind])
-        if not stranger:
+        objection, _ = ask_published_port(url, binds or [service.bind])
+        if not objection.startswith(_STRANGER):
             return settings
-        self.console.note(f"another program answers at {stranger}: the host is {DEFAULT_BIND}")
+        self.console.note(f"{objection}: the host is {DEFAULT_BIND}")
         return settings.replace(url=url.replace(host=DEFAULT_BIND))
 
     def _plan_settings(self, neighbours: Neighbours) -> Settings:
@@ -4307,7 +4322,7 @@ class SetUp:
 
     def _write_files(self, settings: Settings) -> None:
         workspace, directory = self.workspace, self.workspace.directory
-        self._ignore_in_git()  # before there is a password to ignore
+        ignore_in_git(workspace)  # before there is a password to ignore
         changed = workspace.save_env(settings.env)
         says = "holds the credentials (mode 0600), and" if changed else "is as it was, with"
         self.console.step(f"{ENV_FILE} {says} port {settings.url.port}")
@@ -4316,37 +4331,6 @@ class SetUp:
             self.console.step(f"{COMPOSE_FILE} is written, and yours to edit")
         for name in (ENV_FILE, STATE_FILE, COMPOSE_FILE, ".gitignore"):
             remove_leftover(os.path.join(directory, name))
-
-    def _ignore_in_git(self) -> None:
-        """In a git work tree, keep the credentials and the data out of it."""
-
-        def ask(*arguments: str) -> CommandResult:
-            return self.workspace.runner.ask(["git", "-C", self.workspace.directory, *arguments])
-
-        try:
-            ignored = ask("check-ignore", "--no-index", *IGNORED)
-            tracked = ask("ls-files", ENV_FILE).stdout
-            failure = ignored.stderr if ignored.returncode > 1 else ""
-        except OSError:
-            return  # no git, so nobody commits
-        except DockerNotAvailableError as error:  # git does not answer
-            failure = str(error)
-        if failure:
-            if "not a git repository" not in failure:
-                self.console.warn(f"{ENV_FILE} may not be ignored: {last_line(failure)}")
-            return
-        there = ignored.stdout.split("\n")
-        missing = dict.fromkeys(line for path, line in IGNORED.items() if path not in there)
-        if missing:
-            path = os.path.join(self.workspace.directory, ".gitignore")
-            self.workspace.refuse_link_out(path, f"rm {quote_word(path)}; git follows no such link")
-            text = (read_file(path) or b"").decode("utf-8", "surrogateescape")
-            separator = "\n" if text and not text.endswith("\n") else ""
-            write_file(path, text + separator + "\n".join([*missing, ""]))
-            self.console.step(f".gitignore names {' '.join(missing)}")
-        if tracked:
-            remedy = f"git rm --cached {ENV_FILE}, and commit that"
-            self.console.warn(f"git tracks {ENV_FILE}, and with it the password: {remedy}")
 
     def _verify_or_mend(self, service: ComposeService, timeout: float) -> None:
         """Log in; where the cluster keeps the application out, mend it, each way once.
@@ -4598,6 +4582,10 @@ def back_up(workspace: Workspace, path: str = "") -> str:
             base, now = os.path.join(directory, workspace.settings.url.database), time.time()
             while os.path.lexists(path := f"{base}-{format_stamp(now)}.dump"):
                 now += 1  # another one is of the same second
+            if not os.path.islink(directory):
+                dump = os.path.relpath(path, workspace.directory)
+                for line in find_unignored(workspace, {dump: f"/{BACKUP_DIR}/"}):
+                    workspace.console.warn(f"git does not ignore {dump}: put {line} in .gitignore")
             return _write_dump(workspace, path)
     except OSError as error:
         raise file_error("write", path or directory, error) from None

@@ -216,6 +216,112 @@ def test_backups_in_the_workspace_itself_are_not_waited_for(make):
     assert not workspace.lock_path.exists()
 
 
+# -- git work trees -----------------------------------------------------------------------------
+
+
+def git(workspace, *arguments):
+    """Run git in a workspace; return its stdout."""
+    who = {
+        f"GIT_{role}_{key}": "a" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")
+    }
+    result = run(["git", *arguments], **workspace.options(**who))
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def staged(workspace):
+    """Stage all that git sees; return the names."""
+    git(workspace, "add", "--all")
+    return git(workspace, "ls-files").splitlines()
+
+
+@pytest.mark.parametrize("place", [".", "below/here"])
+def test_linked_gitignore_keeps_the_password_out_of_git(make, place):
+    """Git follows no such link: the clone's own list has the lines, and the link's file none."""
+    workspace = make("repository", env="")
+    git(workspace, "init", "--quiet")
+    directory = workspace.path / place
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "shared").write_text("*.pyc\n")
+    (directory / ".gitignore").symlink_to("shared")
+    said = call(workspace, *NO_START, place)
+    assert ".git/info/exclude names /.env" in said
+    assert "warning: git" not in said
+    names = {".gitignore", "shared", "docker-compose.yml"}
+    assert {*staged(workspace)} == {os.path.normpath(f"{place}/{name}") for name in names}
+    assert (directory / "shared").read_text() == "*.pyc\n"
+    assert "exclude" not in call(workspace, *NO_START, place)
+
+
+def test_gitignore_that_cannot_help_is_said(make):
+    """Where git goes on to see the password, nothing claims that it is ignored."""
+    workspace = make("repository", env="")
+    git(workspace, "init", "--quiet")
+    (workspace.path / ".gitignore").symlink_to("shared")
+    exclude = workspace.path / ".git" / "info" / "exclude"
+    exclude.unlink()
+    exclude.symlink_to(workspace.path / "theirs")
+    said = call(workspace, *NO_START)
+    assert "names /.env" not in said
+    assert "warning: git does not ignore /.env " in said
+    assert not (workspace.path / "theirs").exists()
+
+
+def test_backup_that_git_sees_is_named(make):
+    """A .gitignore of somebody's own in backups/ is left alone, and the dump is warned of."""
+    workspace = make()
+    workspace.init()
+    git(workspace, "init", "--quiet")
+    (workspace.path / "backups").mkdir(mode=0o700)
+    (workspace.path / "backups" / ".gitignore").write_text("*.txt\n")
+    said = workspace.hive_pg("backup").stderr
+    assert "warning: git does not ignore backups/" in said
+    assert "put /backups/ in .gitignore" in said
+    (workspace.path / ".gitignore").write_text("/backups/\n")
+    assert "warning" not in workspace.hive_pg("backup").stderr
+
+
+@pytest.mark.parametrize("kind", ["watches files", "fetches what is missing"])
+def test_repository_of_a_stranger_starts_nothing(make, kind):
+    """A directory that was unpacked may have a `.git` whose settings name programs."""
+    workspace = make("repository", env="")
+    evil, ran = workspace.path.parent / "evil", workspace.path.parent / "ran"
+    evil.write_text(f"#!/bin/sh\ntouch '{ran}'\nexit 1\n")
+    evil.chmod(0o755)
+    git(workspace, "init", "--quiet")
+    settings = {"core.fsmonitor": str(evil)}
+    if kind != "watches files":
+        (workspace.path / "kept").mkdir()
+        (workspace.path / "kept" / "file").write_text("x")
+        staged(workspace)
+        git(workspace, "commit", "--quiet", "--message", "x")
+        git(workspace, "sparse-checkout", "init", "--cone", "--sparse-index")
+        settings = {
+            "core.repositoryFormatVersion": "1",
+            "extensions.partialClone": "origin",
+            "remote.origin.promisor": "true",
+            "remote.origin.url": "ssh://evil/x",
+            "core.sshCommand": str(evil),
+        }
+    for name, value in settings.items():
+        git(workspace, "config", name, value)
+    if kind != "watches files":
+        assert run(["sh", "-c", "rm -r .git/objects/??"], **workspace.options()).returncode == 0
+    call(workspace, *NO_START)
+    assert not ran.exists()
+
+
+def test_hook_of_another_repository_hides_none(make):
+    """The variables of the hook that hive-pg runs in are not about this directory."""
+    workspace = make("repository", env="")
+    git(workspace, "init", "--quiet")
+    place = workspace.path / "below"
+    place.mkdir()
+    workspace.hive_pg("init", "--no-start", "below", GIT_DIR=".git", GIT_INDEX_FILE=".git/index")
+    assert "below/.env" not in staged(workspace)
+    assert (place / ".env").exists()
+
+
 # -- compose files ------------------------------------------------------------------------------
 
 TWO = """\

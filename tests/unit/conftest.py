@@ -27,7 +27,6 @@ class Network:
     def __init__(self):
         self.taken = set()
         self.objection = ""
-        self.strangers = set()
         self.asked = []
 
     def is_free(self, bind, port):
@@ -37,11 +36,6 @@ class Network:
         self.asked.append(url.port)
         return self.objection, "127.0.0.1"
 
-    def ask_address(self, address, port):
-        if address not in self.strangers:
-            raise ConnectionRefusedError
-        return b"N"
-
 
 @pytest.fixture
 def network(monkeypatch):
@@ -49,8 +43,6 @@ def network(monkeypatch):
     network = Network()
     monkeypatch.setattr(pg, "is_port_free", network.is_free)
     monkeypatch.setattr(pg, "ask_published_port", network.ask)
-    monkeypatch.setattr(pg, "find_addresses", lambda host: ["::1", "127.0.0.1"])
-    monkeypatch.setattr(pg, "ask_address", network.ask_address)
     monkeypatch.setattr(pg, "login_with_psycopg", lambda url, address: None)
     return network
 

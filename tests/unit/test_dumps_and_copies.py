@@ -235,7 +235,7 @@ def test_backup(place, docker, up):
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     assert stat.S_IMODE(os.stat(up / "backups").st_mode) == 0o700
     assert (up / "backups" / ".gitignore").read_text() == "*\n"
-    assert all(call.env["PGPASSWORD"] == "s3cret" for call in docker.calls if call.env)
+    assert all(c.env["PGPASSWORD"] == "s3cret" for c in docker.calls_of("docker") if c.env)
     assert "s3cret" not in str([call.argv for call in docker.calls])
 
 

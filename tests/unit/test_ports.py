@@ -1,5 +1,6 @@
 """The published port, asked over real sockets on 127.0.0.1, and psycopg where it is there."""
 
+import contextlib
 import socket
 import sys
 import threading
@@ -43,6 +44,29 @@ def closed():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def resolve(monkeypatch, *addresses):
+    """Let every host have these addresses, twice as for two kinds of sockets."""
+    found = [(0, 0, 0, "", (address, 5532)) for address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found * 2)
+
+
+def ask_by_address(monkeypatch, answers, binds):
+    """Ask localhost, whose addresses answer so, or not at all."""
+
+    def connect(place, timeout):
+        answer = answers[place[0]]
+        if answer is None:
+            raise ConnectionRefusedError(111, "Connection refused")
+        connection = contextlib.nullcontext()
+        connection.sendall, connection.recv = (lambda _: None), (lambda _: answer)
+        connection.enter_result = connection
+        return connection
+
+    resolve(monkeypatch, *answers)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    return ask_published_port(make_url(), binds)
 
 
 HERE = ["127.0.0.1"]
@@ -100,34 +124,15 @@ def test_ask_published_port_asks_for_tls(serve, reply, query, asking):
         pytest.param("::1", ["0.0.0.0"], "", "another program answers at ::1", id="not IPv6"),
     ],
 )
-def test_ask_published_port_elsewhere(monkeypatch, serve, address, binds, refusal, objection):
+def test_ask_published_port_elsewhere(monkeypatch, address, binds, refusal, objection):
     """What is published tells whose an address here is; of another machine only a login does."""
-    url, _ = serve(b"N")
-    here = socket.create_connection
-    monkeypatch.setattr(
-        socket, "create_connection", lambda address, **k: here(("127.0.0.1", address[1]), **k)
-    )
-    monkeypatch.setattr(pg, "find_addresses", lambda host: [address])
     monkeypatch.setattr(pg, "login_with_psycopg", lambda url, address: refusal)
-    answer, right = ask_published_port(url.replace(host="db.example.org"), binds)
+    answer, right = ask_by_address(monkeypatch, {address: b"N"}, binds)
     assert answer.startswith(objection)
     assert bool(answer) is bool(objection)
     assert right == ("" if objection else address)
-    hint = pg.build_port_error(url, answer, right).hint
+    hint = pg.build_port_error(make_url(), answer, right).hint
     assert hint.startswith("{restart} applies .env")
-
-
-def ask_by_address(monkeypatch, answers, binds):
-    """Ask localhost, whose addresses answer so, or not at all."""
-
-    def ask(address, port):
-        if answers[address] is None:
-            raise ConnectionRefusedError(111, "Connection refused")
-        return answers[address]
-
-    monkeypatch.setattr(pg, "find_addresses", lambda host: [*answers])
-    monkeypatch.setattr(pg, "ask_address", ask)
-    return ask_published_port(make_url(), binds)
 
 
 @pytest.mark.parametrize(
@@ -173,29 +178,6 @@ def test_port_error_names_the_right_address(monkeypatch):
         "in .env, put 127.0.0.1 in place of localhost in HIVE_DATABASE_URL;"
     )
     assert error.hint.endswith("ss -ltnp 'sport = :5532'")
-
-
-def test_find_stranger(monkeypatch):
-    """A host that cannot be resolved has no addresses at all."""
-    answers = {"::1": b"", "127.0.0.1": b"N"}
-    ask_by_address(monkeypatch, answers, HERE)
-    assert pg.find_stranger(make_url(), HERE) == "::1"
-    assert pg.find_stranger(make_url(), ["::", "0.0.0.0"]) == ""
-    answers["::1"] = None
-    assert pg.find_stranger(make_url(), HERE) == ""
-
-    def unknown(host):
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(pg, "find_addresses", unknown)
-    assert pg.find_stranger(make_url(), HERE) == ""
-
-
-def test_find_addresses():
-    """Each address of a host is there once."""
-    assert pg.find_addresses("127.0.0.1") == HERE
-    found = pg.find_addresses("localhost")
-    assert len(found) == len({*found}) > 0
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64 + ".invalid"])
