@@ -729,11 +729,9 @@ def plan_database_url(values: Mapping[str, str], fresh: DatabaseURL, has_data: b
         port = parse_number(values, PORT_KEY, fresh.port, range(1, 65536))
         database = values.get(DB_KEY) or fresh.database
         url = fresh.replace(user=user, password=password, port=port, database=database)
-    for name, new in (("user", fresh.user), ("password", fresh.password)):
-        present = getattr(url, name)
-        if not present or (is_placeholder(present) and not has_data):
-            url = url.replace(**{name: new})
-    return url
+    user = url.user if url.user and (has_data or not is_placeholder(url.user)) else fresh.user
+    kept = url.password and (has_data or not is_placeholder(url.password))
+    return url.replace(user=user, password=url.password if kept else fresh.password)
 
 
 def check_carried(url: DatabaseURL) -> None:
@@ -1372,15 +1370,15 @@ class Process:
             raise DockerNotAvailableError(why, hint=hint) from None
         return CommandResult(self.argv, self.process.returncode, stdout or "", stderr or "")
 
-    def watch(self, look: Callable[[], int], idle: Callable[[], object]) -> CommandResult:
+    def watch(self, tell: Callable[[], int], idle: Callable[[], object]) -> CommandResult:
         """Wait for the end of a `long` program that reads or writes a file.
 
-        `look` returns how far it is. `idle` is called where it has stood still for STALL_S, and
+        `tell` returns how far it is. `idle` is called where it has stood still for STALL_S, and
         raises if there is no more to hope for.
         """
         position, moved = -1, time.monotonic()
         while self.process.poll() is None:
-            previous, position = position, look()
+            previous, position = position, tell()
             if position != previous:
                 moved = time.monotonic()
             elif time.monotonic() - moved > STALL_S:
@@ -1731,11 +1729,11 @@ def check_result(
 INSPECT = ("docker", "inspect", "--type", "container")
 # An ID alone two engines of one machine can share: Docker 20.10 has it from /etc/docker/key.json.
 # The same call knows the version of the plugin Compose, '' where it is missing or broken.
-IDENTITY = (
-    *("docker", "info", "--format"),
+_IDENTITY_FORMAT = (
     "{{.ID}}|{{.DockerRootDir}}|{{.Name}}|"
-    '{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Version}}{{end}}{{end}}',
+    '{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Version}}{{end}}{{end}}'
 )
+IDENTITY = ("docker", "info", "--format", _IDENTITY_FORMAT)
 
 
 # Gives a directory to a user, with the cluster in it, which may also fill it, and nothing else.
@@ -1917,10 +1915,7 @@ def parse_time(text: str) -> float:
 
 
 def parse_containers(text: str) -> list[ContainerInfo]:
-    """Read the JSON array that `docker inspect` prints for containers.
-
-    Source: https://docs.docker.com/reference/api/engine/ (ContainerInspect).
-    """
+    """Read the JSON array that `docker inspect` prints for containers."""
     return [_parse_container(item) for item in parse_json(text or "[]")]
 
 
@@ -2725,22 +2720,22 @@ class Server:
         scram = "set password_encryption = 'scram-sha-256';"
         self.query(f"{scram}\n\\password\n{password}\n{password}\n", action)
 
-    def dump(self, file: int, look: Callable[[], int], idle: Callable[[], object]) -> CommandResult:
+    def dump(self, file: int, tell: Callable[[], int], idle: Callable[[], object]) -> CommandResult:
         """Write pg_dump's output to a descriptor, reading it back; see `Process.watch`."""
         argv, env = self.build_client("sh", "-c", _DUMP_SCRIPT)
         with self.engine.start(argv, env=env, stdin=PIPE, stdout=file, long=True) as process:
-            result = process.watch(look, idle)
+            result = process.watch(tell, idle)
         words = result.stderr.replace(f"{_DUMP_FAILED}\n", "")
         failed = words != result.stderr
         return result.replace(returncode=result.returncode or int(failed), stderr=words)
 
     def load(
-        self, file: int, client: Sequence[str], look: Callable[[], int], idle: Callable[[], object]
+        self, file: int, client: Sequence[str], tell: Callable[[], int], idle: Callable[[], object]
     ) -> CommandResult:
         """Run a client that reads a descriptor, while there is room; see `Process.watch`."""
         argv, env = self.build_client("sh", "-c", _WATCH_SCRIPT, "hive-pg", *client)
         with self.engine.start(argv, env=env, stdin=file, stdout=DEVNULL, long=True) as process:
-            return process.watch(look, idle)
+            return process.watch(tell, idle)
 
     def check_room(self, action: str) -> None:
         """Make sure that there is room for a load; `action` begins the error."""
@@ -3185,10 +3180,10 @@ class Neighbours:
         Where other workspaces have the names in `.env`, it was copied from theirs, and this one
         gets names of its own. A container that plain Compose made here keeps its project.
         """
-        workspace, theirs = self.workspace, self.projects - {""}
+        theirs = self.projects - {""}
         recorded, container = values.get(PROJECT_KEY, ""), values.get(CONTAINER_KEY, "")
-        copied = any((workspace.is_copy, self.has_id_of_another(values), recorded in theirs))
-        project = choose_project_name(workspace.directory)
+        copied = self.is_copy(values) or recorded in theirs
+        project = choose_project_name(self.workspace.directory)
         while project in {*theirs, recorded}:  # made here, and moved away
             project += "-2"
         if recorded:
@@ -3203,10 +3198,10 @@ class Neighbours:
             container += f"-{project}" if container == DEFAULT_CONTAINER else "-2"
         return project, container, False
 
-    def has_id_of_another(self, values: Mapping[str, str]) -> bool:
-        """Whether the workspace id in `.env` is another workspace's: the file was copied."""
+    def is_copy(self, values: Mapping[str, str]) -> bool:
+        """Whether the directory was copied, or `.env`, which then has another workspace's id."""
         ids = {info.labels.get(WORKSPACE_LABEL) for info in self.others}
-        return values.get(WORKSPACE_KEY, "") in ids - {""}
+        return self.workspace.is_copy or values.get(WORKSPACE_KEY, "") in ids - {""}
 
     def choose_port(self, first: int, bind: str) -> int:
         """Return the first port, of a hundred, that nobody else has or may want again."""
@@ -4235,14 +4230,9 @@ class SetUp:
         uid = parse_number(values, UID_KEY, uid, allowed)
         gid = parse_number(values, GID_KEY, gid, allowed)
         image = self.wanted["image"] or values.get(IMAGE_KEY) or os.environ.get(IMAGE_KEY, "")
-        own_id = self._choose_id(neighbours)
+        known = self.workspace.state.id or values.get(WORKSPACE_KEY)
+        own_id = known if known and not neighbours.is_copy(values) else self.fresh_id
         return Settings(url, container, project, uid, gid, image, bind, own_id)
-
-    def _choose_id(self, neighbours: Neighbours) -> str:
-        """Return the workspace's id: a new one for a copy, and where there is none."""
-        if self.workspace.is_copy or neighbours.has_id_of_another(self.values):
-            return self.fresh_id
-        return self.workspace.state.id or self.values.get(WORKSPACE_KEY) or self.fresh_id
 
     def _plan_url(self) -> DatabaseURL:
         """Return the URL of `.env`, with the wishes and the missing parts."""
@@ -4514,7 +4504,7 @@ def _show_progress(console: Console, done: str, file: int) -> Callable[[], int]:
     """Return the function that shows how far a program is in a file, and returns that."""
     began = time.monotonic()
 
-    def look() -> int:
+    def tell() -> int:
         try:
             size = os.lseek(file, 0, os.SEEK_CUR)
         except OSError:  # a pipe
@@ -4525,7 +4515,7 @@ def _show_progress(console: Console, done: str, file: int) -> Callable[[], int]:
             console.progress(f"{format_size(size)} {done} in {elapsed:.0f} s, {rate}/s")
         return size
 
-    return look
+    return tell
 
 
 def _look_at_server(workspace: Workspace) -> None:
