@@ -1056,10 +1056,12 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     usual = status.st_mode & 0o777 if status else 0o644
     temporary = remove_leftover(target)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with open(os.open(temporary, flags, 0o600), "wb") as file:
+    with contextlib.ExitStack() as opened:
+        file = opened.enter_context(open(os.open(temporary, flags, 0o600), "wb"))
         try:
             _lock(file.fileno())
-            os.scandir(os.path.dirname(target)).close()  # else it could not be synced in the end
+            directory = os.open(os.path.dirname(target), os.O_RDONLY)  # which is synced in the end
+            opened.callback(os.close, directory)
             if owner and owner != (os.geteuid(), os.getegid()):
                 os.fchown(file.fileno(), *owner)
             yield file
@@ -1071,11 +1073,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
-    directory = os.open(os.path.dirname(target), os.O_RDONLY)
-    try:
         os.fsync(directory)  # so that the name survives a power cut, too
-    finally:
-        os.close(directory)
 
 
 def refuse_strangers(path: str) -> None:
@@ -1109,11 +1107,9 @@ def remove_leftover(path: str) -> str:
 
 def is_locked(path: str) -> bool:
     """Whether somebody holds a lock on a file. One that cannot be opened counts as free."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        refusal = _lock(descriptor)
-        os.close(descriptor)
-        return isinstance(refusal, BlockingIOError)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    with contextlib.suppress(OSError), open(os.open(path, flags), "rb") as file:
+        return isinstance(_lock(file.fileno()), BlockingIOError)
     return False
 
 
