@@ -1783,6 +1783,16 @@ class ContainerInfo(Record):
         return locate_cluster(self.mounts, self.environment.get("PGDATA", DEFAULT_PGDATA))
 
     @property
+    def home(self) -> tuple[str, bool]:
+        """Where its cluster is, in words, and whether that outlives the container."""
+        directory, cluster = self.cluster
+        volume = cluster.partition("/")[0]
+        if directory or not volume:
+            return cluster if directory else "the container alone, or in memory", bool(directory)
+        named = not re.fullmatch("[0-9a-f]{64}", volume)
+        return f"volume {volume}" if named else f"the anonymous volume {volume}", named
+
+    @property
     def directory(self) -> str:
         """The directory that Compose was run in, '' for a container that it did not make."""
         return self.labels.get(DIRECTORY_LABEL, "")
@@ -2724,6 +2734,13 @@ class Server:
         words = result.stderr.replace(f"{_DUMP_FAILED}\n", "")
         failed = words != result.stderr
         return result.replace(returncode=result.returncode or int(failed), stderr=words)
+
+    def dump_globals(self) -> str:
+        """Return roles, memberships, their settings and tablespaces as SQL."""
+        options = ("--globals-only", "--encoding=UTF8", "-w", "--database", self.url.database)
+        argv, env = self.build_client("pg_dumpall", *options)
+        result = self.engine.run(argv, COMPOSE_TIMEOUT_S, env=env)
+        return check_result(result, "cannot dump them", sources=("login",)).stdout
 
     def load(
         self, file: int, client: Sequence[str], tell: Callable[[], int], idle: Callable[[], object]
@@ -4456,21 +4473,28 @@ from pg_database d, to_jsonb(d) as j where datname in ({present}, 'template0')
 order by datname = {present} desc limit 1
 \\gexec
 comment on database {quote_identifier(staging)} is {mark};
+{build_settings_sql(database, staging)}\\gexec
+"""
+
+
+def build_settings_sql(database: str, new: str) -> str:
+    """Write the query for the SQL that gives a new database the grants and settings of another."""
+    present, new = quote_literal(database), quote_literal(new)
+    return f"""\
+select statement || ';' from (
 select format('revoke all on database %I from public', {new}) from pg_database
 where datname = {present} and datacl is not null
 union all select format('grant %s on database %I to %s', privilege_type, {new},
     case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end
     || case when is_grantable then ' with grant option' else '' end)
 from pg_database, aclexplode(datacl) where datname = {present}
-\\gexec
-select format('alter %s database %I set %I to %s', case when setrole > 0 then
+union all select format('alter %s database %I set %I to %s', case when setrole > 0 then
     format('role %I in', pg_get_userbyid(setrole)) end, {new}, pair[1],
     case when pair[1] !~ '^(search_path|temp_tablespaces|.*_preload_libraries|DateStyle)$'
     then quote_literal(pair[2]) else coalesce(nullif(pair[2], '""'), quote_literal('')) end)
 from pg_db_role_setting join pg_database d on d.oid = setdatabase,
     unnest(setconfig) as setting, regexp_match(setting, '([^=]*)=(.*)') as pair
-where datname = {present}
-\\gexec
+where datname = {present}) as each (statement)
 """
 
 
@@ -4494,6 +4518,14 @@ _DELETE_SCRIPT = """\
 cd /target && rm -rf "$0".incomplete-* || exit
 [ ! -e "$0" ] || mv "$0" "$0".incomplete-deleted && rm -rf "$0".incomplete-*
 """
+
+
+# Whether somebody made something in a database of initdb's, where an image may make extensions.
+_USED_SQL = f"""\
+select exists (select from pg_depend o where refclassid = 'pg_namespace'::regclass
+and objid >= {FIRST_USER_OID} and classid <> 'pg_extension'::regclass and not exists (select
+from pg_depend e where (e.classid, e.objid, e.deptype) = (o.classid, o.objid, 'e')))
+or exists (select from pg_largeobject_metadata)"""
 
 
 def _show_progress(console: Console, done: str, file: int) -> Callable[[], int]:
@@ -4537,24 +4569,26 @@ def _check_dump(workspace: Workspace, result: CommandResult, action: str) -> Non
 # -- backup --------------------------------------------------------------------------------------
 
 
-def back_up(workspace: Workspace, path: str = "") -> str:
-    """Write a dump of the database, and read it back to its end; return its path.
+def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
+    """Write a dump of a database, the workspace's, and read it back to its end; return its path.
 
     `path` is `backups/DATABASE-TIME.dump` in the workspace by default, and `-` for stdout. A
     file is there when the dump is whole, and not before.
     """
     get_settled(workspace)
+    server = workspace.server
+    server = server.with_url(database=database or server.url.database)
     if path in STDOUT:
         if sys.stdout is None:
             raise WorkspaceError("there is no stdout", hint="{backup} -o FILE")
         sys.stdout.flush()
-        _dump(workspace, sys.stdout.fileno())
+        _dump(workspace, server, sys.stdout.fileno())
         return "-"
     directory = os.path.join(workspace.directory, BACKUP_DIR)
     try:
         if path:
             path = _check_place(path)
-            return _write_dump(workspace, path)
+            return _write_dump(workspace, server, path)
         make_directory(directory, get_sudo_user(), 0o700)
         with Lock(os.path.join(directory, ".lock"), workspace.console, READY_TIMEOUT_S):
             ignored = os.path.join(directory, ".gitignore")
@@ -4565,14 +4599,15 @@ def back_up(workspace: Workspace, path: str = "") -> str:
                 ours = re.fullmatch(r".*-\d{8}T\d{6}Z\.dump\.hive-pg\.tmp", name)
                 if ours and not is_locked(left):
                     os.unlink(left)
-            base, now = os.path.join(directory, workspace.settings.url.database), time.time()
+            name, now = server.url.database.replace("/", "_"), time.time()
+            base = os.path.join(directory, name)
             while os.path.lexists(path := f"{base}-{format_stamp(now)}.dump"):
                 now += 1  # another one is of the same second
             if not os.path.islink(directory):
                 dump = os.path.relpath(path, workspace.directory)
                 for line in find_unignored(workspace, {dump: f"/{BACKUP_DIR}/"}):
                     workspace.console.warn(f"git does not ignore {dump}: put {line} in .gitignore")
-            return _write_dump(workspace, path)
+            return _write_dump(workspace, server, path)
     except OSError as error:
         raise file_error("write", path or directory, error) from None
 
@@ -4592,17 +4627,17 @@ def _check_place(path: str) -> str:
     return path
 
 
-def _write_dump(workspace: Workspace, path: str) -> str:
+def _write_dump(workspace: Workspace, server: Server, path: str) -> str:
     with replacement(path, 0o600) as file:
-        _dump(workspace, file.fileno())
+        _dump(workspace, server, file.fileno())
     return path
 
 
-def _dump(workspace: Workspace, file: int) -> None:
+def _dump(workspace: Workspace, server: Server, file: int) -> None:
     """Write a dump into a descriptor."""
     workspace.await_rotation()  # it may have waited for another backup
     progress = _show_progress(workspace.console, "dumped", file)
-    result = workspace.server.dump(file, progress, lambda: _look_at_server(workspace))
+    result = server.dump(file, progress, lambda: _look_at_server(workspace))
     if "broken pipe" in result.stderr or result.returncode == -13:  # SIGPIPE
         raise BrokenPipeError
     written = re.search("write /dev/stdout: (.*)", result.stderr)
@@ -4874,78 +4909,99 @@ def rotate(workspace: Workspace) -> None:
 def destroy(workspace: Workspace, *, data: bool = False, backup: bool = True) -> None:
     """Remove the container and its network, and with `data` the cluster, after a backup.
 
-    A network that has another container of the project stays.
+    Raises: WorkspaceError without `data` where the cluster would not outlive its container.
     """
-    console, engine = workspace.console, workspace.engine
+    console = workspace.console
     with workspace.lock():
-        neighbours, settings = survey(workspace), workspace.settings
-        service = _get_own_cluster(workspace, neighbours) if data else None
-        held = service is not None and holds_data(service.data_dir, service.cluster)
-        if service and held and backup:
+        neighbours = survey(workspace)
+        info = find_named(neighbours.own, workspace.settings.container)
+        place, stays = info.home if info else ("", True)
+        if not data:
+            if not stays:
+                hint = "{backup} saves it, {destroy} --data deletes it, and a directory or a volume"
+                hint += " with a name, in the compose file, would keep it"
+                raise WorkspaceError(f"the data would be lost, which is in {place}", hint=hint)
+            _remove_container(workspace)
+            console.note(f"the data stays in {place}" if place else "the data stays")
+            return
+        service = _get_own_cluster(workspace, neighbours, stays)
+        held = not stays or holds_data(service.data_dir, service.cluster)
+        if held and backup:
             _back_up_last(workspace, service, neighbours)
-        name, project = settings.container, settings.project
-        if workspace.find_container() is None:
-            console.note(f"there is no container {name}")
-        else:
-            stop_container(workspace)
-            engine.ask(f"cannot remove {name}", "rm", name)
-            console.step(f"container {name} is removed")
-        if all(other.project != project for other in survey(workspace).containers):
-            used = engine.remove_networks(project)
-            if used:
-                console.warn(f"the network stays, which other containers use: {used}")
-        if service:
-            argv = ("sh", "-c", _DELETE_SCRIPT, os.path.basename(service.cluster))
+        _remove_container(workspace, "--volumes")
+        if stays:
+            place, name = service.cluster, os.path.basename(service.cluster)
+            argv = ("sh", "-c", _DELETE_SCRIPT, name)
             result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
-            check_result(result, f"cannot delete {service.cluster}")
-        if service and held:
-            console.step(f"{service.cluster} is deleted")
-        elif service:
+            check_result(result, f"cannot delete {place}")
+        if held:
+            console.step(f"{place} is deleted")
+        else:
             console.note(f"there was no data in {service.data_dir}")
 
 
-def _get_own_cluster(workspace: Workspace, neighbours: Neighbours) -> ComposeService:
-    """Return the service, if its cluster may be deleted: one right below the data directory.
+def _remove_container(workspace: Workspace, *options: str) -> None:
+    """Stop and remove the container, and the network that no other one of the project has."""
+    engine, console, settings = workspace.engine, workspace.console, workspace.settings
+    name, project = settings.container, settings.project
+    if workspace.find_container() is None:
+        console.note(f"there is no container {name}")
+    else:
+        stop_container(workspace)
+        engine.ask(f"cannot remove {name}", "rm", *options, name)
+        console.step(f"container {name} is removed")
+    if all(other.project != project for other in survey(workspace).containers):
+        used = engine.remove_networks(project)
+        if used:
+            console.warn(f"the network stays, which other containers use: {used}")
+
+
+def _get_own_cluster(workspace: Workspace, neighbours: Neighbours, stays: bool) -> ComposeService:
+    """Return the service, if its cluster may be deleted: right below the data directory.
+
+    One that goes with its container may be, too.
 
     Raises: WorkspaceError for one that is elsewhere, by a link perhaps, or in a volume.
     """
     service = workspace.resolve_service(workspace.settings)
     neighbours.refuse_conflicts(service, starts=False)
-    own = os.path.join(workspace.directory, DATA_DIR)
-    if os.path.realpath(service.data_dir) != own or os.path.dirname(service.cluster) != own:
-        hint = f"delete it yourself, if it is not needed: {service.cluster}"
+    own, cluster = os.path.join(workspace.directory, DATA_DIR), service.cluster
+    real = os.path.realpath(service.data_dir), os.path.realpath(cluster)
+    if stays and real != (own, os.path.join(own, os.path.basename(cluster))):
+        hint = f"delete it yourself, if it is not needed: {cluster}"
         raise WorkspaceError(f"the data is not in {own}, but elsewhere", hint=hint)
     return service
 
 
 def _back_up_last(workspace: Workspace, service: ComposeService, neighbours: Neighbours) -> None:
-    """Write the backup that `destroy --data` promises; refuse what it would not have."""
+    """Write the backups that `destroy --data` promises: of every database, and of the roles."""
+    what, console = "the databases", workspace.console
     try:
         bring_up(workspace, service, neighbours)
         settle(workspace)
-        server, database = workspace.server, workspace.settings.url.database
-        every = "select datname from pg_database where datname not in ('template0', 'template1')"
-        names = server.query(every, "cannot list the databases").splitlines()
-        others = {*names} - {database}
-        if DEFAULT_ROLE in others:  # the server's own counts if somebody has a table there
-            # An extension, which an image may make, has no tables.
-            used = f"""\
-select exists (select from pg_class where oid >= {FIRST_USER_OID} and relkind in ('r', 'p', 'm'))
-or exists (select from pg_largeobject_metadata)"""
-            used = server.query(used, f"cannot look into {DEFAULT_ROLE}", DEFAULT_ROLE)
-            others -= set() if used.strip() == "t" else {DEFAULT_ROLE}
-        others -= find_databases(workspace, STAGING_COMMENT) if others else set()
-        if others:
-            old = find_databases(workspace, KEPT_COMMENT)
-            hint = "{restore} --drop-old" if others <= old else "save and drop them"
-            raise WorkspaceError(
-                f"there are other databases: {', '.join(sorted(others))}", hint=hint
-            )
-        workspace.console.step(f"the backup is {back_up(workspace)}")
+        server, main = workspace.server, workspace.settings.url.database
+        every = "select json_object_agg(datname, datallowconn and datconnlimit <> -2)"
+        every += " from pg_database where datname <> 'template0'"
+        found = parse_json(server.query(every, "cannot list them"))
+        for name in sorted(found.keys() - find_databases(workspace, STAGING_COMMENT)):
+            what = f"database {name}"
+            if not found[name]:  # the last of these is one whose DROP was interrupted
+                raise WorkspaceError("it allows no connections", hint="let it, or drop it")
+            usual = name in (DEFAULT_ROLE, "template1") and name != main
+            if usual and server.query(_USED_SQL, "cannot look into it", name).strip() != "t":
+                continue
+            path = back_up(workspace, database=name)
+            console.step(f"the backup is {path}")
+        what = "the roles"
+        text = server.dump_globals()
+        text += server.query(build_settings_sql(main, main), "cannot read the settings")
+        path = f"{os.path.dirname(path)}/globals-{format_stamp(time.time())}.sql"
+        write_file(path, text, 0o600)
+        console.step(f"the roles are in {path}")
     except PostgreSQLIntegrationError as error:
         hint = f"{error.hint}; or, " if error.hint else ""
         hint += "with nothing saved: {destroy} --data --no-backup"
-        raise type(error)(f"no backup: {error}", hint=hint, detail=error.detail) from None
+        raise type(error)(f"no backup of {what}: {error}", hint=hint, detail=error.detail) from None
 
 
 # == Looking ==================================================================================

@@ -437,12 +437,138 @@ def test_rotate_where_passwords_are_md5(make):
     assert stored.startswith("SCRAM-SHA-256$")
 
 
-def test_destroy_of_data_with_a_template_of_somebodys(make):
-    """It is in no backup: it is named, and everything stays."""
-    workspace = make()
+ROLES = """\
+create role reader login password 'r3ad' connection limit 3;
+create role readers;
+grant readers to reader;
+alter role reader set work_mem = '5MB';
+alter role reader in database hive set work_mem = '6MB';
+create database seeds owner reader;
+create database "a/b 'c";
+alter database hive set work_mem = '7MB';
+\\c seeds
+create table precious as select generate_series(1, 1000) as i;
+alter table precious owner to readers;
+\\c "a/b 'c"
+select lo_from_bytea(0, 'large');
+\\c postgres
+create function forty() returns int language sql as 'select 40';
+\\c hive
+grant select on kept to readers;
+alter database seeds is_template true;
+"""
+
+
+def test_destroy_of_data_backs_up_every_database_and_the_roles(make):
+    """Templates, what a restore kept and initdb's own, if used, too; all of it comes back."""
+    workspace = make("many")
     workspace.init()
     workspace.plant()
-    workspace.login("create database own is_template true")
+    workspace.trusted_script(ROLES)
+    workspace.hive_pg("backup", "-o", "x.dump")
+    workspace.hive_pg("restore", "--yes", "x.dump")
+    said = workspace.hive_pg("destroy", "--data", "--yes").stderr
+    assert not (workspace.path / "data" / "postgres" / "pgdata").exists()
+    files = [*(workspace.path / "backups").iterdir()]
+    assert {path.stat().st_mode & 0o777 for path in files if path.name != ".gitignore"} == {0o600}
+    kept = {path.name.rpartition("-")[0]: path for path in files if str(path) in said}
+    (before,) = (name for name in kept if name.startswith("hive_before_"))
+    assert {*kept} == {"hive", "seeds", "a_b 'c", "postgres", "globals", before}
+    workspace.hive_pg("init", "--yes")
+    with kept["globals"].open() as file:
+        workspace.hive_pg("psql", "--", "-v", "ON_ERROR_STOP=0", stdin=file)
+    workspace.hive_pg("restore", "--yes", kept["hive"])
+    workspace.assert_kept()
+    for name, option in {"seeds": "-C", "a_b 'c": "-C", before: "-C", "postgres": "-x"}.items():
+        argv = ["docker", "exec", "-i", workspace.container, "pg_restore", option, "-d", "postgres"]
+        with kept[name].open() as file:
+            result = run([*argv, "-U", workspace.env["POSTGRES_USER"]], stdin=file)
+        assert result.returncode == 0, result.stderr
+    asked = {
+        "seeds": "select count(*), min(tableowner::text) from precious, pg_tables"
+        " where tablename = 'precious'",
+        "a/b 'c": "select convert_from(lo_get(oid), 'UTF8') from pg_largeobject_metadata",
+        "postgres": "select forty()",
+        before: "select count(*) from kept",
+        "template1": "select string_agg(datname, ' ') from pg_database where datistemplate",
+    }
+    argv = ["exec", workspace.container, "psql", "-XqAtU", workspace.env["POSTGRES_USER"]]
+    found = {name: docker(*argv, "-d", name, "-c", sql) for name, sql in asked.items()}
+    assert found.pop("template1").split() == ["template1", "template0", "seeds"]
+    whole = {"seeds": "1000|readers", "a/b 'c": "large", "postgres": "40", before: "1000"}
+    if found != whole:
+        raise LostError(f"{found} is not {whole}")
+    argv = ["-XwqAt", "-h", "127.0.0.1", "-p", workspace.env["HIVE_POSTGRES_PORT"], "-U", "reader"]
+    sql = "select count(*) from kept; show work_mem"
+    result = workspace.lab.psql(*argv, "-d", "hive", "-c", sql, password="r3ad")
+    assert result.stdout.split() == ["1000", "6MB"], result.stderr
+
+
+def test_destroy_of_data_that_cannot_be_backed_up(make):
+    """What keeps a database from being dumped is said, with its name, and nothing is deleted."""
+    workspace = make("closed")
+    workspace.init()
+    workspace.plant()
+    workspace.trusted_script("create database books allow_connections false;")
     said = workspace.hive_pg("destroy", "--data", "--yes", code=1).stderr
-    assert "there are other databases: own" in said
+    assert "error: no backup of database books: it allows no connections" in said
+    assert "hint: let it, or drop it; or, with nothing saved: hive-pg destroy --data --no-b" in said
+    workspace.assert_kept()
+    workspace.trusted_script("drop database books;")
+    workspace.hive_pg("destroy", "--data", "--yes")
+
+
+ALONE = """\
+services:
+  postgres:
+    image: {image}
+    ports: ["127.0.0.1:{port}:5432"]
+    environment: {{POSTGRES_USER: ann, POSTGRES_PASSWORD: s3cret, POSTGRES_DB: d, PGDATA: {home}}}
+    {more}
+volumes: {{pg: {{}}}}
+"""
+USUAL = "/var/lib/postgresql/data"
+HOMES = {  # PGDATA, what the compose file has for it, and what is said of it
+    "a volume without a name": (f"{USUAL}/pgdata", f"volumes: [{USUAL}]", "the anonymous volume "),
+    "the image's own": (USUAL, "", "the anonymous volume "),
+    "memory": (USUAL, f"tmpfs: [{USUAL}]", "the container alone, or in memory"),
+    "the container": ("/tmp/data", "", "the container alone, or in memory"),
+}
+
+
+def make_alone(make, home, more):
+    """Give a workspace whose compose file keeps the data somewhere."""
+    workspace = make("alone")
+    text = ALONE.format(image=workspace.lab.image, port=workspace.port, home=home, more=more)
+    workspace.write("compose.yaml", text)
+    workspace.hive_pg("init", "--yes")
+    workspace.plant()
+    return workspace
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_destroy_of_a_container_that_alone_has_the_data(make, home):
+    """Without --data it is refused; with it, the data is backed up first, and leaves nothing."""
+    *place, words = HOMES[home]
+    workspace = make_alone(make, *place)
+    volumes = {mount.get("Name") for mount in workspace.inspect()["Mounts"]}
+    said = workspace.hive_pg("destroy", code=1).stderr
+    assert f"the data would be lost, which is in {words}" in said
+    workspace.assert_kept()
+    said = workspace.hive_pg("destroy", "--data", "--yes").stderr
+    assert words in said.splitlines()[-1]
+    assert workspace.inspect() is None
+    assert not volumes & {*docker("volume", "ls", "--quiet").split()}
+    (dump,) = (workspace.path / "backups").glob("d-*.dump")
+    workspace.hive_pg("init", "--yes")
+    workspace.hive_pg("restore", "--yes", dump)
+    workspace.assert_kept()
+
+
+def test_destroy_says_where_the_data_stays(make):
+    """A volume with a name outlives the container, and is found again."""
+    workspace = make_alone(make, USUAL, f"volumes: [pg:{USUAL}]")
+    said = workspace.hive_pg("destroy").stderr
+    assert f"the data stays in volume {workspace.env['COMPOSE_PROJECT_NAME']}_pg\n" in said
+    workspace.hive_pg("start")
     workspace.assert_kept()

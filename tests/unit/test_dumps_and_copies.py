@@ -107,7 +107,7 @@ WATCHING = f"{CLIENT} sh -c {shlex.quote(pg._WATCH_SCRIPT)} hive-pg"
 DUMPING, RESTORING = f"{CLIENT} sh -c {shlex.quote(pg._DUMP_SCRIPT)}", f"{WATCHING} pg_restore"
 LOADING = f"{WATCHING} sh -c {shlex.quote(pg._LOAD_SCRIPT)}"
 ROOM = f"docker exec hive-postgres sh -c {shlex.quote(pg._ROOM + 'room')}"
-QUERYING = f"{CLIENT} psql -XqAtw"
+QUERYING, ROLES = f"{CLIENT} psql -XqAtw", f"{CLIENT} pg_dumpall --globals-only"
 PROBING = "docker exec --interactive hive-postgres sh -c"
 WHOLE = "PGDMP whole"
 KEEPER = f"hive_pg_undo_{'01' * 8}"
@@ -120,13 +120,14 @@ NEW, KEPT, WORD = (
 
 
 KINDS = {
+    "used": "pg_depend o",
+    "every": "json_object_agg",
     "made": "pg_depend",
     "undo": "is_template false allow_connections",
     "swap": "rename to",
     "staging": "create database %I",
     "facts": "show is_superuser",
     "protect": "is_template true",
-    "used": "relkind in",
     "drop": "with (force)",
     "listed": "select datname from pg_database\nwhere shobj",
     "names": "select datname from pg_database where ",
@@ -1034,7 +1035,8 @@ def removable(docker, server):
     docker.answers["docker rm"] = remove
     docker.answers["docker network ls"] = "n1\n"
     docker.answers["docker network rm"] = docker.answers["docker run"] = ""
-    server.words["names"] = ["hive\npostgres\n"]
+    docker.answers[ROLES] = "create role ann;\n"
+    server.words["every"] = ['{"hive": true, "postgres": true, "template1": true}\n']
     server.words["used"] = ["f\n"]
 
 
@@ -1076,7 +1078,12 @@ def test_destroy_whose_network_is_used(place, docker, removable, capsys):
 def test_destroy_data(place, docker, up, removable):
     """The backup is written first; then the cluster goes, and nothing above it."""
     pg.destroy(place, data=True)
-    assert (up / "backups" / f"hive-{STAMP}.dump").read_text() == WHOLE
+    backups = up / "backups"
+    assert (backups / f"hive-{STAMP}.dump").read_text() == WHOLE
+    roles = backups / f"globals-{STAMP}.sql"
+    assert (roles.read_text(), roles.stat().st_mode & 0o777) == ("create role ann;\n", 0o600)
+    assert sorted(os.listdir(backups)) == [".gitignore", roles.name, f"hive-{STAMP}.dump"]
+    assert [c.argv[-1] for c in docker.calls_of("docker rm")] == ["hive-postgres"]
     (run,) = docker.calls_of("docker run")
     assert f'type=bind,"source={up}/data/postgres",target=/target' in run.argv
     assert run.argv[-1] == "pgdata"
@@ -1086,33 +1093,85 @@ def test_destroy_data(place, docker, up, removable):
 
 
 @pytest.mark.parametrize(
-    ("names", "used", "kept", "others", "hint"),
+    ("others", "used", "left", "files"),
     [
-        ("books", "f", "", "books", "save and drop them; or, "),
-        (f"books\n{KEPT}\n{NEW}", "f", KEPT, f"books, {KEPT}", "save and drop them; or, "),
-        (f"{KEPT}\n{NEW}", "f", KEPT, KEPT, "{restore} --drop-old; or, "),
-        ("postgres", "t", "", "postgres", "save and drop them; or, "),
+        pytest.param({"books": True}, "f", "", ["books"], id="another"),
+        pytest.param({"a/b": True}, "f", "", ["a_b"], id="an odd name"),
+        pytest.param({KEPT: True}, "f", "", [KEPT], id="an old one"),
+        pytest.param({NEW: True}, "f", NEW, [], id="half a restore"),
+        pytest.param({NEW: False}, "f", NEW, [], id="half a restore that was half dropped"),
+        pytest.param({"postgres": True}, "t", "", ["postgres"], id="the server's own, used"),
+        pytest.param({"template1": True}, "t", "", ["template1"], id="the template, used"),
+        pytest.param({"postgres": True}, "f", "", [], id="the server's own"),
     ],
-    ids=["another", "another and an old one", "an old one", "tables in the server's own"],
 )
 def test_destroy_data_of_other_databases(
-    place, docker, removable, server, names, used, kept, others, hint
+    place, docker, removable, server, up, others, used, left, files
 ):
-    """A backup of one database is none of the others: they are named, and nothing is removed."""
-    server.words["names"], server.words["used"] = [f"hive\n{names}\n"], [f"{used}\n"]
-    server.words["listed"] = [f"{NEW}\n" if NEW in names else "", f"{kept}\n"]
-    with pytest.raises(WorkspaceError, match=f"other databases: {others}$") as caught:
+    """Each one is backed up, but for what nobody made anything in, or a restore left half done."""
+    server.words["every"] = [json.dumps({"hive": True, **others})]
+    server.words["used"], server.words["listed"] = [f"{used}\n"], [f"{left}\n"]
+    dumping = {name: DUMPING.replace("=hive", f"={name}") for name in others}
+    docker.answers.update(dict.fromkeys(dumping.values(), (0, "", WHOLE)))
+    pg.destroy(place, data=True)
+    dumped = sorted(path.name for path in (up / "backups").glob("*.dump"))
+    assert dumped == sorted(f"{name}-{STAMP}.dump" for name in ["hive", *files])
+    assert sum(len(docker.calls_of(argv)) for argv in dumping.values()) == len(files)
+    assert "istemplate" not in server.sql("every")  # a template has data as well
+    assert len(docker.calls_of("docker run")) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        pytest.param("every", "of the databases: ", id="the list"),
+        pytest.param("used", "of database postgres: ", id="the server's own"),
+        pytest.param("closed", "of database books: it allows no connections", id="a closed one"),
+        pytest.param("roles", "of the roles: ", id="the roles"),
+    ],
+)
+def test_destroy_data_that_cannot_be_backed_up(place, docker, removable, server, spoil, words):
+    """What is missing is named, and nothing is removed."""
+    if spoil == "closed":
+        server.words["every"] = ['{"books": false, "hive": true}']
+    elif spoil == "roles":
+        docker.answers[ROLES] = (1, "pg_dumpall: error: permission denied for table pg_authid")
+    else:
+        server.words[spoil] = [(1, "FATAL:  out of memory")]
+    with pytest.raises(pg.PostgreSQLIntegrationError, match=f"no backup {words}") as caught:
         pg.destroy(place, data=True)
-    assert caught.value.hint.startswith(hint)
-    assert "--no-backup" in caught.value.hint
+    assert caught.value.hint.endswith("with nothing saved: {destroy} --data --no-backup")
     assert docker.calls_of("docker rm") == docker.calls_of("docker run") == []
-    assert "istemplate" not in server.sql("names")  # a template has data as well
+
+
+@pytest.mark.parametrize(
+    ("mounts", "place_of_data"),
+    [
+        pytest.param([], "the container alone, or in memory", id="none"),
+        pytest.param([("", "/data")], "the container alone, or in memory", id="tmpfs"),
+        pytest.param([("ab" * 32, "/data")], f"the anonymous volume {'ab' * 32}", id="no name"),
+    ],
+)
+def test_destroy_of_what_only_the_container_has(
+    place, docker, up, removable, mounts, place_of_data, capsys
+):
+    """It is refused without --data; with it, the volume goes with the container."""
+    (container,) = docker.containers
+    container["Mounts"] = [{"Name": name, "Destination": target} for name, target in mounts]
+    container["Config"]["Env"] = ["PGDATA=/data/pgdata"]
+    with pytest.raises(WorkspaceError, match=f"would be lost, which is in {place_of_data}$"):
+        pg.destroy(place)
+    assert docker.calls_of("docker rm") == docker.calls_of("docker stop") == []
+    pg.destroy(place, data=True, backup=False)
+    assert [c.argv[2:] for c in docker.calls_of("docker rm")] == [["--volumes", "hive-postgres"]]
+    assert docker.calls_of("docker run") == []
+    assert f"{place_of_data} is deleted" in capsys.readouterr().err
 
 
 def test_destroy_data_whose_backup_fails(place, docker, removable):
     """Nothing is removed, and the hint says how to go without."""
     docker.answers[DUMPING] = (1, "pg_dump: error: out of memory")
-    with pytest.raises(DockerCommandError, match="no backup: ") as caught:
+    with pytest.raises(DockerCommandError, match="no backup of database hive: ") as caught:
         pg.destroy(place, data=True)
     assert "--no-backup" in caught.value.hint
     assert docker.calls_of("docker rm") == docker.calls_of("docker run") == []
