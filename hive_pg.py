@@ -2692,20 +2692,20 @@ class Server:
         return [*argv, self.url.user, self.url.database, *more]
 
     def start_probe(self, *, wait: float, sql: str) -> Process:
-        """Start to log in, and to wait for the server, for about `wait` seconds."""
-        argv = self._build_script(_PROBE_SCRIPT, str(round(wait)), sql)
+        """Start to log in; wait for the server for a round, or `wait` seconds if they are fewer."""
+        seconds = round(max(0.0, min(wait, WAIT_ROUND_S)))
+        argv = self._build_script(_PROBE_SCRIPT, str(seconds), sql)
         return self.engine.start(argv, stdin=PIPE)
 
-    def finish_probe(self, process: Process, *, wait: float) -> Probe:
+    def finish_probe(self, process: Process) -> Probe:
         """Hand over the password, and return the result."""
-        timeout = wait + QUESTION_TIMEOUT_S
+        timeout = WAIT_ROUND_S + QUESTION_TIMEOUT_S
         return parse_probe(process.finish(timeout=timeout, stdin=self.url.password + "\n"))
 
     def probe(self, wait: float = 0, sql: str = VERSIONS_SQL) -> Probe:
-        """Log in to the server; wait for it for a round, or `wait` seconds if they are fewer."""
-        wait = max(0.0, min(wait, WAIT_ROUND_S))
+        """Log in to the server; see `start_probe`."""
         with self.start_probe(wait=wait, sql=sql) as process:
-            return self.finish_probe(process, wait=wait)
+            return self.finish_probe(process)
 
     def query(self, sql: str, action: str, database: str = "template1") -> str:
         """Run SQL over the socket, in a database that every server has, and return the rows.
@@ -2920,8 +2920,7 @@ class Workspace:
             self.refuse_link_out(self.env_path, f"rm {quote_word(self.env_path)}; or {add}")
         edited = edit_env(self.env.text, self.env.items, changes)
         if self.env.exists and edited == self.env.text:
-            mode = close_to_others(self.env_path)
-            if mode is not None:
+            if (mode := close_to_others(self.env_path)) is not None:
                 self.console.step(f"{ENV_FILE} was open to others; its mode is {mode:04o} now")
             return False
         write_file(self.env_path, edited, 0o600)
@@ -3160,18 +3159,15 @@ def choose_project_name(directory: str) -> str:
 
 def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
     """Whether a container has a service's cluster, or a directory of its data, mounted."""
-
-    def canonical(directory: str) -> str:
-        return os.path.join(os.path.realpath(directory), "")
-
     data_dir, cluster = service.data_dir, info.cluster[1]
     if not data_dir:
         return bool(cluster) and cluster == service.cluster
     places = [p for p in (*dict(info.mounts), cluster) if os.path.isabs(p)]
     # The same directory may have another path: a mount, or a file system without case.
     own = {identify_file(data_dir), identify_file(service.cluster)} - {""}
+    base = os.path.join(os.path.realpath(data_dir), "")
     return any(
-        canonical(place).startswith(canonical(data_dir)) or identify_file(place) in own
+        os.path.join(os.path.realpath(place), "").startswith(base) or identify_file(place) in own
         for place in places
     )
 
@@ -3429,7 +3425,7 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
     The password is handed over once the container is known to be this workspace's. The container
     is asked first: the daemon holds a lock while it starts the `exec`.
     """
-    settings, server, wait = workspace.settings, workspace.server, max(0.0, min(wait, WAIT_ROUND_S))
+    settings, server = workspace.settings, workspace.server
     url, name = settings.url, settings.container
     with (
         workspace.engine.start([*INSPECT, name]) as inspect,
@@ -3448,7 +3444,7 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
             objection = ""
         elif binds:
             objection, address = ask_published_port(url, binds)
-        probe = server.finish_probe(process, wait=wait)
+        probe = server.finish_probe(process)
         if objection and binds and not probe.error:  # it may have become ready in between
             objection, address = ask_published_port(url, binds)
     if isinstance(probe.error, CredentialsRefusedError) and workspace.await_rotation() != url:
