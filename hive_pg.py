@@ -3633,6 +3633,16 @@ def name_unfinished(
     return CredentialsRefusedError(why, hint="{start} finishes it", repair=error.repair)
 
 
+def _check_listening(logs: str) -> None:
+    """Make sure that a server which has opened its ports did so where clients reach it."""
+    ports = re.findall(r'listening on IPv[46] address "(.*?)", port ([0-9]+)', logs)
+    if ports and all(is_local(host) or int(port) != CONTAINER_PORT for host, port in ports):
+        raise DatabaseConnectionError(
+            f"the server listens on {' port '.join(ports[0])}, where nobody reaches it",
+            hint=f"in its command: listen_addresses=*, and port {CONTAINER_PORT}; then {{restart}}",
+        )
+
+
 def _check_steady(
     workspace: Workspace,
     info: ContainerInfo | None,
@@ -3646,12 +3656,7 @@ def _check_steady(
     One that was `stopping` before may be started again; a person who stopped it since is right.
     """
     logs = workspace.engine.logs(info.name, since=since) if info else ""
-    ports = re.findall(r'listening on IPv[46] address "(.*?)", port ([0-9]+)', logs)
-    if ports and all(is_local(host) or int(port) != CONTAINER_PORT for host, port in ports):
-        raise DatabaseConnectionError(
-            f"the server listens on {' port '.join(ports[0])}, where nobody reaches it",
-            hint=f"in its command: listen_addresses=*, and port {CONTAINER_PORT}; then {{restart}}",
-        )
+    _check_listening(logs)
     condition = judge_container(info, workspace.settings.container, logs, awaited=True)
     if "shutdown request" in logs and not stopping:
         condition = condition.replace(repair=None)

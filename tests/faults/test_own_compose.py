@@ -318,7 +318,8 @@ def test_volume_without_a_name(make, lab):
         workspace.hive_pg(command)
     workspace.assert_kept()
     (volume,) = [mount["Name"] for mount in workspace.inspect()["Mounts"]]
-    workspace.hive_pg("destroy")
+    assert volume in workspace.hive_pg("destroy", code=1).stderr
+    docker("rm", "--force", workspace.container)
     stderr = workspace.hive_pg("start", code=1).stderr
     assert f"the container is gone, and the data was in volume {volume}" in stderr
     if volume not in docker("volume", "ls", "-q").split():
@@ -335,7 +336,8 @@ def test_data_in_memory(make, lab):
     workspace.plant()
     for command in ("init", "start"):
         workspace.hive_pg(command)
-        workspace.assert_kept()
+    assert "the data would be lost" in workspace.hive_pg("destroy", code=1).stderr
+    workspace.assert_kept()
     workspace.hive_pg("stop")
     assert "the data was in memory" in workspace.hive_pg("start", code=1).stderr
     assert "this is a new, empty database" in workspace.hive_pg("init").stderr
@@ -370,3 +372,16 @@ def test_service_behind_a_profile(make, lab):
     for command in ("init", "stop", "start"):
         workspace.hive_pg(command, COMPOSE_COMPATIBILITY="1")
     assert workspace.login() == "1"
+
+
+def test_data_in_the_container_itself(make, lab):
+    """No mount holds them: `destroy` refuses, and a stop does no harm."""
+    workspace = make()
+    text = one_service(lab, workspace, "").replace("POSTGRES_DB", "PGDATA: /tmp/pg, POSTGRES_DB")
+    workspace.write("docker-compose.yml", text.replace("    volumes: []\n", ""))
+    assert "no directory or named volume is mounted" in workspace.hive_pg("init").stderr
+    workspace.plant()
+    assert "the data would be lost" in workspace.hive_pg("destroy", code=1).stderr
+    for command in ("stop", "start"):
+        workspace.hive_pg(command)
+    workspace.assert_kept()
