@@ -4,7 +4,9 @@ import time
 
 import pytest
 from laboratory import LostError, docker, run, wait_until
-from test_interruption import kill
+from test_interruption import kill, killer, steps_of
+
+from hive_pg import is_locked
 
 pytestmark = pytest.mark.engine
 
@@ -144,6 +146,29 @@ def test_script_whose_restore_was_killed_changes_nobody(owned, command):
     assert "hive_pg_undo" not in "\n".join(facts(owned))
     assert owned.login() == "1"
     owned.hive_pg("start")
+    owned.assert_kept()
+
+
+def test_script_whose_restore_is_killed_at_every_step_changes_nobody(owned):
+    """Wherever it is, the next start undoes all, and nobody has to remember anything."""
+    owned.up()
+    before = [line for line in facts(owned) if "|hive|" not in line and "work_mem" not in line]
+    dump = docker("exec", owned.container, "pg_dump", "-h", "127.0.0.1", "-U", "app", "hive")
+    (owned.path / "x.sql").write_text(f"alter role app nologin password 'x';\n{dump}\n")
+    command = ("restore", "--yes", "--drop-old", "x.sql")
+    steps = steps_of(owned, *command)
+    first = next(i for i, step in enumerate(steps) if "hive-pg.json" in step)
+    steps = [s for s in steps[first:] if "json" in s or s.startswith("during docker exec")]
+    assert len(steps) > 10
+    for step in steps:
+        owned.hive_pg(*command, argv=killer(owned, "KILL", step), code=None)
+        wait_until(lambda: not is_locked(str(owned.lock_path)))
+        owned.hive_pg("start")
+        now = [line for line in facts(owned) if "|hive|" not in line and "work_mem" not in line]
+        if [line for line in now if "_restoring_" not in line] != before:
+            raise LostError(f"{step}: { ({*now} ^ {*before}) }")
+        assert (owned.memory["staging"], owned.login()) == ("", "1")
+    owned.hive_pg("restore", "--yes", "--drop-old")
     owned.assert_kept()
 
 
