@@ -4376,7 +4376,7 @@ class SetUp:
         workspace, source, target = self.workspace, service.source, service.target
         if not service.lasts:
             why = f"the first start in container {service.container} was interrupted"
-            raise WorkspaceError(why, hint="{destroy}, then {init}")
+            raise WorkspaceError(why, hint="{destroy} --data --no-backup, then {init}")
         workspace.engine.stop(service.container, 3)  # there is nothing to lose
         suffix, other = f".incomplete-{format_stamp(time.time())}", ""
         script = 'mv -T "$0" "$0$1"'
