@@ -1309,6 +1309,15 @@ def get_postgres_uid_gid() -> tuple[int, int]:
     return get_sudo_user() or (FALLBACK_UID, FALLBACK_UID)
 
 
+def name_user(uid: int) -> str:
+    """Return the name of a user of this machine, '' where there is none."""
+    import pwd
+
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return ""
+
+
 def get_sudo_user() -> tuple[int, int] | None:
     """Return the uid and gid of the user that root acts for by sudo, None where it does not."""
     ids = f"{os.environ.get('SUDO_UID')}:{os.environ.get('SUDO_GID')}"
@@ -4302,6 +4311,13 @@ class SetUp:
             self.console.warn(f"{service.service} {said}")
         if not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
+        chosen = os.geteuid() or get_sudo_user() or self.values.get(UID_KEY)
+        user = parse_user(service.user) or (0, 0)
+        name = name_user(FALLBACK_UID) if user[0] == FALLBACK_UID and not chosen else ""
+        if name:
+            why = f"the server runs as user {name}, who can read the password in /proc"
+            hint = f"for another one, {UID_KEY} and {GID_KEY} in {ENV_FILE}, then {{init}}"
+            self.console.warn(self.console.format(f"{why}; {hint}"))
         if service.image_info and not service.lasts:
             why = "no directory or named volume is mounted for the data"
             self.console.warn(f"{why}, which are gone when the container is")

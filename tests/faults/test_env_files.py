@@ -540,6 +540,26 @@ def test_env_behind_a_closed_directory_is_refused(spoil):
     assert set_up(workspace).startswith(THEIRS)
 
 
+# -- whose it is --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ann", ""], ids=["somebody's", "nobody's"])
+def test_uid_of_a_user_of_the_machine_is_named(spoil, tmp_path, name):
+    """Where root acts for nobody, the server gets an id that may be a user's: said once."""
+    workspace = spoil(actor="root")
+    users = "root:x:0:0::/root:/bin/sh\n" + (f"{name}:x:1000:1000::/:/bin/sh\n" if name else "")
+    (tmp_path / "passwd").write_text(users)
+    mount = f'mount --bind "{tmp_path}/passwd" /etc/passwd && exec "$0" "$@"'
+    argv = ["unshare", "-m", "sh", "-c", mount, workspace.lab.script]
+    if run([*argv[:4], "mount --make-rprivate /"]).returncode:
+        pytest.skip("unshare does not work here")
+    said = [workspace.init("--no-start", argv=argv).stderr for _ in range(2)]
+    words = f"warning: the server runs as user {name}, who can read the password in /proc"
+    assert [words in text for text in said] == [bool(name), False]
+    assert ("hive-pg init" in said[0]) is bool(name)
+    assert workspace.env["POSTGRES_UID"] == "1000"
+
+
 # -- where it is --------------------------------------------------------------------------------
 
 
