@@ -403,7 +403,7 @@ class EnvItem(Record):
 
 
 def decode_env(data: bytes) -> str:
-    """Decode a `.env` file; refuse one of which readers would not agree on any line."""
+    """Decode a `.env` file; refuse an encoding or line ends that readers take differently."""
     text = data.decode("utf-8", "surrogateescape")
     for pattern, fault, program in _ENV_FAULTS:
         if found := re.search(pattern, text):
@@ -418,7 +418,7 @@ def decode_env(data: bytes) -> str:
 def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
     r"""Find the assignments in a `.env` text; refuse one that Compose rejects as a whole.
 
-    `environ`, a reader's own environment, decides whether all take `${NAME}` for an earlier key.
+    `${NAME}` is an earlier key's value, unless a variable in `environ` could give another one.
 
     >>> parse_env("# c\nexport A='x y' # d\n", {})
     [EnvItem(key='A', value='x y', line=2, start=13, end=18)]
@@ -967,7 +967,7 @@ def terminal_width() -> int:
 
 
 # == Files and locks ==========================================================================
-# All that differs by operating system is in this room.
+# Modes, owners, locks and process groups: all that an operating system has of its own.
 
 # What helps where a file cannot be had; `place` is the file, or the directory that bars the way.
 _FILE_REMEDIES = {
@@ -1079,7 +1079,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
 def refuse_strangers(path: str) -> None:
     """Refuse a file to write, or a link on the way to it, that a stranger put into a shared place.
 
-    He could read what is written, or choose what it replaces.
+    They could read what is written, or choose what it replaces.
     """
     place, places = os.path.abspath(path), [os.path.realpath(path)]
     while place != os.path.dirname(place):
@@ -1246,7 +1246,7 @@ def is_usable_by(data_dir: str, uid: int) -> bool:
 
 
 def holds_data(data_dir: str, cluster: str = "") -> bool:
-    """Whether there is anything in a cluster's directory, usually `pgdata`, or one around it."""
+    """Whether there may be a cluster: in `data_dir` itself, or in `cluster`, its `pgdata`."""
     cluster = cluster or os.path.join(data_dir, "pgdata")
     try:
         return "PG_VERSION" in os.listdir(data_dir) or bool(os.listdir(cluster))
@@ -1876,7 +1876,7 @@ def _diagnose_end(info: ContainerInfo, logs: str) -> tuple[str, str, Repair | No
     if info.state is not ContainerState.EXITED or info.exit_code:
         return below, "{logs}", None
     hint = "{start}; if it stops again, see {logs}"
-    return f"it was told to, or has nothing to do; {below}", hint, Repair.START
+    return f"something stopped it, or its command ended; {below}", hint, Repair.START
 
 
 def locate_cluster(mounts: Iterable[tuple[str, str]], pgdata: str) -> tuple[str, str]:
@@ -2610,7 +2610,7 @@ def parse_version(text: str) -> tuple[int, ...]:
 
 
 def build_script_filter(head: bytes, *, restricts: bool) -> str:
-    r"""Write the shell command that takes an SQL script to psql, whose `head` is known.
+    r"""Write the shell filter for an SQL script on its way to psql; `head` is its beginning.
 
     pg_dump's own `\restrict KEY` cannot be nested in ours, so that line and its end are left out.
     """
@@ -3662,7 +3662,7 @@ def _check_steady(
     """Raise the error that keeps a container from serving; return if it is on its way to it.
 
     At most `restarts` restarts are allowed. The log is read from `since` on, by the engine's clock.
-    One that was `stopping` before may be started again; a person who stopped it since is right.
+    A shutdown that was under way before, `stopping`, may end in a new start; one since then stays.
     """
     logs = workspace.engine.logs(info.name, since=since) if info else ""
     _check_listening(logs)
@@ -4435,12 +4435,12 @@ def set_up(
 # == Dumps and copies =========================================================================
 
 
-def is_archive(head: bytes, tail: bytes = b"") -> bool:
+def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
     r"""Tell pg_dump's custom format from SQL by both ends of a file; refuse any other.
 
     A plain dump has to have pg_dump's last line: psql would not miss the rest.
 
-    >>> is_archive(b"PGDMP\x01"), is_archive(b"create table t (i int);")
+    >>> check_dump_format(b"PGDMP\x01"), check_dump_format(b"create table t (i int);")
     (True, False)
     """
     if head.startswith(b"PGDMP"):
@@ -4463,7 +4463,7 @@ def is_archive(head: bytes, tail: bytes = b"") -> bool:
     return False
 
 
-# The comments on what is to be a database after a restore, and on what was it before.
+# The comments by which a restore knows the database that it loads, and those that it replaced.
 STAGING_COMMENT = "hive-pg restore of {} is under way, or was interrupted"
 KEPT_COMMENT = "{} before hive-pg restore"
 DATABASES_SQL = "select datname from pg_database where not datistemplate order by datname;"
@@ -4707,10 +4707,12 @@ class Restore:
         if self.head.startswith(b"\xef\xbb\xbf"):  # psql skips it as its own first bytes only
             self.start += 3
         file.seek(max(self.start, file.seek(0, os.SEEK_END) - 1000))
-        self.archive = is_archive(self.head, file.read())
+        self.archive = check_dump_format(self.head, file.read())
         if not self.archive and not owner:
             hint = "pg_dump --no-owner; or make the role: {psql} -- -c 'create role NAME'"
-            raise WorkspaceError("SQL says itself whose its objects are", hint=hint)
+            raise WorkspaceError(
+                "--no-owner is for pg_dump -Fc: SQL sets its owners itself", hint=hint
+            )
 
     def run(self, *, drop_old: bool) -> str:
         """Do it; return the new name of the present database. The lock is held."""
@@ -5136,7 +5138,7 @@ def judge_pgvector(probe: Probe, image: str) -> CheckPoint:
 
 
 def check(workspace: Workspace) -> ValidationResult:
-    """Ask the five points and the published port, up to the first that bars the way to the next."""
+    """Ask the points in their order, up to the first that bars the way to the next."""
     workspace.settings  # noqa: B018 (a directory that is not set up has nothing to check)
     points = [CheckPoint("docker", Outcome.PASSED, "the daemon answers")]
     try:

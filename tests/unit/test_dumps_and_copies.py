@@ -41,7 +41,7 @@ CUT = "is truncated: its last line is missing"
 )
 def test_is_archive(head, tail, archive):
     """A custom dump is known by its first bytes; other text is SQL."""
-    assert pg.is_archive(head, tail) is archive
+    assert pg.check_dump_format(head, tail) is archive
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_is_archive(head, tail, archive):
 def test_is_archive_refuses(head, tail, fault, hint):
     """What is neither a custom dump nor whole SQL is named, with what makes one of it."""
     with pytest.raises(WorkspaceError, match=fault) as caught:
-        pg.is_archive(head, tail)
+        pg.check_dump_format(head, tail)
     assert hint in caught.value.hint
 
 
@@ -622,7 +622,7 @@ def test_restore_no_owner(place, docker, dump):
 
 def test_restore_no_owner_of_sql(place, docker, script):
     """A script says itself whose things are: it is refused, rather than done half."""
-    with pytest.raises(WorkspaceError, match="SQL says itself") as caught:
+    with pytest.raises(WorkspaceError, match="SQL sets its owners") as caught:
         pg.restore(place, script, owner=False)
     assert "create role" in caught.value.hint
     assert docker.calls == []

@@ -291,7 +291,7 @@ def test_judge_container_state(changes, words, hint, code):
         ),
         pytest.param(
             {"state": EXITED},
-            "c is stopped (exit code 0): it was told to, or has nothing to do; its last",
+            "c is stopped (exit code 0): something stopped it, or its command ended; its last",
             "{start}; if it stops again, see {logs}",
             3,
             id="told to stop",
