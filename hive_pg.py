@@ -1129,16 +1129,18 @@ class Lock:
 
     Nobody else can open it, or else anybody could keep hive-pg waiting. The programs that
     `Runner.start` starts share it: where hive-pg alone is killed, the next one waits for them, too.
+    The file has the `directory` that is set up meanwhile, where one is given.
     """
 
-    def __init__(self, path: str, console: Console, timeout: float, purpose: str = "") -> None:
-        self.path, self.console, self.timeout, self.purpose = path, console, timeout, purpose
+    def __init__(self, path: str, console: Console, timeout: float, directory: str = "") -> None:
+        self.path, self.console, self.timeout, self.directory = path, console, timeout, directory
         self.descriptor, self.waited = -1, False
 
     def __enter__(self) -> Lock:
         deadline = time.monotonic() + self.timeout
         while isinstance(refusal := self._try(), BlockingIOError):
-            holder = "another hive-pg" + os.fsdecode(os.pread(self.descriptor, 4096, 0))
+            there = os.fsdecode(os.pread(self.descriptor, 4096, 0))
+            holder = "another hive-pg" + (f", which sets up {there}" if there else "")
             self._close()
             if not self.waited:
                 self.waited = True
@@ -1150,10 +1152,10 @@ class Lock:
             time.sleep(0.05)
         if refusal:  # some network file systems have no locks
             self.console.warn(f"cannot lock {self.path}: {refusal.strerror}")
-        elif self.purpose:
+        elif self.directory:
             with contextlib.suppress(OSError):
                 os.ftruncate(self.descriptor, 0)
-                os.pwrite(self.descriptor, os.fsencode(self.purpose), 0)
+                os.pwrite(self.descriptor, os.fsencode(self.directory), 0)
         return self
 
     def _try(self) -> OSError | None:
@@ -1200,8 +1202,7 @@ def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock
     base = next((place for place in places if place and os.access(place, os.W_OK)), "/tmp")
     place = os.path.join(base, f"hive-pg-{os.geteuid()}")
     name = hashlib.sha256(engine.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    purpose = f", which sets up {directory}"
-    lock = Lock(f"{place}/{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, purpose)
+    lock = Lock(f"{place}/{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, directory)
     with contextlib.ExitStack() as held:
         try:
             os.makedirs(place, 0o700, exist_ok=True)

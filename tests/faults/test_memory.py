@@ -2,6 +2,8 @@
 
 import contextlib
 import fcntl
+import hashlib
+import os
 import re
 import shutil
 import stat
@@ -219,9 +221,13 @@ def test_restore_of_a_role_that_owns_but_its_own_database(make):
 @contextlib.contextmanager
 def machine_lock(workspace, place):
     """Hold the lock on names and ports as another hive-pg of the same user does."""
-    workspace.init("--no-start", TMPDIR=str(place))
-    (path,) = place.glob("hive-pg-*/*.lock")
-    with path.open("r+") as file:
+    workspace.init("--no-start", TMPDIR=str(place))  # makes the directory, and removes the file
+    (directory,) = place.glob("hive-pg-*")
+    identity = "{{.ID}}|{{.DockerRootDir}}|{{.Name}}"
+    engine = run(["docker", "info", "--format", identity]).stdout.strip()
+    path = directory / f"{hashlib.sha256(engine.encode()).hexdigest()[:16]}.lock"
+    with path.open("w") as file:
+        os.chown(path, workspace.actor.uid, -1)
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write("/somewhere/else")
         file.flush()
