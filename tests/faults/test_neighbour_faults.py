@@ -505,7 +505,7 @@ def test_workspace_is_removed_and_made_anew(make):
     workspace.path.mkdir()
     workspace.lab.give(workspace.path, workspace.actor)
     workspace.write(".env", text)
-    words = "data/postgres holds no data: this is a new, empty database"
+    words = "data/postgres is missing: this is a new, empty database"
     assert words in workspace.init().stderr
     assert workspace.login("select '[1]'::vector") == "[1]"
     workspace.plant()
