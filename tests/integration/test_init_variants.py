@@ -159,10 +159,10 @@ def test_init_builds_the_url_from_postgres_variables(make):
 
 
 def test_init_keeps_a_symlinked_env_a_symlink(make):
-    """The file that it points to gets the credentials."""
+    """The file that it points to gets the credentials, where it has a key of hive-pg's."""
     workspace = make(env="")
     target = workspace.path.parent / "secrets.env"
-    target.write_text("# shared\n")
+    target.write_text("# shared\nHIVE_DATABASE_URL=\n")
     workspace.lab.give(target, workspace.actor)
     (workspace.path / ".env").symlink_to("../secrets.env")
     workspace.init("--no-start")
