@@ -1687,7 +1687,7 @@ def diagnose(text: str, *sources: str) -> Diagnosis | None:
 _QUOTED = r"""(?xs)
     (\b(?:service|network|volume|container|container[ ]name|type|exec:)[ ]"[\w./-]+"
     |\b(?:Get|Head)[ ]"https?://[\w./:-]+"
-    |'services\[[\w.\[\]-]+')
+    |'services\[[\w.\[\]-]+'|\bsource[ ]path[ ]'[\w./-]+')
     |(?<=unterminated[ ]quoted[ ]value[ ])[^\n]*
     |(?<![\w\\])(["'`])(?:[^\n]*\2|.*\2|[^\n]*)
 """
@@ -4594,19 +4594,18 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
     file is there when the dump is whole, and not before.
     """
     get_settled(workspace)
-    server = workspace.server
-    server = server.with_url(database=database or server.url.database)
+    database = database or workspace.settings.url.database
     if path in STDOUT:
         if sys.stdout is None:
             raise WorkspaceError("there is no stdout", hint="{backup} -o FILE")
         sys.stdout.flush()
-        _dump(workspace, server, sys.stdout.fileno())
+        _dump(workspace, database, sys.stdout.fileno())
         return "-"
     directory = os.path.join(workspace.directory, BACKUP_DIR)
     try:
         if path:
             path = _check_place(path)
-            return _write_dump(workspace, server, path)
+            return _write_dump(workspace, database, path)
         make_directory(directory, get_sudo_user(), 0o700)
         with Lock(os.path.join(directory, ".lock"), workspace.console, READY_TIMEOUT_S):
             ignored = os.path.join(directory, ".gitignore")
@@ -4617,15 +4616,14 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
                 ours = re.fullmatch(r".*-\d{8}T\d{6}Z\.dump\.hive-pg\.tmp", name)
                 if ours and not is_locked(left):
                     os.unlink(left)
-            name, now = server.url.database.replace("/", "_"), time.time()
-            base = os.path.join(directory, name)
+            base, now = os.path.join(directory, database.replace("/", "_")), time.time()
             while os.path.lexists(path := f"{base}-{format_stamp(now)}.dump"):
                 now += 1  # another one is of the same second
             if not os.path.islink(directory):
                 dump = os.path.relpath(path, workspace.directory)
                 for line in find_unignored(workspace, {dump: f"/{BACKUP_DIR}/"}):
                     workspace.console.warn(f"git does not ignore {dump}: put {line} in .gitignore")
-            return _write_dump(workspace, server, path)
+            return _write_dump(workspace, database, path)
     except OSError as error:
         raise file_error("write", path or directory, error) from None
 
@@ -4645,17 +4643,24 @@ def _check_place(path: str) -> str:
     return path
 
 
-def _write_dump(workspace: Workspace, server: Server, path: str) -> str:
+def _write_dump(workspace: Workspace, database: str, path: str) -> str:
     with replacement(path, 0o600) as file:
-        _dump(workspace, server, file.fileno())
+        _dump(workspace, database, file.fileno())
     return path
 
 
-def _dump(workspace: Workspace, server: Server, file: int) -> None:
+def _dump(workspace: Workspace, database: str, file: int) -> None:
     """Write a dump into a descriptor."""
-    workspace.await_rotation()  # it may have waited for another backup
+
+    def dump() -> CommandResult:
+        server = workspace.server.with_url(database=database)
+        return server.dump(file, progress, lambda: _look_at_server(workspace))
+
+    url = workspace.await_rotation()  # it may have waited for another backup
     progress = _show_progress(workspace.console, "dumped", file)
-    result = server.dump(file, progress, lambda: _look_at_server(workspace))
+    result = dump()
+    if "password authentication failed" in result.stderr and workspace.await_rotation() != url:
+        result = dump()  # a login that is refused has written nothing
     if "broken pipe" in result.stderr or result.returncode == -13:  # SIGPIPE
         raise BrokenPipeError
     written = re.search("write /dev/stdout: (.*)", result.stderr)

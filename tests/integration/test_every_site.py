@@ -10,9 +10,8 @@ from laboratory import docker, inspect_containers, original_compose
 pytestmark = pytest.mark.engine
 
 ENV_KEYS = (
-    "HIVE_DATABASE_URL POSTGRES_USER POSTGRES_PASSWORD POSTGRES_DB POSTGRES_UID POSTGRES_GID"
-    " HIVE_POSTGRES_PORT HIVE_POSTGRES_CONTAINER COMPOSE_PROJECT_NAME"
-    " HIVE_POSTGRES_WORKSPACE".split()
+    "HIVE_DATABASE_URL POSTGRES_USER POSTGRES_PASSWORD POSTGRES_DB HIVE_POSTGRES_PORT POSTGRES_UID"
+    " POSTGRES_GID HIVE_POSTGRES_CONTAINER COMPOSE_PROJECT_NAME HIVE_POSTGRES_WORKSPACE".split()
 )
 SITES = [  # every pair of the two users, the two kinds of Compose and the two compose files
     ("root", "plugin", "generated"),
