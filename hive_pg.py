@@ -1164,7 +1164,10 @@ class Lock:
             self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             os.set_inheritable(self.descriptor, True)
             status = os.fstat(self.descriptor)
-            if status.st_uid == 0:  # the user whose directory it is waits for root
+            if status.st_nlink > 1:
+                raise OSError(errno.ELOOP, "it is a hard link to another file")
+            # The user whose directory it is waits for root, but gets no file that they moved here.
+            if status.st_uid == 0 and not status.st_size:
                 os.fchown(self.descriptor, os.stat(os.path.dirname(self.path)).st_uid, -1)
             os.fchmod(self.descriptor, 0o600)
         except OSError as error:

@@ -658,6 +658,24 @@ def test_lock_of_root_in_a_users_directory(tmp_path):
         assert (tmp_path / "lock").stat().st_uid == 1234
 
 
+@AS_ROOT
+def test_lock_of_root_gives_no_file_away(tmp_path):
+    """Who puts a file of root's in the lock's place, by a link or a move, does not get it."""
+    os.chown(tmp_path, 1234, 1234)
+    (tmp_path / "secret").write_text("s3cret")
+    (tmp_path / "secret").chmod(0o640)
+    os.link(tmp_path / "secret", tmp_path / "lock")
+    with pytest.raises(WorkspaceError, match="it is a hard link to another file") as caught:
+        lock_in(tmp_path).__enter__()
+    assert caught.value.hint == f"rm {tmp_path}/lock"
+    assert mode_of(tmp_path / "secret") == 0o640
+    (tmp_path / "secret").replace(tmp_path / "moved")
+    (tmp_path / "lock").unlink()
+    (tmp_path / "moved").replace(tmp_path / "lock")
+    with lock_in(tmp_path):
+        assert (tmp_path / "lock").stat().st_uid == 0
+
+
 @pytest.mark.parametrize(
     ("name", "number"),
     [
