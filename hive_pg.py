@@ -4524,7 +4524,9 @@ def build_list_sql(database: str, comment: str, *, drops: bool = False) -> str:
 
     A database that somebody renamed back may still have the comment.
     """
-    drop = "unnest(array[format('alter database %I is_template false', datname),"
+    # One whose DROP was interrupted (-2) can only be dropped.
+    drop = "unnest(array[case when datconnlimit <> -2 then"
+    drop += " format('alter database %I is_template false', datname) end,"
     drop += " format('drop database if exists %I with (force)', datname)])"
     return f"""\
 select {drop if drops else "datname"} from pg_database
@@ -4803,7 +4805,7 @@ show is_superuser;
 show server_version;
 select coalesce(jsonb_agg(to_jsonb(d)), '[]')
 from (select oid, datname as name, datallowconn, datconnlimit from pg_database
-    where not datistemplate and pg_has_role(datdba, 'usage')) d
+    where not datistemplate and datconnlimit <> -2 and pg_has_role(datdba, 'usage')) d
 where name <> {quote_literal(staging)};
 """).splitlines()
         keeper = f"hive_pg_undo_{os.urandom(8).hex()}" if superuser == "on" else ""

@@ -172,6 +172,18 @@ def test_script_whose_restore_is_killed_at_every_step_changes_nobody(owned):
     owned.assert_kept()
 
 
+def test_database_whose_drop_was_interrupted_stands_in_nobodys_way(owned):
+    """PostgreSQL alters none that is half dropped: restores go on, and --drop-old ends it."""
+    owned.up()
+    (owned.path / "x.sql").write_text("create table t (i int);")
+    owned.hive_pg("restore", "--yes", "x.sql")
+    half = "update pg_database set datconnlimit = -2 where datname ~ '_before_'"
+    assert owned.trusted_as_first(half).returncode == 0
+    owned.hive_pg("restore", "--yes", "x.sql")
+    owned.hive_pg("restore", "--yes", "--drop-old")
+    assert "_before_" not in owned.trusted_as_first("select datname from pg_database").stdout
+
+
 def test_script_of_an_ordinary_role_changes_no_password(make):
     """It may change its own: that of `.env` is set again."""
     workspace = make()

@@ -536,6 +536,7 @@ def test_build_list_sql_drops_templates():
     """A database that a restore has protected is none any more before it is dropped."""
     sql = pg.build_list_sql("x", "{}", drops=True)
     assert sql.index("is_template false") < sql.index("drop database if exists")
+    assert "when datconnlimit <> -2 then format('alter" in sql  # nobody alters one half dropped
 
 
 def test_restore_of_a_long_name(place, up, server, dump, docker):
