@@ -1172,7 +1172,8 @@ class Lock:
             os.fchmod(self.descriptor, 0o600)
         except OSError as error:
             self._close()
-            if error.errno in (errno.EROFS, errno.EACCES) and not os.path.lexists(self.path):
+            bars = (errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT)
+            if error.errno in bars and not os.path.lexists(self.path):
                 return error  # a directory that nothing can be changed in, either
             raise file_error("lock", self.path, error) from None
         refusal = _lock(self.descriptor)

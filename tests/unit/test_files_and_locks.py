@@ -682,8 +682,9 @@ def test_lock_of_root_gives_no_file_away(tmp_path):
         ("fcntl.flock", errno.EOPNOTSUPP),
         ("os.open", errno.EROFS),
         ("os.open", errno.EACCES),
+        ("os.open", errno.ENOSPC),
     ],
-    ids=["no locks", "read-only", "not to be written"],
+    ids=["no locks", "read-only", "not to be written", "full"],
 )
 def test_lock_unsupported(monkeypatch, tmp_path, capsys, name, number):
     """Where there can be no lock, a warning says so, and the work goes on."""
