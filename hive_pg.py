@@ -1752,7 +1752,7 @@ _GIVE_SCRIPT = f"""\
 cd /target || exit
 for name in * .[!.]*; do
   [ -e "$name" ] || [ -L "$name" ] || continue
-  case $name in "$1" | "$1".incomplete-* | lost+found) continue ;; esac
+  case $name in "$1" | "$1".incomplete-* | lost+found | .git[ik]*) continue ;; esac
   [ -z "$1" ] && [ -e PG_VERSION ] || {{ echo "$name"; exit {_FOREIGN}; }}
 done
 chown "$0" . && chmod u+rwx . && {{ [ ! -e "./$1" ] || chown -Rh "$0" "./$1"; }}

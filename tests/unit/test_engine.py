@@ -596,6 +596,8 @@ def test_engine_give_data_to_user():
             "pgdata", ["pgdata/base", "pgdata.incomplete-1/base", "lost+found/"], "", id="ours"
         ),
         pytest.param("pgdata", [], "", id="nothing"),
+        pytest.param("pgdata", ["pgdata/base", ".gitkeep", ".gitignore"], "", id="git's own"),
+        pytest.param("pgdata", ["pgdata/base", ".git/config"], ".git", id="a repository"),
         pytest.param("pgdata", ["pgdata/base", "photos"], "photos", id="a file"),
         pytest.param("pgdata", [".profile"], ".profile", id="a hidden one"),
         pytest.param("pgdata", ["a' b/c"], "a' b", id="a directory"),
