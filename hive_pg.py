@@ -3271,7 +3271,10 @@ class Neighbours:
             return
         lock = os.path.join(service.cluster, "postmaster.pid")
         there, here = (" ".join(reversed(engine)) for engine in (before, now))
-        if not is_gone(lock):
+        gone, inside = is_gone(lock), f"{service.target}/postmaster.pid"
+        if not gone and not os.path.lexists(lock):  # it is not ours to see
+            gone = self.workspace.run_in_place(service, "test", "!", "-e", inside).returncode == 0
+        if not gone:
             raise ContainerConflictError(
                 f"the data was last used on another engine ({there}) than this one ({here}), and"
                 " was not shut down there: a second server would destroy it",

@@ -1,5 +1,6 @@
 """Neighbours: names and ports that nobody else has, and what is never taken away from anybody."""
 
+import contextlib
 import json
 import os
 import re
@@ -315,6 +316,19 @@ def test_refuse_conflicts_engine(workspace, taken, before, now, clean, runs_here
     with pytest.raises(ContainerConflictError, match="/home/ann/docker") as error:
         neighbours.refuse_conflicts(service(workspace))
     assert f"rm {lock}" in error.value.hint
+
+
+@pytest.mark.parametrize("clean", [True, False], ids=["shut down", "not shut down"])
+def test_refuse_conflicts_engine_unseen(monkeypatch, workspace, programs, taken, clean):
+    """Where the cluster is another user's, a container looks whether it was shut down."""
+    workspace.state = pg.State(engine=THERE)
+    programs.answers["docker run"] = (1 - clean, "")
+    monkeypatch.setattr(pg, "is_gone", lambda path: False)  # it may not be seen
+    refused = contextlib.nullcontext() if clean else pytest.raises(ContainerConflictError)
+    with refused:
+        Neighbours(workspace, [], HERE).refuse_conflicts(service(workspace))
+    (call,) = programs.calls_of("docker run")
+    assert call.argv[-3:] == ["!", "-e", "/target/pgdata/postmaster.pid"]
 
 
 @pytest.mark.parametrize("state", ["paused", "exited"])
