@@ -3879,6 +3879,9 @@ def start_service(
         if loss and workspace.state.verified:
             hint = "put the data back, or mount it; {init} makes an empty database"
             raise WorkspaceError(loss, hint=hint)
+        if stops and service.source == IN_MEMORY:
+            said = "the data was in memory, and ends with its server: this is a new, empty database"
+            workspace.console.warn(said)
         try:
             if stops:
                 stop_container(workspace)

@@ -592,6 +592,15 @@ def test_restart_running(up, manager, docker):
     assert commands[-1] == "docker exec"
 
 
+def test_restart_of_data_in_memory(up, manager, docker, capsys, monkeypatch):
+    """What ends with its server is not ended without a word."""
+    resolve = pg.Workspace.resolve_service
+    change = lambda *given: resolve(*given).replace(data_dir="", cluster=pg.IN_MEMORY)  # noqa: E731
+    monkeypatch.setattr(pg.Workspace, "resolve_service", change)
+    manager.restart_container()
+    assert "the data was in memory" in capsys.readouterr().err
+
+
 def test_compose_manager_does_not_wait(up, docker):
     """The compose manager restarts without a login, and knows the engine's own health."""
     compose = pg.DockerComposeManager(str(up), engine=pg.Engine(docker))
