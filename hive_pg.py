@@ -4542,11 +4542,12 @@ and datname ~ '_(before|restoring)_[0-9]+T[0-9]+Z$' order by datname
 """ + ("\\gexec\n" if drops else "")
 
 
-# Deletes a cluster in /target, and earlier ones that were moved aside. It is moved aside first, so
-# that at any time it is there, whole, or not there.
+# Deletes a cluster in /target, and earlier ones that were moved aside, if they match $1, or lists
+# them. It is moved aside first, so that at any time it is there, whole, or not there.
 _DELETE_SCRIPT = """\
-cd /target && rm -rf "$0".incomplete-* || exit
-[ ! -e "$0" ] || mv "$0" "$0".incomplete-deleted && rm -rf "$0".incomplete-*
+cd /target && rm -rf "$0".$1 || exit
+[ ! -e "$0" ] || mv "$0" "$0".incomplete-deleted && rm -rf "$0".$1 || exit
+ls -d "$0".incomplete-* 2>/dev/null || :
 """
 
 
@@ -4968,9 +4969,16 @@ def destroy(workspace: Workspace, *, data: bool = False, backup: bool = True) ->
         _remove_container(workspace, "--volumes")
         if stays:
             place, name = service.cluster, os.path.basename(service.cluster)
-            argv = ("sh", "-c", _DELETE_SCRIPT, name)
+            argv = (
+                "sh",
+                "-c",
+                _DELETE_SCRIPT,
+                name,
+                "incomplete-" + ("deleted" if backup else "*"),
+            )
             result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
-            check_result(result, f"cannot delete {place}")
+            if left := check_result(result, f"cannot delete {place}").stdout.split():
+                console.warn(f"{' '.join(left)} beside it stay, of which there is no backup")
         if held:
             console.step(f"{place} is deleted")
         else:

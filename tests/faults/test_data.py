@@ -338,6 +338,20 @@ def test_database_in_use_is_never_moved_aside(half):
         raise LostError("a cluster in use was moved aside")
 
 
+def test_cluster_that_was_moved_aside_outlives_destroy(make):
+    """No backup has it: it is named and kept, but with --no-backup."""
+    workspace = make()
+    workspace.init()
+    aside = workspace.path / "data" / "postgres" / "pgdata.incomplete-20261126T104557Z"
+    aside.mkdir()
+    said = workspace.hive_pg("destroy", "--data", "--yes").stderr
+    assert f"warning: {aside.name} beside it stay, of which there is no backup" in said
+    assert os.listdir(aside.parent) == [aside.name]
+    workspace.init()
+    said = workspace.hive_pg("destroy", "--data", "--no-backup", "--yes").stderr
+    assert ("beside it stay" in said, os.listdir(aside.parent)) == (False, [])
+
+
 def test_first_start_that_was_killed_is_made_again(make, slow_image):
     """Docker kill before the database is made: only hive-pg's memory tells it from data."""
     workspace = make()

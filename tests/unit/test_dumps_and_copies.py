@@ -1087,7 +1087,7 @@ def test_destroy_data(place, docker, up, removable):
     assert [c.argv[-1] for c in docker.calls_of("docker rm")] == ["hive-postgres"]
     (run,) = docker.calls_of("docker run")
     assert f'type=bind,"source={up}/data/postgres",target=/target' in run.argv
-    assert run.argv[-1] == "pgdata"
+    assert run.argv[-2:] == ["pgdata", "incomplete-deleted"]
     words = docker.commands
     assert words.index("docker exec") < words.index("docker stop") < words.index("docker rm")
     assert words.index("docker rm") < words.index("docker run")
