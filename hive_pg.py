@@ -1063,7 +1063,11 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
             directory = os.open(os.path.dirname(target), os.O_RDONLY)  # which is synced in the end
             opened.callback(os.close, directory)
             if owner and owner != (os.geteuid(), os.getegid()):
-                os.fchown(file.fileno(), *owner)
+                try:
+                    os.fchown(file.fileno(), *owner)
+                except PermissionError:
+                    if owner[0] != os.geteuid():  # else it is only the group
+                        raise
             yield file
             file.flush()
             os.fchmod(file.fileno(), usual if mode is None else mode)
@@ -2784,6 +2788,8 @@ class Server:
         asked, runner = is_terminal(sys.stdin), self.engine.runner
         # The container's root is read-only, and its user has no home there.
         options = ["--tty", "--env", "PSQL_HISTORY=/tmp/.psql_history"]
+        if arguments:  # the terminal's size comes later: to a pager, one line is more than it has
+            options += ["--env", "PSQL_PAGER="]
         if asked and is_terminal(sys.stdout):
             runner.replace(*self.build_client("psql", *arguments, options=options))
         name = f"hive-pg psql {os.getpid()}"
@@ -3746,6 +3752,7 @@ def finish_rotation(workspace: Workspace) -> None:
     workspace.save_env(workspace.settings.with_password(password).env)
     workspace.remember(next_password="")
     workspace.console.step(f"the password is a new one, in the server and in {ENV_FILE}")
+    workspace.console.note(f"restart what has read {ENV_FILE}")
 
 
 def build_undo_sql(databases: object) -> str:
@@ -5810,7 +5817,16 @@ class CommandLine:
         returncode = self.workspace.engine.show_logs(name, options)
         return ExitCode.FAILED if returncode not in (0, ExitCode.INTERRUPTED) else returncode
 
+    def _warn_of_copy(self) -> None:
+        """Say that `.env` may be another workspace's: these commands ask no engine whose it is."""
+        workspace = self.workspace
+        here = f'"inode": "{identify_file(workspace.directory)}"'.encode()
+        if here not in (read_file(workspace.state_path) or b""):
+            said = f"{ENV_FILE} may be a copy, and lead to another workspace's database"
+            self.console.warn(self.console.format(f"{said}: {{start}} tells, {{init}} makes one"))
+
     def _url(self) -> None:
+        self._warn_of_copy()
         url = self.workspace.settings.url
         url = url.for_libpq() if self.format == "libpq" else url
         self.console.result(build_database_url(url))
@@ -5872,6 +5888,7 @@ class CommandLine:
             raise WorkspaceError("nothing was done")
 
     def _env(self) -> None:
+        self._warn_of_copy()
         env = build_client_environment(self.workspace.settings.url)
         others = sorted(LEADING_VARIABLES - env.keys())
         left = " ".join(name for name in others if name in os.environ)

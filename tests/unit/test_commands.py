@@ -428,11 +428,24 @@ def test_command_restart(hive, docker):
     ],
     ids=["as it is", "libpq"],
 )
-def test_command_url(capsys, hive, docker, argv, out):
+def test_command_url(capsys, hive, docker, workspace, argv, out):
     """The URL alone is on stdout, and Docker is not asked."""
+    pg.Workspace(str(workspace)).remember()
     assert hive(*argv) == 0
     assert capsys.readouterr() == (out, "")
     assert docker.calls == []
+
+
+@pytest.mark.parametrize("command", ["url", "env"])
+@pytest.mark.parametrize("state", [None, '{"inode": "1:2"}'], ids=["without state", "with it"])
+def test_command_of_a_copied_env(capsys, hive, workspace, command, state):
+    """Where `.env` may have come from another workspace, they say that it leads there."""
+    if state:
+        (workspace / ".hive-pg.json").write_text(state)
+    assert hive(command) == 0
+    out, err = capsys.readouterr()
+    assert "ann:s3cret@localhost:5532/hive" in out
+    assert err.startswith("warning: .env may be a copy, and lead to another workspace's database")
 
 
 def test_command_status_text(capsys, hive):
@@ -652,8 +665,9 @@ def test_command_env_formats(hive, docker, workspace, capsys):
 
 
 @pytest.mark.parametrize("words", ["env --json", "env --format dotenv"])
-def test_command_env_in_a_shell_that_leads_elsewhere(hive, monkeypatch, capsys, words):
+def test_command_env_in_a_shell_that_leads_elsewhere(hive, workspace, monkeypatch, capsys, words):
     """What a shell can unset by `eval`, a file or an object cannot: it is named."""
+    pg.Workspace(str(workspace)).remember()
     assert hive(*words.split()) == 0
     out, err = capsys.readouterr()
     assert err == ""

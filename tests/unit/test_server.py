@@ -365,7 +365,7 @@ def test_identify_file_answer(programs, server, answer):
 
 # -- psql ----------------------------------------------------------------------------------------
 
-TERMINAL = ["--tty", "--env", "PSQL_HISTORY=/tmp/.psql_history"]
+TERMINAL = ["--tty", "--env", "PSQL_HISTORY=/tmp/.psql_history", "--env", "PSQL_PAGER="]
 SESSION = f"hive-pg psql {os.getpid()}"
 
 
