@@ -4976,13 +4976,8 @@ def destroy(workspace: Workspace, *, data: bool = False, backup: bool = True) ->
         _remove_container(workspace, "--volumes")
         if stays:
             place, name = service.cluster, os.path.basename(service.cluster)
-            argv = (
-                "sh",
-                "-c",
-                _DELETE_SCRIPT,
-                name,
-                "incomplete-" + ("deleted" if backup else "*"),
-            )
+            aside = f"incomplete-{'deleted' if backup else '*'}"
+            argv = ("sh", "-c", _DELETE_SCRIPT, name, aside)
             result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
             if left := check_result(result, f"cannot delete {place}").stdout.split():
                 console.warn(f"{' '.join(left)} beside it stay, of which there is no backup")
