@@ -5821,8 +5821,8 @@ class CommandLine:
             self.console.warn(self.console.format(f"{said}: {{start}} tells, {{init}} makes one"))
 
     def _url(self) -> None:
-        self._warn_of_copy()
         url = self.workspace.settings.url
+        self._warn_of_copy()
         url = url.for_libpq() if self.format == "libpq" else url
         self.console.result(build_database_url(url))
 
@@ -5883,8 +5883,8 @@ class CommandLine:
             raise WorkspaceError("nothing was done")
 
     def _env(self) -> None:
-        self._warn_of_copy()
         env = build_client_environment(self.workspace.settings.url)
+        self._warn_of_copy()
         others = sorted(LEADING_VARIABLES - env.keys())
         left = " ".join(name for name in others if name in os.environ)
         if self.json:

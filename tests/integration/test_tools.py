@@ -98,6 +98,9 @@ def quoting(lab):
         url = f"postgresql+psycopg://ann:{quote(PASSWORD, safe='')}@localhost:{workspace.port}/hive"
         names = f"HIVE_POSTGRES_CONTAINER={own}\nCOMPOSE_PROJECT_NAME={own}\n"
         workspace.write(".env", f"HIVE_DATABASE_URL={url}\n{names}", 0o600)
+        status = workspace.path.stat()
+        memory = {"inode": f"{status.st_dev}:{status.st_ino}"}  # it is no copy
+        workspace.write(".hive-pg.json", json.dumps(memory), 0o600)
         yield workspace
 
 
