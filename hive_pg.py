@@ -4400,10 +4400,15 @@ class SetUp:
             bring_up(workspace, service, survey(workspace), mend=repair is Repair.OWNER)
 
     def _may(self, repair: Repair, error: PostgreSQLIntegrationError) -> bool:
-        """Whether a repair is wanted; one that changes who gets in takes a yes."""
-        if not self.ask or repair not in (Repair.PASSWORD, Repair.NETWORK):
+        """Whether a repair is wanted; one that changes who gets in takes a yes.
+
+        A person is also asked before a cluster is moved aside, where somebody may have worked.
+        """
+        person = is_interactive()
+        asks = {Repair.PASSWORD: True, Repair.NETWORK: True, Repair.REMAKE: person}
+        if not self.ask or not asks.get(repair):
             return True
-        return is_interactive() and self.console.confirm(f"{error}.\n{repair.value}?")
+        return person and self.console.confirm(f"{error}.\n{repair.value}?")
 
     def _move_cluster_aside(self, service: ComposeService) -> None:
         """Move a half-made cluster aside, within its mount, or out of it."""

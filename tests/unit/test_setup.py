@@ -819,6 +819,17 @@ def test_init_verified_cluster_is_never_moved(init, workspace, docker, answer, l
     assert docker.calls_of("docker run") == []
 
 
+def test_init_first_start_that_a_person_wants_to_keep(monkeypatch, init, workspace, docker):
+    """Somebody may have worked with it all the same: without a yes at a terminal it stays."""
+    remember(workspace, verified=False, begun=True)
+    docker.answers.update({"docker exec": NO_DATABASE, "docker logs": BEGUN})
+    monkeypatch.setattr(pg, "is_interactive", lambda: True)
+    monkeypatch.setattr(pg.Console, "confirm", lambda _, question: "aside" not in question)
+    with pytest.raises(ContainerStartupError, match="the first start was interrupted"):
+        init(workspace, interactive=True)
+    assert docker.calls_of("docker run") == []
+
+
 @pytest.mark.parametrize("place", ["directory", "volume"])
 def test_init_first_start_in_a_mount_of_its_own(init, docker, workspace, place):
     """A half-made cluster that is what is mounted is copied out of it before it is deleted."""
