@@ -1063,11 +1063,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
             directory = os.open(os.path.dirname(target), os.O_RDONLY)  # which is synced in the end
             opened.callback(os.close, directory)
             if owner and owner != (os.geteuid(), os.getegid()):
-                try:
-                    os.fchown(file.fileno(), *owner)
-                except PermissionError:
-                    if owner[0] != os.geteuid():  # else it is only the group
-                        raise
+                os.fchown(file.fileno(), *owner)
             yield file
             file.flush()
             os.fchmod(file.fileno(), usual if mode is None else mode)

@@ -122,7 +122,8 @@ def test_restore_interrupted(whole, name, kind):
         assert time.monotonic() - began < at_most(3)
         said = process.stderr.read()
         assert "Traceback" not in said
-        assert ("hive serves as it did\n" in said) == (name != "SIGKILL")
+        log = docker("logs", "--tail", "40", whole.container)
+        assert ("hive serves as it did\n" in said) == (name != "SIGKILL"), f"{said}\n{log}"
     assert_no_program(whole)
     assert_same(whole, whole.whole, restoring=name == "SIGKILL")
 

@@ -256,7 +256,7 @@ def test_logs_are_those_of_docker(served, options):
     assert result == expected
     assert "ready to accept connections" in result[1]
     if "all" in options:
-        assert "PostgreSQL init process complete" in result[0]
+        assert "\nPostgreSQL " in f"\n{result[0]}" or "Z PostgreSQL " in result[0]
 
 
 def test_logs_follow_until_interrupted(served):
