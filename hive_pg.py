@@ -2488,7 +2488,8 @@ exec 3<&0 4>&1
 }} 5>&1 | pg_restore --file=/dev/null
 """
 # A server without room for its log stops, and with it every database. So a client that loads is
-# watched, and its session ended in time; that ends the client, too.
+# watched, and its session ended in time; that ends the client, too. The trap runs between two
+# programs: none of them may be left behind (as above).
 _ROOM = f"""\
 room() {{
   df -Pk "$PGDATA" "$PGDATA/pg_wal" 2>/dev/null |
@@ -2505,6 +2506,7 @@ _WATCH_SCRIPT = f"""\
 {_ROOM}exec 3<&0
 "$@" <&3 3<&- & client=$!
 {{
+  trap 'exit' TERM
   while room; do sleep 0.2; done
   trap '' TERM
   psql -XqAtw -d template1 -c "{END_LOADS_SQL}"

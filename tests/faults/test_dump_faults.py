@@ -224,6 +224,23 @@ def test_server_is_not_interrupted(whole):
         path.unlink()
 
 
+def test_server_is_not_interrupted_by_the_watch_over_the_disk(lab, make):
+    """What looks for room while a dump is loaded ends with its programs, and not before them.
+
+    An orphaned df would write to nobody, and die of that as PostgreSQL's child.
+    """
+    place = "/usr/local/bin"
+    commands = (f"printf '#!/bin/sh\\nsleep 1\\nexec /usr/bin/df \"$@\"\\n' > {place}/df",)
+    commands += (f"printf '#!/bin/sh\\nexit 0\\n' > {place}/awk", f"chmod +x {place}/*")
+    workspace = make()
+    workspace.init("--image", lab.build_image("slow-df", *commands))
+    workspace.hive_pg("backup", "-o", "x.dump")
+    for _ in range(3):
+        workspace.hive_pg("restore", "--yes", "--drop-old", "x.dump")
+    said = run(["docker", "logs", workspace.container])
+    assert "terminating any other active server processes" not in said.stderr + said.stdout
+
+
 # -- kill -9 at every step ----------------------------------------------------------------------
 
 
