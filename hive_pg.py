@@ -1231,7 +1231,7 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
 
 
 def close_to_others(path: str) -> int | None:
-    """Take a file's mode bits for group and others away; return the new mode, None if unchanged."""
+    """Close a file to group and others; return the new mode, None if it was closed."""
     mode = os.stat(path).st_mode & 0o777
     if not mode & 0o077:
         return None
@@ -1360,7 +1360,7 @@ class CommandResult(Record):
 
 
 class Process:
-    """A running program; leaving the context ends it, and all that it started, if it still runs."""
+    """A running program; leaving the context ends it, and all that it started."""
 
     def __init__(self, argv: Sequence[str], process: Popen[str]) -> None:
         self.argv, self.process = argv, process
@@ -2022,7 +2022,7 @@ class Engine:
         return check_result(self.run(["docker", *argv], timeout), action).stdout
 
     def parse_identity(self, result: CommandResult) -> list[str]:
-        """Read the end of IDENTITY: ID, root directory, name, if known; note the plugin Compose."""
+        """Read the answer to IDENTITY: ID, root directory and name, [] if it was refused."""
         if result.returncode:
             error = build_error(result, "cannot ask the engine")
             if isinstance(error, DockerNotAvailableError):
@@ -2488,8 +2488,8 @@ exec 3<&0 4>&1
 }} 5>&1 | pg_restore --file=/dev/null
 """
 # A server without room for its log stops, and with it every database. So a client that loads is
-# watched, and its session ended in time; that ends the client, too. The trap runs between two
-# programs: none of them may be left behind (as above).
+# watched, and its session ended in time; that ends the client, too. The trap waits for a program
+# that runs: none may be left behind.
 _ROOM = f"""\
 room() {{
   df -Pk "$PGDATA" "$PGDATA/pg_wal" 2>/dev/null |
@@ -3429,10 +3429,8 @@ def build_port_error(url: DatabaseURL, objection: str, right: str) -> DatabaseCo
         hint = f"take that out of {URL_KEY}; or switch ssl on in the server"
         why = f"nobody can connect to {url.host}:{url.port} with {URL_KEY}: {objection}"
         return DatabaseConnectionError(why, hint=hint)
-    hint = (
-        "{restart} applies .env; with a remote Docker, name its host in the URL; where its network"
-    )
-    hint += " is internal, Docker publishes no port"
+    hint = "{restart} applies .env; with a remote Docker, name its host in the URL"
+    hint += "; where its network is internal, Docker publishes no port"
     if objection.startswith(_STRANGER) and right:
         hint = f"in {ENV_FILE}, put {right} in place of {url.host} in {URL_KEY}; or stop the other"
         hint += f" program: ss -ltnp 'sport = :{url.port}'"
@@ -3818,7 +3816,11 @@ def settle(workspace: Workspace, timeout: float = READY_TIMEOUT_S, creates: bool
         undo_restore(workspace)
     if workspace.state.next_password:
         finish_rotation(workspace)
-    probe = verify(workspace, timeout=timeout, creates=creates)
+    _remember_login(workspace, verify(workspace, timeout=timeout, creates=creates))
+
+
+def _remember_login(workspace: Workspace, probe: Probe) -> None:
+    """Remember that somebody logged in, and to which server."""
     major, volume = probe.server_version.partition(".")[0], probe.info and probe.info.cluster[1]
     workspace.remember(verified=True, begun=False, major=major, volume=volume or "")
 
@@ -3838,11 +3840,11 @@ def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = Non
     if state.next_password or left:
         with workspace.lock(timeout):
             settle(workspace, timeout)
-    else:
-        verify(workspace, timeout=timeout, probe=probe)
-    if not state.verified:
+        return
+    probe = verify(workspace, timeout=timeout, probe=probe)
+    if not state.verified or (state.id and not state.major):  # the state file is a new one
         with workspace.lock(timeout):
-            workspace.remember(verified=True, begun=False)
+            _remember_login(workspace, probe)
 
 
 def start(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> bool:
@@ -3865,8 +3867,8 @@ def start_service(
 ) -> None:
     """Start the container as the compose file and `.env` say; do not wait for the server.
 
-    With `stops` it is stopped first. All that could stand in the way is found out before that, also
-    missing data: an empty database in their place would look like a loss.
+    With `stops` it is stopped first. All that bars the way is found out before that, also missing
+    data: an empty database in their place would look like a loss.
     """
     with workspace.lock(timeout):
         settings, neighbours = workspace.settings, survey(workspace)
@@ -4034,9 +4036,8 @@ def ignore_in_git(workspace: Workspace) -> None:
             write_file(path, text + separator + "".join(f"{prefix}{line}\n" for line in missing))
         left = find_unignored(workspace, IGNORED)
         if left:
-            console.warn(
-                f"git does not ignore {' '.join(left)}: see git check-ignore -v {ENV_FILE}"
-            )
+            said = f"git does not ignore {' '.join(left)}"
+            console.warn(f"{said}: see git check-ignore -v {ENV_FILE}")
         else:
             console.step(f"{name} names {' '.join(missing)}")
     if ask_git(directory, runner, "ls-files", ENV_FILE).stdout:
@@ -4149,10 +4150,8 @@ class SetUp:
         env = build_client_environment(settings.url)
         theirs = self.workspace.values.get("DATABASE_URL")
         if theirs not in (None, env["DATABASE_URL"], env[URL_KEY]):
-            said = self.console.format(
-                f"{ENV_FILE} has another DATABASE_URL; {{run}} and {{env}} say"
-            )
-            self.console.warn(f"{said} {settings.url.for_libpq()!r}")
+            said = f"{ENV_FILE} has another DATABASE_URL; {{run}} and {{env}} say"
+            self.console.warn(f"{self.console.format(said)} {settings.url.for_libpq()!r}")
         if names := " ".join(self.workspace.find_shadowed(settings)):
             said = f"plain docker compose and applications take {names} from this shell"
             self.console.warn(f"{said}, not from {ENV_FILE}: unset {names}")
@@ -4181,8 +4180,6 @@ class SetUp:
         """Decide on the settings and the service; refuse a conflict. Changes nothing."""
         workspace = self.workspace
         settings = self._plan_settings(neighbours)
-        service = default_service(settings, workspace.directory)
-        service = service.with_image(workspace.engine.find_image(service.image))
         if workspace.compose_file():  # follow it
             made = not workspace.env.exists and workspace.save_env({})  # for an env_file
             known = bool(self.values.get(URL_KEY)) and has_login(self.values)
@@ -4194,6 +4191,9 @@ class SetUp:
                 if made:
                     workspace.remove_env()
                 raise
+        else:
+            service = default_service(settings, workspace.directory)
+            service = service.with_image(workspace.engine.find_image(service.image))
         host = settings.url.host
         if service.host_port and not self.named and not (is_local(host) or host == settings.bind):
             hint = f"keep that {ENV_FILE} elsewhere, or make the host localhost"
@@ -4739,9 +4739,8 @@ class Restore:
         self.archive = check_dump_format(self.head, file.read())
         if not self.archive and not owner:
             hint = "pg_dump --no-owner; or make the role: {psql} -- -c 'create role NAME'"
-            raise WorkspaceError(
-                "--no-owner is for pg_dump -Fc: SQL sets its owners itself", hint=hint
-            )
+            why = "--no-owner is for pg_dump -Fc: SQL sets its owners itself"
+            raise WorkspaceError(why, hint=hint)
 
     def run(self, *, drop_old: bool) -> str:
         """Do it; return the new name of the present database. The lock is held."""
@@ -4942,11 +4941,8 @@ def rotate(workspace: Workspace) -> None:
         service = workspace.resolve_service(new)
         if service.environment.get(PASSWORD_KEY) != password:
             hint = f"let it take ${{{PASSWORD_KEY}}} from {ENV_FILE}"
-            hint += (
-                f", not {PASSWORD_KEY}_FILE"
-                if f"{PASSWORD_KEY}_FILE" in service.environment
-                else ""
-            )
+            if f"{PASSWORD_KEY}_FILE" in service.environment:
+                hint += f", not {PASSWORD_KEY}_FILE"
             raise WorkspaceError("the compose file has a password of its own", hint=hint)
         if not workspace.state.next_password:  # else the server may have that one already
             workspace.remember(next_password=password)
@@ -5816,7 +5812,10 @@ class CommandLine:
         return ExitCode.FAILED if returncode not in (0, ExitCode.INTERRUPTED) else returncode
 
     def _warn_of_copy(self) -> None:
-        """Say that `.env` may be another workspace's: these commands ask no engine whose it is."""
+        """Say that `.env` may be another workspace's: these commands ask no engine whose it is.
+
+        To parse the state file would take longer than all of `url`.
+        """
         workspace = self.workspace
         here = f'"inode": "{identify_file(workspace.directory)}"'.encode()
         if here not in (read_file(workspace.state_path) or b""):

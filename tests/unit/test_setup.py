@@ -819,6 +819,12 @@ def test_init_verified_cluster_is_never_moved(init, workspace, docker, answer, l
     assert docker.calls_of("docker run") == []
 
 
+def test_init_again_asks_for_the_image_once(init, up, docker):
+    """The service that the compose file has is the one whose image is asked for."""
+    init(up)
+    assert len(docker.calls_of("docker image inspect")) == 1
+
+
 def test_init_first_start_that_a_person_wants_to_keep(monkeypatch, init, workspace, docker):
     """Somebody may have worked with it all the same: without a yes at a terminal it stays."""
     remember(workspace, verified=False, begun=True)
