@@ -38,7 +38,7 @@ import time
 TYPE_CHECKING = False  # importing `typing` would take longer than the rest of the file
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from subprocess import Popen
     from typing import IO, Any, Callable, NoReturn, TypeVar
 
@@ -709,11 +709,8 @@ def is_placeholder(value: str) -> bool:
 
 def has_login(values: Mapping[str, str]) -> bool:
     """Whether `.env` has a user and a password, in the URL or apart, that are not a template's."""
-    login = values.get(USER_KEY, ""), values.get(PASSWORD_KEY, "")
-    if values.get(URL_KEY):
-        url = parse_database_url(values[URL_KEY])
-        login = url.user, url.password
-    return not any(map(is_placeholder, login))
+    url = plan_database_url(values, DatabaseURL("", ""), has_data=False)
+    return bool(url.user and url.password)
 
 
 def plan_database_url(values: Mapping[str, str], fresh: DatabaseURL, has_data: bool) -> DatabaseURL:
@@ -3059,40 +3056,25 @@ class Workspace:
         return {key for key in ours if not re.fullmatch(DOCKERS_OWN, key)}
 
     def run_compose(
-        self,
-        settings: Settings,
-        *argv: str,
-        timeout: float = COMPOSE_TIMEOUT_S,
-        shell: Collection[str] = (),
+        self, settings: Settings, *argv: str, timeout: float = COMPOSE_TIMEOUT_S
     ) -> str:
         """Run Compose here, with `.env` and `settings` in place of the shell's own values.
 
-        It reads `.env` itself, for what is not in its environment. `shell` names variables that
-        it sees as the shell has them.
+        It reads `.env` itself, for what is not in its environment.
         """
         left_out, compose = self.overruled, self.engine.compose_argv
         env = {key: value for key, value in os.environ.items() if key not in left_out}
         env |= {key: value for key, value in self.values.items() if key.startswith("COMPOSE_")}
         env |= {**settings.env, "PWD": self.directory}
-        env |= {key: os.environ[key] for key in shell}
         result = self.engine.run([*compose, *argv], timeout, env=env, cwd=self.directory)
         result, program = result.replace(stderr=mask_values(result.stderr)), " ".join(compose)
         hint = f"correct the compose file, or {ENV_FILE}, until `{program} config` succeeds"
         return check_result(result, f"`{program} {' '.join(argv)}` failed", hint).stdout
 
-    def find_shadowed(self, settings: Settings) -> list[str]:
+    def find_shadowed(self) -> list[str]:
         """Return what plain Compose and applications would take from this shell, not `.env`."""
-
-        def resolve(*shell: str) -> str:
-            with contextlib.suppress(DockerCommandError):
-                return self.run_compose(settings, "config", shell=shell)
-            return ""
-
-        known = {*COMPOSE_SELECTORS, *OUR_KEYS}
         others = {key for key in self.overruled if os.environ[key] != self.values.get(key)}
-        usual = resolve() if others - known else ""
-        found = [key for key in others if key in known or resolve(key) != usual]
-        return sorted([*found, *({"PGHOSTADDR", "PGSERVICE"} & os.environ.keys())])
+        return sorted(others | ({"PGHOSTADDR", "PGSERVICE"} & os.environ.keys()))
 
     def resolve_service(self, settings: Settings) -> ComposeService:
         """Return the PostgreSQL service as Compose resolves it."""
@@ -4152,7 +4134,7 @@ class SetUp:
         if theirs not in (None, env["DATABASE_URL"], env[URL_KEY]):
             said = f"{ENV_FILE} has another DATABASE_URL; {{run}} and {{env}} say"
             self.console.warn(f"{self.console.format(said)} {settings.url.for_libpq()!r}")
-        if names := " ".join(self.workspace.find_shadowed(settings)):
+        if names := " ".join(self.workspace.find_shadowed()):
             said = f"plain docker compose and applications take {names} from this shell"
             self.console.warn(f"{said}, not from {ENV_FILE}: unset {names}")
 
