@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 else:
 
     def dataclass_transform(**_):
-        """Tell type checkers, and nobody else, that a class makes its own `__init__`."""
+        """Tell type checkers alone that a class makes its `__init__`."""
         return lambda cls: cls
 
 
@@ -197,7 +197,7 @@ class ExitCode(enum.IntEnum):
 
 
 class ContainerState(enum.Enum):
-    """Docker's states of a container, `missing` for none, and `unknown` for another engine's."""
+    """Docker's states, and two of ours for none and for another engine's."""
 
     MISSING = "missing"
     UNKNOWN = "unknown"
@@ -215,7 +215,7 @@ class ContainerState(enum.Enum):
 
 
 class Health(enum.Enum):
-    """The engine's own health of a container; it lags by up to the interval of its checks."""
+    """The engine's own health of a container; it lags by seconds."""
 
     NONE = "none"
     STARTING = "starting"
@@ -228,7 +228,7 @@ class Health(enum.Enum):
 
 
 class Readiness(enum.Enum):
-    """The answer of `pg_isready` (exit codes 0, 1 and 2), or `unknown` if it cannot be asked."""
+    """What `pg_isready` says (0, 1, 2), `unknown` if it cannot be asked."""
 
     ACCEPTING = "accepting"
     REJECTING = "rejecting"
@@ -237,7 +237,7 @@ class Readiness(enum.Enum):
 
 
 class Repair(enum.Enum):
-    """What mends a container or a cluster that keeps the application out."""
+    """What mends a cluster that keeps the application out."""
 
     PASSWORD = "set the password in .env for its user in the server (ALTER ROLE)"
     NETWORK = "append the line to pg_hba.conf that lets passwords in over the network"
@@ -318,17 +318,17 @@ class WorkspaceError(PostgreSQLIntegrationError):
 
 
 class EnvFileError(WorkspaceError):
-    """`.env`, or the URL in it, cannot be read or edited without guessing. Carries no value."""
+    """`.env`, or the URL in it, cannot be read without guessing."""
 
 
 class NotSetUpError(PostgreSQLIntegrationError):
-    """The workspace has no database yet, or no container, or none that runs."""
+    """There is no database yet, or no container, or none that runs."""
 
     exit_code = ExitCode.NOT_RUNNING
 
 
 class DockerNotAvailableError(PostgreSQLIntegrationError):
-    """Docker or Compose is missing, or the daemon is out of reach or does not answer in time."""
+    """Docker or Compose is missing, out of reach or silent."""
 
     exit_code = ExitCode.DOCKER_UNAVAILABLE
 
@@ -338,13 +338,13 @@ class DockerCommandError(PostgreSQLIntegrationError):
 
 
 class ContainerStartupError(PostgreSQLIntegrationError):
-    """The container stopped, or keeps restarting, instead of serving."""
+    """The container ended, or keeps restarting."""
 
     exit_code = ExitCode.UNHEALTHY
 
 
 class ContainerConflictError(PostgreSQLIntegrationError):
-    """Another container has the name, the port or the data directory. Nothing was touched."""
+    """Another container has the name, the port or the data."""
 
 
 class DatabaseConnectionError(PostgreSQLIntegrationError):
@@ -354,7 +354,7 @@ class DatabaseConnectionError(PostgreSQLIntegrationError):
 
 
 class CredentialsRefusedError(DatabaseConnectionError):
-    """The server accepts connections, but not with the credentials in `.env`."""
+    """The server does not accept the credentials in `.env`."""
 
     exit_code = ExitCode.CREDENTIALS_REFUSED
 
@@ -403,7 +403,7 @@ class EnvItem(Record):
 
 
 def decode_env(data: bytes) -> str:
-    """Decode a `.env` file; refuse an encoding or line ends that readers take differently."""
+    """Decode a `.env` file; refuse what readers decode differently."""
     text = data.decode("utf-8", "surrogateescape")
     for pattern, fault, program in _ENV_FAULTS:
         if found := re.search(pattern, text):
@@ -450,7 +450,7 @@ def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
 
 
 def _read_env_value(found: re.Match[str], follow: Callable[[re.Match[str]], str]) -> str | None:
-    """Return the value that every reader sees in a line, None where they differ."""
+    """Return the value that every reader sees, None where they differ."""
     raw = found["value"]
     if raw.startswith("'"):
         return None if re.search(_ENV_SINGLE_UNSAFE, raw[1:-1]) else raw[1:-1]
@@ -466,7 +466,7 @@ def _read_env_value(found: re.Match[str], follow: Callable[[re.Match[str]], str]
 
 
 def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[str, str]:
-    """Return each key's last value where readers agree on it; for a `required` key they must."""
+    """Return each key's last value; on a `required` one readers must agree."""
     last = {item.key: item for item in items}
     for key in required:
         if key in last and last[key].value is None:
@@ -494,9 +494,7 @@ def format_env_value(value: str) -> str:
 
 
 def edit_env(text: str, items: Sequence[EnvItem], changes: Mapping[str, str]) -> str:
-    r"""Return `text` with the last of its `items` for each key of `changes` set to its value.
-
-    A missing key is appended.
+    r"""Return `text` with the last of its `items` for each key of `changes` set, or appended.
 
     >>> text = "A='1' # one\nB=2"
     >>> edit_env(text, parse_env(text, {}), {"A": "3", "C": "x y"})
@@ -543,7 +541,7 @@ class DatabaseURL(Record):
 
     @property
     def options(self) -> dict[str, str]:
-        """The query's options; the last of a name counts, as it does to libpq."""
+        """The query's options; the last of a name counts, as in libpq."""
         pairs = (pair.partition("=")[::2] for pair in self.query.split("&") if pair)
         return {name: _decode_percent(value) for name, value in pairs}
 
@@ -564,7 +562,7 @@ class DatabaseURL(Record):
 
 
 class Settings(Record):
-    """The settings of a workspace in `.env`, complete and free of contradiction."""
+    """The settings in `.env`, complete and free of contradiction."""
 
     url: DatabaseURL
     container: str
@@ -672,7 +670,7 @@ def build_database_url(url: DatabaseURL) -> str:
 
 
 def _decode_percent(text: str) -> str:
-    """Decode a part of a URL; a byte that is no UTF-8 becomes a lone surrogate."""
+    """Decode a part of a URL; bad UTF-8 becomes lone surrogates."""
     data = re.sub(b"%([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), text.encode())
     return data.decode("utf-8", "surrogateescape")
 
@@ -703,12 +701,12 @@ def build_client_environment(url: DatabaseURL) -> dict[str, str]:
 
 
 def is_placeholder(value: str) -> bool:
-    """Whether a user or a password is missing, or one that templates carry."""
+    """Whether a user or password is missing, or a template's."""
     return not value or value.lower() in PLACEHOLDERS
 
 
 def has_login(values: Mapping[str, str]) -> bool:
-    """Whether `.env` has a user and a password, in the URL or apart, that are not a template's."""
+    """Whether `.env` has a user and a password that are no template's."""
     url = plan_database_url(values, DatabaseURL("", ""), has_data=False)
     return bool(url.user and url.password)
 
@@ -761,7 +759,7 @@ def check_agreement(values: Mapping[str, str], url: DatabaseURL, keys: Sequence[
 
 
 def parse_settings(values: Mapping[str, str]) -> Settings:
-    """Read the settings of a workspace that is set up: no key is missing, no two disagree."""
+    """Read the settings of a workspace that is set up."""
     missing = [key for key in (URL_KEY, CONTAINER_KEY, PROJECT_KEY) if not values.get(key)]
     if missing:
         said = f"not set up: {ENV_FILE} has no {' and no '.join(missing)}"
@@ -775,12 +773,12 @@ def parse_settings(values: Mapping[str, str]) -> Settings:
 
 
 def is_local(host: str) -> bool:
-    """Whether a host of a URL is this machine, whatever name servers say."""
+    """Whether a URL's host is this machine, whatever name servers say."""
     return host in ("localhost", "::1") or bool(re.fullmatch(r"127(?:\.[0-9]{1,3}){3}", host))
 
 
 def generate_credentials() -> tuple[str, str]:
-    """Return a new user of 16 and a password of 32 letters and digits, which need no quotes."""
+    """Return a user of 16 and a password of 32 letters and digits."""
     import secrets
     import string
 
@@ -843,7 +841,7 @@ def format_stamp(moment: float) -> str:
 
 
 def format_json(value: object, indent: int | None = 2) -> str:
-    """Write one JSON value, in one line without `indent`; a record is its fields by name."""
+    """Write one JSON value; a record is its fields by name."""
     import json
 
     def plain(item: Any) -> object:
@@ -981,7 +979,7 @@ _FILE_REMEDIES = {
 
 
 def check_platform() -> None:
-    """Refuse a system without modes, owners, locks and process groups."""
+    """Refuse Windows, which has no modes, owners and process groups."""
     if os.name != "posix":
         raise WorkspaceError("hive-pg needs Linux, macOS or WSL", hint="wsl --install")
 
@@ -995,7 +993,7 @@ def end_tree(pid: int, *, at_once: bool = False) -> None:
 
 
 def file_error(action: str, path: str, error: OSError) -> WorkspaceError:
-    """Build the error of a file or directory that the system refuses, with its remedy."""
+    """Build the error of a file that the system refuses, with its remedy."""
     target, at = os.path.realpath(path), os.path.realpath(error.filename or path)
     place = at if os.path.lexists(at) else os.path.dirname(at)
     link = "" if target == path else f", a link to {target}"
@@ -1091,7 +1089,7 @@ def refuse_strangers(path: str) -> None:
 
 
 def remove_leftover(path: str) -> str:
-    """Remove the temporary file of a `replacement` that was killed; return its path."""
+    """Remove what a killed `replacement` has left; return its path."""
     temporary = f"{os.path.realpath(path)}.hive-pg.tmp"
     if is_locked(temporary):
         hint = "wait for it, or name another file"
@@ -1103,7 +1101,7 @@ def remove_leftover(path: str) -> str:
 
 
 def is_locked(path: str) -> bool:
-    """Whether somebody holds a lock on a file. One that cannot be opened counts as free."""
+    """Whether somebody holds a lock on a file that can be opened."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     with contextlib.suppress(OSError), open(os.open(path, flags), "rb") as file:
         return isinstance(_lock(file.fileno()), BlockingIOError)
@@ -1111,7 +1109,7 @@ def is_locked(path: str) -> bool:
 
 
 def _lock(descriptor: int, *, release: bool = False) -> OSError | None:
-    """Lock an open file; return why not: it is locked (BlockingIOError), or cannot be."""
+    """Lock an open file; return why not: BlockingIOError if it is locked."""
     import fcntl
 
     try:
@@ -1217,7 +1215,7 @@ def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock
 
 
 def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) -> None:
-    """Make a directory and its missing parents; root gives it to `owner`, a uid and a gid."""
+    """Make a directory and its parents; root gives it to `owner`."""
     if os.path.isdir(path):
         return
     make_directory(os.path.dirname(path), get_sudo_user())
@@ -1228,7 +1226,7 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
 
 
 def close_to_others(path: str) -> int | None:
-    """Close a file to group and others; return the new mode, None if it was closed."""
+    """Close a file to others; return its new mode, None if it was."""
     mode = os.stat(path).st_mode & 0o777
     if not mode & 0o077:
         return None
@@ -1238,7 +1236,7 @@ def close_to_others(path: str) -> int | None:
 
 
 def is_usable_by(data_dir: str, uid: int) -> bool:
-    """Whether a user can have its cluster in a data directory: one of somebody else's has one."""
+    """Whether a user can have its cluster in a data directory."""
     cluster = os.path.join(data_dir, "pgdata")
     with explaining("look at", data_dir):
         status, made = os.stat(data_dir), os.path.exists(cluster)
@@ -1248,7 +1246,7 @@ def is_usable_by(data_dir: str, uid: int) -> bool:
 
 
 def holds_data(data_dir: str, cluster: str = "") -> bool:
-    """Whether there may be a cluster: in `data_dir` itself, or in `cluster`, its `pgdata`."""
+    """Whether a directory may hold a cluster, or `cluster` in it."""
     cluster = cluster or os.path.join(data_dir, "pgdata")
     try:
         return "PG_VERSION" in os.listdir(data_dir) or bool(os.listdir(cluster))
@@ -1257,7 +1255,7 @@ def holds_data(data_dir: str, cluster: str = "") -> bool:
 
 
 def read_cluster_version(cluster: str) -> str:
-    """Return the major version that made a cluster, '' where it cannot be read here."""
+    """Return the major version of a cluster, '' where unknown."""
     path, text = os.path.join(cluster, "PG_VERSION"), ""
     # There may be none yet, it may be another user's, or in a volume.
     with contextlib.suppress(OSError), open(path, encoding="latin-1") as file:
@@ -1266,7 +1264,7 @@ def read_cluster_version(cluster: str) -> str:
 
 
 def identify_file(path: str) -> str:
-    """Return DEVICE:INODE of a path, as `stat -c %d:%i` does, '' where it cannot be seen."""
+    """Return DEVICE:INODE of a path, as `stat -c %d:%i`, '' if unseen."""
     with contextlib.suppress(OSError):
         status = os.stat(path)
         return f"{status.st_dev}:{status.st_ino}"
@@ -1288,7 +1286,7 @@ def is_gone(path: str) -> bool:
 
 
 def measure_directory(directory: str) -> int | None:
-    """Return the bytes of a directory on the disk, as `du` does; None where it may not."""
+    """Return a directory's bytes on the disk, None where it may not."""
 
     def fail(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
@@ -1305,14 +1303,14 @@ def measure_directory(directory: str) -> int | None:
 
 
 def get_postgres_uid_gid() -> tuple[int, int]:
-    """Return the uid and gid of the server and its data: the caller's, for root another user's."""
+    """Return the server's uid and gid: the caller's, but never root's."""
     if os.geteuid() != 0:
         return os.geteuid(), os.getegid()
     return get_sudo_user() or (FALLBACK_UID, FALLBACK_UID)
 
 
 def name_user(uid: int) -> str:
-    """Return the name of a user of this machine, '' where there is none."""
+    """Return the name of a user of this machine, '' for none."""
     import pwd
 
     with contextlib.suppress(KeyError):
@@ -1321,7 +1319,7 @@ def name_user(uid: int) -> str:
 
 
 def get_sudo_user() -> tuple[int, int] | None:
-    """Return the uid and gid of the user that root acts for by sudo, None where it does not."""
+    """Return uid and gid of the user behind sudo, None for none."""
     ids = f"{os.environ.get('SUDO_UID')}:{os.environ.get('SUDO_GID')}"
     found = re.fullmatch("([1-9][0-9]*):([0-9]+)", ids)
     return (int(found[1]), int(found[2])) if found and os.geteuid() == 0 else None
@@ -1357,16 +1355,13 @@ class CommandResult(Record):
 
 
 class Process:
-    """A running program; leaving the context ends it, and all that it started."""
+    """A running program; leaving the context ends its whole group."""
 
     def __init__(self, argv: Sequence[str], process: Popen[str]) -> None:
         self.argv, self.process = argv, process
 
     def finish(self, *, timeout: float, stdin: str = "") -> CommandResult:
-        """Wait for its end, at most `timeout` seconds; return its output and exit code.
-
-        Raises: DockerNotAvailableError on a timeout.
-        """
+        """Wait for its end; after `timeout` seconds, raise DockerNotAvailableError."""
         import subprocess
 
         try:
@@ -1466,10 +1461,7 @@ class Runner:
             return process.finish(timeout=timeout)
 
     def attach(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
-        """Run a program on our own streams, in the terminal's group; return its exit code.
-
-        Ctrl-C reaches the program as well: it ends both, with 130.
-        """
+        """Run a program on our streams, which Ctrl-C ends with 130."""
         import subprocess
 
         self.console.trace(argv)
@@ -1483,10 +1475,7 @@ class Runner:
             return ExitCode.INTERRUPTED
 
     def replace(self, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
-        """Become another program: signals and the exit code are its own.
-
-        Raises: OSError where it cannot be started.
-        """
+        """Become another program, or raise OSError."""
         import signal
 
         self.console.trace(argv)
@@ -1500,14 +1489,10 @@ class Runner:
 
 
 class Diagnosis(Record):
-    """A text of Docker or PostgreSQL, its cause and what helps.
+    """A text of Docker or PostgreSQL, its cause and what helps."""
 
-    `source` says who prints it: docker, the server's log, a login, or a dump that is written or
-    loaded. The first alternative of `pattern` is the text as people meet it.
-    """
-
-    source: str
-    pattern: str
+    source: str  # who prints it: docker, the server, a login, a dump or load
+    pattern: str  # its first alternative is the text as people meet it
     cause: str
     hint: str
     error: type[PostgreSQLIntegrationError] = DockerCommandError
@@ -1679,7 +1664,7 @@ DIAGNOSES = (
 
 
 def diagnose(text: str, *sources: str) -> Diagnosis | None:
-    """Return the first diagnosis of these sources whose pattern occurs in the text."""
+    """Return the first diagnosis of these sources that fits a text."""
     rows = [row for source in sources for row in DIAGNOSES if source in row.source.split()]
     return next((row for row in rows if re.search(row.pattern, text, re.IGNORECASE)), None)
 
@@ -1708,10 +1693,7 @@ def mask_values(text: str) -> str:
 def build_error(
     result: CommandResult, action: str, hint: str = "", sources: Sequence[str] = ()
 ) -> PostgreSQLIntegrationError:
-    """Turn a docker command that failed into an error with cause and remedy, or else `hint`.
-
-    `sources` name the diagnoses of the program that ran in a container.
-    """
+    """Turn a docker command that failed into an error with a remedy."""
     # WSL's stand-in for docker prints to stdout.
     found = diagnose(result.stderr or result.stdout, *sources, "docker")
     if not found:
@@ -1725,7 +1707,7 @@ def build_error(
 def check_result(
     result: CommandResult, action: str, hint: str = "", sources: Sequence[str] = ()
 ) -> CommandResult:
-    """Return a result whose exit code is 0; raise the error of another one."""
+    """Return a result whose exit code is 0; raise another's error."""
     if result.returncode != 0:
         raise build_error(result, action, hint, sources)
     return result
@@ -1757,12 +1739,7 @@ chown "$0" . && chmod u+rwx . && {{ [ ! -e "./$1" ] || chown -Rh "$0" "./$1"; }}
 
 
 class ContainerInfo(Record):
-    """What `docker inspect` says of a container.
-
-    `mounts` are (directory on the host or name of a volume, target) pairs, `ports` the (host
-    address, host port) pairs that lead to PostgreSQL's, as the engine gave them while it runs;
-    `started_at` is in seconds since the epoch.
-    """
+    """What `docker inspect` says of a container."""
 
     name: str
     image: str
@@ -1771,11 +1748,11 @@ class ContainerInfo(Record):
     exit_code: int
     oom_killed: bool
     restart_count: int
-    started_at: float
+    started_at: float  # in seconds since the epoch
     environment: Mapping[str, str]
     labels: Mapping[str, str]
-    mounts: Sequence[tuple[str, str]]
-    ports: Sequence[tuple[str, int]]
+    mounts: Sequence[tuple[str, str]]  # (directory on the host or name of a volume, target)
+    ports: Sequence[tuple[str, int]]  # the (host address, port) that lead to PostgreSQL's
 
     @property
     def running(self) -> bool:
@@ -1784,18 +1761,18 @@ class ContainerInfo(Record):
 
     @property
     def restarting(self) -> bool:
-        """Whether it starts again and again; in between it runs for a moment."""
+        """Whether it starts again and again; in between it runs."""
         unwell = self.health in (Health.STARTING, Health.UNHEALTHY) and self.restart_count > 0
         return self.state is ContainerState.RESTARTING or (self.running and unwell)
 
     @property
     def cluster(self) -> tuple[str, str]:
-        """The mounted directory of its cluster and the place of PGDATA, as `locate_cluster`."""
+        """Its cluster's mounted directory and place: `locate_cluster`."""
         return locate_cluster(self.mounts, self.environment.get("PGDATA", DEFAULT_PGDATA))
 
     @property
     def home(self) -> tuple[str, bool]:
-        """Where its cluster is, in words, and whether that outlives the container."""
+        """Where its cluster is, and whether that outlives it."""
         directory, cluster = self.cluster
         volume = cluster.partition("/")[0]
         if directory or not volume:
@@ -1805,12 +1782,12 @@ class ContainerInfo(Record):
 
     @property
     def directory(self) -> str:
-        """The directory that Compose was run in, '' for a container that it did not make."""
+        """The directory that Compose was run in, '' without Compose."""
         return self.labels.get(DIRECTORY_LABEL, "")
 
     @property
     def inner_host(self) -> str:
-        """Its name on its networks where no fixed port is published, else ''."""
+        """Its name on its networks where no port is published, else ''."""
         return "" if self.ports else self.labels.get(SERVICE_LABEL, "")
 
     @property
@@ -1820,7 +1797,7 @@ class ContainerInfo(Record):
 
 
 class Condition(Record):
-    """The state of a container in words, its remedy, and the exit code that it stands for."""
+    """A container's state in words, its remedy and its exit code."""
 
     words: str
     hint: str = ""
@@ -1868,7 +1845,7 @@ def judge_container(
 
 
 def _diagnose_end(info: ContainerInfo, logs: str) -> tuple[str, str, Repair | None]:
-    """Return cause, hint and repair by Docker's own word, else by the log."""
+    """Return cause, hint and repair, by Docker's word or by the log."""
     found, below = diagnose(logs, "server"), "its last words are below"
     if info.oom_killed:
         return "the kernel ended it for lack of memory", "give Docker more memory", None
@@ -1896,7 +1873,7 @@ def locate_cluster(mounts: Iterable[tuple[str, str]], pgdata: str) -> tuple[str,
 
 
 class ImageInfo(Record):
-    """What an image sets: the environment, and the directories that get a volume of their own."""
+    """What an image sets: environment, and directories in volumes."""
 
     environment: Mapping[str, str]
     volumes: Sequence[str]
@@ -1932,7 +1909,7 @@ def parse_time(text: str) -> float:
 
 
 def parse_containers(text: str) -> list[ContainerInfo]:
-    """Read the JSON array that `docker inspect` prints for containers."""
+    """Read what `docker inspect` prints for containers."""
     return [_parse_container(item) for item in parse_json(text or "[]")]
 
 
@@ -1959,7 +1936,7 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
 
 
 def _parse_ports(item: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Return where fixed ports that lead to PostgreSQL's are published, or else are to be."""
+    """Return where PostgreSQL's port is published, or is to be."""
     port = f"{CONTAINER_PORT}/tcp"
     asked = (item["HostConfig"].get("PortBindings") or {}).get(port) or []
     given = ((item.get("NetworkSettings") or {}).get("Ports") or {}).get(port) or []
@@ -1974,7 +1951,7 @@ def _parse_environment(entries: Sequence[str] | None) -> dict[str, str]:
 
 
 def parse_inspect(result: CommandResult, name: str) -> ContainerInfo | None:
-    """Read the end of INSPECT for a container, None where there is none of that name."""
+    """Read the end of INSPECT for a container, None for none."""
     if _is_missing(result):
         return None
     text = check_result(result, "cannot inspect the container").stdout
@@ -1982,7 +1959,7 @@ def parse_inspect(result: CommandResult, name: str) -> ContainerInfo | None:
 
 
 def _is_missing(result: CommandResult) -> bool:
-    """Whether docker says that there is no such thing; the exit code alone does not."""
+    """Whether docker says that there is no such thing."""
     pattern = "no such (?:object|container|image)"
     return result.returncode != 0 and bool(re.search(pattern, result.stderr, re.IGNORECASE))
 
@@ -1994,7 +1971,7 @@ class Engine:
         self.runner = runner
 
     def start(self, argv: Sequence[str], cwd: str | None = None, **options: Any) -> Process:
-        """Start docker or docker-compose, with the options of `Runner.start`."""
+        """Start docker or docker-compose, as `Runner.start` does."""
         try:
             return self.runner.start(argv, cwd=cwd, **options)
         except OSError as error:
@@ -2010,16 +1987,16 @@ class Engine:
     def run(
         self, argv: Sequence[str], timeout: float = QUESTION_TIMEOUT_S, stdin: str = "", **how: Any
     ) -> CommandResult:
-        """Run docker or docker-compose to its end, whatever its exit code."""
+        """Run docker or docker-compose, whatever its exit code."""
         with self.start(argv, stdin=PIPE if stdin else DEVNULL, **how) as process:
             return process.finish(timeout=timeout, stdin=stdin)
 
     def ask(self, action: str, *argv: str, timeout: float = QUESTION_TIMEOUT_S) -> str:
-        """Run docker to its end, and return its stdout; `action` begins the error if it fails."""
+        """Run docker, and return its stdout; `action` begins the error."""
         return check_result(self.run(["docker", *argv], timeout), action).stdout
 
     def parse_identity(self, result: CommandResult) -> list[str]:
-        """Read the answer to IDENTITY: ID, root directory and name, [] if it was refused."""
+        """Read the answer to IDENTITY, [] if it was refused."""
         if result.returncode:
             error = build_error(result, "cannot ask the engine")
             if isinstance(error, DockerNotAvailableError):
@@ -2032,7 +2009,7 @@ class Engine:
 
     @functools.cached_property
     def compose_argv(self) -> list[str]:
-        """The argv that Compose is started with: the CLI's plugin, or docker-compose."""
+        """How Compose is started: the CLI's plugin, or docker-compose."""
         import shutil
 
         plugin, found = self.run(["docker", "compose", "version", "--short"]), ""
@@ -2067,7 +2044,7 @@ class Engine:
         return parse_containers(result.stdout)
 
     def publishing(self, port: int) -> list[str]:
-        """Return the names of the containers that are published on a host port now."""
+        """Return the names of the containers that have a host port."""
         argv = ("ps", "--filter", f"publish={port}", "--format", "{{.Names}}")
         return self.ask("cannot list the containers", *argv).split()
 
@@ -2098,10 +2075,7 @@ class Engine:
         timeout: float = COMPOSE_TIMEOUT_S,
         aside: str = "",
     ) -> CommandResult:
-        """Run a program as root in a short-lived container, on a directory or volume at /target.
-
-        Another one, `aside`, is at /aside; a volume that does not exist is made.
-        """
+        """Run a program as root on a directory or volume, /target."""
         options = ["--rm", "--network", "none", "--user", "0:0", "--entrypoint", argv[0]]
         for place, target in ((mounted, "/target"), (aside, "/aside")):
             kind, source = ("bind" if os.path.isabs(place) else "volume"), place.replace('"', '""')
@@ -2110,17 +2084,14 @@ class Engine:
         return self.run(["docker", "run", *options, image, *argv[1:]], timeout)
 
     def try_to_publish(self, image: str, bind: str) -> None:
-        """Make sure that an address is the engine's, before a container needs it."""
+        """Make sure that an address is one of the engine's."""
         argv = ("run", "--rm", "--publish", f"{bind}::{CONTAINER_PORT}", "--entrypoint", "true")
         self.ask(f"cannot publish on {bind}", *argv, image, timeout=COMPOSE_TIMEOUT_S)
 
     def give_data_to(
         self, user: tuple[int, int], source: str, cluster: str, image: str, hint: str = ""
     ) -> None:
-        """Give a directory or volume, and the cluster in it, to a uid and gid.
-
-        Raises: WorkspaceError where it has something else, too, which may be anybody's.
-        """
+        """Give a cluster, and the directory or volume, to a user."""
         owner, own = f"{user[0]}:{user[1]}", cluster[len(source) + 1 :].partition("/")[0]
         argv = ("sh", "-c", _GIVE_SCRIPT, owner, own)
         result = self.run_in_place(image, source, *argv, timeout=WALK_TIMEOUT_S)
@@ -2130,12 +2101,12 @@ class Engine:
         check_result(result, f"cannot change the owner of {source}")
 
     def stop(self, container: str, grace: int = STOP_GRACE_S) -> None:
-        """Stop the server and end its sessions (SIGINT, fast shutdown), within `grace` seconds."""
+        """Stop the server (SIGINT, fast shutdown) in `grace` seconds."""
         argv, timeout = ("stop", "-t", str(grace), container), grace + QUESTION_TIMEOUT_S
         self.ask("cannot stop the container", *argv, timeout=timeout)
 
     def remove_networks(self, project: str) -> str:
-        """Remove the networks of a Compose project; return why one stays: others use it."""
+        """Remove a project's networks; return why one stays."""
         argv = ("network", "ls", "--quiet", "--filter", f"label={PROJECT_LABEL}={project}")
         networks = self.ask("cannot list the networks", *argv).split()
         if not networks:
@@ -2147,15 +2118,12 @@ class Engine:
         return used[0] if used else ""
 
     def has_volume(self, condition: str) -> bool:
-        """Whether there is a volume that meets a filter of `docker volume ls`."""
+        """Whether a volume meets a filter of `docker volume ls`."""
         argv = ("volume", "ls", "--quiet", "--filter", condition)
         return bool(self.ask("cannot list the volumes", *argv).strip())
 
     def logs(self, container: str, tail: int = 50, *, since: float = 0) -> str:
-        """Return a container's last lines, stdout before stderr.
-
-        '' where it is gone, or keeps none (`driver: none`). `since` is by the engine's clock.
-        """
+        """Return the last lines, '' for none; `since` is by its own clock."""
         options = ("--tail", str(tail), "--since", f"{since:.6f}")
         result = self.run(["docker", "logs", *options, container])
         if _is_missing(result) or "does not support reading" in result.stderr:
@@ -2292,7 +2260,6 @@ def default_service(settings: Settings, directory: str) -> ComposeService:
 
 
 def _drop_empty(value: Any) -> Any:
-    """Remove the empty values of a JSON object."""
     if isinstance(value, list):
         return [_drop_empty(item) for item in value]
     if not isinstance(value, dict):
@@ -2423,7 +2390,7 @@ def parse_user(user: str) -> tuple[int, int] | None:
 
 
 def has_wrong_owner(service: ComposeService) -> bool:
-    """Whether the data belongs to another user than the one that the server runs as."""
+    """Whether the data is another user's than the server's."""
     user = parse_user(service.user)
     return bool(user and service.data_dir and not is_usable_by(service.data_dir, user[0]))
 
@@ -2542,23 +2509,17 @@ done
 
 
 class Probe(Record):
-    """What one look at the database found: readiness, then a login over the container's network.
-
-    `error` is why there was no login, or no pgvector after one, `warning` the server's complaint
-    at a login. Versions are '' where unknown, and where the database has no extension. Where the
-    container and the published port were asked, too, `objection` is why the port does not serve,
-    and `address` the one where it does.
-    """
+    """What one look at the database found: readiness, then a login over the container's network."""
 
     readiness: Readiness
-    error: PostgreSQLIntegrationError | None = None
+    error: PostgreSQLIntegrationError | None = None  # why there was no login, or no pgvector
     server_version: str = ""
-    available_version: str = ""
-    created_version: str = ""
+    available_version: str = ""  # of pgvector
+    created_version: str = ""  # in the database
     warning: Diagnosis | None = None
     info: ContainerInfo | None = None
-    objection: str = ""
-    address: str = ""
+    objection: str = ""  # why the published port does not serve
+    address: str = ""  # the one where it does
 
 
 def parse_probe(result: CommandResult) -> Probe:
@@ -2633,7 +2594,7 @@ def quote_identifier(name: str) -> str:
 
 
 def quote_literal(text: str) -> str:
-    """Quote a text for SQL, whatever standard_conforming_strings says."""
+    """Quote a text for SQL, whatever the server's settings."""
     return "E'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
@@ -2680,7 +2641,7 @@ select format('grant %s to %s%s', other_roleid, other_member, case
 
 
 class Server:
-    """The PostgreSQL server in a container, for the credentials of a URL."""
+    """The server in a container, for the credentials of a URL."""
 
     def __init__(self, engine: Engine, container: str, url: DatabaseURL) -> None:
         self.engine, self.container, self.url = engine, container, url
@@ -2692,7 +2653,7 @@ class Server:
     def build_client(
         self, program: str, *arguments: str, options: Sequence[str] = ("--env", _OWN_SESSION)
     ) -> tuple[list[str], dict[str, str]]:
-        """Build a client's `docker exec`, which logs in over the socket, and its environment."""
+        """Build a client's `docker exec` and its environment."""
         login = ["--env", "PGPASSWORD", "--env", f"PGUSER={self.url.user}"]
         login += ["--env", f"PGDATABASE={self.url.database}"]
         login += ["--env", f"PGCONNECT_TIMEOUT={LOGIN_TIMEOUT_S}"]
@@ -2700,12 +2661,12 @@ class Server:
         return [*argv, *arguments], {**os.environ, "PGPASSWORD": self.url.password}
 
     def _build_script(self, script: str, *more: str) -> list[str]:
-        """Build the `docker exec` of one of our scripts; it reads the password from stdin."""
+        """Build a script's `docker exec`: its stdin has the password."""
         argv = ["docker", "exec", "--interactive", self.container, "sh", "-c", script, "hive-pg"]
         return [*argv, self.url.user, self.url.database, *more]
 
     def start_probe(self, *, wait: float, sql: str) -> Process:
-        """Start to log in; wait for the server for a round, or `wait` seconds if they are fewer."""
+        """Start to log in; wait for the server for `wait` s at most."""
         seconds = round(max(0.0, min(wait, WAIT_ROUND_S)))
         argv = self._build_script(_PROBE_SCRIPT, str(seconds), sql)
         return self.engine.start(argv, stdin=PIPE)
@@ -2721,10 +2682,7 @@ class Server:
             return self.finish_probe(process)
 
     def query(self, sql: str, action: str, database: str = "template1") -> str:
-        """Run SQL over the socket, in a database that every server has, and return the rows.
-
-        `action` begins the error where it fails.
-        """
+        """Run SQL over the socket; `action` begins the error."""
         options = ("-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", database)
         argv, env = self.build_client("psql", *options)
         result = self.engine.run(argv, COMPOSE_TIMEOUT_S, sql, env=env)
@@ -2740,7 +2698,7 @@ class Server:
         self.query(f"{scram}\n\\password\n{password}\n{password}\n", action)
 
     def dump(self, file: int, tell: Callable[[], int], idle: Callable[[], object]) -> CommandResult:
-        """Write pg_dump's output to a descriptor, reading it back; see `Process.watch`."""
+        """Write pg_dump's output, which is read back; see `Process.watch`."""
         argv, env = self.build_client("sh", "-c", _DUMP_SCRIPT)
         with self.engine.start(argv, env=env, stdin=PIPE, stdout=file, long=True) as process:
             result = process.watch(tell, idle)
@@ -2749,7 +2707,7 @@ class Server:
         return result.replace(returncode=result.returncode or int(failed), stderr=words)
 
     def dump_globals(self) -> str:
-        """Return roles, memberships, their settings and tablespaces as SQL."""
+        """Return roles, memberships and tablespaces as SQL."""
         options = ("--globals-only", "--encoding=UTF8", "-w", "--database", self.url.database)
         argv, env = self.build_client("pg_dumpall", *options)
         result = self.engine.run(argv, COMPOSE_TIMEOUT_S, env=env)
@@ -2758,28 +2716,28 @@ class Server:
     def load(
         self, file: int, client: Sequence[str], tell: Callable[[], int], idle: Callable[[], object]
     ) -> CommandResult:
-        """Run a client that reads a descriptor, while there is room; see `Process.watch`."""
+        """Run a client that reads a file, while there is room."""
         argv, env = self.build_client("sh", "-c", _WATCH_SCRIPT, "hive-pg", *client)
         with self.engine.start(argv, env=env, stdin=file, stdout=DEVNULL, long=True) as process:
             return process.watch(tell, idle)
 
     def check_room(self, action: str) -> None:
-        """Make sure that there is room for a load; `action` begins the error."""
+        """Make sure that there is room; `action` begins the error."""
         argv = ["docker", "exec", self.container, "sh", "-c", f"{_ROOM}room"]
         check_result(self.engine.run(argv), action, sources=("dump",))
 
     def sample(self, sql: str, count: int) -> CommandResult:
-        """Measure the container, and run psql's script `sql`, `count` times, a second apart."""
+        """Measure the container, and run `sql`, each `count` times."""
         argv = self._build_script(_SAMPLE_SCRIPT, str(count), sql)
         return self.engine.run(argv, 2 * QUESTION_TIMEOUT_S, self.url.password + "\n")
 
     def identify_file(self, path: str) -> str:
-        """Return DEVICE:INODE of a path as the container sees it, '' where it cannot say."""
+        """Return DEVICE:INODE of a path in the container, '' if unseen."""
         argv = ["docker", "exec", self.container, "stat", "-c", "%d:%i", path]
         return self.engine.run(argv).stdout.strip()
 
     def run_psql(self, arguments: Sequence[str]) -> int:
-        """Become the image's psql, or wait for it: one without a terminal hears no Ctrl-C."""
+        """Become the image's psql, or without a terminal wait for it."""
         asked, runner = is_terminal(sys.stdin), self.engine.runner
         # The container's root is read-only, and its user has no home there.
         options = ["--tty", "--env", "PSQL_HISTORY=/tmp/.psql_history"]
@@ -2808,7 +2766,7 @@ class Server:
 
 
 class EnvFile:
-    """What `.env` says, or a blank example where there is none; readers differ on `unread` keys."""
+    """What `.env` says, or a blank example in its place."""
 
     def __init__(self, text: str, *, exists: bool = True) -> None:
         self.text, self.exists = text, exists
@@ -2818,17 +2776,11 @@ class EnvFile:
 
 
 class State(Record):
-    """What hive-pg remembers of a workspace, in `.hive-pg.json`.
-
-    It is a convenience: `.env` decides on the credentials. `inode` is DEVICE:INODE of the
-    directory, `next_password` a `rotate`'s under way. A script is loaded into `staging`: `keeper`
-    is the role that undoes what it changes, `databases` what others were.
-    `begun` says that hive-pg began a first start whose end it has not seen.
-    """
+    """What hive-pg remembers: a convenience, because `.env` decides on the credentials."""
 
     id: str = ""
     directory: str = ""
-    inode: str = ""
+    inode: str = ""  # and the device of the directory
     engine: Sequence[str] = ()
     user: str = ""
     database: str = ""
@@ -2838,10 +2790,10 @@ class State(Record):
     major: str = ""
     volume: str = ""
     verified: bool = True
-    begun: bool = False
-    next_password: str = ""
-    staging: str = ""
-    keeper: str = ""
+    begun: bool = False  # hive-pg began a first start, and has not seen its end
+    next_password: str = ""  # of a `rotate` that is under way
+    staging: str = ""  # the database that a script is loaded into
+    keeper: str = ""  # the role that undoes what it changes; `databases` are what others were
     databases: Sequence[Mapping[str, Any]] = ()
 
 
@@ -2863,7 +2815,7 @@ def parse_state(text: str) -> State | None:
 
 
 def describe_origin(info: ContainerInfo) -> tuple[str, str]:
-    """Return where another's container was made, and the remedy if that place is gone."""
+    """Return where a container was made, and a remedy if that is gone."""
     remedy = f"; or, if that container is not needed: docker rm -f {info.name}"
     if not info.directory:
         return "somebody else (Compose did not make it)", remedy
@@ -2880,7 +2832,7 @@ def build_conflict(info: ContainerInfo, claim: str, hint: str) -> ContainerConfl
 
 
 class Workspace:
-    """A directory, its `.env` and its state, each read once, and the engine that serves it."""
+    """A directory, its `.env`, its state, and the engine."""
 
     begins = False  # this command has begun a first start
 
@@ -2918,7 +2870,7 @@ class Workspace:
         return self.env.values
 
     def reload(self) -> None:
-        """Read `.env` and the state again: another hive-pg may have written them."""
+        """Read `.env` and the state again, as others may write them."""
         self._reload_env()
         vars(self).pop("state", None)
 
@@ -2928,7 +2880,7 @@ class Workspace:
             self.env = env  # no need to parse it again
 
     def save_env(self, changes: Mapping[str, str]) -> bool:
-        """Write `changes` into `.env`, readable by its owner alone; return whether it changed."""
+        """Write `changes` into `.env`; return whether it changed."""
         self._reload_env()  # a person may have written something else into it meanwhile
         if not (self.env.exists and any(item.key in OUR_KEYS for item in self.env.items)):
             add = f"echo {URL_KEY}= >>{quote_word(os.path.realpath(self.env_path))}"
@@ -2943,7 +2895,7 @@ class Workspace:
         return True
 
     def refuse_link_out(self, path: str, hint: str) -> None:
-        """Refuse to change what a link leads to outside of the workspace: it may be anybody's."""
+        """Refuse to change what a link outside leads to."""
         target, here = os.path.realpath(path), os.path.join(self.directory, "")
         if path.startswith(here) and not target.startswith(here):
             why = f"{path} leads out of the workspace, to {target}, which stays as it is"
@@ -2971,15 +2923,12 @@ class Workspace:
 
     @property
     def is_copy(self) -> bool:
-        """Whether this directory was copied from a workspace that still exists."""
+        """Whether this is the copy of a workspace that still exists."""
         before, same = self.state.directory, self.state.inode == identify_file(self.directory)
         return not same and before not in (self.directory, "") and os.path.isdir(before)
 
     def remember(self, **changes: object) -> None:
-        """Update the state file; the lock is held.
-
-        Where that cannot be written, the database serves all the same, if nothing is under way.
-        """
+        """Update the state file; the lock is held."""
         settings, here = self.settings, identify_file(self.directory)
         known = {"id": settings.workspace or self.state.id, "directory": self.directory}
         known |= {"inode": here, "user": settings.url.user, "database": settings.url.database}
@@ -2997,7 +2946,7 @@ class Workspace:
 
     @property
     def settings(self) -> Settings:
-        """The settings in `.env`; one that lacks keys, or contradicts itself, is an error."""
+        """The settings in `.env`, which has to be whole."""
         if is_gone(self.env_path) and not os.path.islink(self.env_path):
             there = os.path.isdir(self.directory)
             missing = self.env_path if there else f"directory {self.directory}"
@@ -3028,7 +2977,7 @@ class Workspace:
                 self.held = False
 
     def await_rotation(self) -> DatabaseURL:
-        """Read `.env` and the state again, after a `rotate` that goes on; return the URL."""
+        """Read `.env` after a `rotate` that goes on; return the URL."""
         deadline = time.monotonic() + QUESTION_TIMEOUT_S
         self.reload()
         while self.state.next_password and not self.held and is_locked(self.lock_path):
@@ -3039,7 +2988,7 @@ class Workspace:
         return self.settings.url
 
     def compose_file(self) -> str | None:
-        """Return the compose file that Compose itself would take, None where there is none."""
+        """Return the compose file that Compose takes, None for none."""
         named = self.values.get("COMPOSE_FILE")
         if named:
             separator = self.values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
@@ -3049,7 +2998,7 @@ class Workspace:
 
     @property
     def overruled(self) -> set[str]:
-        """The shell's variables that Compose is not to see: `.env` has a say on them."""
+        """The shell's variables that `.env` has a say on."""
         # Where `.env` has a bare KEY, the shell's value is asked for.
         assigned = {i.key for i in self.env.items if i.value is not None or i.end > i.start}
         ours = {*assigned, *COMPOSE_SELECTORS, *OUR_KEYS} & os.environ.keys()
@@ -3072,7 +3021,7 @@ class Workspace:
         return check_result(result, f"`{program} {' '.join(argv)}` failed", hint).stdout
 
     def find_shadowed(self) -> list[str]:
-        """Return what plain Compose and applications would take from this shell, not `.env`."""
+        """Return what plain Compose would take from this shell."""
         others = {key for key in self.overruled if os.environ[key] != self.values.get(key)}
         return sorted(others | ({"PGHOSTADDR", "PGSERVICE"} & os.environ.keys()))
 
@@ -3084,7 +3033,7 @@ class Workspace:
         return service.with_image(self.engine.find_image(service.image))
 
     def run_in_place(self, service: ComposeService, *argv: str, **options: Any) -> CommandResult:
-        """Run a program as root on the service's data, which it sees at /target."""
+        """Run a program as root on the service's data, /target."""
         image = service.image or DEFAULT_IMAGE
         return self.engine.run_in_place(image, service.source, *argv, **options)
 
@@ -3111,7 +3060,7 @@ class Workspace:
         return here and os.path.basename(file or COMPOSE_FILE) in files
 
     def check_own(self, info: ContainerInfo | None) -> ContainerInfo | None:
-        """Return a container that has this workspace's name, unless it is another's."""
+        """Return a container, unless it is another's."""
         if info is not None and not self.owns(info):
             hint = "{init} gives this workspace a name of its own"
             raise build_conflict(info, f"has the name in {ENV_FILE}", hint)
@@ -3122,14 +3071,14 @@ class Workspace:
         return self.check_own(self.engine.container(self.settings.container))
 
     def get_container(self) -> ContainerInfo:
-        """Return this workspace's container; where there is none, raise NotSetUpError."""
+        """Return this workspace's container, which has to exist."""
         info = self.find_container()
         if info is None:
             raise NotSetUpError("the workspace has no container", hint="{start}")
         return info
 
     def get_running(self) -> ContainerInfo:
-        """Return this workspace's container; one that does not run is an error that says why."""
+        """Return this workspace's container, which has to run."""
         info = self.get_container()
         if not info.running:
             raise self.judge(info, info.name).error()
@@ -3158,7 +3107,7 @@ def choose_project_name(directory: str) -> str:
 
 
 def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
-    """Whether a container has a service's cluster, or a directory of its data, mounted."""
+    """Whether a container has a service's data mounted."""
     data_dir, cluster = service.data_dir, info.cluster[1]
     if not data_dir:
         return bool(cluster) and cluster == service.cluster
@@ -3208,12 +3157,12 @@ class Neighbours:
         return project, container, False
 
     def is_copy(self, values: Mapping[str, str]) -> bool:
-        """Whether the directory was copied, or `.env`, which then has another workspace's id."""
+        """Whether the directory, or its `.env`, is another's copy."""
         ids = {info.labels.get(WORKSPACE_LABEL) for info in self.others}
         return self.workspace.is_copy or values.get(WORKSPACE_KEY, "") in ids - {""}
 
     def choose_port(self, first: int, bind: str) -> int:
-        """Return the first port, of a hundred, that nobody else has or may want again."""
+        """Return the first port that nobody else has or may want."""
         usable = {port for info in self.own if info.running for _, port in info.ports}
         reserved = {port for info in self.others for _, port in info.ports}
         for port in range(first, min(first + 100, 65536)):
@@ -3222,12 +3171,12 @@ class Neighbours:
         raise ContainerConflictError(f"no free port from {first} on", hint="{init} --port N")
 
     def is_leftover(self, info: ContainerInfo, service: ComposeService) -> bool:
-        """Whether a container is ours under the temporary name of an interrupted Compose."""
+        """Whether an interrupted Compose has left a container of ours."""
         named = re.fullmatch(f"[0-9a-f]{{12}}_{re.escape(service.container)}", info.name)
         return bool(named) and info.state is ContainerState.CREATED and info in self.own
 
     def refuse_conflicts(self, service: ComposeService, *, starts: bool = True) -> None:
-        """Make sure that nothing is taken away from another container of the engine."""
+        """Make sure that nothing is taken from another container."""
         own = find_named(self.containers, service.container)
         self._refuse_other_engine(service, own)
         if own is not None and own not in self.own:
@@ -3279,7 +3228,6 @@ class Neighbours:
     def _check_port(
         self, service: ComposeService, own: ContainerInfo | None, others: Sequence[ContainerInfo]
     ) -> None:
-        """Make sure that a service can have its port, or say who has it, as far as one may see."""
         engine, port, owner, remedy = self.workspace.engine, service.host_port, "", ""
         serves = own and (own.running or own.restarting) and port in [p for _, p in own.ports]
         if serves or is_port_free(service.bind, port):
@@ -3302,7 +3250,7 @@ class Neighbours:
         raise ContainerConflictError(message, hint=hint + remedy)
 
     def _has_data_of(self, service: ComposeService, info: ContainerInfo) -> bool:
-        """Whether a container has a service's data, perhaps moved since: then only it can tell."""
+        """Whether a container has a service's data, even moved since."""
         if shares_cluster(info, service):
             return True
         data_dir, paused = service.data_dir, info.state is ContainerState.PAUSED
@@ -3320,7 +3268,7 @@ class Neighbours:
 
 
 def survey(workspace: Workspace) -> Neighbours:
-    """Look at all containers, and ask for the engine's identity beside that."""
+    """Look at all containers, and beside that at the engine."""
     engine = workspace.engine
     with engine.start(IDENTITY) as question:
         containers = engine.containers()
@@ -3403,10 +3351,7 @@ def login_with_psycopg(url: DatabaseURL, address: str) -> str | None:
 
 
 def build_port_error(url: DatabaseURL, objection: str, right: str) -> DatabaseConnectionError:
-    """Say that the URL leads elsewhere, or asks for too much.
-
-    `right` is the address of its host where the database is, '' where there is none.
-    """
+    """Say that the URL leads elsewhere, or asks for too much."""
     if objection.startswith(_NO_TLS):
         hint = f"take that out of {URL_KEY}; or switch ssl on in the server"
         why = f"nobody can connect to {url.host}:{url.port} with {URL_KEY}: {objection}"
@@ -3456,10 +3401,7 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
 def ensure_image(
     workspace: Workspace, settings: Settings, service: ComposeService
 ) -> ComposeService:
-    """Return the service with its image, which is pulled or built if it is missing.
-
-    Raises: ContainerStartupError for one of another version than the data.
-    """
+    """Return the service with its image, which fits the data."""
     engine, note, name = workspace.engine, workspace.console.note, service.image
     if service.image_info is None:
         if service.builds:
@@ -3481,10 +3423,7 @@ def ensure_image(
 
 
 def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo | None) -> str:
-    """Return why a service has no cluster, '' where it has one or may have.
-
-    A volume that its own container has mounted is there: Docker does not remove it.
-    """
+    """Return why there is no cluster, '' where there may be."""
     place, last = service.source, workspace.state.volume
     if service.data_dir:
         found = holds_data(place, service.cluster)
@@ -3505,7 +3444,7 @@ def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo 
 def is_empty(
     workspace: Workspace, settings: Settings, service: ComposeService, own: ContainerInfo | None
 ) -> bool:
-    """Whether a server finds no data, in a directory, a volume, or the container `own` itself."""
+    """Whether a server finds no data."""
     if find_loss(workspace, service, own):
         return True
     if service.data_dir or not service.lasts:
@@ -3591,13 +3530,13 @@ def _note_first_start(
 
 
 def _note_its_end(workspace: Workspace, info: ContainerInfo) -> None:
-    """Remember that a first start has ended: the log goes with the container."""
+    """Remember that a first start ended: the log goes with it."""
     if workspace.state.begun and not _read_half_start(workspace, info):
         workspace.remember(begun=False)
 
 
 def _read_half_start(workspace: Workspace, info: ContainerInfo) -> str:
-    """Return the log of a container whose first start did not end, else ''."""
+    """Return the log of a first start that did not end, else ''."""
     log = workspace.engine.logs(info.name, -1) or "it has no log"
     return "" if re.search(_FIRST_START_ENDED, log) else log
 
@@ -3624,7 +3563,7 @@ def check_first_start(workspace: Workspace, info: ContainerInfo | None) -> None:
 def name_unfinished(
     workspace: Workspace, error: PostgreSQLIntegrationError
 ) -> PostgreSQLIntegrationError:
-    """Name an unfinished `rotate` or `restore` as the cause of a refused login, if there is one."""
+    """Name what is unfinished as the cause of a refused login."""
     if workspace.state.staging and isinstance(error, CredentialsRefusedError):
         why = f"{error}; a restore is under way, or was interrupted"
         return CredentialsRefusedError(why, hint="{start} undoes what it has changed")
@@ -3635,7 +3574,7 @@ def name_unfinished(
 
 
 def _check_listening(logs: str) -> None:
-    """Make sure that a server which has opened its ports did so where clients reach it."""
+    """Make sure that the server listens where clients reach it."""
     ports = re.findall(r'listening on IPv[46] address "(.*?)", port ([0-9]+)', logs)
     if ports and all(is_local(host) or int(port) != CONTAINER_PORT for host, port in ports):
         raise DatabaseConnectionError(
@@ -3791,7 +3730,7 @@ commit;
 
 
 def settle(workspace: Workspace, timeout: float = READY_TIMEOUT_S, creates: bool = False) -> None:
-    """Log in, and finish a `rotate` or `restore` that was killed; the lock is held."""
+    """Log in, and finish what was killed; the lock is held."""
     if workspace.state.next_password or workspace.state.staging:
         with contextlib.suppress(CredentialsRefusedError):  # the server may have another one
             verify(workspace, timeout=timeout)
@@ -3808,7 +3747,7 @@ def _remember_login(workspace: Workspace, probe: Probe) -> None:
 
 
 def get_settled(workspace: Workspace) -> None:
-    """Make sure that the container runs, and undo what a killed `restore` has left."""
+    """Make sure that it runs, and undo what a `restore` has left."""
     workspace.get_running()
     if workspace.state.staging and not is_locked(workspace.lock_path):  # by one that goes on
         with workspace.lock():
@@ -3816,7 +3755,7 @@ def get_settled(workspace: Workspace) -> None:
 
 
 def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = None) -> None:
-    """Log in, without a repair, and without holding others up while it takes its time."""
+    """Log in, without a repair, and without the lock."""
     state = workspace.state
     left = state.staging and not is_locked(workspace.lock_path)  # by a `restore` that goes on
     if state.next_password or left:
@@ -3830,7 +3769,7 @@ def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = Non
 
 
 def start(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> bool:
-    """Start the database if it is not running, and log in; return whether it was started."""
+    """Start the database, and log in; return whether it was started."""
     probe = look(workspace)
     if probe.info and probe.info.running:
         try:
@@ -3880,18 +3819,18 @@ def start_service(
 
 
 def restart(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> None:
-    """Stop the database, start it as `.env` and the compose file say now, and log in."""
+    """Stop the database, start it as the files say now, and log in."""
     restart_service(workspace, timeout)
     verify_alone(workspace, timeout)
 
 
 def restart_service(workspace: Workspace, timeout: float = READY_TIMEOUT_S) -> None:
-    """Stop the container, and start it as the compose file and `.env` say now."""
+    """Stop the container, and start it as the files say now."""
     start_service(workspace, timeout, stops=True)
 
 
 def stop(workspace: Workspace) -> bool:
-    """Stop the database gracefully; return whether it ran. A server that had to be killed fails."""
+    """Stop the database; return whether it ran."""
     with workspace.lock():
         return stop_container(workspace)
 
@@ -3916,10 +3855,7 @@ def stop_container(workspace: Workspace) -> bool:
 
 
 def wait(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> None:
-    """Wait until the database serves; start nothing, and change nothing.
-
-    Raises: at once where no container runs, or it keeps restarting; else as `start` does.
-    """
+    """Wait until the database serves; start nothing."""
     probe = look(workspace)
     if not (probe.info and probe.info.running):
         raise workspace.judge(probe.info, workspace.settings.container).error()
@@ -3932,12 +3868,12 @@ def read_logs(workspace: Workspace, tail: int = 50) -> str:
 
 
 def read_health(workspace: Workspace) -> Health:
-    """Return the engine's own health of the container; it lags behind by some seconds."""
+    """Return the engine's own health of the container."""
     return workspace.get_container().health
 
 
 def build_run_environment(workspace: Workspace) -> dict[str, str]:
-    """Return the environment of `run`: the shell's own wins, but for the way to the database."""
+    """Return the environment of `run`: the shell's, but for the URL."""
     values, left_out = workspace.values, workspace.env.unread
     if left_out:
         names = " ".join(left_out)
@@ -3985,10 +3921,7 @@ def ask_git(directory: str, runner: Runner, *arguments: str) -> CommandResult:
 
 
 def find_unignored(workspace: Workspace, lines: Mapping[str, str]) -> list[str]:
-    """Return the lines of .gitignore that git lacks, by the path that each is for.
-
-    Where git cannot say, that is a warning, and there is none.
-    """
+    """Return the lines of .gitignore that git lacks for the paths."""
     result = ask_git(workspace.directory, workspace.runner, "check-ignore", "--no-index", *lines)
     if result.returncode > 1:
         if "not a git repository" not in result.stderr:
@@ -4634,7 +4567,7 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
 
 
 def _check_place(path: str) -> str:
-    """Return the real path of a file to write, in place of another one perhaps."""
+    """Return the real path of a file to write."""
     if os.path.isdir(path) or not os.path.basename(path):
         raise WorkspaceError(f"{path} is a directory", hint="name a file in it")
     refuse_strangers(path)
@@ -4655,7 +4588,6 @@ def _write_dump(workspace: Workspace, database: str, path: str) -> str:
 
 
 def _dump(workspace: Workspace, database: str, file: int) -> None:
-    """Write a dump into a descriptor."""
 
     def dump() -> CommandResult:
         server = workspace.server.with_url(database=database)
@@ -4774,7 +4706,6 @@ class Restore:
         return self.workspace.server.query(sql, "cannot restore it", database)
 
     def _load(self, staging: str) -> None:
-        """Load the dump into a database."""
         client = ["pg_restore", "--exit-on-error", "-w", "-d", staging]
         client += [] if self.owner else ["--no-owner", "--no-privileges"]
         word, descriptor = f"hive-pg-{staging}", self.file.fileno()
@@ -4911,10 +4842,7 @@ def drop_old_databases(workspace: Workspace) -> None:
 
 
 def rotate(workspace: Workspace) -> None:
-    """Give the server and `.env` a new password; open connections stay.
-
-    The state file has it first: where this is interrupted, `start` and `init` go on.
-    """
+    """Give the server and `.env` a new password, which the state file has first, for `start`."""
     with workspace.lock():
         workspace.get_running()
         undo_restore(workspace)
@@ -4985,12 +4913,7 @@ def _remove_container(workspace: Workspace, *options: str) -> None:
 
 
 def _get_own_cluster(workspace: Workspace, neighbours: Neighbours, stays: bool) -> ComposeService:
-    """Return the service, if its cluster may be deleted: right below the data directory.
-
-    One that goes with its container may be, too.
-
-    Raises: WorkspaceError for one that is elsewhere, by a link perhaps, or in a volume.
-    """
+    """Return the service, if its cluster is in the data directory, or goes with its container."""
     service = workspace.resolve_service(workspace.settings)
     neighbours.refuse_conflicts(service, starts=False)
     own, cluster = os.path.join(workspace.directory, DATA_DIR), service.cluster
@@ -5108,7 +5031,7 @@ def format_status(status: ContainerStatus) -> str:
 
 
 class CheckPoint(Record):
-    """One question of `check`: its finding, or the cause and the remedy."""
+    """One question of `check`: its finding, or cause and remedy."""
 
     name: str
     outcome: Outcome
@@ -5521,7 +5444,7 @@ class _Library(Workspace):
 
 
 class CredentialService(_Library):
-    """The workspace's `.env`: its credentials, and the settings around them."""
+    """The workspace's `.env`, with the settings around it."""
 
     def generate_postgres_credentials(
         self,
@@ -5545,7 +5468,7 @@ class CredentialService(_Library):
 
     @_afresh
     def validate_credentials(self, url: DatabaseURL) -> None:
-        """Make sure that credentials are real, and that `.env` and the URL carry them unchanged."""
+        """Make sure that credentials are real, and can be written."""
         for name, value in (("user", url.user), ("password", url.password)):
             if is_placeholder(value):
                 raise EnvFileError(f"the {name} is missing or a placeholder", hint="{init}")
@@ -5559,7 +5482,7 @@ class CredentialService(_Library):
 
 
 class DockerComposeManager(_Library):
-    """The workspace's compose file, and the container of its PostgreSQL service."""
+    """The compose file, and the container of its service."""
 
     start_postgres_service = _afresh(start_service)
     stop_postgres_service = _afresh(stop)
@@ -5569,10 +5492,7 @@ class DockerComposeManager(_Library):
 
 
 class PostgreSQLManager(_Library):
-    """A workspace's database, from nothing to verified, and its life.
-
-    Each method does the work of the command of its name, or raises PostgreSQLIntegrationError.
-    """
+    """A workspace's database: methods do what the commands do."""
 
     setup_postgres_container = _afresh(set_up)
     start_container = _afresh(start)
@@ -5595,12 +5515,12 @@ class PostgreSQLManager(_Library):
         return CredentialService(self.directory, console=self.console, engine=self.engine)
 
     def validate_container_health(self) -> bool:
-        """Whether the container runs, no health check fails, and the server accepts now."""
+        """Whether the container is well, and the server accepts."""
         return self.check_container_status().condition.exit_code is ExitCode.DONE
 
 
 def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) -> None:
-    """Give a data directory to the user that the server runs as, without sudo."""
+    """Give a data directory to the server's user, without sudo."""
     target, user = os.path.realpath(data_dir), get_postgres_uid_gid()
     if not is_usable_by(target, user[0]):
         Engine(Runner(Console())).give_data_to(user, target, f"{target}/pgdata", image)
@@ -6041,7 +5961,7 @@ def _refuse_command(program: str, arguments: Sequence[str]) -> NoReturn:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code. Errors become messages here and only here."""
+    """Run the command line; return the exit code."""
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 (closed by who called us)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -6074,7 +5994,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leave_in_order_on_termination() -> None:
-    """On SIGTERM and SIGHUP, end the started programs; the exit code is 128 + signal."""
+    """On SIGTERM and SIGHUP, end in order, with 128 + signal."""
     import signal
 
     def leave(number: int, _: object) -> NoReturn:
