@@ -130,6 +130,7 @@ init start run stop restart wait status check stats logs url psql backup restore
 *
   -q --quiet            only results, warnings and errors
   -v --verbose          show every program that is run
+  -C DIR                as if called in DIR, like git -C
 init start run restart wait
   --timeout S           how long to wait for the database (default: {READY_TIMEOUT_S:.0f} s)
 init restore destroy
@@ -159,7 +160,7 @@ logs [DIR]: show PostgreSQL's log, as docker logs does
   -t --timestamps       with Docker's times
 url [DIR]: print the database URL, with its password
   --format sqlalchemy|libpq  libpq: without the driver, as psql takes it
-psql [DIR] [-- ARGS ...]: run the image's psql in the database
+psql [DIR] [ARGS ...]: run the image's psql in the database
 backup [DIR]: write a dump, and read it back to its end
   -o --output FILE      the file (default: {BACKUP_DIR}/DATABASE-TIME.dump), - for stdout
 restore [DIR] FILE: replace the database by a dump; the old one is kept
@@ -181,6 +182,8 @@ COMMANDS = {  # name: usage, summary
     for head, _, summary in (line.partition(": ") for line in COMMAND_LINE.splitlines())
     if summary and head[0] != " "
 }
+# Other tools' words for them; of what `up` does, `start` is what there is to do on most days.
+ALIASES = {"up": "start", "down": "stop", "ps": "status", "shell": "psql"}
 
 
 class ExitCode(enum.IntEnum):
@@ -311,6 +314,12 @@ class PostgreSQLIntegrationError(Exception):
     ) -> None:
         super().__init__(message)
         self.hint, self.detail, self.repair = hint, detail, repair
+
+
+class UsageError(PostgreSQLIntegrationError):
+    """The command line is not understood."""
+
+    exit_code = ExitCode.USAGE
 
 
 class WorkspaceError(PostgreSQLIntegrationError):
@@ -4652,7 +4661,7 @@ class Restore:
         file.seek(max(self.start, file.seek(0, os.SEEK_END) - 1000))
         self.archive = check_dump_format(self.head, file.read())
         if not self.archive and not owner:
-            hint = "pg_dump --no-owner; or make the role: {psql} -- -c 'create role NAME'"
+            hint = "pg_dump --no-owner; or make the role: {psql} -c 'create role NAME'"
             why = "--no-owner is for pg_dump -Fc: SQL sets its owners itself"
             raise WorkspaceError(why, hint=hint)
 
@@ -5596,6 +5605,11 @@ def read_options(command: str) -> Iterator[tuple[Sequence[str], str, str]]:
                 yield names, value, told.strip()
 
 
+def option_names(command: str) -> list[str]:
+    """Return the names of all options of a command."""
+    return [name for names, *_ in read_options(command) for name in names if name[0] == "-"]
+
+
 def render_completion(shell: str) -> str:
     """Return the script for a shell."""
     rows = [f"::{word}" for word in ("-h", "--help", "--version", *COMMANDS)]
@@ -5621,6 +5635,8 @@ class CommandLine:
     workspace: Workspace
     console: Console
     command: str
+    word: str  # as the command was typed
+    program: str
     directory = "."
     timeout = READY_TIMEOUT_S
     tail = "50"
@@ -5642,16 +5658,23 @@ class CommandLine:
             self.console.result(self.console.format(steps), shown=True)
 
     def _start(self) -> None:
-        if not start(self.workspace, timeout=self.timeout):
-            self.console.note("it was running already")
+        try:
+            if not start(self.workspace, timeout=self.timeout):
+                self.console.note("it was running already")
+        except NotSetUpError as error:
+            if self.word != "up" or error.hint != "{init}":
+                raise
+            self._init()
 
-    def _run(self) -> None:
+    def _run(self) -> int:
         start(self.workspace, timeout=self.timeout)
         self.workspace.await_rotation()
         try:
             self.workspace.runner.replace(self.argv, build_run_environment(self.workspace))
         except OSError as error:
-            raise WorkspaceError(f"cannot run {self.argv[0]}: {error.strerror}") from None
+            said = f"cannot run {self.argv[0]}: {error.strerror}"
+            self.console.error(WorkspaceError(said))
+            return 127 if isinstance(error, FileNotFoundError) else 126  # as shells do
 
     def _stop(self) -> None:
         if stop(self.workspace):
@@ -5835,7 +5858,8 @@ EXAMPLES
   hive-pg logs -f --since 10m       follow PostgreSQL's log
   eval "$(hive-pg env)"; psql       use this machine's psql, or an application
 
-A directory in place of a command is start, or run with a command after --.
+A directory in place of a command is start, or run with a command after --. And up is start (init,
+where nothing is set up), down is stop, ps is status, shell is psql.
 
 EXIT CODES
 {(__doc__ or "").partition("Exit codes: ")[2]}"""
@@ -5876,16 +5900,26 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     usage, summary = COMMANDS.get(command, ("COMMAND ...", whole))
     listing = "".join(f"  {name:<11} {about}\n" for name, (_, about) in COMMANDS.items())
     style, width = argparse.RawDescriptionHelpFormatter, max(terminal_width() - 2, 20)
-    parser = argparse.ArgumentParser(
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise UsageError(message, hint=f"{self.prog} --help")
+
+        def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+            sys.stdout.flush()  # the help, while an error is still ours to tell
+            raise SystemExit(status)
+
+    parser = Parser(
         prog=f"{prog} {command}".rstrip(),
         usage=f"%(prog)s [options] {usage}",
         description=summary,
         epilog=None if command else f"COMMANDS\n{listing}{_EPILOG}",
         # Without a width argparse loads shutil to find it, for every argument again.
         formatter_class=lambda prog: style(prog, max_help_position=26, width=width),
+        allow_abbrev=False,
     )
     if not command:
-        parser.add_argument("--version", action="version", version=f"hive-pg {__version__}")
+        parser.add_argument("-V", "--version", action="version", version=f"hive-pg {__version__}")
     for names, value, told in read_options(command):
         settings: dict[str, Any] = {"help": told}
         if "|" in value:
@@ -5904,60 +5938,94 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
 def split_argv(
     argv: Sequence[str], is_directory: Callable[[str], bool]
 ) -> tuple[str, list[str], list[str]]:
-    """Return the command, '' for none, its arguments, and the words after `--`.
+    """Return the command as typed, '' for none, its arguments, and what another program gets.
+
+    That is what follows `--`, and for psql all from an option on that hive-pg does not have.
 
     >>> split_argv(["./app", "--", "make", "test"], lambda path: path == "./app")
     ('run', ['./app'], ['make', 'test'])
     """
     at = argv.index("--") if "--" in argv else len(argv)
-    arguments, rest = list(argv[:at]), list(argv[at + 1 :])
+    arguments, rest, without = list(argv[:at]), list(argv[at + 1 :]), ""
     for index, argument in enumerate(arguments):
         command = "init" if argument == "--init" else argument.removeprefix("--postgres-")
-        if command in COMMANDS:
-            return command, arguments[:index] + arguments[index + 1 :], rest
+        if command in COMMANDS or command in ALIASES:
+            others = arguments[:index] + arguments[index + 1 :]
+            if ALIASES.get(command, command) == "psql":
+                pairs = zip(others, [*others[1:], ""])  # -v NAME=VALUE is psql's, too
+                own = ("-h", "--help", *option_names("psql"))
+                theirs = [word[:1] == "-" and (word not in own or "=" in v) for word, v in pairs]
+                at = [*theirs, True].index(True)
+                others, rest = others[:at], others[at:] + rest
+            return command, others, rest
         if not argument.startswith("-"):
-            command = "run" if rest else "start"
-            return command if is_directory(argument) else "", arguments, rest
-    return "", arguments, rest
+            if without or not is_directory(argument):
+                break
+            without = "run" if rest else "start"
+    return without, arguments, rest
+
+
+def enter_directory(program: str, argv: Sequence[str]) -> tuple[str, list[str]]:
+    """Do what `-C DIR` says; return how hive-pg is called from here, and the other words."""
+    words = [*argv]
+    while "-C" in words[: words.index("--") if "--" in words else -1]:
+        at = words.index("-C")
+        place = words[at + 1]
+        del words[at : at + 2]
+        program += f" -C {quote_word(place)}"
+        if not os.path.isdir(place):
+            raise UsageError(f"-C: there is no directory {place}")
+        os.chdir(place)
+    return program, words
 
 
 def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
-    """Read a command line; one that is wrong ends the program."""
-    command, arguments, rest = split_argv(argv, os.path.isdir)
-    line = CommandLine()
-    line.command, line.argv = command, rest
-    if not command:
-        _refuse_command(program, arguments)
-    other = command in ("restore", "list", "completion")  # than DIR is what they take
+    """Read a command line; one that asks for help, or says nothing, ends the program."""
+    program, words = enter_directory(program, argv)
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
+    word, arguments, rest = split_argv(words, os.path.isdir)
+    line, command = CommandLine(), ALIASES.get(word, word)
+    line.program, line.word, line.command, line.argv = program, word, command, rest
+    other = command in ("", "restore", "list", "completion")  # than DIR is what they take
     if other or len(arguments) > 1 or any(word.startswith("-") for word in arguments):
-        build_parser(program, command).parse_args(arguments, line)
+        _parse_arguments(line, arguments)
     else:  # without argparse, which would take a fifth of the time of `url`
         line.directory = "".join(arguments) or "."
-    # One argument of `restore` is FILE, but for a directory with --drop-old.
-    no_file = line.drop_old and os.path.isdir(line.directory)
-    if command == "restore" and line.file is None and not no_file:
-        line.directory, line.file = ".", line.directory
-    fault = "FILE is missing" if line.file == "." else ""
+    if command == "restore" and line.file is None:  # its only argument is FILE
+        if not os.path.isdir(line.directory):
+            line.directory, line.file = ".", line.directory
+        elif not line.drop_old:
+            _refuse("FILE is missing", f"{program} restore")
     if not {"run": bool(rest), "psql": True}.get(command, not rest):
-        fault = "a command after -- goes with run: run [DIR] -- CMD ..."
-    if fault:
-        build_parser(program, command).error(fault)
+        _refuse("a command after -- goes with run: run [DIR] -- CMD ...", f"{program} run")
     return line
 
 
-def _refuse_command(program: str, arguments: Sequence[str]) -> NoReturn:
-    """Print the help, or suggest a command."""
-    import difflib
-
-    parser = build_parser(program)
-    _, unknown = parser.parse_known_args(arguments)
-    if not unknown:
+def _parse_arguments(line: CommandLine, arguments: Sequence[str]) -> None:
+    parser = build_parser(line.program, line.command)
+    _, unknown = parser.parse_known_args(arguments, line)
+    for word in unknown:
+        name = word.partition("=")[0]
+        if line.command:
+            fault = f"{line.command} does not take {name}"
+            _refuse(fault, parser.prog, name, option_names(line.command))
+        choices = () if COMMANDS.keys() & {*unknown} else COMMANDS  # shop init is not stop
+        _refuse(f"{word!r} is neither a command nor a directory", parser.prog, word, choices)
+    if not line.command:
         parser.print_help(sys.stderr)
         raise SystemExit(int(ExitCode.USAGE))
-    close = difflib.get_close_matches(unknown[0], COMMANDS)
-    close.sort(key=lambda name: sorted(name) != sorted(unknown[0]))  # stauts is status, not stats
-    meant = f"; did you mean {close[0]}?" if close else ""
-    parser.error(f"{unknown[0]!r} is neither a command nor a directory{meant}")
+
+
+def _refuse(fault: str, program: str, word: str = "", choices: Iterable[str] = ()) -> NoReturn:
+    """Refuse a command line, with what a word may be meant for, or the way to the help."""
+    import difflib
+
+    close = difflib.get_close_matches(word, choices)
+    close.sort(key=lambda name: sorted(name) != sorted(word))  # stauts is status, not stats
+    if close:
+        raise UsageError(f"{fault}: did you mean {close[0]}?")
+    raise UsageError(fault, hint=f"{program} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -5967,14 +6035,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     given = [*(sys.argv[1:] if argv is None else argv)]
-    if given == ["--version"]:  # without argparse, which would take longer than the rest
-        print(f"hive-pg {__version__}")
-        return ExitCode.DONE
     copied = os.path.basename(sys.argv[0]) == "hive_pg.py"
     program = f"python3 {sys.argv[0]}" if copied else "hive-pg"
-    line = read_command_line(program, given)
-    line.console = Console(line.quiet, line.verbose, program, line.directory)
+    line = CommandLine()
+    line.console = Console(program=program)
     try:
+        if given in (["--version"], ["-V"], ["version"]):  # argparse would take longer
+            line.console.result(f"hive-pg {__version__}")
+            return ExitCode.DONE
+        line = read_command_line(program, given)
+        line.console = Console(line.quiet, line.verbose, line.program, line.directory)
         line.workspace = Workspace(line.directory, line.console)
         if line.command not in ("url", "env", "completion"):  # they start nothing to be ended
             _leave_in_order_on_termination()

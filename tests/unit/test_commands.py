@@ -73,7 +73,17 @@ def hive(monkeypatch, docker, workspace):
         pytest.param("--postgres-stop app", "stop", "app", "", id="--postgres-stop"),
         pytest.param("--postgres-restart", "restart", "", "", id="--postgres-restart"),
         pytest.param("--postgres-status --json", "status", "--json", "", id="--postgres-status"),
-        pytest.param("app --postgres-logs", "start", "app --postgres-logs", "", id="DIR first"),
+        pytest.param("app --postgres-logs", "logs", "app", "", id="DIR first"),
+        pytest.param("app status --json", "status", "app --json", "", id="DIR first, command"),
+        pytest.param("app app status", "start", "app app status", "", id="two DIRs"),
+        pytest.param("app run -- make", "run", "app", "make", id="DIR first, CMD"),
+        pytest.param("nothing status", "", "nothing status", "", id="no DIR first"),
+        pytest.param("up app", "up", "app", "", id="up"),
+        pytest.param("psql -c x", "psql", "", "-c x", id="psql without --"),
+        pytest.param("shell app -q -At -c x", "shell", "app -q", "-At -c x", id="psql in DIR"),
+        pytest.param("psql -v -v A=b -f -", "psql", "-v", "-v A=b -f -", id="psql's own -v"),
+        pytest.param("app psql -c x -- y", "psql", "app", "-c x y", id="psql and --"),
+        pytest.param("psql --help -c x", "psql", "--help", "-c x", id="our help of psql"),
         pytest.param("-f --postgres-logs -n 5", "logs", "-f -n 5", "", id="--postgres-logs"),
         pytest.param("--start", "", "--start", "", id="no planned spelling"),
         pytest.param("nothing", "", "nothing", "", id="neither command nor directory"),
@@ -137,7 +147,8 @@ def test_commands_of_the_table_of_options():
 
 def test_read_options_of_no_command():
     """Without a command there is what all have."""
-    assert [names for names, _, _ in read_options("")] == [["-q", "--quiet"], ["-v", "--verbose"]]
+    names = [names for names, _, _ in read_options("")]
+    assert names == [["-q", "--quiet"], ["-v", "--verbose"], ["-C"]]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +172,9 @@ def test_read_options_of_no_command():
         ("restore -", {"directory": ".", "file": "-"}),
         ("restore d x.dump", {"directory": "d", "file": "x.dump"}),
         ("restore x.dump", {"directory": ".", "file": "x.dump"}),
+        ("ps d", {"command": "status", "directory": "d"}),
+        ("down", {"command": "stop"}),
+        ("shell -c x", {"command": "psql", "argv": ["-c", "x"]}),
         ("restore --drop-old /", {"directory": "/", "file": None}),
         ("restore --drop-old x.dump", {"directory": ".", "file": "x.dump"}),
     ],
@@ -188,20 +202,25 @@ def test_read_command_line_without_argparse(command, arguments):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("", "COMMAND"),
-        ("nonsense", "'nonsense' is neither a command nor a directory\n"),
-        ("statu", "'statu' is neither a command nor a directory; did you mean status?"),
-        ("stauts", "'stauts' is neither a command nor a directory; did you mean status?"),
-        ("--nonsense", "hive-pg: error: "),
-        ("start --nonsense", "unrecognized arguments: --nonsense"),
-        ("start a b", "unrecognized arguments: b"),
+        ("nonsense", "'nonsense' is neither a command nor a directory\nhint: hive-pg --help\n"),
+        ("statu", "'statu' is neither a command nor a directory: did you mean status?\n"),
+        ("stauts", "'stauts' is neither a command nor a directory: did you mean status?\n"),
+        ("shop init", "'shop' is neither a command nor a directory\nhint: hive-pg --help\n"),
+        ("--nonsense", "hint: hive-pg --help\n"),
+        ("start --nonsense", "start does not take --nonsense\nhint: hive-pg start --help\n"),
+        ("start a b", "start does not take b\n"),
+        ("init --prot=1 d", "init does not take --prot: did you mean --port?\n"),
+        ("init --dat x", "init does not take --dat: did you mean --database?\n"),
+        ("start --time 5", "start does not take --time: did you mean --timeout?\n"),
         ("stats --watch 0", "argument --watch: invalid seconds value: '0'"),
         ("nothing here", "'nothing' is neither a command nor a directory"),
-        ("-q", "COMMAND"),
-        ("list d", "unrecognized arguments: d"),
+        ("list d", "list does not take d\n"),
         ("completion", "the following arguments are required: shell"),
         ("restore", "FILE is missing"),
         ("restore -y", "FILE is missing"),
+        ("restore /", "FILE is missing\nhint: hive-pg restore --help\n"),
+        ("-C /nope status", "-C: there is no directory /nope\n"),
+        ("status -C", "argument -C: expected one argument"),
         ("init --port 0", "argument --port: invalid port value: '0'"),
         ("init --port 65536", "invalid port value"),
         ("init --port x", "invalid port value"),
@@ -224,27 +243,38 @@ def test_read_command_line_without_argparse(command, arguments):
         ("start --timeout 1e9", "invalid seconds value"),
         ("logs -n x", "argument -n/--tail: invalid lines value: 'x'"),
         ("logs --tail=-1", "invalid lines value: '-1'"),
-        ("url --format jdbc", "invalid choice: 'jdbc'"),
+        ("url --format xml", "invalid choice: 'xml'"),
         ("run", "run [DIR] -- CMD"),
         ("run --", "run [DIR] -- CMD"),
         ("start -- make", "run [DIR] -- CMD"),
-        ("-- make", "COMMAND"),
     ],
 )
 def test_main_usage(capsys, argv, message):
-    """A usage error ends with 2, and says on stderr what is wrong."""
+    """A usage error ends with 2, and says on stderr in a line what is wrong."""
+    assert main(argv.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.startswith("error: ")
+    assert "usage:" not in err
+
+
+@pytest.mark.parametrize("argv", ["", "-q", "-- make"])
+def test_main_without_a_command(capsys, argv):
+    """Where nothing is said, that ends with 2, and the help on stderr."""
     with pytest.raises(SystemExit) as caught:
         main(argv.split())
     out, err = capsys.readouterr()
     assert (caught.value.code, out) == (2, "")
-    assert message in err
     assert err.startswith("usage: hive-pg")
+    assert "COMMAND" in err
 
 
 def test_main_version(capsys):
     """--version is one line on stdout, and an option of the help."""
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"hive-pg {pg.__version__}\n"
+    for word in ("--version", "-V", "version"):
+        assert main([word]) == 0
+        assert capsys.readouterr().out == f"hive-pg {pg.__version__}\n"
     with pytest.raises(SystemExit) as caught:
         main(["-v", "--version"])
     assert (caught.value.code, capsys.readouterr().out) == (0, f"hive-pg {pg.__version__}\n")
@@ -261,6 +291,17 @@ def test_main_help(monkeypatch, capsys, columns):
     assert all(f"\n  {command} " in out for command in COMMANDS)
     assert {"EXAMPLES", "--version"} <= {*out.split()}
     assert all(f" {code.value} " in out.partition("EXIT CODES")[2] for code in pg.ExitCode if code)
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"), [("help", ""), ("help stats", "stats"), ("help up", "start")]
+)
+def test_main_help_as_a_command(capsys, argv, command):
+    """`help` is --help, of a command as well."""
+    with pytest.raises(SystemExit) as caught:
+        main(argv.split())
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: hive-pg {command}".rstrip() + " [options]")
 
 
 # -- errors --------------------------------------------------------------------------------------
@@ -398,6 +439,33 @@ def test_command_start_running(capsys, hive, docker):
     assert hive("start") == 0
     assert "it was running already" in capsys.readouterr().err
     assert len(docker.calls) == 2
+
+
+def test_command_up(monkeypatch, capsys, hive, docker, tmp_path):
+    """`up` starts what is set up, and sets up what is not; another failure stays one."""
+    assert hive("up") == 0
+    assert "it was running already" in capsys.readouterr().err
+    done = []
+    monkeypatch.setattr(pg, "set_up", lambda workspace, *_, **__: done.append(workspace.directory))
+    assert hive("up", str(tmp_path)) == 1  # as one who declines
+    assert done == [str(tmp_path)]
+    assert hive("start", str(tmp_path)) == 3
+    docker.containers[0]["State"]["Status"] = "paused"
+    docker.answers["docker exec"] = (1, "is paused")
+    assert hive("up") == 3
+    assert len(done) == 1
+
+
+def test_main_elsewhere(capsys, hive, tmp_path):
+    """-C is a change of directory, which hints repeat; several are one after the other."""
+    (tmp_path / "a b" / "c").mkdir(parents=True)
+    assert hive("-C", str(tmp_path), "status", "-C", "a b", "c") == 3
+    assert os.getcwd() == str(tmp_path / "a b")
+    hint = f"hint: hive-pg -C {tmp_path} -C 'a b' init c\n"
+    assert capsys.readouterr().err.endswith(hint)
+    with pytest.raises(SystemExit):
+        main(["--", "-C", "/"])
+    assert os.getcwd() == str(tmp_path / "a b")
 
 
 def test_command_start_directory(capsys, hive, workspace):
@@ -601,10 +669,12 @@ def test_command_run_without_database(hive, docker):
 
 
 def test_command_run_missing(capsys, hive, docker):
-    """A CMD that is not there is an error with its name."""
+    """A CMD that is not there, or not to be run, is an error with its name, and a shell's code."""
     docker.answers["nope"] = FileNotFoundError(2, "No such file or directory", "nope")
-    assert hive("run", "--", "nope") == 1
+    docker.answers["/etc"] = PermissionError(13, "Permission denied", "/etc")
+    assert hive("run", "--", "nope") == 127
     assert "error: cannot run nope: No such file" in capsys.readouterr().err
+    assert hive("run", "--", "/etc") == 126
 
 
 def test_command_init_new(monkeypatch, capsys, docker, tmp_path):
