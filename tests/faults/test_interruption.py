@@ -51,10 +51,19 @@ def killer(workspace, number, step):
     return [workspace.lab.python, KILLER, number, step]
 
 
+# What only looks, locks, or goes on with a file that is not yet in its place: a kill leaves the
+# same there as before the next change.
+LEAVES_THE_SAME = re.compile(
+    "(before|during) (git|docker (inspect|ps|info|image|network ls|compose (config|version)))"
+    "|before ((un)?lock|os.ch(mod|own) [0-9])"
+)
+
+
 def steps_of(workspace, *command):
-    """Run a command to its end; return the steps that it took."""
+    """Run a command to its end; return the steps that it took, one for each state it can leave."""
     result = workspace.hive_pg(*command, argv=killer(workspace, "KILL", "none"))
-    return result.stderr.rpartition("steps\n")[2].splitlines()
+    steps = result.stderr.rpartition("steps\n")[2].splitlines()
+    return [step for step in steps if not LEAVES_THE_SAME.match(step)]
 
 
 def kill_at(workspace, step, *command):
@@ -141,7 +150,7 @@ def test_first_init_killed_at_every_step(lab, planted):
                 go_on(workspace)
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        assert len([*pool.map(kill, planted.first_steps)]) > 20
+        assert len([*pool.map(kill, planted.first_steps)]) > 15
     assert len(seen) > 10
 
 
@@ -169,7 +178,7 @@ def test_killed_at_every_step_keeps_the_rows(planted, command):
         if acts_on(step) or look_at(planted) != before:
             go_on(planted, planted=True)
             before = prepare()
-    assert len(steps) > 15
+    assert "during docker compose up" in steps
 
 
 # -- orphans, and many at once ------------------------------------------------------------------
