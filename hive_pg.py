@@ -1366,8 +1366,8 @@ class CommandResult(Record):
 class Process:
     """A running program; leaving the context ends its whole group."""
 
-    def __init__(self, argv: Sequence[str], process: Popen[str]) -> None:
-        self.argv, self.process = argv, process
+    def __init__(self, argv: Sequence[str], process: Popen[str], console: Console) -> None:
+        self.argv, self.process, self.console = argv, process, console
 
     def finish(self, *, timeout: float, stdin: str = "") -> CommandResult:
         """Wait for its end; after `timeout` seconds, raise DockerNotAvailableError."""
@@ -1381,20 +1381,26 @@ class Process:
             raise DockerNotAvailableError(why, hint=hint) from None
         return CommandResult(self.argv, self.process.returncode, stdout or "", stderr or "")
 
-    def watch(self, tell: Callable[[], int], idle: Callable[[], object]) -> CommandResult:
-        """Wait for the end of a `long` program that reads or writes a file.
+    def watch(self, file: int, done: str, idle: Callable[[], object]) -> CommandResult:
+        """Wait for the end of a `long` program on a file; show how much of that is `done`.
 
-        `tell` returns how far it is. `idle` is called where it has stood still for STALL_S, and
-        raises if there is no more to hope for.
+        Where it has stood still for STALL_S, `idle` raises if there is no more to hope for.
         """
-        position, moved = -1, time.monotonic()
+        size, began = 0, time.monotonic()
+        moved = began
         while self.process.poll() is None:
-            previous, position = position, tell()
-            if position != previous:
-                moved = time.monotonic()
-            elif time.monotonic() - moved > STALL_S:
+            before, now = size, time.monotonic()
+            with contextlib.suppress(OSError):  # a pipe has no position
+                size = os.lseek(file, 0, os.SEEK_CUR)
+            if size != before:
+                moved = now
+            elif now - moved > STALL_S:
                 idle()
                 moved = time.monotonic()
+            elapsed = now - began
+            if size and elapsed > 2:
+                rate = format_size(size / elapsed)
+                self.console.progress(f"{format_size(size)} {done} in {elapsed:.0f} s, {rate}/s")
             time.sleep(0.05)
         words, said = self.process.stderr, ""
         if words:
@@ -1462,12 +1468,17 @@ class Runner:
             start_new_session=True,
         )
         process.stderr = words or process.stderr  # which the Process closes
-        return Process(argv, process)
+        return Process(argv, process, self.console)
 
-    def ask(self, argv: Sequence[str], timeout: float = QUESTION_TIMEOUT_S) -> CommandResult:
-        """Run a program to its end, at most `timeout` seconds."""
-        with self.start(argv) as process:
-            return process.finish(timeout=timeout)
+    def ask(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> CommandResult:
+        """Ask a program that may be missing, which is exit code 127, or hang: 124."""
+        try:
+            with self.start(argv, env=env) as process:
+                return process.finish(timeout=QUESTION_TIMEOUT_S)
+        except OSError:
+            return CommandResult(argv, 127, "", "")
+        except DockerNotAvailableError as error:
+            return CommandResult(argv, 124, "", str(error))
 
     def attach(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
         """Run a program on our streams, which Ctrl-C ends with 130."""
@@ -2706,11 +2717,11 @@ class Server:
         scram = "set password_encryption = 'scram-sha-256';"
         self.query(f"{scram}\n\\password\n{password}\n{password}\n", action)
 
-    def dump(self, file: int, tell: Callable[[], int], idle: Callable[[], object]) -> CommandResult:
+    def dump(self, file: int, idle: Callable[[], object]) -> CommandResult:
         """Write pg_dump's output, which is read back; see `Process.watch`."""
         argv, env = self.build_client("sh", "-c", _DUMP_SCRIPT)
         with self.engine.start(argv, env=env, stdin=PIPE, stdout=file, long=True) as process:
-            result = process.watch(tell, idle)
+            result = process.watch(file, "dumped", idle)
         words = result.stderr.replace(f"{_DUMP_FAILED}\n", "")
         failed = words != result.stderr
         return result.replace(returncode=result.returncode or int(failed), stderr=words)
@@ -2722,13 +2733,11 @@ class Server:
         result = self.engine.run(argv, COMPOSE_TIMEOUT_S, env=env)
         return check_result(result, "cannot dump them", sources=("login",)).stdout
 
-    def load(
-        self, file: int, client: Sequence[str], tell: Callable[[], int], idle: Callable[[], object]
-    ) -> CommandResult:
+    def load(self, file: int, client: Sequence[str], idle: Callable[[], object]) -> CommandResult:
         """Run a client that reads a file, while there is room."""
         argv, env = self.build_client("sh", "-c", _WATCH_SCRIPT, "hive-pg", *client)
         with self.engine.start(argv, env=env, stdin=file, stdout=DEVNULL, long=True) as process:
-            return process.watch(tell, idle)
+            return process.watch(file, "restored", idle)
 
     def check_room(self, action: str) -> None:
         """Make sure that there is room; `action` begins the error."""
@@ -3248,11 +3257,8 @@ class Neighbours:
                 owner = f"container {info.name} of {place}"
         if not owner:
             argv, owner = ["ss", "-Hltnp", f"sport = :{port}"], "a process on this machine"
-            try:
-                listening = self.workspace.runner.ask(argv).stdout
-            except (OSError, DockerNotAvailableError):  # no `ss` here, or it hangs
-                listening = ""
-            named = re.search(r'\(\("(.*?)",pid=([0-9]+)', listening)  # not those of other users
+            listening = self.workspace.runner.ask(argv).stdout  # but for those of other users
+            named = re.search(r'\(\("(.*?)",pid=([0-9]+)', listening)
             owner += f": {named[1]} (pid {named[2]})" if named else ""
         message = f"port {service.bind}:{port} is taken by {owner}"
         hint = "{init} --port N (or edit the compose file, if it fixes the port)"
@@ -3829,13 +3835,8 @@ def start_service(
 
 def restart(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> None:
     """Stop the database, start it as the files say now, and log in."""
-    restart_service(workspace, timeout)
-    verify_alone(workspace, timeout)
-
-
-def restart_service(workspace: Workspace, timeout: float = READY_TIMEOUT_S) -> None:
-    """Stop the container, and start it as the files say now."""
     start_service(workspace, timeout, stops=True)
+    verify_alone(workspace, timeout)
 
 
 def stop(workspace: Workspace) -> bool:
@@ -3911,7 +3912,7 @@ IGNORED = {
 }
 
 
-def ask_git(directory: str, runner: Runner, *arguments: str) -> CommandResult:
+def ask_git(workspace: Workspace, *arguments: str) -> CommandResult:
     """Ask git about a directory; a repository may be a stranger's, whose settings start nothing.
 
     It could name a program that watches files (fsmonitor), or that fetches what the index lacks.
@@ -3919,21 +3920,15 @@ def ask_git(directory: str, runner: Runner, *arguments: str) -> CommandResult:
     # A hook's own repository need not be the one of the directory.
     env = {k: v for k, v in os.environ.items() if k not in ("GIT_DIR", "GIT_INDEX_FILE")}
     env["GIT_ALLOW_PROTOCOL"] = "none"
-    argv = ["git", "-c", "core.fsmonitor=false", "-C", directory, *arguments]
-    try:
-        with runner.start(argv, env=env) as process:
-            return process.finish(timeout=QUESTION_TIMEOUT_S)
-    except OSError:  # no git, so nobody commits
-        return CommandResult(argv, 128, "", "not a git repository")
-    except DockerNotAvailableError as error:  # git does not answer
-        return CommandResult(argv, 128, "", str(error))
+    argv = ["git", "-c", "core.fsmonitor=false", "-C", workspace.directory, *arguments]
+    return workspace.runner.ask(argv, env)
 
 
 def find_unignored(workspace: Workspace, lines: Mapping[str, str]) -> list[str]:
     """Return the lines of .gitignore that git lacks for the paths."""
-    result = ask_git(workspace.directory, workspace.runner, "check-ignore", "--no-index", *lines)
+    result = ask_git(workspace, "check-ignore", "--no-index", *lines)
     if result.returncode > 1:
-        if "not a git repository" not in result.stderr:
+        if result.stderr and "not a git repository" not in result.stderr:
             why = f"{next(iter(lines))} may not be ignored: {last_line(result.stderr)}"
             workspace.console.warn(why)
         return []
@@ -3943,7 +3938,7 @@ def find_unignored(workspace: Workspace, lines: Mapping[str, str]) -> list[str]:
 
 def ignore_in_git(workspace: Workspace) -> None:
     """In a git work tree, keep the credentials and the data out of it."""
-    directory, runner, console = workspace.directory, workspace.runner, workspace.console
+    directory, console = workspace.directory, workspace.console
     missing = find_unignored(workspace, IGNORED)
     if missing:
         name, prefix = ".gitignore", ""
@@ -3951,7 +3946,7 @@ def ignore_in_git(workspace: Workspace) -> None:
         workspace.refuse_link_out(path, f"rm {quote_word(path)}; git follows no such link")
         if os.path.islink(path):  # git follows none at all, but the clone has a list of its own
             options = ("rev-parse", "--git-path", "info/exclude", "--show-prefix")
-            name, prefix = ask_git(directory, runner, *options).stdout.split("\n")[:2]
+            name, prefix = ask_git(workspace, *options).stdout.split("\n")[:2]
             path, prefix = os.path.join(directory, name), f"/{prefix}".rstrip("/")
         if not any(map(os.path.islink, (path, os.path.dirname(path)))):
             make_directory(os.path.dirname(path), get_sudo_user())
@@ -3964,7 +3959,7 @@ def ignore_in_git(workspace: Workspace) -> None:
             console.warn(f"{said}: see git check-ignore -v {ENV_FILE}")
         else:
             console.step(f"{name} names {' '.join(missing)}")
-    if ask_git(directory, runner, "ls-files", ENV_FILE).stdout:
+    if ask_git(workspace, "ls-files", ENV_FILE).stdout:
         remedy = f"git rm --cached {ENV_FILE}, and commit that"
         console.warn(f"git tracks {ENV_FILE}, and with it the password: {remedy}")
 
@@ -4493,24 +4488,6 @@ from pg_depend e where (e.classid, e.objid, e.deptype) = (o.classid, o.objid, 'e
 or exists (select from pg_largeobject_metadata)"""
 
 
-def _show_progress(console: Console, done: str, file: int) -> Callable[[], int]:
-    """Return the function that shows how far a program is in a file, and returns that."""
-    began = time.monotonic()
-
-    def tell() -> int:
-        try:
-            size = os.lseek(file, 0, os.SEEK_CUR)
-        except OSError:  # a pipe
-            return 0
-        elapsed = time.monotonic() - began
-        if elapsed > 2:
-            rate = format_size(size / elapsed)
-            console.progress(f"{format_size(size)} {done} in {elapsed:.0f} s, {rate}/s")
-        return size
-
-    return tell
-
-
 def _look_at_server(workspace: Workspace) -> None:
     """Raise the error of a container that does not run, or of a server that does not answer."""
     workspace.get_running()
@@ -4600,10 +4577,9 @@ def _dump(workspace: Workspace, database: str, file: int) -> None:
 
     def dump() -> CommandResult:
         server = workspace.server.with_url(database=database)
-        return server.dump(file, progress, lambda: _look_at_server(workspace))
+        return server.dump(file, functools.partial(_look_at_server, workspace))
 
     url = workspace.await_rotation()  # it may have waited for another backup
-    progress = _show_progress(workspace.console, "dumped", file)
     result = dump()
     if "password authentication failed" in result.stderr and workspace.await_rotation() != url:
         result = dump()  # a login that is refused has written nothing
@@ -4717,13 +4693,12 @@ class Restore:
     def _load(self, staging: str) -> None:
         client = ["pg_restore", "--exit-on-error", "-w", "-d", staging]
         client += [] if self.owner else ["--no-owner", "--no-privileges"]
-        word, descriptor = f"hive-pg-{staging}", self.file.fileno()
+        workspace, word = self.workspace, f"hive-pg-{staging}"
         if not self.archive:
             client = self._build_script_client(staging, word, self._protect(staging))
         self.file.seek(self.start)
-        progress = _show_progress(self.console, "restored", descriptor)
-        workspace, idle = self.workspace, lambda: _look_at_server(self.workspace)
-        result = workspace.server.load(descriptor, client, progress, idle)
+        idle = functools.partial(_look_at_server, workspace)
+        result = workspace.server.load(self.file.fileno(), client, idle)
         words = re.sub(rf"(?m)^(?:LINE \d+: .*\n *\^|{word})\n", "", result.stderr)
         _check_dump(workspace, result.replace(stderr=words), "cannot restore it")
         if not self.archive and word not in result.stderr:
@@ -5495,7 +5470,7 @@ class DockerComposeManager(_Library):
 
     start_postgres_service = _afresh(start_service)
     stop_postgres_service = _afresh(stop)
-    restart_postgres_service = _afresh(restart_service)
+    restart_postgres_service = _afresh(functools.partial(start_service, stops=True))
     get_service_logs = _afresh(read_logs)
     check_service_health = _afresh(read_health)
 

@@ -160,9 +160,7 @@ class FakeRunner:
             raise call.answer
         return FakeProcess(call)
 
-    def ask(self, argv, timeout=pg.QUESTION_TIMEOUT_S):
-        with self.start(argv) as process:
-            return process.finish(timeout=timeout)
+    ask = pg.Runner.ask
 
     def attach(self, argv, env=None):
         return self.start(argv, env=env).finish(timeout=1).returncode
@@ -212,14 +210,14 @@ class FakeProcess:
         self.call.timeout, self.call.stdin = timeout, stdin
         return self._end()
 
-    def watch(self, look, idle):
+    def watch(self, file, done, idle):
         """Write the answer's stdout to the descriptor, and read the other one to its end.
 
-        The answer may be a function of the call, which has `look` and `idle`.
+        The answer may be a function of the call, which has `idle`.
         """
         call = self.call
         assert call.long, "only a long program is watched"
-        call.look, call.idle, call.taken = look, idle, b""
+        call.idle, call.taken = idle, b""
         if callable(call.answer):
             call.answer = call.answer(call)
         result = self._end()
@@ -227,7 +225,6 @@ class FakeProcess:
             os.write(call.writes, result.stdout.encode())
         while call.reads is not None and (block := os.read(call.reads, 1 << 16)):
             call.taken += block
-        look()
         return result.replace(stdout="")
 
     def _end(self):

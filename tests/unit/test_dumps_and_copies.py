@@ -425,24 +425,6 @@ def test_closed_stream(hive, monkeypatch, capsys, command, stream):
         assert re.search(f"there is no {stream}|cannot be shown on a terminal", said)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "size", "said"),
-    [(1, 3 << 20, ""), (3, 3 << 20, "3.0 MB dumped in 3 s, 1.0 MB/s\n"), (3, None, "")],
-    ids=["at once", "later", "a pipe"],
-)
-def test_progress(monkeypatch, tmp_path, capsys, seconds, size, said):
-    """After two seconds it says how far it is, and how fast; a pipe has no position."""
-    clock = iter([100.0, 100.0 + seconds])
-    file = os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT) if size else os.pipe()[0]
-    monkeypatch.setattr(pg, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    look = pg._show_progress(SimpleNamespace(progress=print), "dumped", file)
-    if size:
-        os.lseek(file, size, os.SEEK_SET)
-    assert look() == (size or 0)
-    assert capsys.readouterr().out == said
-    os.close(file)
-
-
 # -- who may be acted on -------------------------------------------------------------------------
 
 ACTIONS = {

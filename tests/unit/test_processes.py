@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -228,7 +229,7 @@ def test_watch_result(runner, tmp_path):
     with open(tmp_path / "in") as source, open(tmp_path / "out", "w") as target:
         descriptors = {"stdin": source.fileno(), "stdout": target.fileno()}
         with runner.start(sh(script), **descriptors, long=True) as process:
-            result = process.watch(lambda: 0, lambda: None)
+            result = process.watch(source.fileno(), "read", lambda: None)
     assert (result.returncode, result.stdout) == (3, "")
     assert result.stderr == "a\ufffdb\n" + "x" * 300_000
     assert (tmp_path / "out").read_text() == "data"
@@ -239,30 +240,46 @@ def test_watch_last_words(runner):
     """Of more than a MiB of words, the last one is kept."""
     script = "head -c 2000000 /dev/zero | tr '\\0' x >&2; echo end >&2"
     with runner.start(sh(script), long=True) as process:
-        said = process.watch(lambda: 0, lambda: None).stderr
+        said = process.watch(0, "read", lambda: None).stderr
     assert (len(said), said[-5:]) == (1 << 20, "xend\n")
 
 
-def test_watch_idle(monkeypatch, runner):
+def test_watch_idle(monkeypatch, runner, tmp_path):
     """Where it stands still, somebody looks whether there is hope; where it moves, nobody does."""
-    monkeypatch.setattr(pg, "STALL_S", 0.15)
-    positions = iter(range(6))
-    seen = []
-
-    def look():
-        seen.append(next(positions, 6))
-        return seen[-1]
+    monkeypatch.setattr(pg, "STALL_S", 0.4)
 
     def give_up():
         raise WorkspaceError("no hope")
 
+    script = "for i in 1 2 3 4 5 6; do echo; sleep 0.15; done; exec sleep 60"
     with (
+        open(tmp_path / "out", "wb") as out,
         pytest.raises(WorkspaceError, match="no hope"),
-        runner.start(["sleep", "60"], long=True) as process,
+        runner.start(sh(script), stdout=out.fileno(), long=True) as process,
     ):
-        process.watch(look, give_up)
-    assert seen[:7] == [0, 1, 2, 3, 4, 5, 6]
+        process.watch(out.fileno(), "written", give_up)
+    assert (tmp_path / "out").stat().st_size == 6
     assert process.process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size", "said"),
+    [(1, 3 << 20, ""), (3, 3 << 20, "3.0 MB dumped in 3 s, 1.0 MB/s\n"), (3, None, "")],
+    ids=["at once", "later", "a pipe"],
+)
+def test_watch_progress(monkeypatch, tmp_path, capsys, seconds, size, said):
+    """After two seconds it says how far it is, and how fast; a pipe has no position."""
+    clock, ends = iter([100.0, 100.0 + seconds]), iter([None, 0])
+    file = os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT) if size else os.pipe()[0]
+    fake = SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _: None)
+    monkeypatch.setattr(pg, "time", fake)
+    if size:
+        os.lseek(file, size, os.SEEK_SET)
+    program = SimpleNamespace(poll=lambda: next(ends), stderr=None, returncode=0)
+    process = pg.Process(["x"], program, SimpleNamespace(progress=print))
+    process.watch(file, "dumped", lambda: None)
+    assert capsys.readouterr().out == said
+    os.close(file)
 
 
 def test_watch_hope(monkeypatch, runner):
@@ -270,7 +287,7 @@ def test_watch_hope(monkeypatch, runner):
     monkeypatch.setattr(pg, "STALL_S", 0.1)
     asked = []
     with runner.start(["sleep", "1"], long=True) as process:
-        result = process.watch(lambda: 0, lambda: asked.append(time.monotonic()))
+        result = process.watch(0, "read", lambda: asked.append(time.monotonic()))
     assert result.returncode == 0
     assert len(asked) >= 2
     assert all(later - first > 0.1 for first, later in zip(asked, asked[1:]))

@@ -328,7 +328,7 @@ def test_dump_end(programs, server, answer, code, words):
     """It fails where its writing or its reading back does, and has the words of both."""
     programs.answers["docker exec"] = answer
     with open(os.devnull, "w", encoding="ascii") as file:
-        result = server.dump(file.fileno(), lambda: 0, lambda: None)
+        result = server.dump(file.fileno(), lambda: None)
         assert programs.calls[0].writes == file.fileno()
     assert (result.returncode, result.stderr) == (code, words)
     (call,) = programs.calls
@@ -340,7 +340,7 @@ def test_load_argv(programs, server):
     """The client reads the descriptor itself, and what it prints is not wanted."""
     programs.answers["docker exec"] = (3, "ERROR:  no\n")
     with open(os.devnull, encoding="ascii") as file:
-        result = server.load(file.fileno(), ["psql", "-d", "x"], lambda: 0, lambda: None)
+        result = server.load(file.fileno(), ["psql", "-d", "x"], lambda: None)
         assert programs.calls[0].reads == file.fileno()
     assert (result.returncode, result.stderr) == (3, "ERROR:  no\n")
     (call,) = programs.calls
