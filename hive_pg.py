@@ -3906,7 +3906,6 @@ select pg_reload_conf();
 IGNORED = {
     ENV_FILE: "/.env",
     f"{ENV_FILE}.hive-pg.tmp": "/.env.*.tmp",
-    "data/": "/data/",
     STATE_FILE: "/.hive-pg.json*",
     f"{STATE_FILE}.hive-pg.tmp": "/.hive-pg.json*",
 }
@@ -3924,20 +3923,31 @@ def ask_git(workspace: Workspace, *arguments: str) -> CommandResult:
     return workspace.runner.ask(argv, env)
 
 
-def find_unignored(workspace: Workspace, lines: Mapping[str, str]) -> list[str]:
-    """Return the lines of .gitignore that git lacks for the paths."""
+def find_unignored(workspace: Workspace, lines: Mapping[str, str]) -> list[str] | None:
+    """Return the lines of .gitignore that git lacks for the paths; None where git cannot say."""
     result = ask_git(workspace, "check-ignore", "--no-index", *lines)
     if result.returncode > 1:
         if result.stderr and "not a git repository" not in result.stderr:
             why = f"{next(iter(lines))} may not be ignored: {last_line(result.stderr)}"
             workspace.console.warn(why)
-        return []
+        return None
     there = result.stdout.split("\n")
     return [*dict.fromkeys(line for path, line in lines.items() if path not in there)]
 
 
-def ignore_in_git(workspace: Workspace) -> None:
-    """In a git work tree, keep the credentials and the data out of it."""
+def append_lines(path: str, lines: Iterable[str], *, again: bool = False) -> list[str]:
+    """Append the lines that a file lacks, or all of them `again`; return them."""
+    text = (read_file(path) or b"").decode("utf-8", "surrogateescape")
+    there = [] if again else [line.strip("/ ") for line in text.splitlines()]
+    new = [line for line in dict.fromkeys(lines) if line.strip("/") not in there]
+    separator = "\n" if text and not text.endswith("\n") else ""
+    if new:
+        write_file(path, text + separator + "".join(f"{line}\n" for line in new))
+    return new
+
+
+def ignore_in_git(workspace: Workspace) -> bool:
+    """In a git work tree, keep the credentials out of it; return whether it is one."""
     directory, console = workspace.directory, workspace.console
     missing = find_unignored(workspace, IGNORED)
     if missing:
@@ -3950,18 +3960,41 @@ def ignore_in_git(workspace: Workspace) -> None:
             path, prefix = os.path.join(directory, name), f"/{prefix}".rstrip("/")
         if not any(map(os.path.islink, (path, os.path.dirname(path)))):
             make_directory(os.path.dirname(path), get_sudo_user())
-            text = (read_file(path) or b"").decode("utf-8", "surrogateescape")
-            separator = "\n" if text and not text.endswith("\n") else ""
-            write_file(path, text + separator + "".join(f"{prefix}{line}\n" for line in missing))
+            append_lines(path, [prefix + line for line in missing], again=True)
         left = find_unignored(workspace, IGNORED)
         if left:
             said = f"git does not ignore {' '.join(left)}"
             console.warn(f"{said}: see git check-ignore -v {ENV_FILE}")
         else:
             console.step(f"{name} names {' '.join(missing)}")
-    if ask_git(workspace, "ls-files", ENV_FILE).stdout:
-        remedy = f"git rm --cached {ENV_FILE}, and commit that"
-        console.warn(f"git tracks {ENV_FILE}, and with it the password: {remedy}")
+    return missing is not None
+
+
+def keep_private(workspace: Workspace, service: ComposeService, *, in_git: bool) -> None:
+    """Keep data and credentials out of git, which may come later, and out of images."""
+    data, files = os.path.dirname(DATA_DIR), {}
+    if not in_git:
+        files[".gitignore"] = [*IGNORED.values()]
+    if service.data_dir == os.path.join(workspace.directory, DATA_DIR):
+        files[f"{data}/.gitignore"] = [f"/{os.path.basename(DATA_DIR)}/"]
+    if os.path.isfile(os.path.join(workspace.directory, ".dockerignore")):
+        files[".dockerignore"] = [f"{DATA_DIR}/", f"{BACKUP_DIR}/", ENV_FILE, STATE_FILE]
+    for name, lines in files.items():
+        path = os.path.join(workspace.directory, name)
+        directory = os.path.dirname(path)
+        if any(map(os.path.islink, (path, directory))) or not os.access(directory, os.W_OK):
+            continue  # git follows no link, and reads no other user's data
+        if new := append_lines(path, lines):
+            workspace.console.step(f"{name} names {' '.join(new)}")
+    warn_of_tracked(workspace)
+
+
+def warn_of_tracked(workspace: Workspace) -> None:
+    """Say that git has the credentials, or would get them."""
+    tracked = " ".join(ask_git(workspace, "ls-files", ENV_FILE, STATE_FILE).stdout.split())
+    if tracked:
+        remedy = f"git rm --cached {tracked}, and commit that"
+        workspace.console.warn(f"git tracks {tracked}, and with it the password: {remedy}")
 
 
 def run_repair(server: Server, repair: Repair) -> None:
@@ -4217,9 +4250,10 @@ class SetUp:
         anew = loss or (not state.id and is_empty(workspace, settings, service, own))
         if start and not (anew or self.lost):
             self._agree_with_server(settings, own)
-        self._write_files(settings)
+        in_git = self._write_files(settings)
         if loss:
             self._make_directory(service.data_dir, parse_user(service.user))
+        keep_private(workspace, service, in_git=in_git)
         workspace.remember(verified=state.verified and not anew)
         self._describe(settings, service, is_new=bool(anew))
         if loss and state.verified and (own or state.id):
@@ -4275,9 +4309,10 @@ class SetUp:
                 raise error
             run_repair(server, error.repair)
 
-    def _write_files(self, settings: Settings) -> None:
+    def _write_files(self, settings: Settings) -> bool:
+        """Write `.env` and the compose file; return whether git was asked to ignore them."""
         workspace, directory = self.workspace, self.workspace.directory
-        ignore_in_git(workspace)  # before there is a password to ignore
+        in_git = ignore_in_git(workspace)  # before there is a password to ignore
         changed = workspace.save_env(settings.env)
         says = "holds the credentials (mode 0600), and" if changed else "is as it was, with"
         self.console.step(f"{ENV_FILE} {says} port {settings.url.port}")
@@ -4286,6 +4321,7 @@ class SetUp:
             self.console.step(f"{COMPOSE_FILE} is written, and yours to edit")
         for name in (ENV_FILE, STATE_FILE, COMPOSE_FILE, ".gitignore"):
             remove_leftover(os.path.join(directory, name))
+        return in_git
 
     def _verify_or_mend(self, service: ComposeService, timeout: float) -> None:
         """Log in; where the cluster keeps the application out, mend it, each way once.
@@ -4532,9 +4568,6 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
             return _write_dump(workspace, database, path)
         make_directory(directory, get_sudo_user(), 0o700)
         with Lock(os.path.join(directory, ".lock"), workspace.console, READY_TIMEOUT_S):
-            ignored = os.path.join(directory, ".gitignore")
-            if not os.path.lexists(ignored) and not os.path.islink(directory):
-                write_file(ignored, "*\n")
             for name in os.listdir(directory):  # what killed ones have left
                 left = os.path.join(directory, name)
                 ours = re.fullmatch(r".*-\d{8}T\d{6}Z\.dump\.hive-pg\.tmp", name)
@@ -4544,12 +4577,20 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
             while os.path.lexists(path := f"{base}-{format_stamp(now)}.dump"):
                 now += 1  # another one is of the same second
             if not os.path.islink(directory):
-                dump = os.path.relpath(path, workspace.directory)
-                for line in find_unignored(workspace, {dump: f"/{BACKUP_DIR}/"}):
-                    workspace.console.warn(f"git does not ignore {dump}: put {line} in .gitignore")
+                _ignore_dump(workspace, path)
             return _write_dump(workspace, database, path)
     except OSError as error:
         raise file_error("write", path or directory, error) from None
+
+
+def _ignore_dump(workspace: Workspace, path: str) -> None:
+    """Keep a dump out of git, or say that it is not."""
+    ignored = os.path.join(os.path.dirname(path), ".gitignore")
+    if not os.path.lexists(ignored):
+        write_file(ignored, "*\n")
+    dump = os.path.relpath(path, workspace.directory)
+    for line in find_unignored(workspace, {dump: f"/{BACKUP_DIR}/"}) or ():
+        workspace.console.warn(f"git does not ignore {dump}: put {line} in .gitignore")
 
 
 def _check_place(path: str) -> str:
@@ -5636,6 +5677,7 @@ class CommandLine:
         try:
             if not start(self.workspace, timeout=self.timeout):
                 self.console.note("it was running already")
+            warn_of_tracked(self.workspace)
         except NotSetUpError as error:
             if self.word != "up" or error.hint != "{init}":
                 raise

@@ -565,7 +565,7 @@ def test_uid_of_a_user_of_the_machine_is_named(spoil, tmp_path, name):
 
 @contextlib.contextmanager
 def full_disk(workspace):
-    """Put the workspace on a disk of four pages; give the function that fills all but one."""
+    """Put the workspace on a disk of eight pages; give the function that fills all but one."""
     page = os.sysconf("SC_PAGE_SIZE")
 
     def fill():
@@ -576,7 +576,7 @@ def full_disk(workspace):
         os.truncate(workspace.path / "filler", (workspace.path / "filler").stat().st_size - page)
 
     target = workspace.path
-    with mounted(target, "-t", "tmpfs", "-o", f"size={4 * page}", "tmpfs"):
+    with mounted(target, "-t", "tmpfs", "-o", f"size={8 * page}", "tmpfs"):
         yield fill
 
 

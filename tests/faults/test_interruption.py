@@ -90,7 +90,7 @@ def go_on(workspace, *, planted=False):
     if planted:
         workspace.assert_kept()
     assert {path.name for path in workspace.path.iterdir()} == {
-        ".env", ".hive-pg.json", "data", "docker-compose.yml",
+        ".env", ".gitignore", ".hive-pg.json", "data", "docker-compose.yml",
     }  # fmt: skip
     assert (workspace.path / ".env").stat().st_mode & 0o777 == 0o600
     containers = workspace.lab.containers(workspace.path)

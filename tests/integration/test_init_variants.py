@@ -78,7 +78,7 @@ def test_init_no_start_only_writes_the_files(make):
     assert "hive-pg start" in workspace.init("--no-start").stdout
     assert workspace.inspect() is None
     assert {path.name for path in workspace.path.iterdir()} == {
-        ".env", ".hive-pg.json", "docker-compose.yml", "data",
+        ".env", ".gitignore", ".hive-pg.json", "docker-compose.yml", "data",
     }  # fmt: skip
     workspace.hive_pg("start")
     assert workspace.login() == "1"
@@ -173,20 +173,24 @@ def test_init_keeps_a_symlinked_env_a_symlink(make):
 
 @pytest.mark.parametrize("place", [".", "services/db"], ids=["top", "below"])
 def test_init_keeps_secrets_and_data_out_of_git(make, place):
-    """`git status` shows neither; a second init leaves .gitignore alone."""
+    """`git status` shows neither, but people's own data; a second init leaves .gitignore alone."""
     workspace = make("repository", env="")
 
     def git(*arguments):
         return run(["git", *arguments], **workspace.options()).stdout.splitlines()
 
-    git("init", "--quiet")
+    if place == ".":  # else git comes later
+        git("init", "--quiet")
     workspace.init("--no-start", place)
+    git("init", "--quiet")
+    (workspace.path / place / "data" / "theirs.csv").touch()
+    names = (".gitignore", "data/.gitignore", "data/theirs.csv", "docker-compose.yml")
     assert [*git("status", "--porcelain", "--untracked-files=all")] == [
-        "?? " + os.path.normpath(f"{place}/{name}") for name in (".gitignore", "docker-compose.yml")
+        "?? " + os.path.normpath(f"{place}/{name}") for name in names
     ]
     assert git("check-ignore", f"{place}/.env", f"{place}/data/postgres/pgdata/PG_VERSION")[1:]
     before = (workspace.path / place / ".gitignore").stat()
-    workspace.hive_pg("init", "--no-start", place)
+    assert "names" not in workspace.hive_pg("init", "--no-start", place).stderr
     assert (workspace.path / place / ".gitignore").stat() == before
 
 

@@ -435,10 +435,13 @@ def test_main_hint(monkeypatch, capsys, tmp_path, program, hint):
 
 
 def test_command_start_running(capsys, hive, docker):
-    """Running already: exit 0, and it says so; two docker processes."""
+    """Running already: exit 0, and it says so; two docker processes, and git on a tracked .env."""
+    docker.answers["git"] = ".env\n"
     assert hive("start") == 0
-    assert "it was running already" in capsys.readouterr().err
-    assert len(docker.calls) == 2
+    said = capsys.readouterr().err
+    assert "it was running already" in said
+    assert "warning: git tracks .env, and with it the password: git rm --cached .env" in said
+    assert docker.commands == ["docker inspect", "docker exec", "git -c"]
 
 
 def test_command_up(monkeypatch, capsys, hive, docker, tmp_path):

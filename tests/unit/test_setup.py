@@ -85,7 +85,8 @@ def test_init_new(init, docker, capsys):
     new = init()
     assert docker.commands.index("docker compose up") < docker.commands.index("docker exec")
     assert "create extension if not exists vector" in docker.calls[-1].argv[-1]
-    assert sorted(os.listdir(new)) == [".env", ".hive-pg.json", "data", "docker-compose.yml"]
+    names = [".env", ".gitignore", ".hive-pg.json", "data", "docker-compose.yml"]
+    assert sorted(os.listdir(new)) == names
     modes = [stat.S_IMODE((new / name).stat().st_mode) for name in (".env", ".hive-pg.json")]
     assert modes == [0o600, 0o600]
     assert stat.S_IMODE((new / "data" / "postgres").stat().st_mode) == 0o700
@@ -138,10 +139,10 @@ def test_init_no_start(init, docker):
 def test_init_running(init, up, network):
     """A container of ours that serves the port is no conflict, and its data stay."""
     network.taken.add(5532)
-    before = snapshot(up / "data")
+    before = snapshot(up / "data/postgres")
     init(up)
     assert env_of(up)["HIVE_POSTGRES_PORT"] == "5532"
-    assert snapshot(up / "data") == before
+    assert snapshot(up / "data/postgres") == before
 
 
 @pytest.mark.parametrize(
@@ -900,8 +901,10 @@ def test_init_wrong_owner_deep_down(init, workspace, docker):
 # -- git -----------------------------------------------------------------------------------------
 
 GIT = "git -c core.fsmonitor=false"
-ALL_LINES = "/.env\n/.env.*.tmp\n/data/\n/.hive-pg.json*\n"
-ALL_PATHS = ".env\n.env.hive-pg.tmp\ndata/\n.hive-pg.json\n.hive-pg.json.hive-pg.tmp\n"
+ALL_LINES = "/.env\n/.env.*.tmp\n/.hive-pg.json*\n"
+ALL_PATHS = ".env\n.env.hive-pg.tmp\n.hive-pg.json\n.hive-pg.json.hive-pg.tmp\n"
+NO_GIT = (128, "fatal: not a git repository\n")
+HANGS = DockerNotAvailableError("`git -C` did not answer within 20 s")
 
 
 @pytest.mark.parametrize(
@@ -909,14 +912,18 @@ ALL_PATHS = ".env\n.env.hive-pg.tmp\ndata/\n.hive-pg.json\n.hive-pg.json.hive-pg
     [
         pytest.param((1, ""), None, ALL_LINES, id="no file"),
         pytest.param((1, ""), "x", f"x\n{ALL_LINES}", id="no final newline"),
-        pytest.param(".env\ndata/\n", "a\n", "a\n/.env.*.tmp\n/.hive-pg.json*\n", id="some"),
+        pytest.param(".env\n", "a\n", "a\n/.env.*.tmp\n/.hive-pg.json*\n", id="some"),
         pytest.param(ALL_PATHS, "a\n", "a\n", id="all"),
-        pytest.param((128, "fatal: not a git repository\n"), None, None, id="no work tree"),
-        pytest.param(FileNotFoundError(2, "No such file", "git"), None, None, id="no git"),
+        pytest.param((1, ""), "/.env\n!.env\n", f"/.env\n!.env\n{ALL_LINES}", id="taken back"),
+        pytest.param(NO_GIT, None, ALL_LINES, id="git comes later"),
+        pytest.param(NO_GIT, ".env \n", ".env \n/.env.*.tmp\n/.hive-pg.json*\n", id="some by text"),
+        pytest.param(NO_GIT, ALL_LINES, ALL_LINES, id="all, by text"),
+        pytest.param(FileNotFoundError(2, "No such file", "git"), None, ALL_LINES, id="no git"),
+        pytest.param(HANGS, None, ALL_LINES, id="git hangs"),
     ],
-)
+)  # fmt: skip
 def test_ignore_in_git(workspace, init, docker, capsys, ignored, before, after):
-    """In a work tree secrets, temporary files and data are ignored; lines are only added."""
+    """Secrets and temporary files are ignored, also where git comes later; lines are only added."""
     path = workspace / ".gitignore"
     if before is not None:
         path.write_text(before)
@@ -924,13 +931,36 @@ def test_ignore_in_git(workspace, init, docker, capsys, ignored, before, after):
     at = f"{GIT} -C {workspace}"
     docker.answers.update({f"{at} check-ignore": [ignored, ALL_PATHS], f"{at} ls-files": ""})
     init(workspace)
-    assert (path.read_text() if path.exists() else None) == after
-    assert "warning" not in capsys.readouterr().err
+    assert path.read_text() == after
+    assert ("warning" in capsys.readouterr().err) is (ignored is HANGS)
     if before is not None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o664
 
 
-HANGS = DockerNotAvailableError("`git -C` did not answer within 20 s")
+def test_ignore_data(init):
+    """The cluster is ignored, and nothing else that people have in data/."""
+    assert (init() / "data/.gitignore").read_text() == "/postgres/\n"
+
+
+def test_ignore_data_elsewhere(tmp_path, workspace, init):
+    """Nothing is written through a link, and none that leads nowhere is followed by git."""
+    (workspace / "data").rename(tmp_path / "disk")
+    (workspace / "data").symlink_to(tmp_path / "disk")
+    (workspace / ".gitignore").symlink_to("shared")
+    init(workspace)
+    assert not (tmp_path / "disk/.gitignore").exists()
+    assert not (workspace / "shared").exists()
+
+
+def test_dockerignore(workspace, init):
+    """An image that is built here gets neither credentials nor data; no file is made for that."""
+    init(workspace)
+    path = workspace / ".dockerignore"
+    assert not path.exists()
+    path.write_text("*\n!data\n/.env\n")
+    init(workspace)
+    init(workspace)
+    assert path.read_text() == "*\n!data\n/.env\ndata/postgres/\nbackups/\n.hive-pg.json\n"
 
 
 @pytest.mark.parametrize(
@@ -939,9 +969,10 @@ HANGS = DockerNotAvailableError("`git -C` did not answer within 20 s")
         pytest.param("check-ignore", (128, "fatal: detected dubious ownership"),
                      "may not be ignored: fatal: detected dubious", id="git cannot say"),
         pytest.param("check-ignore", HANGS, "may not be ignored: `git -C` did not", id="hangs"),
-        pytest.param("check-ignore", (1, ""), "git does not ignore /.env /.env.*.tmp /data/",
+        pytest.param("check-ignore", (1, ""), "git does not ignore /.env /.env.*.tmp /.hive-pg",
                      id="still not ignored"),
-        pytest.param("ls-files", ".env\n", "with it the password: git rm --cached", id="tracked"),
+        pytest.param("ls-files", ".env\n.hive-pg.json\n",
+                     "the password: git rm --cached .env .hive-pg.json, and", id="tracked"),
     ],
 )  # fmt: skip
 def test_ignore_in_git_warns(workspace, init, docker, capsys, question, answer, warning):
