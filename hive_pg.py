@@ -143,6 +143,7 @@ init [DIR]: set up the database, or mend what is missing, and log in
   --image IMAGE         default: ${IMAGE_KEY}, or {DEFAULT_IMAGE}
   --bind ADDRESS        address to publish on (default: {DEFAULT_BIND}, for this machine only)
   --no-start            only write the files
+  --from DIR            with the data of another workspace, which goes on
 start [DIR]: start the database if it is not running, and log in
 run [DIR] -- CMD ...: start it, then run a command with .env in its environment
 stop [DIR]: stop it gracefully; the data stays
@@ -2482,6 +2483,7 @@ room() {{
   return 1
 }}
 """
+_LOOK_SCRIPT = f'{_ROOM}room && "$@"'
 END_LOADS_SQL = (
     "select pg_terminate_backend(pid) from pg_stat_activity"
     " where datname ~ '_restoring_[0-9]+T[0-9]+Z$'"
@@ -2701,11 +2703,12 @@ class Server:
         with self.start_probe(wait=wait, sql=sql) as process:
             return self.finish_probe(process)
 
-    def query(self, sql: str, action: str, database: str = "template1") -> str:
+    def query(self, sql: str, action: str, database: str = "template1", **how: Any) -> str:
         """Run SQL over the socket; `action` begins the error."""
         options = ("-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", database)
         argv, env = self.build_client("psql", *options)
-        result = self.engine.run(argv, COMPOSE_TIMEOUT_S, sql, env=env)
+        how = {"timeout": COMPOSE_TIMEOUT_S, **how}
+        result = self.engine.run(argv, stdin=sql, env=env, **how)
         return check_result(result, action, sources=("login",)).stdout
 
     def set_password(self, password: str, action: str) -> None:
@@ -2739,10 +2742,12 @@ class Server:
         with self.engine.start(argv, env=env, stdin=file, stdout=DEVNULL, long=True) as process:
             return process.watch(file, "restored", idle)
 
-    def check_room(self, action: str) -> None:
-        """Make sure that there is room; `action` begins the error."""
-        argv = ["docker", "exec", self.container, "sh", "-c", f"{_ROOM}room"]
-        check_result(self.engine.run(argv), action, sources=("dump",))
+    def check_room(self, action: str, file: int, client: Sequence[str]) -> str:
+        """Make sure that there is room; return what a client says of a descriptor."""
+        argv = ["docker", "exec", "--interactive", self.container, "sh", "-c", _LOOK_SCRIPT]
+        with self.engine.start([*argv, "hive-pg", *client], stdin=file) as process:
+            result = process.finish(timeout=COMPOSE_TIMEOUT_S)
+        return check_result(result, action, sources=("dump",)).stdout
 
     def sample(self, sql: str, count: int) -> CommandResult:
         """Measure the container, and run `sql`, each `count` times."""
@@ -4393,10 +4398,12 @@ def set_up(
     database: str | None = None,
     image: str | None = None,
     bind: str | None = None,
+    foreign: str = "",
 ) -> bool:
     """Set a workspace up, with the wishes of `SetUp`; a second call changes nothing.
 
-    Returns False where a person at the terminal declined.
+    Where there is no data, a `foreign` password, of the workspace that `.env` was copied from, is
+    replaced, and so is its user. Returns False where a person at the terminal declined.
     """
     question = f"Set up PostgreSQL in Docker for {workspace.directory}?"
     if interactive and is_interactive() and not workspace.console.confirm(question):
@@ -4404,6 +4411,11 @@ def set_up(
     make_directory(workspace.directory, get_sudo_user())
     wanted = {"port": port, "database": database, "image": image, "bind": bind}
     with workspace.lock(timeout, new=True):
+        data_dir, path = os.path.join(workspace.directory, DATA_DIR), workspace.env_path
+        if foreign and workspace.values.get(PASSWORD_KEY) == foreign and not holds_data(data_dir):
+            workspace.refuse_link_out(path, f"rm {quote_word(path)}")
+            write_file(path, blank_example(workspace.env.text, os.environ), 0o600)
+            workspace.reload()
         SetUp(workspace, wanted, ask=interactive).run(start=start, timeout=timeout)
     return True
 
@@ -4437,6 +4449,16 @@ def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
         if found:
             raise WorkspaceError(f"the file {fault}", hint=hint)
     return False
+
+
+def find_owners(listing: str) -> set[str]:
+    r"""Return the owners in the output of `pg_restore --list`, or the last words of their names.
+
+    >>> find_owners("; x y\n5; 1259 16385 TABLE public t ann\n2; 3079 16384 EXTENSION - vector \n")
+    {'ann'}
+    """
+    owners = re.findall(r"(?m)^[0-9]+; .* (.*)$", listing)
+    return {owner for owner in owners if owner and not owner.startswith("pg_")}
 
 
 # The comments by which a restore knows the database that it loads, and those that it replaced.
@@ -4692,7 +4714,7 @@ class Restore:
         remedy = "" if drop_old else self.console.format("; drop it: {restore} --drop-old")
         done = f"what was {database} is {kept} now{remedy}"
         try:
-            self.workspace.server.check_room("cannot restore it")
+            self._look_into_it()
             self._query(build_staging_sql(database, staging))
             self._load(staging)
             # initdb's own objects are below FIRST_USER_OID.
@@ -4701,6 +4723,7 @@ class Restore:
             if self._query(made, staging).strip() != "t":
                 hint = "take another one"
                 raise WorkspaceError("the file makes nothing in a database", hint=hint)
+            self._analyze(staging)
             error = self.workspace.server.with_url(database=staging).probe().error
             if error:
                 raise error
@@ -4730,6 +4753,30 @@ class Restore:
 
     def _query(self, sql: str, database: str = "template1") -> str:
         return self.workspace.server.query(sql, "cannot restore it", database)
+
+    def _look_into_it(self) -> None:
+        """Find out what bars a load; give all to our role where its only owner is not here."""
+        server, client = self.workspace.server, ["pg_restore", "--list"] if self.archive else [":"]
+        self.file.seek(self.start)
+        listing = server.check_room("cannot restore it", self.file.fileno(), client)
+        owners = find_owners(listing) if self.owner else ()
+        if len(owners) != 1:
+            return
+        word = f" {next(iter(owners))}"
+        known = f"select from pg_roles where right(' ' || rolname, {len(word)})"
+        if self._query(f"select exists ({known} = {quote_literal(word)});").strip() == "f":
+            self.owner = False
+            self.console.note(f"what is{word}'s in the dump becomes {server.url.user}'s")
+            if re.search(r"(?m)^[0-9]+; \S+ \S+ (DEFAULT )?ACL ", listing):
+                self.console.warn("the grants in the dump are left out")
+
+    def _analyze(self, staging: str) -> None:
+        """Let the planner know the tables before somebody's first query."""
+        action, how = "the planner does not know all tables yet", {"timeout": WALK_TIMEOUT_S}
+        try:
+            self.workspace.server.query("analyze;", action, staging, **how)
+        except DockerCommandError as error:  # in a function that an index calls, perhaps
+            self.console.warn(str(error))
 
     def _load(self, staging: str) -> None:
         client = ["pg_restore", "--exit-on-error", "-w", "-d", staging]
@@ -4841,6 +4888,51 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
             if drop_old:
                 _drop_databases(workspace, KEPT_COMMENT)
     return kept
+
+
+@contextlib.contextmanager
+def naming(workspace: Workspace) -> Iterator[None]:
+    """Name a workspace, which is not the command's, in the hint of an error."""
+    try:
+        yield
+    except PostgreSQLIntegrationError as error:
+        error.hint = workspace.console.format(error.hint)
+        raise
+
+
+def set_up_copy(
+    workspace: Workspace, source: str, interactive: bool = True, **options: Any
+) -> bool:
+    """Set a workspace up as `set_up` does, with the data of another one, which goes on.
+
+    Names, port and login are its own, image and database the other's, unless `.env` has some.
+    """
+    import tempfile
+
+    console, engine = workspace.console, workspace.engine
+    named = Console(console.quiet, console.verbose, console.program, source)
+    other = Workspace(source, named, engine)
+    if other.directory == workspace.directory or not options.pop("start", True):
+        raise WorkspaceError("--from takes another workspace, and a database that runs")
+    with naming(other):
+        get_settled(other)
+    url, values = other.settings.url, workspace.values
+    for name, key in (("image", IMAGE_KEY), ("database", DB_KEY)):
+        usual = None if values.get(key) else other.values.get(key)
+        options[name] = options.get(name) or usual
+    if not set_up(workspace, interactive, foreign=url.password, **options):
+        return False
+    server, database = workspace.server, workspace.settings.url.database
+    if server.query(_USED_SQL, "cannot look into it", database).strip() == "t":
+        hint = named.format("{backup} -o - | ") + console.format("{restore} -")
+        raise WorkspaceError(f"{database} has data, and stays as it is", hint=hint)
+    with tempfile.TemporaryFile(dir=workspace.directory) as file:
+        with naming(other):
+            _dump(other, url.database, file.fileno())
+        kept = restore(workspace, f"/dev/fd/{file.fileno()}")
+    server.query(f"drop database {quote_identifier(kept)};", "cannot drop it")
+    console.step(f"the data is that of {source}; {kept}, which was empty, is dropped")
+    return True
 
 
 def find_databases(workspace: Workspace, comment: str) -> set[str]:
@@ -5530,6 +5622,7 @@ class PostgreSQLManager(_Library):
     read_statistics = _afresh(read_statistics)
     backup = _afresh(back_up)
     restore = _afresh(restore)
+    copy_workspace = _afresh(set_up_copy)
     drop_old_databases = _afresh(drop_old_databases)
     rotate_password = _afresh(rotate)
     destroy_container = _afresh(destroy)
@@ -5667,7 +5760,9 @@ class CommandLine:
     def _init(self) -> None:
         names = ("timeout", "port", "database", "image", "bind")
         options = {name: getattr(self, name) for name in names}
-        if not set_up(self.workspace, not self.yes, start=not self.no_start, **options):
+        source, options["start"] = getattr(self, "from"), not self.no_start
+        act = set_up if source is None else functools.partial(set_up_copy, source=source)
+        if not act(self.workspace, interactive=not self.yes, **options):
             raise WorkspaceError("nothing was done")
         if not self.quiet:
             steps = format_next_steps(self.workspace.settings, started=not self.no_start)

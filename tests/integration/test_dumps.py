@@ -495,6 +495,23 @@ def test_restore_of_a_missing_role(whole):
     whole.trusted_script(LEAVE)
 
 
+def test_init_from(whole, make):
+    """A copied `.env` gets a login, names and a port of its own; the rows are there, analyzed."""
+    copy = make("copy")
+    copy.write(".env", (whole.path / ".env").read_text(), 0o600)
+    said = copy.init("--yes", "--from", whole.path).stderr
+    assert f"the data is that of {whole.path}" in said
+    assert fingerprint(copy) == whole.whole == fingerprint(whole)
+    assert databases(copy) == [DATABASE]
+    same = {key for key in copy.env if copy.env[key] == whole.env[key]}
+    assert same == {"POSTGRES_DB", "POSTGRES_UID", "POSTGRES_GID", "HIVE_POSTGRES_IMAGE"}
+    sql = "select count(*) > 3, bool_and(tableowner = current_user) from pg_stats s"
+    sql += " join pg_tables t using (tablename) where s.schemaname !~ '^pg_'"
+    assert copy.trusted(sql).stdout.strip() == "t|t"
+    assert "has data, and stays" in copy.init("--yes", "--from", whole.path, code=1).stderr
+    assert fingerprint(copy) == whole.whole
+
+
 def test_restore_under_an_application(whole):
     """Who is connected, or comes back at once, again and again, does not keep it from serving."""
     script = f"""\

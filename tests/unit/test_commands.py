@@ -98,7 +98,7 @@ def test_split_argv_table(argv, command, arguments, rest):
 
 
 OPTIONS = {
-    "init": "--timeout --yes --port --database --image --bind --no-start",
+    "init": "--timeout --yes --port --database --image --bind --no-start --from",
     "start": "--timeout",
     "run": "--timeout",
     "stop": "",

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import stat
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -106,7 +107,7 @@ CLIENT = (
 WATCHING = f"{CLIENT} sh -c {shlex.quote(pg._WATCH_SCRIPT)} hive-pg"
 DUMPING, RESTORING = f"{CLIENT} sh -c {shlex.quote(pg._DUMP_SCRIPT)}", f"{WATCHING} pg_restore"
 LOADING = f"{WATCHING} sh -c {shlex.quote(pg._LOAD_SCRIPT)}"
-ROOM = f"docker exec hive-postgres sh -c {shlex.quote(pg._ROOM + 'room')}"
+ROOM = f"docker exec --interactive hive-postgres sh -c {shlex.quote(pg._LOOK_SCRIPT)}"
 QUERYING, ROLES = f"{CLIENT} psql -XqAtw", f"{CLIENT} pg_dumpall --globals-only"
 PROBING = "docker exec --interactive hive-postgres sh -c"
 WHOLE = "PGDMP whole"
@@ -132,6 +133,8 @@ KINDS = {
     "listed": "select datname from pg_database\nwhere shobj",
     "names": "select datname from pg_database where ",
     "password": "\\password\n",
+    "analyze": "analyze;",
+    "role": "right(' ' || rolname",
 }
 
 
@@ -187,7 +190,7 @@ def server(docker, monkeypatch):
     docker.answers[QUERYING] = lambda call: Answer(server, call)
     docker.answers[QUERYING.replace("=ann", f"={KEEPER}")] = docker.answers[QUERYING]
     docker.answers[DUMPING] = (0, "", WHOLE)
-    docker.answers[RESTORING] = ""
+    docker.answers[ROOM] = docker.answers[RESTORING] = ""
     docker.answers[LOADING] = (0, f"{WORD}\n")
     return server
 
@@ -476,12 +479,13 @@ def test_container_that_does_not_run(place, docker, dump, up, action):
 def test_restore(place, docker, server, dump):
     """A new database, the dump in it, looked at, then both names change; the old one is kept."""
     assert pg.restore(place, dump) == KEPT
-    assert server.kinds == ["clean", "staging", "made", "swap"]
-    assert [base for _, base, _ in server.scripts] == ["template1", "template1", NEW, "template1"]
+    assert server.kinds == ["clean", "staging", "made", "analyze", "swap"]
+    bases = [base for _, base, _ in server.scripts]
+    assert bases == ["template1", "template1", NEW, NEW, "template1"]
     (call,) = docker.calls_of(RESTORING)
     assert call.argv[-2:] == ["-d", NEW]
     assert call.taken == WHOLE.encode()
-    assert NEW in docker.calls_of(PROBING)[1].argv  # the application's own login
+    assert NEW in docker.calls_of(PROBING)[2].argv  # the application's own login
 
 
 def test_restore_swap_is_one_transaction(place, server, dump):
@@ -603,6 +607,40 @@ def test_restore_no_owner(place, docker, dump):
     assert {"--no-owner", "--no-privileges"} <= {*call.argv}
 
 
+HIS, HERS = "5; 1259 1 TABLE public t bob\n", "6; 1259 2 TABLE public u ann\n"
+NOBODYS = "2; 3079 3 EXTENSION - vector \n7; 2615 4 SCHEMA - public pg_database_owner\n"
+GRANT = "8; 0 0 DEFAULT ACL public DEFAULT PRIVILEGES FOR TABLES bob\n"
+
+
+@pytest.mark.parametrize(
+    ("listing", "known", "mapped", "said"),
+    [
+        pytest.param(HIS + NOBODYS, "f\n", True, "bob's in the dump becomes ann's\n", id="his"),
+        pytest.param(HIS + GRANT, "f\n", True, "warning: the grants", id="and grants"),
+        pytest.param(HIS, "t\n", False, "", id="who is here"),
+        pytest.param(HIS + HERS, "f\n", False, "", id="two owners"),
+        pytest.param(NOBODYS, "f\n", False, "", id="nobody"),
+    ],
+)
+def test_restore_of_another_owner(
+    place, docker, server, dump, capsys, listing, known, mapped, said
+):
+    """All becomes our role's where the dump has one owner, who is not here."""
+    docker.answers[ROOM], server.words["role"] = listing, [known]
+    pg.restore(place, dump)
+    (call,) = docker.calls_of(RESTORING)
+    assert ({"--no-owner", "--no-privileges"} <= {*call.argv}) == mapped
+    err = capsys.readouterr().err
+    assert said in err if mapped else "becomes" not in err
+
+
+def test_restore_that_cannot_be_analyzed(place, server, dump, capsys):
+    """It is a warning: the rows are all there."""
+    server.words["analyze"] = [(3, "ERROR:  function f() does not exist")]
+    assert pg.restore(place, dump) == KEPT
+    assert "warning: the planner does not know all tables yet: " in capsys.readouterr().err
+
+
 def test_restore_no_owner_of_sql(place, docker, script):
     """A script says itself whose things are: it is refused, rather than done half."""
     with pytest.raises(WorkspaceError, match="SQL sets its owners") as caught:
@@ -640,6 +678,64 @@ def test_restore_that_nobody_can_log_in_to(place, docker, server, dump):
     with pytest.raises(pg.CredentialsRefusedError):
         pg.restore(place, dump)
     assert_undone(server)
+
+
+# -- a copy of another workspace -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_init_from(tmp_path, place, docker, server, monkeypatch, copied):
+    """A copied .env gets a new login; the dump of the other one becomes the data of the new one."""
+    (tmp_path / "new").mkdir()
+    if copied:
+        shutil.copy(place.env_path, tmp_path / "new" / ".env")
+    server.words["used"] = ["f\n"]
+    restored = []
+    monkeypatch.setattr(
+        pg, "restore", lambda w, path: restored.append(Path(path).read_text()) or KEPT
+    )
+    new = pg.Workspace(str(tmp_path / "new"), place.console, place.engine)
+    login = {"docker exec --interactive --env PGPASSWORD": docker.answers[QUERYING]}
+    docker.answers = {**docker.answers, **login}
+    assert pg.set_up_copy(new, place.directory, interactive=False)
+    url, theirs = new.settings.url, place.settings.url
+    assert restored == [WHOLE]
+    assert url.database == theirs.database
+    assert not {url.user, url.password, new.settings.container} & {*place.settings.env.values()}
+    assert server.scripts[-1][2] == f'drop database "{KEPT}";'
+    server.words["used"] = ["t\n"]
+    with pytest.raises(WorkspaceError, match="hive has data, and stays") as caught:
+        pg.set_up_copy(new, place.directory, interactive=False)
+    backup, restore = caught.value.hint.split(" | ")
+    assert (backup, restore) == (f"hive-pg backup {place.directory} -o -", "hive-pg restore -")
+
+
+def test_init_from_what_does_not_run(tmp_path, place, docker):
+    """It is found out before anything is made, and the hint names the other one."""
+    docker.containers[0]["State"]["Status"] = "exited"
+    new = pg.Workspace(str(tmp_path / "new"), place.console, place.engine)
+    with pytest.raises(NotSetUpError, match="is stopped") as caught:
+        pg.set_up_copy(new, place.directory)
+    assert caught.value.hint == f"hive-pg start {place.directory}"
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("words", ["--from .", "--from other --no-start"])
+def test_init_from_refuses(hive, docker, capsys, words):
+    """Itself, and a database that is not started."""
+    assert hive(f"init --yes {words}") == ExitCode.FAILED
+    assert "--from takes another workspace, and a database that runs" in capsys.readouterr().err
+
+
+def test_init_from_behind_a_link(tmp_path, place, up):
+    """A `.env` that is a link to the other one's is not written."""
+    before = (up / ".env").read_text()
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / ".env").symlink_to(up / ".env")
+    new = pg.Workspace(str(tmp_path / "new"), place.console, place.engine)
+    with pytest.raises(WorkspaceError, match="leads out of the workspace"):
+        pg.set_up_copy(new, place.directory, interactive=False)
+    assert (up / ".env").read_text() == before
 
 
 def test_restore_with_a_refused_password(place, docker, server, dump):
