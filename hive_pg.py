@@ -1431,43 +1431,26 @@ class Runner:
     def __init__(self, console: Console) -> None:
         self.console = console
 
-    def start(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        stdin: int = DEVNULL,
-        stdout: int = PIPE,
-        long: bool = False,
-    ) -> Process:
+    def start(self, argv: Sequence[str], *, long: bool = False, **options: Any) -> Process:
         """Start a program in a session of its own, so that Ctrl-C reaches hive-pg first.
 
-        `stdin` and `stdout` are PIPE, DEVNULL or descriptors that the program reads and writes
-        itself. The stderr of a `long` one is a file, so that it never waits for a reader.
+        `options` are Popen's `env`, `cwd`, `stdin` and `stdout`: DEVNULL, PIPE, or a descriptor.
+        The stderr of a `long` one is a file, so that it never waits for a reader.
 
         Raises: OSError where it cannot be started.
         """
         import subprocess
 
         self.console.trace(argv)
+        text: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
         words: IO[str] | None = None
         if long:
             import tempfile
 
-            words = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        process = subprocess.Popen(
-            argv,
-            env=env,
-            cwd=cwd,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=words or PIPE,
-            encoding="utf-8",
-            errors="replace",
-            close_fds=False,  # Python's own files are not inherited, except a Lock's
-            start_new_session=True,
-        )
+            words = tempfile.TemporaryFile("w+", **text)  # noqa: SIM115
+        options = {"stdin": DEVNULL, "stdout": PIPE, "stderr": words or PIPE, **text, **options}
+        # Python's own files are not inherited, except a Lock's.
+        process = subprocess.Popen(argv, close_fds=False, start_new_session=True, **options)
         process.stderr = words or process.stderr  # which the Process closes
         return Process(argv, process, self.console)
 
@@ -2089,19 +2072,15 @@ class Engine:
         check_result(result, f"cannot pull {image}")
 
     def run_in_place(
-        self,
-        image: str,
-        mounted: str,
-        *argv: str,
-        timeout: float = COMPOSE_TIMEOUT_S,
-        aside: str = "",
+        self, image: str, at: str, *argv: str, aside: str = "", timeout: float = COMPOSE_TIMEOUT_S
     ) -> CommandResult:
         """Run a program as root on a directory or volume, /target."""
         options = ["--rm", "--network", "none", "--user", "0:0", "--entrypoint", argv[0]]
-        for place, target in ((mounted, "/target"), (aside, "/aside")):
-            kind, source = ("bind" if os.path.isabs(place) else "volume"), place.replace('"', '""')
-            mount = f'type={kind},"source={source}",target={target}'
-            options += ["--mount", mount] if place else []
+        mounts = {"/target": at, "/aside": aside}
+        for target in filter(mounts.get, mounts):
+            source, kind = mounts[target], "bind" if os.path.isabs(mounts[target]) else "volume"
+            quoted = source.replace('"', '""')
+            options += ["--mount", f'type={kind},"source={quoted}",target={target}']
         return self.run(["docker", "run", *options, image, *argv[1:]], timeout)
 
     def try_to_publish(self, image: str, bind: str) -> None:
@@ -3109,9 +3088,10 @@ class Workspace:
 
     def judge(self, info: ContainerInfo | None, name: str) -> Condition:
         """Judge a container; one that keeps restarting by its log, too."""
-        if info is None or info.state is not ContainerState.RESTARTING:
-            return judge_container(info, name)
-        return judge_container(info, name, self.engine.logs(name, since=info.started_at - 0.1))
+        logs = None
+        if info and info.state is ContainerState.RESTARTING:
+            logs = self.engine.logs(name, since=info.started_at - 0.1)
+        return judge_container(info, name, logs)
 
 
 # == Neighbours ===============================================================================
@@ -3603,18 +3583,17 @@ def _check_listening(logs: str) -> None:
         )
 
 
-def _check_steady(
-    workspace: Workspace,
-    info: ContainerInfo | None,
-    since: float,
-    restarts: int,
-    stopping: bool,
-) -> None:
+def _check_steady(workspace: Workspace, first: Probe, now: Probe, allowed: int) -> None:
     """Raise the error that keeps a container from serving; return if it is on its way to it.
 
-    At most `restarts` restarts are allowed. The log is read from `since` on, by the engine's clock.
-    A shutdown that was under way before, `stopping`, may end in a new start; one since then stays.
+    `allowed` is how many restarts there may be since the `first` look. A shutdown that was under
+    way at that time may end in a new start; one since then stays.
     """
+    info, before = now.info, first.info
+    # Docker notes the time of a start a moment after the program's first words.
+    since = before.started_at - 0.1 if before else 0.0
+    restarts = before.restart_count + allowed if before else 0
+    stopping = first.error is not None and "shutting down" in first.error.detail
     logs = workspace.engine.logs(info.name, since=since) if info else ""
     _check_listening(logs)
     condition = judge_container(info, workspace.settings.container, logs, awaited=True)
@@ -3641,15 +3620,11 @@ def verify(
     """
     began, console = time.monotonic(), workspace.console
     sql, allowed = CREATE_EXTENSION_SQL * creates + VERSIONS_SQL, int(probe is not None)
-    probe = probe or look(workspace, timeout, sql)
-    # Docker notes the time of a start a moment after the program's first words.
-    since = probe.info.started_at - 0.1 if probe.info else 0.0
-    restarts = probe.info.restart_count + allowed if probe.info else 0
-    stopping = probe.error is not None and "shutting down" in probe.error.detail
+    first = probe = probe or look(workspace, timeout, sql)
     while probe.error:
         readiness, left = probe.readiness, began + timeout - time.monotonic()
         if readiness is not Readiness.ACCEPTING:
-            _check_steady(workspace, probe.info, since, restarts, stopping)
+            _check_steady(workspace, first, probe, allowed)
         else:
             check_first_start(workspace, probe.info)
         ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
