@@ -3978,7 +3978,7 @@ def warn_of_tracked(workspace: Workspace) -> None:
 
 
 def run_repair(server: Server, repair: Repair) -> None:
-    """Make a running server let the application of its URL in; other repairs need no server."""
+    """Make a running server let the application in, where that takes SQL."""
     action = "cannot mend it"
     if repair is Repair.PASSWORD:
         server.set_password(server.url.password, action)
@@ -4007,7 +4007,7 @@ The database is {"ready" if started else "set up"}.
 
 
 def recover_values(values: Mapping[str, str], info: ContainerInfo) -> dict[str, str]:
-    """Complete the values of `.env` from the environment of the workspace's container."""
+    """Complete the values of `.env` from the workspace's container."""
     bind, port = (*info.ports, (DEFAULT_BIND, CONTAINER_PORT))[0]
     user = info.environment.get(USER_KEY) or DEFAULT_ROLE
     names = {CONTAINER_KEY: info.name, PROJECT_KEY: info.project, IMAGE_KEY: info.image}
@@ -4025,7 +4025,7 @@ def recover_values(values: Mapping[str, str], info: ContainerInfo) -> dict[str, 
 
 
 def recover_state_values(values: Mapping[str, str], state: State) -> dict[str, str]:
-    """Complete the values of `.env` from the state file, which has no password."""
+    """Complete the values of `.env` from the state file."""
     names = {CONTAINER_KEY: state.container, PROJECT_KEY: state.project, IMAGE_KEY: state.image}
     if values.get(URL_KEY):  # a template's
         names[PORT_KEY] = str(parse_database_url(values[URL_KEY]).port)
@@ -4050,7 +4050,7 @@ class SetUp:
         self.lost = self.blank or not has_login(self.values)
 
     def run(self, *, start: bool, timeout: float) -> None:
-        """Write the files, and with `start` bring the database up and log in."""
+        """Write the files, and with `start` bring the database up."""
         workspace, neighbours = self.workspace, survey(self.workspace)
         self.console.step(f"Docker answers, and so does {' '.join(workspace.engine.compose_argv)}")
         if self.lost:
@@ -4078,7 +4078,7 @@ class SetUp:
             self._verify_or_mend(service, timeout)
 
     def _name_what_leads_elsewhere(self, settings: Settings) -> None:
-        """Warn of what applications, or plain Compose, may find in place of the URL."""
+        """Warn of what applications may find in place of the URL."""
         env = build_client_environment(settings.url)
         theirs = self.workspace.values.get("DATABASE_URL")
         if theirs not in (None, env["DATABASE_URL"], env[URL_KEY]):
@@ -4089,7 +4089,7 @@ class SetUp:
             self.console.warn(f"{said}, not from {ENV_FILE}: unset {names}")
 
     def _recover(self, neighbours: Neighbours) -> None:
-        """Find lost credentials in the workspace's container, or else in the state file."""
+        """Find lost credentials in the container, or in the state file."""
         state, values = self.workspace.state, self.values
         own = [info for info in neighbours.own if PASSWORD_KEY in info.environment]
         own = [info for info in own if info.ports or "PGDATA" in info.environment]
@@ -4109,7 +4109,7 @@ class SetUp:
             self.values, self.blank = recover_state_values(values, state), False
 
     def _plan(self, neighbours: Neighbours) -> tuple[Settings, ComposeService]:
-        """Decide on the settings and the service; refuse a conflict. Changes nothing."""
+        """Decide on settings and service; refuse a conflict; change nothing."""
         workspace = self.workspace
         settings = self._plan_settings(neighbours)
         if workspace.compose_file():  # follow it
@@ -4173,7 +4173,7 @@ class SetUp:
     def _choose_host(
         self, settings: Settings, service: ComposeService, neighbours: Neighbours
     ) -> Settings:
-        """Lead a new URL past another program that answers at an address of localhost."""
+        """Lead a new URL past another program at localhost."""
         url, known = settings.url, self.values.get(URL_KEY)
         if url.host != "localhost" or (known and parse_database_url(known) == url):
             return settings
@@ -4206,7 +4206,7 @@ class SetUp:
         return Settings(url, container, project, uid, gid, image, bind, own_id)
 
     def _plan_url(self) -> DatabaseURL:
-        """Return the URL of `.env`, with the wishes and the missing parts."""
+        """Return the URL of `.env`, with wishes and missing parts."""
         values, wanted = self.values, self.wanted
         has_data = holds_data(os.path.join(self.workspace.directory, DATA_DIR))
         url = plan_database_url(values, self.fresh, has_data=has_data and not self.blank)
@@ -4222,7 +4222,7 @@ class SetUp:
     def _apply(
         self, settings: Settings, service: ComposeService, neighbours: Neighbours, *, start: bool
     ) -> None:
-        """Write the files, make the data directory, and with `start` the container."""
+        """Write the files, make the directory, and `start` the container."""
         workspace, state = self.workspace, self.workspace.state
         own = find_named(neighbours.containers, service.container)
         loss = find_loss(workspace, service, own)
@@ -4244,7 +4244,7 @@ class SetUp:
             bring_up(workspace, service, neighbours)
 
     def _make_directory(self, data_dir: str, user: tuple[int, int] | None) -> None:
-        """Make the data directory; without a fixed user the engine does, and the image owns it."""
+        """Make the data directory; the image owns it without a user."""
         if data_dir and user:
             if not os.path.isdir(data_dir):
                 self.workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
@@ -4344,7 +4344,7 @@ class SetUp:
         return person and self.console.confirm(f"{error}.\n{repair.value}?")
 
     def _move_cluster_aside(self, service: ComposeService) -> None:
-        """Move a half-made cluster aside, within its mount, or out of it."""
+        """Move a half-made cluster aside, or out of its mount."""
         workspace, source, target = self.workspace, service.source, service.target
         if not service.lasts:
             why = f"the first start in container {service.container} was interrupted"
@@ -4468,7 +4468,7 @@ comment on database {quote_identifier(staging)} is {mark};
 
 
 def build_settings_sql(database: str, new: str) -> str:
-    """Write the query for the SQL that gives a new database the grants and settings of another."""
+    """Write the query for SQL with a database's grants and settings."""
     present, new = quote_literal(database), quote_literal(new)
     return f"""\
 select statement || ';' from (
@@ -4522,7 +4522,7 @@ or exists (select from pg_largeobject_metadata)"""
 
 
 def _look_at_server(workspace: Workspace) -> None:
-    """Raise the error of a container that does not run, or of a server that does not answer."""
+    """Raise the error of a server that is not there to answer."""
     workspace.get_running()
     probe = workspace.server.probe(WAIT_ROUND_S)
     if probe.error and probe.readiness is Readiness.NO_RESPONSE:
@@ -4633,7 +4633,7 @@ def _dump(workspace: Workspace, database: str, file: int) -> None:
 
 
 def check_source(path: str) -> None:
-    """Make sure that a file, `-` for stdin, is there; it may be a pipe, which opens but once."""
+    """Make sure that a file is there; a pipe can be opened but once."""
     if path == "-":
         if sys.stdin is None or sys.stdin.isatty():
             raise WorkspaceError("there is no dump on stdin", hint="{restore} FILE")
@@ -4644,7 +4644,7 @@ def check_source(path: str) -> None:
 
 
 def open_source(path: str, directory: str) -> IO[bytes]:
-    """Open a dump; the content of a pipe is copied into an unnamed file in `directory` first."""
+    """Open a dump; a pipe's is copied into an unnamed file first."""
     import shutil
     import tempfile
 
@@ -4664,7 +4664,7 @@ def open_source(path: str, directory: str) -> IO[bytes]:
 
 
 class Restore:
-    """One restore: into a new database first, which then changes names with the present one."""
+    """One restore into a new database, which takes the present one's place."""
 
     def __init__(self, workspace: Workspace, file: IO[bytes], *, owner: bool) -> None:
         self.workspace, self.console = workspace, workspace.console
@@ -4680,7 +4680,7 @@ class Restore:
             raise WorkspaceError(why, hint=hint)
 
     def run(self, *, drop_old: bool) -> str:
-        """Do it; return the new name of the present database. The lock is held."""
+        """Do it, with the lock; return the present database's new name."""
         database, now = self.workspace.settings.url.database, time.time()
         names = self.drop_staging()
         while (kept := f"{database[:39]}_before_{format_stamp(now)}") in names:  # 63 bytes at most
@@ -4715,7 +4715,7 @@ class Restore:
         return kept
 
     def drop_staging(self) -> list[str]:
-        """Drop an interrupted restore's database; return the names of all, if known."""
+        """Drop an interrupted restore's database; return all names."""
         server = self.workspace.server
         sql = build_list_sql(server.url.database, STAGING_COMMENT, drops=True) + DATABASES_SQL
         try:
@@ -4911,7 +4911,7 @@ def set_up_copy(
 
 
 def find_databases(workspace: Workspace, comment: str) -> set[str]:
-    """Return the databases that `restore` made, with one of its comments."""
+    """Return the databases that `restore` marked with a comment."""
     sql = build_list_sql(workspace.settings.url.database, comment)
     return set(workspace.server.query(sql, "cannot list the databases").splitlines())
 
@@ -4922,7 +4922,7 @@ def _drop_databases(workspace: Workspace, comment: str) -> None:
 
 
 def drop_old_databases(workspace: Workspace) -> None:
-    """Drop the databases that earlier restores kept, or left unfinished."""
+    """Drop the databases that restores kept or left."""
     workspace.get_running()
     with workspace.lock():
         undo_restore(workspace)
@@ -4989,7 +4989,7 @@ def destroy(workspace: Workspace, *, data: bool = False, backup: bool = True) ->
 
 
 def _remove_container(workspace: Workspace, *options: str) -> None:
-    """Stop and remove the container, and the network that no other one of the project has."""
+    """Stop and remove the container, and its network if unused."""
     engine, console, settings = workspace.engine, workspace.console, workspace.settings
     name, project = settings.container, settings.project
     if workspace.find_container() is None:
@@ -5005,7 +5005,7 @@ def _remove_container(workspace: Workspace, *options: str) -> None:
 
 
 def _get_own_cluster(workspace: Workspace, neighbours: Neighbours, stays: bool) -> ComposeService:
-    """Return the service, if its cluster is in the data directory, or goes with its container."""
+    """Return the service, if its cluster is the workspace's own."""
     service = workspace.resolve_service(workspace.settings)
     neighbours.refuse_conflicts(service, starts=False)
     own, cluster = os.path.join(workspace.directory, DATA_DIR), service.cluster
@@ -5017,7 +5017,7 @@ def _get_own_cluster(workspace: Workspace, neighbours: Neighbours, stays: bool) 
 
 
 def _back_up_last(workspace: Workspace, service: ComposeService, neighbours: Neighbours) -> None:
-    """Write the backups that `destroy --data` promises: of every database, and of the roles."""
+    """Back up every database and the roles, before they go."""
     what, console = "the databases", workspace.console
     try:
         bring_up(workspace, service, neighbours)
@@ -5052,7 +5052,7 @@ def _back_up_last(workspace: Workspace, service: ComposeService, neighbours: Nei
 
 
 class ContainerStatus(Record):
-    """The fields of `status`; times in seconds, None where there is nothing to say."""
+    """The fields of `status`; None where there is nothing to say."""
 
     container: str
     state: ContainerState
@@ -5070,7 +5070,7 @@ class ContainerStatus(Record):
 
 
 def judge_server(container: Condition, probe: Probe) -> Condition:
-    """Judge a database by its container, and where that runs well by the answer of its server."""
+    """Judge a database by its container, then by its server's answer."""
     accepts = probe.readiness is Readiness.ACCEPTING  # perhaps not these credentials
     if container.exit_code or (accepts and not probe.error):
         return container
@@ -5144,7 +5144,7 @@ class ValidationResult(Record):
 
 
 def judge_pgvector(probe: Probe, image: str) -> CheckPoint:
-    """Say whether pgvector is there, created, and free of known holes."""
+    """Say whether pgvector is there, created, and safe."""
     available, created = probe.available_version, probe.created_version
     if not available:
         finding, remedy = f"image {image} lacks it", f"{{init}} --image {DEFAULT_IMAGE}"
@@ -5162,7 +5162,7 @@ def judge_pgvector(probe: Probe, image: str) -> CheckPoint:
 
 
 def check(workspace: Workspace) -> ValidationResult:
-    """Ask the points in their order, up to the first that bars the way to the next."""
+    """Ask the points in order, up to one that bars the way."""
     workspace.settings  # noqa: B018 (a directory that is not set up has nothing to check)
     points = [CheckPoint("docker", Outcome.PASSED, "the daemon answers")]
     try:
@@ -5228,7 +5228,7 @@ def _answer_port(workspace: Workspace, probe: Probe, info: ContainerInfo) -> Che
 
 
 def format_validation(result: ValidationResult, console: Console) -> str:
-    """Return the lines of `check`: one a point, and under it the remedy."""
+    """Return the lines of `check`, each remedy below its point."""
     symbols = console.symbols(sys.stdout)
     return "\n".join(
         f"{symbols[point.outcome]} {point.name}: {point.finding}\n    {point.remedy}".rstrip()
@@ -5373,7 +5373,7 @@ def parse_cgroup(found: Mapping[str, int]) -> dict[str, float | None]:
 
 
 def build_rates(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return the growth per second, None without two samples or where a counter began anew."""
+    """Return the growth per second, None where it is not known."""
     elapsed, rates = now["timestamp_seconds"] - before["timestamp_seconds"], {}
     for rate, names in _RATES.items():
         known = elapsed > 0 and all(None not in (before[name], now[name]) for name in names)
