@@ -872,6 +872,8 @@ def printable(text: str, kept: str = "") -> str:
 class Console:
     """Results go to stdout, everything else to stderr."""
 
+    command = "a program"  # that this process is, as others may want to know who wait for it
+
     def __init__(
         self, quiet: bool = False, verbose: bool = False, program: str = "hive-pg", path: str = "."
     ) -> None:
@@ -886,7 +888,13 @@ class Console:
 
     def result(self, text: str, *, shown: bool = False) -> None:
         """Print a result in one piece, as programs want it: Ctrl-C parts no line from its end."""
-        print((printable(text, "\n") if shown else text) + "\n", end="", flush=True)
+        if sys.stdout is None:
+            raise WorkspaceError("there is no stdout")
+        try:
+            print((printable(text, "\n") if shown else text) + "\n", end="", flush=True)
+        except OSError as error:
+            error.filename = "stdout"
+            raise
 
     def step(self, text: str) -> None:
         """Say that a step is done."""
@@ -908,6 +916,11 @@ class Console:
         """Print a warning, also when quiet."""
         self._print(f"warning: {text}")
 
+    def interrupted(self, left: str) -> None:
+        """Say what Ctrl-C left, in place of what the terminal shows of it."""
+        self._line_end = "" if is_terminal(sys.stderr) else self._line_end
+        self.warn(f"interrupted{self.format(left)}")
+
     def error(self, error: PostgreSQLIntegrationError) -> None:
         """Print an error, up to 20 lines of the other program's words, and the hint."""
         detail = [f"    {line}" for line in error.detail.splitlines() if line.strip()][-20:]
@@ -922,10 +935,10 @@ class Console:
             words = (re.sub(r"\n.*", " ...", word, flags=re.DOTALL) for word in argv)
             self._print("+ " + " ".join(map(quote_word, words)))
 
-    def confirm(self, question: str) -> bool:
-        """Ask a person; Enter is yes, the end of the input no."""
-        answer = self.ask(f"{question} [Y/n]")
-        return answer is not None and answer.lower() in ("", "y", "yes")
+    def confirm(self, question: str, *, enter: bool = True) -> bool:
+        """Ask a person; what Enter means is in capitals, the end of the input is no."""
+        answer = self.ask(f"{question} [{'Y/n' if enter else 'y/N'}]")
+        return answer is not None and answer.lower() in ("", "y", "yes")[not enter :]
 
     def ask(self, question: str) -> str | None:
         """Return a person's answer, None at the end of the input."""
@@ -1134,33 +1147,33 @@ class Lock:
 
     Nobody else can open it, or else anybody could keep hive-pg waiting. The programs that
     `Runner.start` starts share it: where hive-pg alone is killed, the next one waits for them, too.
-    The file has the `directory` that is set up meanwhile, where one is given.
+    The file says who holds it: the command, `where` it works, and the process.
     """
 
-    def __init__(self, path: str, console: Console, timeout: float, directory: str = "") -> None:
-        self.path, self.console, self.timeout, self.directory = path, console, timeout, directory
+    def __init__(self, path: str, console: Console, timeout: float, where: str = "") -> None:
+        self.path, self.console, self.timeout = path, console, timeout
+        self.holder = f": {console.command}{where}, process {os.getpid()}"
         self.descriptor, self.waited = -1, False
 
     def __enter__(self) -> Lock:
         deadline = time.monotonic() + self.timeout
         while isinstance(refusal := self._try(), BlockingIOError):
-            there = os.fsdecode(os.pread(self.descriptor, 4096, 0))
-            holder = "another hive-pg" + (f", which sets up {there}" if there else "")
+            holder = "another hive-pg" + os.fsdecode(os.pread(self.descriptor, 4096, 0))
             self._close()
             if not self.waited:
                 self.waited = True
                 self.console.note(f"waiting for {holder}")
             if time.monotonic() > deadline:
                 hint = f"see who holds it, a docker perhaps: fuser -v {quote_word(self.path)}"
-                why = f"{holder} has held {self.path} for {self.timeout:.0f} s"
+                why = f"{self.path} has been held for {self.timeout:.0f} s by {holder}"
                 raise WorkspaceError(why, hint=hint)
             time.sleep(0.05)
         if refusal:  # some network file systems have no locks
             self.console.warn(f"cannot lock {self.path}: {refusal.strerror}")
-        elif self.directory:
+        else:
             with contextlib.suppress(OSError):
                 os.ftruncate(self.descriptor, 0)
-                os.pwrite(self.descriptor, os.fsencode(self.directory), 0)
+                os.pwrite(self.descriptor, os.fsencode(self.holder), 0)
         return self
 
     def _try(self) -> OSError | None:
@@ -1211,7 +1224,7 @@ def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock
     base = next((place for place in places if place and os.access(place, os.W_OK)), "/tmp")
     place = os.path.join(base, f"hive-pg-{os.geteuid()}")
     name = hashlib.sha256(engine.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    lock = Lock(f"{place}/{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, directory)
+    lock = Lock(f"{place}/{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, f" of {directory}")
     with contextlib.ExitStack() as held:
         try:
             os.makedirs(place, 0o700, exist_ok=True)
@@ -2837,6 +2850,7 @@ class Workspace:
     """A directory, its `.env`, its state, and the engine."""
 
     begins = False  # this command has begun a first start
+    worked = False  # this command has had the lock
 
     def __init__(
         self, directory: str = ".", console: Console | None = None, engine: Engine | None = None
@@ -2972,7 +2986,7 @@ class Workspace:
             self.settings  # noqa: B018
         with Lock(self.lock_path, self.console, timeout + COMPOSE_TIMEOUT_S):
             self.reload()
-            self.held = True
+            self.held = self.worked = True
             try:
                 yield
             finally:
@@ -4341,7 +4355,9 @@ class SetUp:
         asks = {Repair.PASSWORD: True, Repair.NETWORK: True, Repair.REMAKE: person}
         if not self.ask or not asks.get(repair):
             return True
-        return person and self.console.confirm(f"{error}.\n{repair.value}?")
+        return person and self.console.confirm(
+            f"{error}.\n{repair.value}?", enter=repair is not Repair.REMAKE
+        )
 
     def _move_cluster_aside(self, service: ComposeService) -> None:
         """Move a half-made cluster aside, or out of its mount."""
@@ -5854,10 +5870,10 @@ class CommandLine:
             self.console.result(path)
 
     def _restore(self) -> None:
-        database = self.workspace.settings.url.database
+        database, directory = self.workspace.settings.url.database, self.workspace.directory
         if self.file is not None:
             check_source(self.file)
-            place = f"Put {self.file} in the place of database {database}"
+            place = f"Put {self.file} in the place of database {database} of {directory}"
             self._get_yes(f"{place}, and end its sessions?")
             restore(
                 self.workspace, self.file, owner=not self.no_owner, drop_old=bool(self.drop_old)
@@ -5868,7 +5884,7 @@ class CommandLine:
         get_settled(self.workspace)
         old = ", ".join(sorted(find_databases(self.workspace, KEPT_COMMENT)))
         if old:
-            self._get_yes(f"Drop {old}?")
+            self._get_yes(f"Drop {old} of {directory}?")
         drop_old_databases(self.workspace)
         if old:
             self.console.step(f"dropped: {old}")
@@ -5890,11 +5906,25 @@ class CommandLine:
         if self.yes:
             return
         if not is_interactive():
-            raise WorkspaceError("nothing was done", hint="the same with --yes does not ask")
+            said = f"nothing was done, as nobody is there to answer: {question}"
+            raise WorkspaceError(said, hint="the same with --yes does not ask")
         if name and self.console.ask(question) != name:
             raise WorkspaceError(f"that is not {name}: nothing was done")
-        if not name and not self.console.confirm(question):
+        if not name and not self.console.confirm(question, enter=False):
             raise WorkspaceError("nothing was done")
+
+    def tell_left(self) -> str:
+        """Return what is true after Ctrl-C."""
+        workspace = self.workspace
+        if self.command == "backup":
+            to_stdout = self.output in STDOUT
+            return f"; {'what is on stdout is not whole' if to_stdout else 'no file is left'}"
+        if self.command in _LEFT and not workspace.worked:
+            return "; nothing was done"
+        if self.command == "rotate":
+            vars(workspace).pop("state", None)
+            return _LEFT["rotate"] if workspace.state.next_password else ""
+        return _LEFT.get(self.command, "")
 
     def _env(self) -> None:
         env = build_client_environment(self.workspace.settings.url)
@@ -5926,15 +5956,15 @@ class CommandLine:
         self.console.result(render_completion(self.shell))
 
 
-# What Ctrl-C leaves, and how to go on. `restore` looks, and says it itself.
-_INTERRUPTED = {
+# What Ctrl-C leaves of a change, and how to go on. `restore` looks, and says it itself.
+_LEFT = {
     **dict.fromkeys(
         ("init", "start", "run", "stop", "restart"),
         "; nothing is lost: the same command goes on from what {status} shows",
     ),
-    "backup": "; no half of a file is left, but on stdout perhaps: the same command begins anew",
     "rotate": "; {start} finishes what was begun",
-    "destroy": f"; the same command goes on; a backup that was made is in {BACKUP_DIR}/",
+    "destroy": "; the same command goes on",
+    "restore": "",
 }
 _EPILOG = f"""
 EXAMPLES
@@ -5992,9 +6022,8 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         def error(self, message: str) -> NoReturn:
             raise UsageError(message, hint=f"{self.prog} --help")
 
-        def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-            sys.stdout.flush()  # the help, while an error is still ours to tell
-            raise SystemExit(status)
+        def _print_message(self, message: str, file: Any = None) -> None:
+            Console().result(message.rstrip())  # argparse would ignore an error
 
     parser = Parser(
         prog=f"{prog} {command}".rstrip(),
@@ -6100,7 +6129,7 @@ def _parse_arguments(line: CommandLine, arguments: Sequence[str]) -> None:
         choices = () if COMMANDS.keys() & {*unknown} else COMMANDS  # shop init is not stop
         _refuse(f"{word!r} is neither a command nor a directory", parser.prog, word, choices)
     if not line.command:
-        parser.print_help(sys.stderr)
+        print(parser.format_help(), end="", file=sys.stderr)
         raise SystemExit(int(ExitCode.USAGE))
 
 
@@ -6132,6 +6161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return ExitCode.DONE
         line = read_command_line(program, given)
         line.console = Console(line.quiet, line.verbose, line.program, line.directory)
+        line.console.command = line.command
         line.workspace = Workspace(line.directory, line.console)
         if line.command not in ("url", "env", "completion"):  # they start nothing to be ended
             _leave_in_order_on_termination()
@@ -6140,13 +6170,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         line.console.error(error)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        left = line.console.format(_INTERRUPTED.get(line.command, ""))
-        line.console.warn(f"interrupted{left}")
+        line.console.interrupted(line.tell_left())
         return int(ExitCode.INTERRUPTED)
-    except BrokenPipeError:  # whoever read our stdout has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        line.console.error(WorkspaceError(str(error)))
+        if not isinstance(error, BrokenPipeError):  # whoever read our stdout has gone, and knows
+            why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            line.console.error(WorkspaceError(why))
+        with contextlib.suppress(OSError):  # else Python would write to it again in the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(ExitCode.FAILED)
 
 

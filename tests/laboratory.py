@@ -219,7 +219,7 @@ class Workspace:
     def at_terminal(self, command, *arguments, answers=()):
         """Run hive-pg on a pseudo-terminal; return its exit code and what the screen shows.
 
-        `answers` are typed one after the other, at each question that ends with [Y/n].
+        `answers` are typed one after the other, at each question that ends with [Y/n] or [y/N].
         """
         ours, theirs = pty.openpty()
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
@@ -231,7 +231,7 @@ class Workspace:
             with contextlib.suppress(OSError):  # EIO: the other end is closed
                 while block := os.read(ours, 65536):
                     screen += block
-                    if answers and screen.endswith(b"[Y/n] "):
+                    if answers and screen.endswith((b"[Y/n] ", b"[y/N] ")):
                         os.write(ours, answers.pop(0))
             os.close(ours)
             process.wait(timeout=COMMAND_TIMEOUT_S)

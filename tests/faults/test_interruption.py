@@ -43,6 +43,7 @@ SEED = os.environ.get("HIVE_PG_TEST_SEED", "1")
 WORKERS = 3
 SILENT = {"stdout": subprocess.DEVNULL}
 CREDENTIALS = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
+NOTHING = "nothing was done"
 LEFT = "nothing is lost: the same command goes on from what hive-pg status shows"
 
 
@@ -233,7 +234,8 @@ def test_orphan_of_a_killed_command_is_waited_for(planted, gate, command):
         kill(first, descendants_too=False)
     assert is_locked(planted.lock_path)
     with planted.started("init", "--yes") as second:
-        assert second.stderr.readline() == "waiting for another hive-pg\n"
+        holder = f"waiting for another hive-pg: {command}, process {first.pid}\n"
+        assert second.stderr.readline() == holder
         if shutil.which("fuser"):  # which the error names that ends the wait
             assert "docker" in run(["fuser", "-v", planted.lock_path]).stderr
         assert planted.state == "exited"
@@ -369,7 +371,7 @@ def at_terminal(workspace, *arguments, env):
 @pytest.mark.parametrize(
     ("arguments", "moment", "said"),
     [
-        pytest.param(("init",), "[Y/n] ", LEFT, id="init, question"),
+        pytest.param(("init",), "[Y/n] ", NOTHING, id="init, question"),
         pytest.param(("restart",), "is up", LEFT, id="restart, waiting"),
         pytest.param(("logs", "-f"), "ready to accept connections", "", id="logs -f"),
     ],
@@ -400,13 +402,13 @@ def test_ctrl_c_at_a_terminal(planted, arguments, moment, said):
         pytest.param("init --port", "before os.rename .env.hive-pg.tmp", LEFT, id="init, .env"),
         pytest.param("init --port", "during docker compose up", LEFT, id="init, compose up"),
         pytest.param("init", "during docker exec --interactive", LEFT, id="init, waiting"),
-        pytest.param("start", "before lock .hive-pg.json.lock", LEFT, id="start, lock"),
+        pytest.param("start", "before lock .hive-pg.json.lock", NOTHING, id="start, lock"),
         pytest.param("start", "during docker compose config", LEFT, id="start, compose config"),
         pytest.param("start", "during docker compose up", LEFT, id="start, compose up"),
         pytest.param("restart", "during docker stop -t", LEFT, id="restart, docker stop"),
         pytest.param("restart", "before docker compose up", LEFT, id="restart, in between"),
         pytest.param("stop", "during docker stop -t", LEFT, id="stop, docker stop"),
-        pytest.param("run -- true", "before os.exec true", LEFT, id="run, exec"),
+        pytest.param("run -- true", "before os.exec true", NOTHING, id="run, exec"),
         pytest.param("status", "during docker exec --interactive", "", id="status"),
         pytest.param("check", "during docker inspect --type", "", id="check"),
     ],

@@ -229,7 +229,7 @@ def machine_lock(workspace, place):
     with path.open("w") as file:
         os.chown(path, workspace.actor.uid, -1)
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.write("/somewhere/else")
+        file.write(": init of /somewhere/else, process 1")
         file.flush()
         yield
 
@@ -240,7 +240,7 @@ def test_lock_of_the_machine_that_is_held_costs_a_warning(make, tmp_path):
     first, second = make(), make()
     with machine_lock(first, tmp_path):
         said = second.init(TMPDIR=str(tmp_path)).stderr
-    assert "waiting for another hive-pg, which sets up /somewhere/else" in said
+    assert "waiting for another hive-pg: init of /somewhere/else, process 1\n" in said
     assert "warning: " in said
     assert second.login() == "1"
 

@@ -336,32 +336,55 @@ def test_main_error(monkeypatch, capsys, hive, error, code):
     assert lines[1:-1] == [f"    {n}" for n in range(10, 30)]
 
 
+LEFT = "; nothing is lost: the same command goes on from what hive-pg status shows"
+
+
 @pytest.mark.parametrize(
-    ("command", "function", "left"),
+    ("argv", "function", "worked", "left"),
     [
-        ("start", "start", "; nothing is lost: the same command goes on from what hive-pg status"),
-        ("status", "read_status", "\n"),
-        (
-            "backup",
-            "back_up",
-            "; no half of a file is left, but on stdout perhaps: the same command",
-        ),
-        ("rotate", "rotate", "; hive-pg start finishes what was begun"),
-        ("destroy", "destroy", "; the same command goes on; a backup that was made is in"),
+        ("start", "start", True, LEFT),
+        ("start", "start", False, "; nothing was done"),
+        ("init", "set_up", False, "; nothing was done"),
+        ("restore x", "restore", False, "; nothing was done"),
+        ("restore x", "restore", True, ""),
+        ("status", "read_status", False, ""),
+        ("backup", "back_up", False, "; no file is left"),
+        ("backup -o -", "back_up", False, "; what is on stdout is not whole"),
+        ("rotate", "rotate", True, ""),
+        ("destroy", "destroy", True, "; the same command goes on"),
     ],
-    ids=["changes something", "only asks", "backup", "rotate", "destroy"],
 )
-def test_main_interrupted(monkeypatch, capsys, hive, command, function, left):
+def test_main_interrupted(monkeypatch, capsys, hive, workspace, argv, function, worked, left):
     """Ctrl-C ends with 130 and one line: what is left of a change, and how to go on."""
 
-    def interrupt(*_, **__):
+    def interrupt(workspace, *_, **__):
+        workspace.worked = worked
         raise KeyboardInterrupt
 
+    (workspace / "x").touch()
     monkeypatch.setattr(pg, function, interrupt)
-    assert hive(command) == 130
-    err = capsys.readouterr().err
-    assert err.startswith(f"warning: interrupted{left}")
-    assert err.count("\n") == 1
+    assert hive(*argv.split(), *["--yes"] * argv.startswith("restore")) == 130
+    assert capsys.readouterr().err == f"warning: interrupted{left}\n"
+
+
+def test_main_interrupted_rotation(monkeypatch, capsys, hive):
+    """Only one that has a new password under way is to be finished."""
+
+    def interrupt(workspace):
+        with workspace.lock():
+            pg.Workspace(workspace.directory).remember(next_password="new")
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pg, "rotate", interrupt)
+    assert hive("rotate") == 130
+    assert "interrupted; hive-pg start finishes what was begun" in capsys.readouterr().err
+
+
+def test_main_interrupted_early(monkeypatch, capsys):
+    """So it is before there is a command."""
+    monkeypatch.setattr(pg, "split_argv", lambda *_: signal.raise_signal(signal.SIGINT))
+    assert main(["start"]) == 130
+    assert capsys.readouterr().err == "warning: interrupted\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
@@ -389,7 +412,19 @@ def test_main_os_error(monkeypatch, capsys, hive):
 
     monkeypatch.setattr(pg, "start", fail)
     assert hive("start") == 1
-    assert capsys.readouterr().err == "error: [Errno 13] Permission denied: '/x'\n"
+    assert capsys.readouterr().err == "error: /x: Permission denied\n"
+
+
+@pytest.mark.parametrize("argv", ["url", "--version", "--help", "-v --version", "completion zsh"])
+@pytest.mark.parametrize("full", [True, False], ids=["full", "closed"])
+def test_main_stdout_that_takes_nothing(monkeypatch, capsys, hive, argv, full):
+    """A result that cannot be written is an error with exit code 1; Python has nothing to add."""
+    with open("/dev/full", "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout if full else None)
+        assert hive(*argv.split()) == 1
+        print("into the void", flush=True)
+    why = "stdout: No space left on device" if full else "there is no stdout"
+    assert capsys.readouterr().err.endswith(f"error: {why}\n")
 
 
 def test_main_broken_pipe(monkeypatch, hive):
@@ -931,10 +966,13 @@ def done(monkeypatch, workspace):
 
 @pytest.mark.parametrize("answer", ["yes", "no", "--yes", "nobody"])
 @pytest.mark.parametrize("argv", ACTIONS)
-def test_command_that_asks(monkeypatch, hive, done, capsys, argv, answer):
-    """What loses something is done if a person wants it, or has said --yes, and not otherwise."""
+def test_command_that_asks(monkeypatch, hive, done, capsys, workspace, argv, answer):
+    """What loses something is done if a person wants it, or has said --yes, and not otherwise.
+
+    Enter alone is a no. The question says where it is done.
+    """
     asks = "restore" in argv or "--data" in argv
-    said = ("w\n" if "--data" in argv else "\n") if answer == "yes" else "n\n"
+    said = ("w\n" if "--data" in argv else "y\n") if answer == "yes" else "\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO(said))
     monkeypatch.setattr(pg, "is_interactive", lambda: answer in ("yes", "no"))
     words = argv.split() + (["--yes"] if answer == "--yes" and argv != "rotate" else [])
@@ -944,6 +982,7 @@ def test_command_that_asks(monkeypatch, hive, done, capsys, argv, answer):
     err = capsys.readouterr().err
     assert ("nothing was done" in err) == refused
     assert ("--yes does not ask" in err) == (refused and answer == "nobody")
+    assert (f" of {workspace}" in err) == (asks and answer != "--yes")
     assert ("that is not w: nothing" in err) == (refused and answer == "no" and "--data" in argv)
 
 

@@ -91,7 +91,7 @@ def test_console_trace_verbose(capsys):
 @pytest.mark.parametrize(
     ("answer", "agreed"),
     [
-        pytest.param("\n", True, id="Enter"),
+        pytest.param("\n", None, id="Enter"),
         pytest.param("y\n", True, id="y"),
         pytest.param(" YES \n", True, id="yes"),
         pytest.param("n\n", False, id="n"),
@@ -100,10 +100,12 @@ def test_console_trace_verbose(capsys):
     ],
 )
 def test_console_confirm_answer(monkeypatch, capsys, answer, agreed):
-    """Enter is yes; the end of the input (which gets its newline), and all but yes, is no."""
-    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
-    assert Console().confirm("Really?") is agreed
-    assert capsys.readouterr() == ("", "Really? [Y/n] " + ("" if answer else "\n"))
+    """Enter is what stands in capitals; the end of the input (which gets its newline) is no."""
+    for enter, letters in ((True, "Y/n"), (False, "y/N")):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+        expected = enter if agreed is None else agreed
+        assert Console().confirm("Really?", enter=enter) is expected
+        assert capsys.readouterr() == ("", f"Really? [{letters}] " + ("" if answer else "\n"))
 
 
 def test_console_confirm_interrupted(monkeypatch, capsys):
@@ -116,6 +118,17 @@ def test_console_confirm_interrupted(monkeypatch, capsys):
     with pytest.raises(KeyboardInterrupt):
         Console().confirm("Really?")
     assert capsys.readouterr().err == "Really? [Y/n] \n"
+
+
+@pytest.mark.parametrize(
+    ("there", "start"), [(True, "\r\x1b[K"), (False, "")], ids=["terminal", "file"]
+)
+def test_console_interrupted(monkeypatch, capsys, there, start):
+    """What is said after Ctrl-C has the line in which the terminal wrote ^C."""
+    monkeypatch.setattr(hive_pg, "is_terminal", lambda _: there)
+    Console().interrupted("; see {status}")
+    expected = f"{start}warning: interrupted; see hive-pg status\n"
+    assert capsys.readouterr().err == expected
 
 
 @pytest.mark.parametrize(

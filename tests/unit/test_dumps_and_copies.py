@@ -579,7 +579,9 @@ def test_restore_names_what_drops_the_old_one(place, dump, capsys):
     ("arguments", "answer", "done"),
     [("", "y\n", True), ("", "n\n", False), ("", None, False), ("--yes", None, True)],
 )
-def test_drop_old_names_what_it_drops(hive, server, monkeypatch, capsys, arguments, answer, done):
+def test_drop_old_names_what_it_drops(
+    hive, up, server, monkeypatch, capsys, arguments, answer, done
+):
     """Before it asks; where the answer is no, or nobody can be asked, nothing is dropped."""
     server.words["listed"] = [f"{KEPT}\n"]
     monkeypatch.setattr(pg, "is_interactive", lambda: answer is not None)
@@ -589,7 +591,7 @@ def test_drop_old_names_what_it_drops(hive, server, monkeypatch, capsys, argumen
         pg.build_list_sql("hive", pg.KEPT_COMMENT, drops=True) in [s for _, _, s in server.scripts]
     ) == done
     said = capsys.readouterr().err
-    assert (f"Drop {KEPT}? [Y/n]" in said) == (answer is not None)
+    assert (f"Drop {KEPT} of {up}? [y/N]" in said) == (answer is not None)
     assert (f"dropped: {KEPT}" in said) == done
     assert ("error: nothing was done" in said) != done
 

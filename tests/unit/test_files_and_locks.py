@@ -587,10 +587,11 @@ def test_lock_held(tmp_path, capsys):
     directory = tmp_path / "a b"
     directory.mkdir()
     with lock_in(directory):
-        with pytest.raises(WorkspaceError, match="another hive-pg has held") as caught:
+        with pytest.raises(WorkspaceError, match="has been held for 0 s by another") as caught:
             lock_in(directory, timeout=0.12).__enter__()
         assert caught.value.hint.endswith(f"fuser -v '{directory}/lock'")
-    assert capsys.readouterr().err.count("waiting for another hive-pg") == 1
+    said = f"waiting for another hive-pg: a program, process {os.getpid()}\n"
+    assert capsys.readouterr().err == said
 
 
 def test_lock_released(tmp_path):
@@ -738,8 +739,9 @@ def test_machine_lock_held(runtime, capsys):
             assert lock.waited
         assert pg.is_locked(lock.path)
     said = capsys.readouterr().err
-    assert "waiting for another hive-pg, which sets up /a/rather/long/place\n" in said
-    assert "waiting for another hive-pg, which sets up /v\n" in said
+    holder = "waiting for another hive-pg: a program of {}, process {}\n"
+    assert holder.format("/a/rather/long/place", os.getpid()) in said
+    assert holder.format("/v", os.getpid()) in said
     assert said.count("warning: other workspaces may choose the same name or port now: ") == 2
 
 

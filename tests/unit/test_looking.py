@@ -590,10 +590,12 @@ def test_stats_asks_once(capsys, stats, docker, options):
 
 
 @pytest.mark.parametrize("argv", [["stats"], ["stats", "--json"], ["list"]])
-def test_command_with_a_closed_stdout(monkeypatch, stats, argv):
-    """There is nobody to read it, and no traceback."""
+def test_command_with_a_closed_stdout(monkeypatch, capsys, stats, docker, argv):
+    """There is nobody to read it, which is an error, and no traceback."""
+    docker.containers[0]["Config"]["Labels"][pg.WORKSPACE_LABEL] = "1a"
     monkeypatch.setattr(sys, "stdout", None)
-    assert pg.main(argv) == 0
+    assert pg.main(argv) == 1
+    assert capsys.readouterr().err.endswith("error: there is no stdout\n")
 
 
 def test_stats_json(capsys, stats):

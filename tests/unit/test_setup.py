@@ -658,7 +658,9 @@ def test_init_refused_password_unasked(monkeypatch, init, workspace, docker, ter
     """Without a yes the server's password stays; what would change it is said."""
     docker.answers["docker exec"] = REFUSED
     monkeypatch.setattr(pg, "is_interactive", lambda: terminal)
-    monkeypatch.setattr(pg.Console, "confirm", lambda _, question: "ALTER ROLE" not in question)
+    monkeypatch.setattr(
+        pg.Console, "confirm", lambda _, question, **_enter: "ALTER ROLE" not in question
+    )
     with pytest.raises(CredentialsRefusedError) as caught:
         init(workspace, interactive=True)
     assert "hive-pg init --yes" in caught.value.hint
@@ -831,7 +833,9 @@ def test_init_first_start_that_a_person_wants_to_keep(monkeypatch, init, workspa
     remember(workspace, verified=False, begun=True)
     docker.answers.update({"docker exec": NO_DATABASE, "docker logs": BEGUN})
     monkeypatch.setattr(pg, "is_interactive", lambda: True)
-    monkeypatch.setattr(pg.Console, "confirm", lambda _, question: "aside" not in question)
+    monkeypatch.setattr(
+        pg.Console, "confirm", lambda _, question, **_enter: "aside" not in question
+    )
     with pytest.raises(ContainerStartupError, match="the first start was interrupted"):
         init(workspace, interactive=True)
     assert docker.calls_of("docker run") == []
