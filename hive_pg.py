@@ -125,7 +125,9 @@ CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector",
 # arguments stand below it, or below a list of commands (`*` for all) that have them: names, a value
 # or a choice of values, two blanks, the help.
 COMMAND_LINE = f"""\
-init start run stop restart wait status check stats logs url psql backup restore rotate destroy env
+init start run stop restart wait status check stats logs url psql backup
+  directory DIR         the workspace (default: .)
+snapshot restore rotate destroy env
   directory DIR         the workspace (default: .)
 *
   -q --quiet            only results, warnings and errors
@@ -133,9 +135,9 @@ init start run stop restart wait status check stats logs url psql backup restore
   -C DIR                as if called in DIR, like git -C
 init start run restart wait
   --timeout S           how long to wait for the database (default: {READY_TIMEOUT_S:.0f} s)
-init restore destroy
+init snapshot restore destroy
   -y --yes              do not ask
-status check env list
+status check env list snapshot
   --json                one JSON object
 init [DIR]: set up the database, or mend what is missing, and log in
   --port N              port on this machine (default: {DEFAULT_HOST_PORT}, or the next free one)
@@ -164,8 +166,12 @@ url [DIR]: print the database URL, with its password
 psql [DIR] [ARGS ...]: run the image's psql in the database
 backup [DIR]: write a dump, and read it back to its end
   -o --output FILE      the file (default: {BACKUP_DIR}/DATABASE-TIME.dump), - for stdout
-restore [DIR] FILE: replace the database by a dump; the old one is kept
-  file FILE             a dump or an SQL script, - for stdin
+snapshot [DIR] [@NAME]: keep a copy of the database in the server, for restore @NAME
+  file @NAME            its name (default: the time)
+  --list                show the snapshots
+  --drop                drop the snapshot @NAME
+restore [DIR] FILE: replace the database by a dump or a snapshot; the old one is kept
+  file FILE             a dump or an SQL script, - for stdin; or @NAME, a snapshot
   --no-owner            give everything to the workspace's role
   --drop-old            drop what earlier restores kept
 rotate [DIR]: change the password, in the server and in .env
@@ -2469,16 +2475,17 @@ exec 3<&0 4>&1
 # that runs: none may be left behind.
 _ROOM = f"""\
 room() {{
+  need=$(({RESERVE_MB} + ${{1:-0}}))
   df -Pk "$PGDATA" "$PGDATA/pg_wal" 2>/dev/null |
-    awk 'NR > 1 && $4 < {RESERVE_MB << 10} {{ exit 1 }}' && return
-  echo "hive-pg: less than {RESERVE_MB} MB are left for the data" >&2
+    awk -v need="$need" 'NR > 1 && $4 < need * 1024 {{ exit 1 }}' && return
+  echo "hive-pg: less than $need MB are left for the data" >&2
   return 1
 }}
 """
-_LOOK_SCRIPT = f'{_ROOM}room && "$@"'
 END_LOADS_SQL = (
     "select pg_terminate_backend(pid) from pg_stat_activity"
     " where datname ~ '_restoring_[0-9]+T[0-9]+Z$'"
+    " or query ~ '^create database .*_(restoring|snapshot)_[0-9]+T[0-9]+Z.? owner '"
 )
 _WATCH_SCRIPT = f"""\
 {_ROOM}exec 3<&0
@@ -2734,12 +2741,21 @@ class Server:
         with self.engine.start(argv, env=env, stdin=file, stdout=DEVNULL, long=True) as process:
             return process.watch(file, "restored", idle)
 
-    def check_room(self, action: str, file: int, client: Sequence[str]) -> str:
-        """Make sure that there is room; return what a client says of a descriptor."""
-        argv = ["docker", "exec", "--interactive", self.container, "sh", "-c", _LOOK_SCRIPT]
-        with self.engine.start([*argv, "hive-pg", *client], stdin=file) as process:
+    def list_contents(self, action: str, file: int) -> str:
+        """Return what `pg_restore --list` says of a dump, a descriptor."""
+        argv = ["docker", "exec", "--interactive", self.container, "pg_restore", "--list"]
+        with self.engine.start(argv, stdin=file) as process:
             result = process.finish(timeout=COMPOSE_TIMEOUT_S)
         return check_result(result, action, sources=("dump",)).stdout
+
+    def create(self, sql: str, action: str, source: str = "") -> str:
+        """Run SQL that makes a database, while there is room, also for the log of a copy."""
+        size = "select size + least(size, 1 << 30) >> 20 from pg_database_size"
+        size = f"$(psql -XqAtwd template1 -c {quote_word(f'{size}({quote_literal(source)}) size')})"
+        script = f"{_ROOM}room {size if source else ''} && exec psql -XqAtwv ON_ERROR_STOP=1"
+        argv, env = self.build_client("sh", "-c", f"{script} -d template1")
+        result = self.engine.run(argv, WALK_TIMEOUT_S, sql, env=env)
+        return check_result(result, action, sources=("dump", "login")).stdout
 
     def sample(self, sql: str, count: int) -> CommandResult:
         """Measure the container, and run `sql`, each `count` times."""
@@ -4455,20 +4471,26 @@ def find_owners(listing: str) -> set[str]:
 # The comments by which a restore knows the database that it loads, and those that it replaced.
 STAGING_COMMENT = "hive-pg restore of {} is under way, or was interrupted"
 KEPT_COMMENT = "{} before hive-pg restore"
+# That of a snapshot goes on with its name, and has the database's own below it.
+SNAPSHOT_COMMENT = "hive-pg snapshot of {} @"
+OWN_COMMENT = r"^(hive-pg snapshot of [^\n]*|[^\n]* before hive-pg restore)(\n|$)"
 DATABASES_SQL = "select datname from pg_database where not datistemplate order by datname;"
 
 
-def build_staging_sql(database: str, staging: str) -> str:
+def build_staging_sql(database: str, staging: str, source: str = "", mark: str = "") -> str:
     """Write the psql script that makes an empty database with the settings of the present one.
 
-    The provider of its locale is in columns that not every major version has.
+    With a `source` it is a copy of that, whose sessions are ended; who connects to it meanwhile
+    waits. A `mark` is its comment in the end, above that of the present one. The provider of a
+    locale is in columns that not every major version has.
     """
-    present, new = quote_literal(database), quote_literal(staging)
-    mark = quote_literal(STAGING_COMMENT.format(database))
+    present, new, last = map(quote_literal, (source or database, staging, mark))
+    template, mark = source or "template0", quote_literal(STAGING_COMMENT.format(database))
     return f"""\
-select format('create database %I owner %I connection limit %s template template0 encoding %L'
+select pg_terminate_backend(pid) from pg_stat_activity where datname = {quote_literal(source)};
+select format('create database %I owner %I connection limit %s template %I encoding %L'
     ' lc_collate %L lc_ctype %L tablespace %I%s', {new}, pg_get_userbyid(datdba), datconnlimit,
-    pg_encoding_to_char(encoding), datcollate, datctype,
+    {quote_literal(template)}, pg_encoding_to_char(encoding), datcollate, datctype,
     (select spcname from pg_tablespace where oid = dattablespace),
     case j ->> 'datlocprovider' when 'c' then ' locale_provider libc'
     when 'b' then format(' locale_provider builtin builtin_locale %L', j ->> 'datlocale')
@@ -4479,7 +4501,11 @@ from pg_database d, to_jsonb(d) as j where datname in ({present}, 'template0')
 order by datname = {present} desc limit 1
 \\gexec
 comment on database {quote_identifier(staging)} is {mark};
-{build_settings_sql(database, staging)}\\gexec
+{build_settings_sql(source or database, staging)}\\gexec
+select format('comment on database %I is %L', {new},
+    concat_ws(E'\\n', {last}, shobj_description(oid, 'pg_database')))
+from pg_database where datname = {present} and {last} <> ''
+\\gexec
 """
 
 
@@ -4505,7 +4531,7 @@ where datname = {present}) as each (statement)
 
 
 def build_list_sql(database: str, comment: str, *, drops: bool = False) -> str:
-    """Write the query for the databases that `restore` made, by their comment, or drop them.
+    """Write the query for the databases that hive-pg made, by their comment, or drop them.
 
     A database that somebody renamed back may still have the comment.
     """
@@ -4515,8 +4541,9 @@ def build_list_sql(database: str, comment: str, *, drops: bool = False) -> str:
     drop += " format('drop database if exists %I with (force)', datname)])"
     return f"""\
 select {drop if drops else "datname"} from pg_database
-where shobj_description(oid, 'pg_database') = {quote_literal(comment.format(database))}
-and datname ~ '_(before|restoring)_[0-9]+T[0-9]+Z$' order by datname
+where split_part(shobj_description(oid, 'pg_database'), E'\\n', 1)
+= {quote_literal(comment.format(database))}
+and datname ~ '_(before|restoring|snapshot)_[0-9]+T[0-9]+Z$' order by datname
 """ + ("\\gexec\n" if drops else "")
 
 
@@ -4679,13 +4706,62 @@ def open_source(path: str, directory: str) -> IO[bytes]:
         raise file_error("read", os.path.abspath(path), error) from None
 
 
+def choose_database_name(database: str, kind: str, taken: Iterable[str]) -> str:
+    """Return a name that no database has, with the time in it and 63 bytes at most."""
+    now = time.time()
+    while (name := f"{database[: 45 - len(kind)]}_{kind}_{format_stamp(now)}") in taken:
+        now += 1
+    return name
+
+
+def drop_unfinished(workspace: Workspace) -> list[str]:
+    """Drop what an interrupted restore or snapshot has made; return the names of all, if known."""
+    sql = f"{END_LOADS_SQL} \\g /dev/null\n"
+    sql += build_list_sql(workspace.settings.url.database, STAGING_COMMENT, drops=True)
+    try:
+        undo_restore(workspace)
+        return workspace.server.query(sql + DATABASES_SQL, "cannot drop it now").splitlines()
+    except PostgreSQLIntegrationError as error:
+        left = "what an interrupted restore has made stays until the next one, or --drop-old"
+        workspace.console.warn(f"{left}: {error}")
+        return []
+
+
+def find_snapshot(workspace: Workspace, name: str) -> str:
+    """Return the database of a snapshot."""
+    for database in find_databases(workspace, SNAPSHOT_COMMENT + name):
+        return database
+    raise WorkspaceError(f"there is no snapshot @{name}", hint="{snapshot} --list")
+
+
+def insist(run: Callable[[], str], tries_left: int = 19) -> str:
+    """Run SQL that has to end sessions, again where somebody connects in between.
+
+    Who connects while it runs is not refused: the server has them wait.
+    """
+    try:
+        return run()
+    except DockerCommandError as error:
+        others = r"accessed by other users|statement timeout"
+        if not re.search(others, error.detail) or not tries_left:
+            raise
+    return insist(run, tries_left - 1)
+
+
 class Restore:
     """One restore into a new database, which takes the present one's place."""
 
-    def __init__(self, workspace: Workspace, file: IO[bytes], *, owner: bool) -> None:
+    file: IO[bytes]
+    head, archive = b"", False  # of the file, where there is one
+
+    def __init__(
+        self, workspace: Workspace, file: IO[bytes] | None, *, owner: bool, snapshot: str = ""
+    ) -> None:
         self.workspace, self.console = workspace, workspace.console
-        self.file, self.owner = file, owner
-        self.start, self.head = file.tell(), file.read(4096)
+        self.owner, self.snapshot = owner, snapshot
+        if not file:
+            return
+        self.file, self.start, self.head = file, file.tell(), file.read(4096)
         if self.head.startswith(b"\xef\xbb\xbf"):  # psql skips it as its own first bytes only
             self.start += 3
         file.seek(max(self.start, file.seek(0, os.SEEK_END) - 1000))
@@ -4697,30 +4773,26 @@ class Restore:
 
     def run(self, *, drop_old: bool) -> str:
         """Do it, with the lock; return the present database's new name."""
-        database, now = self.workspace.settings.url.database, time.time()
-        names = self.drop_staging()
-        while (kept := f"{database[:39]}_before_{format_stamp(now)}") in names:  # 63 bytes at most
-            now += 1
-        staging = f"{database[:36]}_restoring_{format_stamp(now)}"
+        server, database = self.workspace.server, self.workspace.settings.url.database
+        source = find_snapshot(self.workspace, self.snapshot) if self.snapshot else ""
+        names = drop_unfinished(self.workspace)
+        kept = choose_database_name(database, "before", names)
+        staging = choose_database_name(database, "restoring", names)
         remedy = "" if drop_old else self.console.format("; drop it: {restore} --drop-old")
         done = f"what was {database} is {kept} now{remedy}"
         try:
-            self._look_into_it()
-            self._query(build_staging_sql(database, staging))
-            self._load(staging)
-            # initdb's own objects are below FIRST_USER_OID.
-            made = f"select exists (select from pg_depend where objid >= {FIRST_USER_OID})"
-            made += " or exists (select from pg_largeobject_metadata)"
-            if self._query(made, staging).strip() != "t":
-                hint = "take another one"
-                raise WorkspaceError("the file makes nothing in a database", hint=hint)
-            self._analyze(staging)
-            error = self.workspace.server.with_url(database=staging).probe().error
+            if self.archive and self.owner:
+                self._look_into_it()
+            sql = build_staging_sql(database, staging, source)
+            insist(lambda: server.create(sql, "cannot restore it", source))
+            if self.head:
+                self._load(staging)
+            error = server.with_url(database=staging).probe().error
             if error:
                 raise error
-            self._swap(staging, kept)
+            self._swap(staging, kept, source or database)
         except BaseException:  # the swap may have been done when it came
-            names = self.drop_staging()
+            names = drop_unfinished(self.workspace)
             if kept in names:
                 self.console.warn(done)
             elif database in names:
@@ -4730,27 +4802,15 @@ class Restore:
         verify(self.workspace)
         return kept
 
-    def drop_staging(self) -> list[str]:
-        """Drop an interrupted restore's database; return all names."""
-        server = self.workspace.server
-        sql = build_list_sql(server.url.database, STAGING_COMMENT, drops=True) + DATABASES_SQL
-        try:
-            undo_restore(self.workspace)
-            return server.query(sql, "cannot drop it now").splitlines()
-        except PostgreSQLIntegrationError as error:
-            left = "what an interrupted restore has made stays until the next one, or --drop-old"
-            self.console.warn(f"{left}: {error}")
-            return []
-
     def _query(self, sql: str, database: str = "template1") -> str:
         return self.workspace.server.query(sql, "cannot restore it", database)
 
     def _look_into_it(self) -> None:
-        """Find out what bars a load; give all to our role where its only owner is not here."""
-        server, client = self.workspace.server, ["pg_restore", "--list"] if self.archive else [":"]
+        """Give all to our role where the only owner in the dump is not here."""
+        server = self.workspace.server
         self.file.seek(self.start)
-        listing = server.check_room("cannot restore it", self.file.fileno(), client)
-        owners = find_owners(listing) if self.owner else ()
+        listing = server.list_contents("cannot restore it", self.file.fileno())
+        owners = find_owners(listing)
         if len(owners) != 1:
             return
         word = f" {next(iter(owners))}"
@@ -4785,6 +4845,12 @@ class Restore:
                 raise build_error(result.replace(stderr=words), "cannot restore it", "", ["dump"])
             raise WorkspaceError("the script ends in the middle of a statement or transaction")
         undo_restore(workspace)
+        # initdb's own objects are below FIRST_USER_OID.
+        made = f"select exists (select from pg_depend where objid >= {FIRST_USER_OID})"
+        made += " or exists (select from pg_largeobject_metadata)"
+        if self._query(made, staging).strip() != "t":
+            raise WorkspaceError("the file makes nothing in a database", hint="take another one")
+        self._analyze(staging)
 
     def _protect(self, staging: str) -> str:
         """Remember what a script may change of others; return the server's version.
@@ -4825,10 +4891,11 @@ where name <> {quote_literal(staging)};
         client += ["-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", staging]
         return ["sh", "-c", _LOAD_SCRIPT, "hive-pg", *client]
 
-    def _swap(self, staging: str, kept: str) -> None:
+    def _swap(self, staging: str, kept: str, source: str) -> None:
         """Put a database in the present one's place, both at once, and end all sessions.
 
-        For those who connect in between, the server waits; another try ends them sooner.
+        It gets the comment of its source, without what hive-pg has written there. A try that
+        waits for new sessions to end is soon given up: another one ends them sooner.
         """
         database = self.workspace.settings.url.database
         present, aside, new = map(quote_identifier, (database, kept, staging))
@@ -4836,9 +4903,9 @@ where name <> {quote_literal(staging)};
         sql = f"""\
 set statement_timeout = '1s';
 begin;
-select format('comment on database %I is %L', {quote_literal(staging)},
-    nullif(shobj_description(oid, 'pg_database'), {comment}))
-from pg_database where datname = {name}
+select format('comment on database %I is %L', {quote_literal(staging)}, regexp_replace(
+    shobj_description(oid, 'pg_database'), {quote_literal(OWN_COMMENT)}, ''))
+from pg_database where datname = {quote_literal(source)}
 \\gexec
 select pg_terminate_backend(pid) from pg_stat_activity where datname = {name};
 alter database {present} rename to {aside};
@@ -4846,14 +4913,7 @@ comment on database {aside} is {comment};
 alter database {new} rename to {present};
 commit;
 """
-        for tries_left in reversed(range(20)):
-            try:
-                self._query(sql)
-                return
-            except DockerCommandError as error:
-                others = r"accessed by other users|statement timeout"
-                if not re.search(others, error.detail) or not tries_left:
-                    raise
+        insist(lambda: self._query(sql))
 
 
 def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bool = False) -> str:
@@ -4861,11 +4921,14 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
 
     It goes into a new database first, which then changes names with the present one: that ends
     all sessions. Whatever fails or interrupts it before, the present one serves on. `path` is
-    `-` for stdin. Without `owner` everything belongs to the workspace's role; `drop_old` drops
-    what earlier ones kept, too.
+    `-` for stdin, and @NAME a snapshot, which stays. Without `owner` everything belongs to the
+    workspace's role; `drop_old` drops what earlier ones kept, too.
     """
-    with open_source(path, workspace.directory) as file:
-        task = Restore(workspace, file, owner=owner)  # refuses what is no dump
+    with contextlib.ExitStack() as stack:
+        snapshot, file = path.removeprefix("@") if path.startswith("@") else "", None
+        if not snapshot:
+            file = stack.enter_context(open_source(path, workspace.directory))
+        task = Restore(workspace, file, owner=owner, snapshot=snapshot)  # refuses what is no dump
         workspace.get_running()
         with workspace.lock():
             undo_restore(workspace)
@@ -4944,6 +5007,67 @@ def drop_old_databases(workspace: Workspace) -> None:
         undo_restore(workspace)
         for comment in (STAGING_COMMENT, KEPT_COMMENT):
             _drop_databases(workspace, comment)
+
+
+# -- snapshots -----------------------------------------------------------------------------------
+
+
+class Snapshot(Record):
+    """A copy of the database in the same server, by the name of `database` there."""
+
+    name: str
+    created: str
+    size_bytes: int
+    database: str
+
+
+def list_snapshots(workspace: Workspace) -> list[Snapshot]:
+    """Return the snapshots of the database, the oldest first."""
+    get_settled(workspace)
+    mark = SNAPSHOT_COMMENT.format(workspace.settings.url.database)
+    sql = f"""\
+select substr(split_part(said, E'\\n', 1), {len(mark) + 1}), pg_database_size(oid), datname
+from pg_database, shobj_description(oid, 'pg_database') said
+where starts_with(said, {quote_literal(mark)}) order by right(datname, 16);
+"""
+    lines = workspace.server.query(sql, "cannot list the snapshots").splitlines()
+    rows = (line.split("|", 2) for line in lines)
+    return [Snapshot(name, base[-16:], int(size), base) for name, size, base in rows]
+
+
+def drop_snapshot(workspace: Workspace, name: str) -> None:
+    """Drop a snapshot."""
+    workspace.get_running()
+    with workspace.lock():
+        find_snapshot(workspace, name)
+        _drop_databases(workspace, SNAPSHOT_COMMENT + name)
+
+
+def snapshot(workspace: Workspace, name: str = "") -> str:
+    """Copy the database within its server; return the copy's name, which `restore` takes with @.
+
+    It ends all sessions, because the server copies no database that is in use; who connects
+    meanwhile waits. Until it is whole, the next command takes it for unfinished, and drops it.
+    """
+    if not re.fullmatch(r"(\w[\w.-]{,62})?", name):
+        raise WorkspaceError(f"{name!r} is no name of a snapshot: letters, digits and _ . - only")
+    workspace.get_running()
+    with workspace.lock():
+        database, names = workspace.settings.url.database, drop_unfinished(workspace)
+        new = choose_database_name(database, "snapshot", names)
+        name = name or new[-16:]
+        if find_databases(workspace, SNAPSHOT_COMMENT + name):
+            hint = f"take another name; or {{snapshot}} --drop @{name}"
+            raise WorkspaceError(f"there is a snapshot @{name}", hint=hint)
+        sql = build_staging_sql(database, new, database, SNAPSHOT_COMMENT.format(database) + name)
+        action, server = "cannot copy the database", workspace.server
+        try:
+            ended = insist(lambda: server.create(sql, action, database)).count("t\n")
+        except BaseException:
+            drop_unfinished(workspace)
+            raise
+    workspace.console.step(f"{database} is copied; sessions that had to end: {ended}")
+    return name
 
 
 # -- rotate and destroy --------------------------------------------------------------------------
@@ -5612,6 +5736,9 @@ class PostgreSQLManager(_Library):
     validate_postgres_integration = _afresh(check)
     read_statistics = _afresh(read_statistics)
     backup = _afresh(back_up)
+    snapshot = _afresh(snapshot)
+    list_snapshots = _afresh(list_snapshots)
+    drop_snapshot = _afresh(drop_snapshot)
     restore = _afresh(restore)
     copy_workspace = _afresh(set_up_copy)
     drop_old_databases = _afresh(drop_old_databases)
@@ -5720,7 +5847,7 @@ def render_completion(shell: str) -> str:
             rows += [f"{command}::{name}" for name in named]
             path = {"DIR": "@directory", "FILE": "@file"}.get(value, "")
             words = value.split("|") if "|" in value else [path]
-            if value:
+            if value not in ("", "@NAME"):
                 rows += [f"{command}:{name}:{word}" for name in named or [""] for word in words]
     script = COMPLETIONS[shell].replace("CHOOSE", _CHOOSE).replace("NAMES", "|".join(COMMANDS))
     return script.replace("ROWS", quote_word("\n".join([*rows, "::@directory"])))
@@ -5869,10 +5996,25 @@ class CommandLine:
             self.console.step(f"{format_size(os.path.getsize(path))}, read back to its end")
             self.console.result(path)
 
+    def _snapshot(self) -> None:
+        workspace, name = self.workspace, (self.file or "").removeprefix("@")
+        if self.json:
+            self.console.result(format_json({"snapshots": list_snapshots(workspace)}))
+        elif self.list:
+            for found in list_snapshots(workspace):
+                size = format_size(found.size_bytes)
+                self.console.result(f"@{found.name:<24}  {found.created}  {size:>9}")
+        elif self.drop:
+            self._get_yes(f"Drop the snapshot @{name}?")
+            drop_snapshot(workspace, name)
+        else:
+            self.console.result(f"@{snapshot(workspace, name)}")
+
     def _restore(self) -> None:
         database, directory = self.workspace.settings.url.database, self.workspace.directory
         if self.file is not None:
-            check_source(self.file)
+            if not self.file.startswith("@"):
+                check_source(self.file)
             place = f"Put {self.file} in the place of database {database} of {directory}"
             self._get_yes(f"{place}, and end its sessions?")
             restore(
@@ -5962,6 +6104,7 @@ _LEFT = {
         ("init", "start", "run", "stop", "restart"),
         "; nothing is lost: the same command goes on from what {status} shows",
     ),
+    "snapshot": "; {snapshot} --list shows what there is",
     "rotate": "; {start} finishes what was begun",
     "destroy": "; the same command goes on",
     "restore": "",
@@ -6113,6 +6256,8 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
             line.directory, line.file = ".", line.directory
         elif not line.drop_old:
             _refuse("FILE is missing", f"{program} restore")
+    elif command == "snapshot" and line.directory.startswith("@"):
+        line.directory, line.file = ".", line.directory
     if not {"run": bool(rest), "psql": True}.get(command, not rest):
         _refuse("a command after -- goes with run: run [DIR] -- CMD ...", f"{program} run")
     return line

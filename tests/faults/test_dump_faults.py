@@ -261,6 +261,52 @@ def test_restore_killed_at_every_step(whole):
         drop_kept(whole)
 
 
+@contextlib.contextmanager
+def copying(workspace, *command):
+    """Give a command that waits, in the middle, for a session that does not end."""
+    client = ["docker", "exec", workspace.container, "psql", "-XqAt", "-U"]
+    client += [workspace.env["POSTGRES_USER"], "-d"]
+
+    def find(condition):
+        sql = f"select pid from pg_stat_activity where {condition}"
+        return run([*client, "postgres", "-c", sql]).stdout.strip()
+
+    argv = [*client, "hive", "-c", "select pg_sleep(60)"]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as other:
+        pid = wait_until(lambda: find("wait_event = 'PgSleep'"))
+        docker("exec", workspace.container, "sh", "-c", f"kill -STOP {pid}")
+        with workspace.started(*command) as process:
+            wait_until(lambda: find("query ~ '^create database '"))
+            yield process
+            docker("exec", workspace.container, "sh", "-c", f"kill -CONT {pid}")
+            other.wait(timeout=20)
+    wait_until(lambda: not find("query ~ '^create database '"))
+
+
+def test_snapshot_killed(whole):
+    """It is there, whole, or not; no half of one, or of its restore, outlives the next."""
+    with copying(whole, "snapshot", "@killed") as process:
+        process.kill()
+    with copying(whole, "snapshot", "@interrupted") as process:
+        process.send_signal(signal.SIGINT)
+        assert "hive-pg snapshot --list shows what there is" in process.communicate(timeout=20)[1]
+    assert_no_program(whole)
+    whole.hive_pg("snapshot", "@first")
+    steps = steps_of(whole, "restore", "--yes", "@first")
+    for step in [step for step in steps if step.startswith("during docker exec")]:
+        kill_at(whole, step, "restore", "--yes", "@first")
+        assert_same(whole, whole.whole, restoring=True)
+    whole.hive_pg("snapshot", "@last")
+    found = json.loads(whole.hive_pg("snapshot", "--list", "--json").stdout)["snapshots"]
+    assert [each["name"] for each in found] == ["killed", "first", "last"]
+    drop_kept(whole)
+    assert databases(whole) == ["hive", *(each["database"] for each in found)]
+    for each in found:
+        whole.hive_pg("restore", "--yes", "--drop-old", f"@{each['name']}")
+        assert_same(whole, whole.whole)
+        whole.hive_pg("snapshot", "--drop", "--yes", f"@{each['name']}")
+
+
 @pytest.mark.parametrize("way", ["init", "start"])
 def test_rotate_killed_at_every_step(whole, way):
     """The next start, or init, has the server and .env agree, and nothing is left half done."""

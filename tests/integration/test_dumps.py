@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import json
 import os
 import pty
 import re
@@ -69,6 +70,31 @@ def feed(workspace, *arguments, stdin, **options):
         return workspace.hive_pg(*arguments, stdin=file, **options)
 
 
+DRESS = f"""\
+select setrole::regrole, unnest(setconfig) from pg_db_role_setting, pg_database d
+where setdatabase = d.oid and datname = '{DATABASE}' order by 1, 2;
+select datacl, datconnlimit, datdba::regrole, pg_encoding_to_char(encoding), datcollate, datctype,
+shobj_description(oid, 'pg_database') from pg_database where datname = '{DATABASE}'"""
+
+
+def dress(workspace):
+    """Give the database what is in no dump of it, and in no copy; return how that looks."""
+    workspace.trusted_script(f"""\
+do $$ begin create role reader; exception when duplicate_object then null; end $$;
+alter database "{DATABASE}" set search_path to "$user", public, "Other Schema";
+alter database "{DATABASE}" set "my.setting" to E'it''s = \\\\ \\n"so"';
+alter database "{DATABASE}" set datestyle to german;
+alter role reader in database "{DATABASE}" set work_mem = '7MB';
+revoke all on database "{DATABASE}" from public;
+grant connect, temporary on database "{DATABASE}" to reader with grant option;
+alter database "{DATABASE}" connection limit 77;
+comment on database "{DATABASE}" is 'it''s mine';
+""")
+    settings = workspace.trusted(DRESS).stdout
+    assert len(settings.splitlines()) == 6
+    return settings
+
+
 # -- psql ---------------------------------------------------------------------------------------
 
 
@@ -134,29 +160,72 @@ def test_psql_at_a_terminal(dumped):
     assert_no_program(dumped)
 
 
+# -- snapshot -----------------------------------------------------------------------------------
+
+RECONNECTING = """\
+while [ ! -e /tmp/enough ]; do psql -Xqh 127.0.0.1 -U "$1" -d "$2" -c 'select pg_sleep(9)'; done &
+"""
+
+
+@contextlib.contextmanager
+def reconnecting(workspace, number):
+    """Have applications in the container that connect again as soon as they are sent away."""
+    argv = ["docker", "exec", workspace.container, "sh", "-c"]
+    argv += [f"{RECONNECTING * number}wait", "sh", workspace.env["POSTGRES_USER"], DATABASE]
+    sleeping = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'"
+    with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: workspace.trusted(sleeping).stdout.strip() == str(number))
+            yield
+        finally:
+            docker("exec", workspace.container, "touch", "/tmp/enough")
+            workspace.trusted(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where wait_event = 'PgSleep'"
+            )
+            process.wait(timeout=20)
+            docker("exec", workspace.container, "rm", "/tmp/enough")
+
+
+def test_snapshot_and_restore(whole):
+    """It brings all back that was there, as often as one likes, whoever is connected."""
+    settings = dress(whole)
+    with reconnecting(whole, 3):
+        said = whole.hive_pg("snapshot", "@first")
+        assert said.stdout == "@first\n"
+        assert f"{DATABASE} is copied; sessions that had to end: " in said.stderr
+        assert int(said.stderr.split()[-1]) >= 3
+        assert "there is a snapshot @first" in whole.hive_pg("snapshot", "@first", code=1).stderr
+        spoiled = spoil(whole)
+        whole.trusted(
+            f'alter database "{DATABASE}" reset all; comment on database "{DATABASE}" is null'
+        )
+        said = whole.hive_pg("restore", "--yes", "@first").stderr
+    assert_same(whole, whole.whole)
+    assert whole.trusted(DRESS).stdout == settings
+    (kept,) = (name for name in databases(whole) if KEPT.fullmatch(name))
+    assert f"what was {DATABASE} is {kept} now" in said
+    spoil(whole)
+    whole.hive_pg("snapshot")
+    whole.hive_pg("restore", "--yes", "--drop-old", "@first")
+    assert_same(whole, whole.whole)
+    found = json.loads(whole.hive_pg("snapshot", "--list", "--json").stdout)["snapshots"]
+    assert [each["name"] for each in found] == ["first", found[1]["created"]]
+    assert databases(whole) == [DATABASE, *(each["database"] for each in found)]
+    whole.hive_pg("restore", "--yes", f"@{found[1]['name']}")
+    assert fingerprint(whole) == spoiled
+    whole.hive_pg("restore", "--yes", "--drop-old", "@first")
+    for each in found:
+        whole.hive_pg("snapshot", "--drop", "--yes", f"@{each['name']}")
+    assert whole.hive_pg("snapshot", "--list").stdout == ""
+
+
 # -- backup -------------------------------------------------------------------------------------
 
 
 def test_backup_and_restore(whole):
     """All is as it was: rows, objects, the settings of the database and who may enter it."""
-    whole.trusted_script(f"""\
-create role reader;
-alter database "{DATABASE}" set search_path to "$user", public, "Other Schema";
-alter database "{DATABASE}" set "my.setting" to E'it''s = \\\\ \\n"so"';
-alter database "{DATABASE}" set datestyle to german;
-alter role reader in database "{DATABASE}" set work_mem = '7MB';
-revoke all on database "{DATABASE}" from public;
-grant connect, temporary on database "{DATABASE}" to reader with grant option;
-alter database "{DATABASE}" connection limit 77;
-comment on database "{DATABASE}" is 'it''s mine';
-""")
-    settings = f"""\
-select setrole::regrole, unnest(setconfig) from pg_db_role_setting, pg_database d
-where setdatabase = d.oid and datname = '{DATABASE}' order by 1, 2;
-select datacl, datconnlimit, datdba::regrole, pg_encoding_to_char(encoding), datcollate, datctype,
-shobj_description(oid, 'pg_database') from pg_database where datname = '{DATABASE}'"""
-    before = whole.trusted(settings).stdout
-    assert len(before.splitlines()) == 6
+    before = dress(whole)
     result = whole.hive_pg("backup")
     path = Path(result.stdout.strip())
     assert path.parent == whole.path / "backups"
@@ -167,7 +236,7 @@ shobj_description(oid, 'pg_database') from pg_database where datname = '{DATABAS
     assert spoiled != whole.whole
     said = whole.hive_pg("restore", "--yes", path).stderr
     assert_same(whole, whole.whole)
-    assert whole.trusted(settings).stdout == before
+    assert whole.trusted(DRESS).stdout == before
     (kept,) = set(databases(whole)) - {DATABASE}
     assert KEPT.fullmatch(kept)
     assert f"what was {DATABASE} is {kept} now" in said

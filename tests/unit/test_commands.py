@@ -111,6 +111,7 @@ OPTIONS = {
     "url": "--format",
     "psql": "",
     "backup": "--output",
+    "snapshot": "--list --drop --json --yes",
     "restore": "--no-owner --drop-old --yes",
     "rotate": "",
     "destroy": "--data --no-backup --yes",

@@ -107,7 +107,8 @@ CLIENT = (
 WATCHING = f"{CLIENT} sh -c {shlex.quote(pg._WATCH_SCRIPT)} hive-pg"
 DUMPING, RESTORING = f"{CLIENT} sh -c {shlex.quote(pg._DUMP_SCRIPT)}", f"{WATCHING} pg_restore"
 LOADING = f"{WATCHING} sh -c {shlex.quote(pg._LOAD_SCRIPT)}"
-ROOM = f"docker exec --interactive hive-postgres sh -c {shlex.quote(pg._LOOK_SCRIPT)}"
+LISTING = "docker exec --interactive hive-postgres pg_restore --list"
+CREATING = f"{CLIENT} sh -c"
 QUERYING, ROLES = f"{CLIENT} psql -XqAtw", f"{CLIENT} pg_dumpall --globals-only"
 PROBING = "docker exec --interactive hive-postgres sh -c"
 WHOLE = "PGDMP whole"
@@ -130,8 +131,7 @@ KINDS = {
     "facts": "show is_superuser",
     "protect": "is_template true",
     "drop": "with (force)",
-    "listed": "select datname from pg_database\nwhere shobj",
-    "names": "select datname from pg_database where ",
+    "listed": "select datname from pg_database\nwhere split_part",
     "password": "\\password\n",
     "analyze": "analyze;",
     "role": "right(' ' || rolname",
@@ -150,12 +150,13 @@ class Server:
 
     def __init__(self):
         self.scripts = []
-        self.words = {"made": ["t\n"], "facts": [facts()], "names": ["hive\nbooks\n"]}
+        self.words = {"made": ["t\n"], "facts": [facts()]}
 
     def execute(self, call):
         kind = next((kind for kind, word in KINDS.items() if word in call.stdin), "none")
         kind = "clean" if kind == "drop" and pg.DATABASES_SQL in call.stdin else kind
-        self.scripts.append((kind, call.argv[call.argv.index("-d") + 1], call.stdin))
+        database = call.argv[call.argv.index("-d") + 1] if "-d" in call.argv else "template1"
+        self.scripts.append((kind, database, call.stdin))
         answers = self.words.get(kind, ["hive\n" if kind == "clean" else ""])
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, BaseException):
@@ -189,8 +190,9 @@ def server(docker, monkeypatch):
     monkeypatch.setattr(pg.os, "urandom", lambda size: b"\1" * size)
     docker.answers[QUERYING] = lambda call: Answer(server, call)
     docker.answers[QUERYING.replace("=ann", f"={KEEPER}")] = docker.answers[QUERYING]
+    docker.answers[CREATING] = docker.answers[QUERYING]
     docker.answers[DUMPING] = (0, "", WHOLE)
-    docker.answers[ROOM] = docker.answers[RESTORING] = ""
+    docker.answers[LISTING] = docker.answers[RESTORING] = ""
     docker.answers[LOADING] = (0, f"{WORD}\n")
     return server
 
@@ -434,7 +436,11 @@ ACTIONS = {
     "backup": pg.back_up,
     "backup to stdout": lambda place: pg.back_up(place, "-"),
     "restore": lambda place: pg.restore(place, os.path.join(place.directory, "x.dump")),
+    "restore @NAME": lambda place: pg.restore(place, "@x"),
     "restore --drop-old": pg.drop_old_databases,
+    "snapshot": pg.snapshot,
+    "snapshot --list": pg.list_snapshots,
+    "snapshot --drop": lambda place: pg.drop_snapshot(place, "x"),
     "rotate": pg.rotate,
 }
 
@@ -485,7 +491,7 @@ def test_restore(place, docker, server, dump):
     (call,) = docker.calls_of(RESTORING)
     assert call.argv[-2:] == ["-d", NEW]
     assert call.taken == WHOLE.encode()
-    assert NEW in docker.calls_of(PROBING)[2].argv  # the application's own login
+    assert NEW in docker.calls_of(PROBING)[1].argv  # the application's own login
 
 
 def test_restore_swap_is_one_transaction(place, server, dump):
@@ -515,7 +521,9 @@ def test_sql_quotes_names():
 
 def test_build_list_sql_spares_what_was_renamed_back():
     """The comment alone is not enough: the present database may have kept it."""
-    assert "datname ~ '_(before|restoring)_[0-9]+T[0-9]+Z$'" in pg.build_list_sql("x", "{}")
+    assert "datname ~ '_(before|restoring|snapshot)_[0-9]+T[0-9]+Z$'" in pg.build_list_sql(
+        "x", "{}"
+    )
 
 
 def test_build_list_sql_drops_templates():
@@ -628,7 +636,7 @@ def test_restore_of_another_owner(
     place, docker, server, dump, capsys, listing, known, mapped, said
 ):
     """All becomes our role's where the dump has one owner, who is not here."""
-    docker.answers[ROOM], server.words["role"] = listing, [known]
+    docker.answers[LISTING], server.words["role"] = listing, [known]
     pg.restore(place, dump)
     (call,) = docker.calls_of(RESTORING)
     assert ({"--no-owner", "--no-privileges"} <= {*call.argv}) == mapped
@@ -769,7 +777,7 @@ def test_restore_into_a_server_that_does_not_answer(place, docker, server, dump,
 
 def test_restore_without_room(place, docker, server, dump):
     """Nothing is made where that alone might fill the disk."""
-    docker.answers[ROOM] = (1, "hive-pg: less than 128 MB are left for the data\n")
+    docker.answers[CREATING] = (1, "hive-pg: less than 128 MB are left for the data\n")
     with pytest.raises(DockerCommandError, match="the disk is full") as caught:
         pg.restore(place, dump)
     assert caught.value.hint.startswith("free space")
@@ -1017,6 +1025,132 @@ def test_without_a_terminal_and_without_yes(hive, docker, command, dump, capsys)
     assert "nothing was done" in said
     assert "--yes" in said
     assert docker.calls == []
+
+
+# -- snapshot ------------------------------------------------------------------------------------
+
+COPY = f"hive_snapshot_{STAMP}"
+BOTH = f"hive\n{COPY}\n"
+
+
+@pytest.mark.parametrize(("name", "given"), [("", STAMP), ("a.b-C", "a.b-C")], ids=["", "named"])
+def test_snapshot(place, docker, server, name, given, capsys):
+    """Sessions end, the copy has the settings of the database, and at last its own comment."""
+    server.words["staging"] = ["t\nt\n"]
+    assert pg.snapshot(place, name) == given
+    assert server.kinds == ["clean", "listed", "staging"]
+    sql = server.sql("staging")
+    ends = sql.index("pg_terminate_backend(pid) from pg_stat_activity where datname = E'hive'")
+    steps = ("create database %I", pg.STAGING_COMMENT.format("hive"), "aclexplode", f"@{given}'")
+    assert [ends, *map(sql.index, steps)] == sorted([ends, *map(sql.index, steps)])
+    assert f"E'{COPY}', pg_get_userbyid" in sql
+    assert "template %I encoding %L" in sql
+    assert "    E'hive', pg_encoding_to_char" in sql
+    (call,) = docker.calls_of(CREATING)
+    assert "room $(psql" in call.command
+    assert call.timeout == pg.WALK_TIMEOUT_S
+    assert "hive is copied; sessions that had to end: 2\n" in capsys.readouterr().err
+
+
+def test_snapshot_of_a_name_that_is_taken(place, server):
+    """Nothing is overwritten."""
+    server.words.update(clean=[BOTH], listed=[f"{COPY}\n", ""])
+    with pytest.raises(WorkspaceError, match="there is a snapshot @old") as caught:
+        pg.snapshot(place, "old")
+    assert caught.value.hint.endswith("{snapshot} --drop @old")
+    assert server.sql("listed") == pg.build_list_sql("hive", pg.SNAPSHOT_COMMENT + "old")
+    assert "staging" not in server.kinds
+    assert pg.snapshot(place, "new") == "new"
+    assert "hive_snapshot_20010909T014641Z" in server.sql("staging")
+
+
+@pytest.mark.parametrize("name", ["a/b", "-a", "a b", "x" * 64, "a\nb", "."])
+def test_snapshot_of_no_name(place, docker, name):
+    """A name that would be hard to type, or to read in a list, is refused at once."""
+    with pytest.raises(WorkspaceError, match="is no name of a snapshot"):
+        pg.snapshot(place, name)
+    assert docker.calls == []
+
+
+def test_snapshot_while_others_connect(place, server):
+    """Who connects in between is sent away again; whoever stays until the end is named."""
+    server.words["staging"] = [BUSY, BUSY, ""]
+    pg.snapshot(place)
+    assert server.kinds == ["clean", "listed", *["staging"] * 3]
+    server.words["staging"] = [BUSY]
+    with pytest.raises(DockerCommandError, match="accessed by other users"):
+        pg.snapshot(place)
+    assert server.kinds[-1] == "clean"
+
+
+def test_snapshot_interrupted(hive, server, capsys):
+    """The server goes on without us: its copying is ended, and what it has made is dropped."""
+    server.words["staging"] = [KeyboardInterrupt()]
+    assert hive("snapshot @x") == ExitCode.INTERRUPTED
+    assert server.kinds == ["clean", "listed", "staging", "clean"]
+    assert "'^create database .*_(restoring|snapshot)_" in server.sql("clean").splitlines()[0]
+    assert "hive-pg snapshot --list shows what there is" in capsys.readouterr().err
+
+
+def test_restore_of_a_snapshot(place, docker, server):
+    """It is copied, so that it stays; the copy takes its comment, and changes names."""
+    server.words.update(clean=[BOTH], listed=[f"{COPY}\n"])
+    assert pg.restore(place, "@old") == KEPT
+    assert server.kinds == ["listed", "clean", "staging", "swap"]
+    assert docker.calls_of(RESTORING) == docker.calls_of(LOADING) == []
+    assert f"where datname = E'{COPY}';" in server.sql("staging")
+    assert f"    E'{COPY}', pg_encoding_to_char" in server.sql("staging")
+    assert f"where datname = E'{COPY}'\n\\gexec" in server.sql("swap")
+    assert f"E'{NEW}'" in server.sql("swap")
+    assert f'comment on database "{COPY}"' not in server.sql("swap") + server.sql("staging")
+
+
+def test_restore_of_no_snapshot(place, server):
+    """The list says which there are."""
+    with pytest.raises(WorkspaceError, match="there is no snapshot @nope") as caught:
+        pg.restore(place, "@nope")
+    assert caught.value.hint == "{snapshot} --list"
+    assert server.kinds == ["listed"]
+
+
+def test_snapshot_list(hive, server, capsys):
+    """A line each, or JSON; a copy's name may have any character of a database's."""
+    server.words["none"] = [f"old|1048576|a|b_snapshot_{STAMP}\n"]
+    assert hive("snapshot --list") == 0
+    assert capsys.readouterr().out == f"@old{' ' * 23}{STAMP}     1.0 MB\n"
+    assert hive("snapshot --list --json") == 0
+    row = {"name": "old", "created": STAMP, "size_bytes": 1048576}
+    expected = {"snapshots": [{**row, "database": f"a|b_snapshot_{STAMP}"}]}
+    assert json.loads(capsys.readouterr().out) == expected
+
+
+def test_snapshot_drop(hive, server, capsys):
+    """That one alone, after a yes."""
+    server.words["listed"] = ["", f"{COPY}\n"]
+    assert hive("snapshot --drop @old") == ExitCode.FAILED
+    assert server.kinds == []
+    assert hive("snapshot --drop --yes @nope") == ExitCode.FAILED
+    assert server.kinds == ["listed"]
+    assert hive("snapshot --drop --yes @old") == 0
+    assert server.sql("drop") == pg.build_list_sql("hive", pg.SNAPSHOT_COMMENT + "old", drops=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("snapshot", (".", None)),
+        ("snapshot @x", (".", "@x")),
+        ("snapshot DIR", ("DIR", None)),
+        ("snapshot DIR @x", ("DIR", "@x")),
+        ("snapshot @x --drop", (".", "@x")),
+        ("restore @x", (".", "@x")),
+        ("restore DIR @x", ("DIR", "@x")),
+    ],
+)
+def test_snapshot_beside_a_directory(words, expected):
+    """What begins with @ is a snapshot."""
+    line = pg.read_command_line("hive-pg", words.split())
+    assert (line.directory, line.file) == expected
 
 
 # -- rotate --------------------------------------------------------------------------------------
