@@ -740,9 +740,12 @@ def plan_database_url(values: Mapping[str, str], fresh: DatabaseURL, has_data: b
         port = parse_number(values, PORT_KEY, fresh.port, range(1, 65536))
         database = values.get(DB_KEY) or fresh.database
         url = fresh.replace(user=user, password=password, port=port, database=database)
-    user = url.user if url.user and (has_data or not is_placeholder(url.user)) else fresh.user
-    kept = url.password and (has_data or not is_placeholder(url.password))
-    return url.replace(user=user, password=url.password if kept else fresh.password)
+
+    def choose(value: str, new: str) -> str:
+        return value if value and (has_data or not is_placeholder(value)) else new
+
+    user, password = choose(url.user, fresh.user), choose(url.password, fresh.password)
+    return url.replace(user=user, password=password)
 
 
 def check_carried(url: DatabaseURL) -> None:
@@ -4074,31 +4077,31 @@ class SetUp:
         self.workspace, self.console = workspace, workspace.console
         self.wanted, self.ask = wanted, ask
         self.fresh, self.fresh_id = DatabaseURL(*generate_credentials()), os.urandom(8).hex()
-        self.values = workspace.values
+        self.values, self.neighbours = workspace.values, survey(workspace)
         self.named = False  # whether the names in `.env` are this workspace's
         self.blank = not workspace.env.exists  # an example has no login
         self.lost = self.blank or not has_login(self.values)
 
     def run(self, *, start: bool, timeout: float) -> None:
         """Write the files, and with `start` bring the database up."""
-        workspace, neighbours = self.workspace, survey(self.workspace)
+        workspace = self.workspace
         self.console.step(f"Docker answers, and so does {' '.join(workspace.engine.compose_argv)}")
         if self.lost:
-            self._recover(neighbours)
-        settings, planned = self._plan(neighbours)
+            self._recover()
+        settings, planned = self._plan()
         # Whoever waits for a name or a port shall not wait for a pull.
         service = ensure_image(workspace, settings, planned) if start else planned
-        pulled, engine = service is not planned, "|".join(neighbours.engine)
+        pulled, engine = service is not planned, "|".join(self.neighbours.engine)
         bind = self.wanted["bind"]
         if start and bind and bind not in USUAL_BINDS and not service.builds:
             workspace.engine.try_to_publish(service.image, bind)
         with lock_machine(engine, workspace.directory, self.console) as lock:
             for tries_left in (2, 1, 0):
                 if pulled or lock.waited or tries_left < 2:
-                    neighbours = survey(workspace)
-                    settings, service = self._plan(neighbours)
+                    self.neighbours = survey(workspace)
+                    settings, service = self._plan()
                 try:
-                    self._apply(settings, service, neighbours, start=start)
+                    self._apply(settings, service, start=start)
                     break
                 except ContainerConflictError:  # somebody without the lock was faster
                     if not tries_left:
@@ -4118,10 +4121,10 @@ class SetUp:
             said = f"plain docker compose and applications take {names} from this shell"
             self.console.warn(f"{said}, not from {ENV_FILE}: unset {names}")
 
-    def _recover(self, neighbours: Neighbours) -> None:
+    def _recover(self) -> None:
         """Find lost credentials in the container, or in the state file."""
         state, values = self.workspace.state, self.values
-        own = [info for info in neighbours.own if PASSWORD_KEY in info.environment]
+        own = [info for info in self.neighbours.own if PASSWORD_KEY in info.environment]
         own = [info for info in own if info.ports or "PGDATA" in info.environment]
         data_dir = os.path.join(self.workspace.directory, DATA_DIR)
         own = [info for info in own if info.cluster[0] == data_dir] or own
@@ -4138,15 +4141,15 @@ class SetUp:
             self.console.note(f"{ENV_FILE} has no credentials; {STATE_FILE} knows the user")
             self.values, self.blank = recover_state_values(values, state), False
 
-    def _plan(self, neighbours: Neighbours) -> tuple[Settings, ComposeService]:
+    def _plan(self) -> tuple[Settings, ComposeService]:
         """Decide on settings and service; refuse a conflict; change nothing."""
         workspace = self.workspace
-        settings = self._plan_settings(neighbours)
+        settings = self._plan_settings()
         if workspace.compose_file():  # follow it
             made = not workspace.env.exists and workspace.save_env({})  # for an env_file
             known = bool(self.values.get(URL_KEY)) and has_login(self.values)
             try:
-                settings, service = self._resolve(settings, neighbours)
+                settings, service = self._resolve(settings)
                 service = read_login_files(service)
                 settings = adopt_service(settings, service, self.wanted, known=known)
             except BaseException:
@@ -4160,10 +4163,10 @@ class SetUp:
         if service.host_port and not self.named and not (is_local(host) or host == settings.bind):
             hint = f"keep that {ENV_FILE} elsewhere, or make the host localhost"
             raise WorkspaceError(f"{URL_KEY} leads to {host}, not to this machine", hint=hint)
-        neighbours.refuse_conflicts(service)
-        settings = self._choose_host(settings, service, neighbours)
+        self.neighbours.refuse_conflicts(service)
+        settings = self._choose_host(settings, service)
         invented = self.lost and settings.url.user == self.fresh.user
-        own = find_named(neighbours.containers, service.container)
+        own = find_named(self.neighbours.containers, service.container)
         if invented and not is_empty(workspace, settings, service, own):
             raise WorkspaceError(
                 f"{ENV_FILE} has no user for the data in {service.cluster}, and neither a container"
@@ -4172,24 +4175,22 @@ class SetUp:
             )
         return settings, service
 
-    def _resolve(
-        self, settings: Settings, neighbours: Neighbours
-    ) -> tuple[Settings, ComposeService]:
+    def _resolve(self, settings: Settings) -> tuple[Settings, ComposeService]:
         """Resolve the service: in Compose's own project where that has volumes, and none is known.
 
         Plain Compose may have put data into them.
         """
         workspace, engine = self.workspace, self.workspace.engine
         service = workspace.resolve_service(settings)
-        if self.values.get(PROJECT_KEY) or neighbours.own:
+        if self.values.get(PROJECT_KEY) or self.neighbours.own:
             return settings, service
         plain = workspace.resolve_service(settings.replace(project=""))
-        if plain.project not in neighbours.projects:
+        if plain.project not in self.neighbours.projects:
             if engine.has_volume(f"label={PROJECT_LABEL}={plain.project}"):
                 return settings.replace(project=plain.project), plain
         elif (
             plain.cluster != service.cluster
-            and not any(shares_cluster(info, plain) for info in neighbours.others)
+            and not any(shares_cluster(info, plain) for info in self.neighbours.others)
             and engine.has_volume(f"name=^{plain.source}$")
         ):
             why = f"volume {plain.source} may be this workspace's, and others have its project"
@@ -4200,14 +4201,12 @@ class SetUp:
             )
         return settings, service
 
-    def _choose_host(
-        self, settings: Settings, service: ComposeService, neighbours: Neighbours
-    ) -> Settings:
+    def _choose_host(self, settings: Settings, service: ComposeService) -> Settings:
         """Lead a new URL past another program at localhost."""
         url, known = settings.url, self.values.get(URL_KEY)
         if url.host != "localhost" or (known and parse_database_url(known) == url):
             return settings
-        own = find_named(neighbours.own, service.container)
+        own = find_named(self.neighbours.own, service.container)
         binds = [bind for bind, port in (own.ports if own else ()) if port == url.port]
         objection, _ = ask_published_port(url, binds or [service.bind])
         if not objection.startswith(_STRANGER):
@@ -4215,14 +4214,14 @@ class SetUp:
         self.console.note(f"{objection}: the host is {DEFAULT_BIND}")
         return settings.replace(url=url.replace(host=DEFAULT_BIND))
 
-    def _plan_settings(self, neighbours: Neighbours) -> Settings:
+    def _plan_settings(self) -> Settings:
         """Decide on the settings, reusing all that `.env` has already."""
         values, url = self.values, self._plan_url()
-        project, container, self.named = neighbours.choose_names(values)
+        project, container, self.named = self.neighbours.choose_names(values)
         bind = self.wanted["bind"] or values.get(BIND_KEY, "")
         settled = self.named and (values.get(URL_KEY) or values.get(PORT_KEY))
         if not settled and not self.wanted["port"]:
-            port = neighbours.choose_port(url.port, bind or DEFAULT_BIND)
+            port = self.neighbours.choose_port(url.port, bind or DEFAULT_BIND)
             if port != url.port and not self.workspace.compose_file():
                 self.console.note(f"port {url.port} is taken; it will be {port}")
             url = url.replace(port=port)
@@ -4232,7 +4231,7 @@ class SetUp:
         gid = parse_number(values, GID_KEY, gid, allowed)
         image = self.wanted["image"] or values.get(IMAGE_KEY) or os.environ.get(IMAGE_KEY, "")
         known = self.workspace.state.id or values.get(WORKSPACE_KEY)
-        own_id = known if known and not neighbours.is_copy(values) else self.fresh_id
+        own_id = known if known and not self.neighbours.is_copy(values) else self.fresh_id
         return Settings(url, container, project, uid, gid, image, bind, own_id)
 
     def _plan_url(self) -> DatabaseURL:
@@ -4249,12 +4248,10 @@ class SetUp:
         database, port = wanted["database"] or url.database, wanted["port"] or url.port
         return url.replace(host=host, port=port, database=database)
 
-    def _apply(
-        self, settings: Settings, service: ComposeService, neighbours: Neighbours, *, start: bool
-    ) -> None:
+    def _apply(self, settings: Settings, service: ComposeService, *, start: bool) -> None:
         """Write the files, make the directory, and `start` the container."""
         workspace, state = self.workspace, self.workspace.state
-        own = find_named(neighbours.containers, service.container)
+        own = find_named(self.neighbours.containers, service.container)
         loss = find_loss(workspace, service, own)
         # A volume is looked into only before there is a state file.
         anew = loss or (not state.id and is_empty(workspace, settings, service, own))
@@ -4271,7 +4268,7 @@ class SetUp:
             if own:  # it may have another directory mounted
                 workspace.engine.stop(own.name)
         if start:
-            bring_up(workspace, service, neighbours)
+            bring_up(workspace, service, self.neighbours)
 
     def _make_directory(self, data_dir: str, user: tuple[int, int] | None) -> None:
         """Make the data directory; the image owns it without a user."""
