@@ -121,9 +121,8 @@ PLACEHOLDERS = frozenset(
 )
 CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector", "published port")
 
-# The commands as people read them. A command has its usage, a colon and a summary. Options and
-# arguments stand below it, or below a list of commands (`*` for all) that have them: names, a value
-# or a choice of values, two blanks, the help.
+# The commands as people read them: usage, a colon, a summary. Options stand below, or below a list
+# of commands (`*` for all) that have them: names, a value or a choice, two blanks, the help.
 COMMAND_LINE = f"""\
 init start run stop restart wait status check stats logs url psql backup
   directory DIR         the workspace (default: .)
@@ -274,7 +273,7 @@ SECRET_FIELDS = ("password", "environment", "next_password")  # are left out of 
 
 @dataclass_transform(frozen_default=True)
 class Record:
-    """An immutable record of the fields that its class annotates, compared by value.
+    """An immutable record of the fields that its class annotates.
 
     A dataclass or a NamedTuple would do, but takes as long to import as Python to start.
     """
@@ -308,7 +307,7 @@ class Record:
 
 
 class PostgreSQLIntegrationError(Exception):
-    """The base of all errors of hive-pg: what failed and why, with `hint` for the next step.
+    """The base of all errors: what failed and why, with the next step.
 
     A command of hive-pg stands as `{init}` in a hint: the console writes it as it is called here.
     `detail` has the other program's own words, `repair` says how `init` or `start` can mend it.
@@ -377,8 +376,7 @@ class CredentialsRefusedError(DatabaseConnectionError):
 
 # == The .env text ==========================================================================
 # The grammar is what Compose, python-dotenv and POSIX sh read alike, assignment by assignment.
-# Everything else in the file is kept byte for byte, and refused only where it is the last
-# assignment of a key of ours. (That `sh` stops at an unbalanced quote further up is not judged.)
+# The rest is kept byte for byte, and refused only where it decides on a key of ours.
 
 _UNLIKE = "Compose, python-dotenv and sh read it differently"
 _ENV_FAULTS = (  # what spoils a whole file, its name, and the filter that mends it
@@ -432,7 +430,7 @@ def decode_env(data: bytes) -> str:
 
 
 def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
-    r"""Find the assignments in a `.env` text; refuse one that Compose rejects as a whole.
+    r"""Find the assignments in a `.env` text; refuse what Compose rejects.
 
     `${NAME}` is an earlier key's value, unless a variable in `environ` could give another one.
 
@@ -492,7 +490,7 @@ def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[s
 
 
 def format_env_value(value: str) -> str:
-    r"""Write a value so that every reader reads it back; refuse one that no spelling carries.
+    r"""Write a value as every reader reads it; refuse one that cannot be.
 
     >>> format_env_value("s3cret"), format_env_value("a b"), format_env_value("it's")
     ('s3cret', "'a b'", '"it\'s"')
@@ -510,7 +508,7 @@ def format_env_value(value: str) -> str:
 
 
 def edit_env(text: str, items: Sequence[EnvItem], changes: Mapping[str, str]) -> str:
-    r"""Return `text` with the last of its `items` for each key of `changes` set, or appended.
+    r"""Return `text` with the last item of each key of `changes` set.
 
     >>> text = "A='1' # one\nB=2"
     >>> edit_env(text, parse_env(text, {}), {"A": "3", "C": "x y"})
@@ -529,7 +527,7 @@ def edit_env(text: str, items: Sequence[EnvItem], changes: Mapping[str, str]) ->
 
 
 def blank_example(text: str, environ: Mapping[str, str]) -> str:
-    r"""Take out of `.env.example` what each workspace has of its own: everybody knows the file.
+    r"""Take out of `.env.example` what each workspace has of its own.
 
     >>> blank_example("A=b\nPOSTGRES_PASSWORD=known # by all", {})
     "A=b\nPOSTGRES_PASSWORD='' # by all"
@@ -646,7 +644,7 @@ _URL_PARTS = {
 
 
 def parse_database_url(text: str) -> DatabaseURL:
-    """Read a URL that SQLAlchemy and libpq read alike; an error names the part that is not.
+    """Read a URL that SQLAlchemy and libpq read alike.
 
     >>> parse_database_url("postgresql+psycopg://u:p%40ss@localhost:5532/hive").password
     'p@ss'
@@ -728,11 +726,7 @@ def has_login(values: Mapping[str, str]) -> bool:
 
 
 def plan_database_url(values: Mapping[str, str], fresh: DatabaseURL, has_data: bool) -> DatabaseURL:
-    """Return the URL of the values in `.env`; the missing parts come from `fresh`.
-
-    HIVE_DATABASE_URL decides; where there is none, POSTGRES_* do. Once there is data, the server
-    may know even a password that looks like a placeholder, so it is kept.
-    """
+    """Return the URL of `.env`; what it lacks, or has from a template, comes from `fresh`."""
     if values.get(URL_KEY):
         url = parse_database_url(values[URL_KEY])
     else:
@@ -870,7 +864,7 @@ def format_json(value: object, indent: int | None = 2) -> str:
 
 
 def printable(text: str, kept: str = "") -> str:
-    r"""Write what a terminal would act on, or not show, as an escape, but for the letters `kept`.
+    r"""Write what a terminal would act on, but `kept` letters, as escapes.
 
     >>> printable("red \x1b[31m")
     'red \\x1b[31m'
@@ -1056,20 +1050,17 @@ def read_file(path: str) -> bytes | None:
 
 
 def write_file(path: str, text: str, mode: int | None = None) -> None:
-    """Replace a file's text at once and for good: a crash leaves the old text or the new one.
-
-    A symbolic link stays one: the file that it points to is replaced. An existing file keeps its
-    owner and, without `mode`, its mode; under sudo a new one is the caller's.
-    """
+    """Replace a file's text at once and for good, as `replacement` does."""
     with explaining("write", path), replacement(path, mode) as file:
         file.write(text.encode("utf-8", "surrogateescape"))
 
 
 @contextlib.contextmanager
 def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
-    """Give a new file that takes the place of `path` at the end; where that fails, it is removed.
+    """Give a new file that takes the place of `path` at the end.
 
-    It is locked while it is written. Owner and mode are as in `write_file`.
+    It is locked while it is written. A link stays one; an existing file keeps its owner and,
+    without `mode`, its mode; under sudo a new one is the caller's.
 
     Raises: OSError; WorkspaceError for a read-only file.
     """
@@ -1104,10 +1095,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
 
 
 def refuse_strangers(path: str) -> None:
-    """Refuse a file to write, or a link on the way to it, that a stranger put into a shared place.
-
-    They could read what is written, or choose what it replaces.
-    """
+    """Refuse to write what a stranger put into a shared place, or is led to by it."""
     place, places = os.path.abspath(path), [os.path.realpath(path)]
     while place != os.path.dirname(place):
         places += [place] * os.path.islink(place)
@@ -1152,11 +1140,10 @@ def _lock(descriptor: int, *, release: bool = False) -> OSError | None:
 
 
 class Lock:
-    """An exclusive lock that dies with its process: a file of the user's own, removed at the end.
+    """An exclusive lock that dies with its process: a file of the user's own.
 
-    Nobody else can open it, or else anybody could keep hive-pg waiting. The programs that
-    `Runner.start` starts share it: where hive-pg alone is killed, the next one waits for them, too.
-    The file says who holds it: the command, `where` it works, and the process.
+    Nobody else can open it, or anybody could keep hive-pg waiting. What `Runner.start` starts has
+    it, too. The file says who holds it: the command, `where` it works, and the process.
     """
 
     def __init__(self, path: str, console: Console, timeout: float, where: str = "") -> None:
@@ -1222,11 +1209,7 @@ class Lock:
 
 @contextlib.contextmanager
 def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock]:
-    """Lock the choice of names and ports on one engine, for all workspaces of one user.
-
-    It only saves a second try, because Docker refuses a name or a port twice: where it cannot be
-    had, a warning says so.
-    """
+    """Lock the choice of names and ports on an engine, or warn: Docker refuses them twice."""
     import hashlib
 
     places = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
@@ -1706,7 +1689,7 @@ _QUOTED = r"""(?xs)
 
 
 def mask_values(text: str) -> str:
-    """Mask what Compose and Docker quote, but for names: it may be a password.
+    """Mask what Compose and Docker quote, but for names: a secret perhaps.
 
     >>> mask_values('service "db": time: invalid duration "s3cret"')
     'service "db": time: invalid duration "****"'
@@ -1742,8 +1725,8 @@ def check_result(
 # == Engine ===================================================================================
 
 INSPECT = ("docker", "inspect", "--type", "container")
-# An ID alone two engines of one machine can share: Docker 20.10 has it from /etc/docker/key.json.
-# The same call knows the version of the plugin Compose, '' where it is missing or broken.
+# Two engines of one machine can share an ID: Docker 20.10 has it from /etc/docker/key.json.
+# The same call knows the version of the plugin Compose, '' where it does not work.
 _IDENTITY_FORMAT = (
     "{{.ID}}|{{.DockerRootDir}}|{{.Name}}|"
     '{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Version}}{{end}}{{end}}'
@@ -1841,11 +1824,7 @@ class Condition(Record):
 def judge_container(
     info: ContainerInfo | None, name: str, logs: str | None = None, *, awaited: bool = False
 ) -> Condition:
-    """Judge a container by the engine's record of it: its state in words, and the remedy.
-
-    With `logs`, the last words of one that does not serve, the cause is named, too. One that is
-    `awaited` was started, so that it is unhealthy if it has stopped.
-    """
+    """Judge a container: its state in words, the remedy, and with `logs` the cause."""
     state = info.state if info else ContainerState.MISSING
     up = state in (ContainerState.RUNNING, ContainerState.RESTARTING)
     code = ExitCode.UNHEALTHY if up or awaited else ExitCode.NOT_RUNNING
@@ -1885,12 +1864,10 @@ def _diagnose_end(info: ContainerInfo, logs: str) -> tuple[str, str, Repair | No
 
 
 def locate_cluster(mounts: Iterable[tuple[str, str]], pgdata: str) -> tuple[str, str]:
-    """Return the host directory that is mounted for PGDATA, '' for a volume, and PGDATA's place.
+    """Return the host directory that PGDATA is in, '' for a volume, and its place.
 
     >>> locate_cluster([("/w", "/app"), ("/w/data", "/var/lib")], "/var/lib/postgresql/data")
     ('/w/data', '/w/data/postgresql/data')
-    >>> locate_cluster([("app_pg", "/var/lib/postgresql/data")], "/var/lib/postgresql/data")
-    ('', 'app_pg')
     """
     holding = [(s, t) for s, t in mounts if f"{pgdata}/".startswith(t.rstrip("/") + "/")]
     source, target = max(holding, key=lambda mount: len(mount[1]), default=("", pgdata))
@@ -1922,7 +1899,7 @@ def parse_json(text: str) -> Any:
 
 
 def parse_time(text: str) -> float:
-    """Read an RFC 3339 time of Docker (UTC) or Podman; return seconds since the epoch.
+    """Read an RFC 3339 time; return seconds since the epoch.
 
     >>> parse_time("1970-01-01T00:00:02.563837925Z"), parse_time("1970-01-01T01:00:02+01:00")
     (2.563837925, 2.0)
@@ -2217,22 +2194,16 @@ def render_compose() -> str:
 
 
 class ComposeService(Record):
-    """The PostgreSQL service of a compose file, as Compose resolves it.
-
-    `user` is `UID[:GID]`, '' for the image's own; `host_port` is 0 where no fixed one is published;
-    `cluster` is the place of PGDATA on the host: below a directory, or below a volume's name, ''
-    for a volume without one; `environment` has the variables that are not empty; `image_info` is
-    None as long as the image is not there.
-    """
+    """The PostgreSQL service of a compose file, as Compose resolves it."""
 
     service: str
     container: str
     image: str
-    user: str
+    user: str  # UID[:GID], '' for the image's own
     bind: str
-    host_port: int
+    host_port: int  # 0 where no fixed one is published
     data_dir: str
-    cluster: str
+    cluster: str  # PGDATA below a directory or a volume's name, '' in a volume without one
     environment: Mapping[str, str]
     project: str = ""
     builds: bool = False
@@ -2240,7 +2211,7 @@ class ComposeService(Record):
     image_info: ImageInfo | None = None
 
     def with_image(self, image: ImageInfo | None) -> ComposeService:
-        """Return the service with what its image decides on: the place of the cluster."""
+        """Return the service with its image, which places the cluster."""
         if image is None or not self.mounts:
             return self.replace(image_info=image)
         volumes = [("", target) for target in image.volumes]
@@ -2250,12 +2221,12 @@ class ComposeService(Record):
 
     @property
     def source(self) -> str:
-        """The directory, or the name of the volume, that is mounted for the cluster."""
+        """The directory or the name of the volume for the cluster."""
         return self.data_dir or self.cluster.partition("/")[0]
 
     @property
     def lasts(self) -> bool:
-        """Whether the cluster is in a directory or a named volume, which outlives a container."""
+        """Whether the cluster outlives a container."""
         return self.source not in ("", IN_MEMORY)
 
     @property
@@ -2332,7 +2303,7 @@ _SERVER_IMAGE = (
 
 
 def choose_service(services: Mapping[str, Mapping[str, object]]) -> str:
-    """Return the service called postgres, or the only one that runs a PostgreSQL image.
+    """Return the service postgres, or the only one with such an image.
 
     >>> choose_service({"web": {"image": "nginx"}, "db": {"image": "pgvector/pgvector:pg16"}})
     'db'
@@ -2402,7 +2373,7 @@ def adopt_service(
 
 
 def parse_user(user: str) -> tuple[int, int] | None:
-    """Read Compose's `UID[:GID]`; None for root, for a name and for the image's own user.
+    """Read Compose's `UID[:GID]`; None for root, a name, the image's own.
 
     >>> parse_user("1000:1000"), parse_user("501"), parse_user("0:0"), parse_user("")
     ((1000, 1000), (501, 0), None, None)
@@ -2457,10 +2428,9 @@ CREATE_EXTENSION_SQL = "set client_min_messages = warning; create extension if n
 
 # Settings of a role or a database must not keep anybody from dumping or mending it.
 _OWN_SESSION = "PGOPTIONS=-c role=none -c default_transaction_read_only=off -c statement_timeout=0"
-# Reads what pg_dump writes back to its end: `pg_restore --list` would be content with the table of
-# contents, which a truncated dump has, too. Ends pg_dump when its stdin ends, so that it does not
-# go on for nobody when hive-pg was killed. No child may outlive its shell and die of a signal: it
-# would be PostgreSQL's, as PID 1, which takes that for a crash of its own and restarts.
+# Reads the dump back to its end: `pg_restore --list` would be content with a truncated one. Where
+# stdin ends, as hive-pg was killed, so does pg_dump. No child may outlive its shell and die of a
+# signal: it would be PostgreSQL's, as PID 1, which takes that for a crash and restarts.
 _DUMP_FAILED = "hive-pg: pg_dump failed"
 _DUMP_SCRIPT = f"""\
 exec 3<&0 4>&1
@@ -2473,9 +2443,8 @@ exec 3<&0 4>&1
   }} | tee /dev/fd/5 >&4
 }} 5>&1 | pg_restore --file=/dev/null
 """
-# A server without room for its log stops, and with it every database. So a client that loads is
-# watched, and its session ended in time; that ends the client, too. The trap waits for a program
-# that runs: none may be left behind.
+# A server without room for its log stops: a client that loads is watched, and its session ended in
+# time. The trap waits for a program that runs: none may be left behind.
 _ROOM = f"""\
 room() {{
   need=$(({RESERVE_MB} + ${{1:-0}}))
@@ -2533,7 +2502,7 @@ done
 
 
 class Probe(Record):
-    """What one look at the database found: readiness, then a login over the container's network."""
+    """What one look at the database found."""
 
     readiness: Readiness
     error: PostgreSQLIntegrationError | None = None  # why there was no login, or no pgvector
@@ -2582,7 +2551,7 @@ def parse_probe(result: CommandResult) -> Probe:
 
 
 def can_restrict(version: str) -> bool:
-    r"""Whether psql of a server version has `\restrict`, which refuses its own commands.
+    r"""Whether a version's psql has `\restrict`, against its own commands.
 
     Source: the release notes of 13.22, 14.19, 15.14, 16.10 and 17.6 (CVE-2025-8714).
 
@@ -2599,10 +2568,7 @@ def parse_version(text: str) -> tuple[int, ...]:
 
 
 def build_script_filter(head: bytes, *, restricts: bool) -> str:
-    r"""Write the shell filter for an SQL script on its way to psql; `head` is its beginning.
-
-    pg_dump's own `\restrict KEY` cannot be nested in ours, so that line and its end are left out.
-    """
+    """Write the shell filter for an SQL script that begins with `head`."""
     key = re.search(rb"(?m)^\\restrict (\w+)\r?$", head)
     own = f"/^\\\\(un)?restrict {key[1].decode('ascii')}\r?$/d" if key else ""
     return f"sed -E '{own}'" + ("" if restricts else f" | {_GUARD}")
@@ -2629,7 +2595,7 @@ _ROLE = (
 
 
 def build_copy_role_sql(source: str, target: str) -> str:
-    """Write the psql script that makes a role like another, but for its name and what it owns.
+    """Write the psql script that makes a role like another.
 
     It writes the catalogs: so nothing changes on the way, and no log has the password's verifier.
     Up to PostgreSQL 15, a membership has one option.
@@ -2714,11 +2680,8 @@ class Server:
         return check_result(result, action, sources=("login",)).stdout
 
     def set_password(self, password: str, action: str) -> None:
-        r"""Give the role of the URL a new password, which the server and its log never see.
-
-        psql's `\password` computes the verifier; a name after it would lose its capitals. A server
-        whose own choice is md5 may have scram lines in pg_hba.conf alone.
-        """
+        """Give the role a new password, which the server and its log never see."""
+        # The client computes the verifier; a name after \password would lose its capitals.
         scram = "set password_encryption = 'scram-sha-256';"
         self.query(f"{scram}\n\\password\n{password}\n{password}\n", action)
 
@@ -2810,7 +2773,7 @@ class EnvFile:
 
 
 class State(Record):
-    """What hive-pg remembers: a convenience, because `.env` decides on the credentials."""
+    """What hive-pg remembers; on credentials `.env` decides."""
 
     id: str = ""
     directory: str = ""
@@ -2943,7 +2906,7 @@ class Workspace:
 
     @functools.cached_property
     def state(self) -> State:
-        """What hive-pg remembers; without a file, that the first login was verified."""
+        """What hive-pg remembers, or that the first login was verified."""
         if os.path.islink(self.state_path):  # it may lead to a stranger's file
             hint = f"rm {quote_word(self.state_path)}"
             raise WorkspaceError(f"{self.state_path} is a link", hint=hint)
@@ -2996,11 +2959,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def lock(self, timeout: float = READY_TIMEOUT_S, *, new: bool = False) -> Iterator[None]:
-        """Let no other hive-pg change the workspace; its `.env` and state are read again inside.
-
-        The lock's holder may itself wait for `timeout` seconds. Without `new`, a directory that is
-        not set up is refused before a file is made in it.
-        """
+        """Let no other hive-pg change the workspace; without `new` it has to be set up."""
         if not new:
             self.settings  # noqa: B018
         with Lock(self.lock_path, self.console, timeout + COMPOSE_TIMEOUT_S):
@@ -3042,10 +3001,7 @@ class Workspace:
     def run_compose(
         self, settings: Settings, *argv: str, timeout: float = COMPOSE_TIMEOUT_S
     ) -> str:
-        """Run Compose here, with `.env` and `settings` in place of the shell's own values.
-
-        It reads `.env` itself, for what is not in its environment.
-        """
+        """Run Compose, with `.env` and `settings` in place of the shell's values."""
         left_out, compose = self.overruled, self.engine.compose_argv
         env = {key: value for key, value in os.environ.items() if key not in left_out}
         env |= {key: value for key, value in self.values.items() if key.startswith("COMPOSE_")}
@@ -3075,9 +3031,8 @@ class Workspace:
     def owns(self, info: ContainerInfo) -> bool:
         """Whether a container is this workspace's.
 
-        Its label says so, if Compose made it here, or where this workspace was before it moved: a
-        copy has the same id. Without label or state, the project or the compose file has to match.
-        Compose takes the first file's directory for its own: of that, only our project is ours.
+        Its label says so, if Compose made it here, or where this workspace was before it moved.
+        Without label or state, the project or the compose file has to match.
         """
         label, known = info.labels.get(WORKSPACE_LABEL), self.state.id
         project, file = self.values.get(PROJECT_KEY), self.compose_file()
@@ -3131,7 +3086,7 @@ class Workspace:
 
 
 def choose_project_name(directory: str) -> str:
-    """Return a Compose project name of this path's own, whatever other folders are called.
+    """Return a Compose project name of this path's own.
 
     >>> choose_project_name("/home/ann/My App")
     'my-app-5f058d'
@@ -3158,7 +3113,7 @@ def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
 
 
 class Neighbours:
-    """All containers of an engine (its ID, root directory, name) at one moment: ours and others."""
+    """All containers of an engine at one moment: ours and others."""
 
     def __init__(
         self, workspace: Workspace, containers: Sequence[ContainerInfo], engine: Sequence[str] = ()
@@ -3169,11 +3124,7 @@ class Neighbours:
         self.projects = {info.project for info in self.others}
 
     def choose_names(self, values: Mapping[str, str]) -> tuple[str, str, bool]:
-        """Return the Compose project, the container name, and whether they are those in `.env`.
-
-        Where other workspaces have the names in `.env`, it was copied from theirs, and this one
-        gets names of its own. A container that plain Compose made here keeps its project.
-        """
+        """Return project and container, and whether `.env` has them: a copy gets its own."""
         theirs = self.projects - {""}
         recorded, container = values.get(PROJECT_KEY, ""), values.get(CONTAINER_KEY, "")
         copied = self.is_copy(values) or recorded in theirs
@@ -3233,10 +3184,8 @@ class Neighbours:
             self._check_port(service, own, rest)
 
     def _refuse_other_engine(self, service: ComposeService, own: ContainerInfo | None) -> None:
-        """Make sure that no server of another engine has the data, whose containers are not here.
-
-        PostgreSQL's own lock is no help: each server is process 1 of its container.
-        """
+        """Make sure that no other engine's server has the data."""
+        # PostgreSQL's own lock is no help: each server is process 1 of its container.
         before, now = list(self.workspace.state.engine), list(self.engine)
         if before == now or not (before and now and service.data_dir) or (own and own.running):
             return
@@ -3316,11 +3265,9 @@ _NO_TLS, _STRANGER = "the server has no TLS", "another program answers at "
 
 
 def ask_published_port(url: DatabaseURL, binds: Sequence[str]) -> tuple[str, str]:
-    """Ask each address of the URL's host for PostgreSQL; return the objection, and the right one.
+    """Ask each address of the URL's host; return the objection, and the right one.
 
-    Applications may take any of them; one where nobody listens does no harm beside the right one.
-    Sends SSLRequest, which a server answers with S or N before any login.
-    Source: https://www.postgresql.org/docs/16/protocol-flow.html (SSL Session Encryption).
+    Source: https://www.postgresql.org/docs/16/protocol-flow.html (SSLRequest, before any login).
     """
     import socket
 
@@ -3345,10 +3292,7 @@ def ask_published_port(url: DatabaseURL, binds: Sequence[str]) -> tuple[str, str
 
 
 def judge_answer(url: DatabaseURL, binds: Sequence[str], address: str, answer: bytes) -> str:
-    """Return why what answers at an address of the URL's host is not its database, or ''.
-
-    On this machine it is where the port is published, on `binds`; elsewhere only a login can tell.
-    """
+    """Return why what answers at an address is not the database, or ''."""
     tls = {"sslmode": ("require", "verify-ca", "verify-full"), "channel_binding": ("require",)}
     asking = [f"{key}={val}" for key, val in url.options.items() if val in tls.get(key, ())]
     local, every = is_local(address), "::" if ":" in address else "0.0.0.0"
@@ -3364,10 +3308,7 @@ def judge_answer(url: DatabaseURL, binds: Sequence[str], address: str, answer: b
 
 
 def login_with_psycopg(url: DatabaseURL, address: str) -> str | None:
-    """Log in at an address of the URL's host, but never with the password in clear.
-
-    Returns '' or the server's objection, None where psycopg is missing.
-    """
+    """Log in, never in clear; return '' or the objection, None without psycopg."""
     try:
         import psycopg
     except ImportError:
@@ -3399,11 +3340,7 @@ def build_port_error(url: DatabaseURL, objection: str, right: str) -> DatabaseCo
 
 
 def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Probe:
-    """Ask container, server and published port side by side; it all takes one `docker exec`.
-
-    The password is handed over once the container is known to be this workspace's. The container
-    is asked first: the daemon holds a lock while it starts the `exec`.
-    """
+    """Ask container, server and port side by side; only our own container gets the password."""
     settings, server = workspace.settings, workspace.server
     url, name = settings.url, settings.container
     with (
@@ -3491,10 +3428,7 @@ def is_empty(
 def bring_up(
     workspace: Workspace, service: ComposeService, neighbours: Neighbours, *, mend: bool = False
 ) -> None:
-    """Start the container as the compose file and `.env` say; do not wait for the server.
-
-    With `mend`, or where another user has it, the data is given to the user of the server.
-    """
+    """Start the container as the files say; with `mend` its user is given the data."""
     engine, own = workspace.engine, find_named(neighbours.containers, service.container)
     for info in neighbours.containers:
         if neighbours.is_leftover(info, service):
@@ -3523,10 +3457,7 @@ def bring_up(
 
 
 def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
-    """Wait until the server listens: before that, the image ignores the signal to stop.
-
-    A health check may be content with the temporary server of the first start.
-    """
+    """Wait until the server listens: before that, the image ignores the signal to stop."""
     verified = workspace.state.verified
     deadline = time.monotonic() + (WAIT_ROUND_S if verified else STOP_GRACE_S)
     if not info.running or (info.health is Health.HEALTHY and verified):
@@ -3575,10 +3506,7 @@ def _read_half_start(workspace: Workspace, info: ContainerInfo) -> str:
 
 
 def check_first_start(workspace: Workspace, info: ContainerInfo | None) -> None:
-    """Refuse a cluster that hive-pg began, and whose init scripts did not run to their end.
-
-    The image runs them once: a container that is started again serves what they have made.
-    """
+    """Refuse a cluster of hive-pg's whose init scripts did not run to their end."""
     unbroken = workspace.begins and info and info.restart_count == 0
     if info is None or unbroken or not workspace.state.begun:
         return
@@ -3617,7 +3545,7 @@ def _check_listening(logs: str) -> None:
 
 
 def _check_steady(workspace: Workspace, first: Probe, now: Probe, allowed: int) -> None:
-    """Raise the error that keeps a container from serving; return if it is on its way to it.
+    """Raise the error of a container that is not on its way to serve.
 
     `allowed` is how many restarts there may be since the `first` look. A shutdown that was under
     way at that time may end in a new start; one since then stays.
@@ -3701,10 +3629,7 @@ def finish_rotation(workspace: Workspace) -> None:
 
 
 def build_undo_sql(databases: object) -> str:
-    """Write the psql script that gives databases their names and limits back; they may be dropped.
-
-    A new one that has the name of one by now, which a script has made, gets another.
-    """
+    """Write the psql script that gives databases their names and limits back."""
     return f"""\
 select unnest(array[case when d.oid <> o.oid then format('alter database %I rename to %I',
         d.datname, left(d.datname, 50) || '_' || d.oid)
@@ -3720,11 +3645,7 @@ join pg_database d on d.oid = o.oid or d.datname = name order by d.oid = o.oid
 
 
 def undo_restore(workspace: Workspace) -> None:
-    """Make role and databases what they were before a script was loaded; the lock is held.
-
-    The script may have kept our role from logging in, but not the keeper, which goes in the same
-    transaction: where it is missing, there is nothing to undo.
-    """
+    """Make role and databases what they were before a script was loaded."""
     state, action = workspace.state, "cannot undo what a restore has changed"
     if not state.staging:
         return
@@ -3814,11 +3735,7 @@ def start(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> bool:
 def start_service(
     workspace: Workspace, timeout: float = READY_TIMEOUT_S, *, stops: bool = False
 ) -> None:
-    """Start the container as the compose file and `.env` say; do not wait for the server.
-
-    With `stops` it is stopped first. All that bars the way is found out before that, also missing
-    data: an empty database in their place would look like a loss.
-    """
+    """Start the container, which `stops` first, unless something bars the way."""
     with workspace.lock(timeout):
         settings, neighbours = workspace.settings, survey(workspace)
         neighbours.refuse_project(settings.project)
@@ -3925,10 +3842,7 @@ IGNORED = {
 
 
 def ask_git(workspace: Workspace, *arguments: str) -> CommandResult:
-    """Ask git about a directory; a repository may be a stranger's, whose settings start nothing.
-
-    It could name a program that watches files (fsmonitor), or that fetches what the index lacks.
-    """
+    """Ask git; the repository may be a stranger's, and shall start no program."""
     # A hook's own repository need not be the one of the directory.
     env = {k: v for k, v in os.environ.items() if k not in ("GIT_DIR", "GIT_INDEX_FILE")}
     env["GIT_ALLOW_PROTOCOL"] = "none"
@@ -4176,7 +4090,7 @@ class SetUp:
         return settings, service
 
     def _resolve(self, settings: Settings) -> tuple[Settings, ComposeService]:
-        """Resolve the service: in Compose's own project where that has volumes, and none is known.
+        """Resolve the service: in Compose's own project if that has volumes.
 
         Plain Compose may have put data into them.
         """
@@ -4278,7 +4192,7 @@ class SetUp:
             make_directory(data_dir, user, 0o700)
 
     def _describe(self, settings: Settings, service: ComposeService, *, is_new: bool) -> None:
-        """Say which database stays beside a new one, who can reach it, and how long it lasts."""
+        """Say what stays, who can reach it, and how long it lasts."""
         before, database = self.values.get(DB_KEY), settings.url.database
         if before not in (None, "", database) and not is_new:
             self.console.note(f"database {before} stays as it is, beside {database}")
@@ -4299,10 +4213,7 @@ class SetUp:
             self.console.warn(f"{why}, which are gone when the container is")
 
     def _agree_with_server(self, settings: Settings, own: ContainerInfo | None) -> None:
-        """Set our password in the server before a container is replaced that has another one.
-
-        Where that is not wanted, the container stays: it may be the last to know the right one.
-        """
+        """Set our password in the server before a container goes that has another."""
         following = self.workspace.state.next_password
         known = own.environment.get(PASSWORD_KEY) if own and own.running else None
         if known in (None, settings.url.password):
@@ -4331,10 +4242,7 @@ class SetUp:
         return in_git
 
     def _verify_or_mend(self, service: ComposeService, timeout: float) -> None:
-        """Log in; where the cluster keeps the application out, mend it, each way once.
-
-        Only what an earlier command began, and nobody ever logged in to, is made anew.
-        """
+        """Log in; where the cluster keeps the application out, mend it, each way once."""
         workspace = self.workspace
         tried = {Repair.REMAKE} if workspace.begins else set[Repair]()
         while True:
@@ -4360,10 +4268,7 @@ class SetUp:
             bring_up(workspace, service, survey(workspace), mend=repair is Repair.OWNER)
 
     def _may(self, repair: Repair, error: PostgreSQLIntegrationError) -> bool:
-        """Whether a repair is wanted; one that changes who gets in takes a yes.
-
-        A person is also asked before a cluster is moved aside, where somebody may have worked.
-        """
+        """Whether a repair is wanted; one that changes who gets in takes a yes."""
         person = is_interactive()
         asks = {Repair.PASSWORD: True, Repair.NETWORK: True, Repair.REMAKE: person}
         if not self.ask or not asks.get(repair):
@@ -4404,11 +4309,7 @@ def set_up(
     bind: str | None = None,
     foreign: str = "",
 ) -> bool:
-    """Set a workspace up, with the wishes of `SetUp`; a second call changes nothing.
-
-    Where there is no data, a `foreign` password, of the workspace that `.env` was copied from, is
-    replaced, and so is its user. Returns False where a person at the terminal declined.
-    """
+    """Set a workspace up, as `SetUp` does; return False where a person declined."""
     question = f"Set up PostgreSQL in Docker for {workspace.directory}?"
     if interactive and is_interactive() and not workspace.console.confirm(question):
         return False
@@ -4428,7 +4329,7 @@ def set_up(
 
 
 def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
-    r"""Tell pg_dump's custom format from SQL by both ends of a file; refuse any other.
+    r"""Tell pg_dump's custom format from SQL; refuse any other file.
 
     A plain dump has to have pg_dump's last line: psql would not miss the rest.
 
@@ -4585,7 +4486,7 @@ def _check_dump(workspace: Workspace, result: CommandResult, action: str) -> Non
 
 
 def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
-    """Write a dump of a database, the workspace's, and read it back to its end; return its path.
+    """Write a dump of a database, read it back to its end; return its path.
 
     `path` is `backups/DATABASE-TIME.dump` in the workspace by default, and `-` for stdout. A
     file is there when the dump is whole, and not before.
@@ -5090,10 +4991,7 @@ def rotate(workspace: Workspace) -> None:
 
 
 def destroy(workspace: Workspace, *, data: bool = False, backup: bool = True) -> None:
-    """Remove the container and its network, and with `data` the cluster, after a backup.
-
-    Raises: WorkspaceError without `data` where the cluster would not outlive its container.
-    """
+    """Remove the container and its network, and with `data` the cluster, after a backup."""
     console = workspace.console
     with workspace.lock():
         neighbours = survey(workspace)
@@ -5270,10 +5168,7 @@ class CheckPoint(Record):
 
 
 class ValidationResult(Record):
-    """The points of `check`, in their order, and the exit code of the first one that failed.
-
-    One is skipped behind a failed one, and the published port where there is none.
-    """
+    """The points of `check`, and the exit code of the first one that failed."""
 
     healthy: bool
     exit_code: ExitCode
@@ -5489,7 +5384,7 @@ def parse_samples(result: CommandResult) -> list[dict[str, Any]]:
 
 
 def parse_cgroup(found: Mapping[str, int]) -> dict[str, float | None]:
-    """Read a control group's numbers, of version 2 or 1; the machine's own group has no memory.
+    """Read a control group's numbers, of version 2 or 1.
 
     >>> list(parse_cgroup({"usage_usec": 1500000, "memory.current": 5000}).values())
     [1.5, 5000, None]
@@ -5582,7 +5477,7 @@ def read_statistics(
 
 
 class ListedDatabase(Record):
-    """A database of the engine, as `list` shows it; None where there is nothing to say."""
+    """A database of the engine, as `list` shows it."""
 
     workspace: str | None
     gone: bool  # the workspace is no directory of this machine
@@ -5642,7 +5537,7 @@ def _format_row(found: ListedDatabase, home: str) -> tuple[str, ...]:
 
 
 def _afresh(function: FunctionType) -> FunctionType:
-    """Return the method of a function of a workspace; others may have written its files since.
+    """Return the method of a function of a workspace, read anew.
 
     Each call has a copy of the workspace, because threads may share `self`.
     """
@@ -5964,10 +5859,7 @@ class CommandLine:
         return ExitCode.FAILED if returncode not in (0, ExitCode.INTERRUPTED) else returncode
 
     def _warn_of_copy(self) -> None:
-        """Say that `.env` may be another workspace's: these commands ask no engine whose it is.
-
-        To parse the state file would take longer than all of `url`.
-        """
+        """Say that `.env` may be another workspace's, as no engine is asked."""
         workspace = self.workspace
         here = f'"inode": "{identify_file(workspace.directory)}"'.encode()
         if here not in (read_file(workspace.state_path) or b""):
