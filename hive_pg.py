@@ -126,7 +126,7 @@ CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector",
 COMMAND_LINE = f"""\
 init start run stop restart wait status check stats logs url psql backup
   directory DIR         the workspace (default: .)
-snapshot restore rotate destroy env
+snapshot restore reset rotate destroy env
   directory DIR         the workspace (default: .)
 *
   -q --quiet            only results, warnings and errors
@@ -134,7 +134,7 @@ snapshot restore rotate destroy env
   -C DIR                as if called in DIR, like git -C
 init start run restart wait
   --timeout S           how long to wait for the database (default: {READY_TIMEOUT_S:.0f} s)
-init snapshot restore destroy
+init snapshot restore reset destroy
   -y --yes              do not ask
 status check env list snapshot
   --json                one JSON object
@@ -173,6 +173,8 @@ restore [DIR] FILE: replace the database by a dump or a snapshot; the old one is
   file FILE             a dump or an SQL script, - for stdin; or @NAME, a snapshot
   --no-owner            give everything to the workspace's role
   --drop-old            drop what earlier restores kept
+reset [DIR]: replace the database by an empty one, with pgvector; the old one is kept
+  --seed FILE           a dump or an SQL script to load into it
 rotate [DIR]: change the password, in the server and in .env
 destroy [DIR]: remove the container and its network; the data stays
   --data                delete the data, too, after a backup
@@ -4651,12 +4653,10 @@ class Restore:
 
     file: IO[bytes]
     head, archive = b"", False  # of the file, where there is one
+    snapshot, extends = "", False
 
-    def __init__(
-        self, workspace: Workspace, file: IO[bytes] | None, *, owner: bool, snapshot: str = ""
-    ) -> None:
-        self.workspace, self.console = workspace, workspace.console
-        self.owner, self.snapshot = owner, snapshot
+    def __init__(self, workspace: Workspace, file: IO[bytes] | None, *, owner: bool) -> None:
+        self.workspace, self.console, self.owner = workspace, workspace.console, owner
         if not file:
             return
         self.file, self.start, self.head = file, file.tell(), file.read(4096)
@@ -4672,7 +4672,7 @@ class Restore:
     def run(self, *, drop_old: bool) -> str:
         """Do it, with the lock; return the present database's new name."""
         server, database = self.workspace.server, self.workspace.settings.url.database
-        source = find_snapshot(self.workspace, self.snapshot) if self.snapshot else ""
+        source = find_snapshot(self.workspace, self.snapshot[1:]) if self.snapshot else ""
         names = drop_unfinished(self.workspace)
         kept = choose_database_name(database, "before", names)
         staging = choose_database_name(database, "restoring", names)
@@ -4683,6 +4683,8 @@ class Restore:
                 self._look_into_it()
             sql = build_staging_sql(database, staging, source)
             insist(lambda: server.create(sql, "cannot restore it", source))
+            if self.extends:
+                self._query(CREATE_EXTENSION_SQL, staging)
             if self.head:
                 self._load(staging)
             error = server.with_url(database=staging).probe().error
@@ -4814,6 +4816,17 @@ commit;
         insist(lambda: self._query(sql))
 
 
+def reset(workspace: Workspace, seed: str = "") -> str:
+    """Put an empty database with pgvector in the place of the present one, as `restore` does.
+
+    `seed` is a dump or an SQL script that fills it.
+    """
+    with open_source(seed, workspace.directory) if seed else contextlib.nullcontext() as file:
+        task = Restore(workspace, file, owner=True)
+        task.extends = True
+        return _run_alone(task)
+
+
 def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bool = False) -> str:
     """Put a dump in the database's place; return the new name of the old one.
 
@@ -4822,23 +4835,27 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
     `-` for stdin, and @NAME a snapshot, which stays. Without `owner` everything belongs to the
     workspace's role; `drop_old` drops what earlier ones kept, too.
     """
-    with contextlib.ExitStack() as stack:
-        snapshot, file = path.removeprefix("@") if path.startswith("@") else "", None
-        if not snapshot:
-            file = stack.enter_context(open_source(path, workspace.directory))
-        task = Restore(workspace, file, owner=owner, snapshot=snapshot)  # refuses what is no dump
-        workspace.get_running()
-        with workspace.lock():
-            undo_restore(workspace)
-            probe = look(workspace)  # what bars the way is found out before a long restore
-            refused = isinstance(probe.error, CredentialsRefusedError)
-            if probe.error and (refused or probe.readiness is not Readiness.ACCEPTING):
-                raise name_unfinished(workspace, probe.error)
-            if probe.objection:
-                raise build_port_error(workspace.settings.url, probe.objection, probe.address)
-            kept = task.run(drop_old=drop_old)
-            if drop_old:
-                _drop_databases(workspace, KEPT_COMMENT)
+    copies = path.startswith("@")
+    with contextlib.nullcontext() if copies else open_source(path, workspace.directory) as file:
+        task = Restore(workspace, file, owner=owner)  # refuses what is no dump
+        task.snapshot = path if copies else ""
+        return _run_alone(task, drop_old)
+
+
+def _run_alone(task: Restore, drop_old: bool = False) -> str:
+    workspace = task.workspace
+    workspace.get_running()
+    with workspace.lock():
+        undo_restore(workspace)
+        probe = look(workspace)  # what bars the way is found out before a long restore
+        refused = isinstance(probe.error, CredentialsRefusedError)
+        if probe.error and (refused or probe.readiness is not Readiness.ACCEPTING):
+            raise name_unfinished(workspace, probe.error)
+        if probe.objection:
+            raise build_port_error(workspace.settings.url, probe.objection, probe.address)
+        kept = task.run(drop_old=drop_old)
+        if drop_old:
+            _drop_databases(workspace, KEPT_COMMENT)
     return kept
 
 
@@ -5632,6 +5649,7 @@ class PostgreSQLManager(_Library):
     list_snapshots = _afresh(list_snapshots)
     drop_snapshot = _afresh(drop_snapshot)
     restore = _afresh(restore)
+    reset = _afresh(reset)
     copy_workspace = _afresh(set_up_copy)
     drop_old_databases = _afresh(drop_old_databases)
     rotate_password = _afresh(rotate)
@@ -5922,6 +5940,13 @@ class CommandLine:
         else:
             self.console.note(f"nothing was kept of what was {database} before")
 
+    def _reset(self) -> None:
+        if self.seed:
+            check_source(self.seed)
+        database, directory = self.workspace.settings.url.database, self.workspace.directory
+        self._get_yes(f"Put an empty database in the place of {database} of {directory}?")
+        reset(self.workspace, self.seed or "")
+
     def _rotate(self) -> None:
         rotate(self.workspace)
 
@@ -5997,6 +6022,7 @@ _LEFT = {
     "rotate": "; {start} finishes what was begun",
     "destroy": "; the same command goes on",
     "restore": "",
+    "reset": "",
 }
 _EPILOG = f"""
 EXAMPLES

@@ -220,6 +220,27 @@ def test_snapshot_and_restore(whole):
     assert whole.hive_pg("snapshot", "--list").stdout == ""
 
 
+# -- reset --------------------------------------------------------------------------------------
+
+
+def test_reset(whole):
+    """It is empty but for pgvector, or has what the seed says; grants and login stay."""
+    settings, seed = dress(whole), whole.path / "seed.sql"
+    seed.write_text("create table seeds (v vector(3)); insert into seeds values ('[1,2,3]');")
+    tables = "select string_agg(tablename, ' ') from pg_tables where schemaname !~ '^(pg_|info)'"
+    for arguments, expected in ((), "\n"), (("--seed", "seed.sql"), "seeds\n"):
+        said = whole.hive_pg("reset", "--yes", *arguments).stderr
+        assert f"what was {DATABASE} is {DATABASE}_before_" in said
+        assert "pgvector 0." in said
+        assert whole.trusted(tables).stdout == expected
+        assert whole.trusted(DRESS).stdout == settings
+    seed.write_text("create table other (); select nope;")
+    assert "nope" in whole.hive_pg("reset", "--yes", "--seed", "seed.sql", code=1).stderr
+    assert whole.login("select v from seeds") == "[1,2,3]"
+    whole.hive_pg("reset", "--yes", "--seed", "whole.dump")
+    assert_same(whole, whole.whole)
+
+
 # -- backup -------------------------------------------------------------------------------------
 
 

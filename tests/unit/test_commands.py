@@ -113,6 +113,7 @@ OPTIONS = {
     "backup": "--output",
     "snapshot": "--list --drop --json --yes",
     "restore": "--no-owner --drop-old --yes",
+    "reset": "--seed --yes",
     "rotate": "",
     "destroy": "--data --no-backup --yes",
     "env": "--json --format",

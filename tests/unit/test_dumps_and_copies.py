@@ -133,6 +133,7 @@ KINDS = {
     "drop": "with (force)",
     "listed": "select datname from pg_database\nwhere split_part",
     "password": "\\password\n",
+    "extension": "create extension if not exists vector",
     "analyze": "analyze;",
     "role": "right(' ' || rolname",
 }
@@ -438,6 +439,7 @@ ACTIONS = {
     "restore": lambda place: pg.restore(place, os.path.join(place.directory, "x.dump")),
     "restore @NAME": lambda place: pg.restore(place, "@x"),
     "restore --drop-old": pg.drop_old_databases,
+    "reset": pg.reset,
     "snapshot": pg.snapshot,
     "snapshot --list": pg.list_snapshots,
     "snapshot --drop": lambda place: pg.drop_snapshot(place, "x"),
@@ -1017,7 +1019,7 @@ def test_check_source_stdin(monkeypatch, tmp_path):
         pg.check_source("./-")
 
 
-@pytest.mark.parametrize("command", ["restore x.dump", "destroy --data"])
+@pytest.mark.parametrize("command", ["restore x.dump", "reset", "destroy --data"])
 def test_without_a_terminal_and_without_yes(hive, docker, command, dump, capsys):
     """Nothing is done, and the hint is --yes."""
     assert hive(command) == ExitCode.FAILED
@@ -1107,10 +1109,11 @@ def test_restore_of_a_snapshot(place, docker, server):
 
 def test_restore_of_no_snapshot(place, server):
     """The list says which there are."""
-    with pytest.raises(WorkspaceError, match="there is no snapshot @nope") as caught:
-        pg.restore(place, "@nope")
-    assert caught.value.hint == "{snapshot} --list"
-    assert server.kinds == ["listed"]
+    for name in ("@nope", "@"):
+        with pytest.raises(WorkspaceError, match=f"there is no snapshot {name}") as caught:
+            pg.restore(place, name)
+        assert caught.value.hint == "{snapshot} --list"
+    assert {*server.kinds} == {"listed"}
 
 
 def test_snapshot_list(hive, server, capsys):
@@ -1151,6 +1154,34 @@ def test_snapshot_beside_a_directory(words, expected):
     """What begins with @ is a snapshot."""
     line = pg.read_command_line("hive-pg", words.split())
     assert (line.directory, line.file) == expected
+
+
+# -- reset ---------------------------------------------------------------------------------------
+
+
+def test_reset(place, docker, server):
+    """A new database with pgvector takes the present one's place."""
+    assert pg.reset(place) == KEPT
+    assert server.kinds == ["clean", "staging", "extension", "swap"]
+    assert [base for _, base, _ in server.scripts] == ["template1", "template1", NEW, "template1"]
+    assert "E'template0', pg_encoding_to_char" in server.sql("staging")
+    assert docker.calls_of(RESTORING) == docker.calls_of(LOADING) == []
+
+
+@pytest.mark.parametrize("seed", ["x.dump", "x.sql"])
+def test_reset_with_a_seed(hive, docker, server, dump, script, seed):
+    """It is loaded when pgvector is there, and before the names change."""
+    assert hive(f"reset --yes --seed {seed}") == 0
+    kinds = [kind for kind in server.kinds if kind in ("staging", "extension", "made", "swap")]
+    assert kinds == ["staging", "extension", "made", "swap"]
+    assert [len(docker.calls_of(RESTORING)), len(docker.calls_of(LOADING))].count(1) == 1
+
+
+def test_reset_with_no_seed(hive, docker, capsys):
+    """A file that is not there is found out before a question is asked."""
+    assert hive("reset --seed nope") == ExitCode.FAILED
+    assert "there is no file 'nope'" in capsys.readouterr().err
+    assert docker.calls == []
 
 
 # -- rotate --------------------------------------------------------------------------------------
