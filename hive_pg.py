@@ -645,6 +645,16 @@ _URL_PARTS = {
 }
 
 
+def shorten_url(text: str) -> str:
+    """Write a masked URL without its driver and most of a long user.
+
+    >>> shorten_url("postgresql+psycopg://JOGsiFFOWxvk6chn:****@localhost:5532/hive")
+    'postgresql://JOGs…:****@localhost:5532/hive'
+    """
+    text = re.sub(r"^(postgresql)\+\w+", r"\1", text)
+    return re.sub("//([^:@]{4})[^:@]{5,}:", r"//\1…:", text)
+
+
 def parse_database_url(text: str) -> DatabaseURL:
     """Read a URL that SQLAlchemy and libpq read alike.
 
@@ -884,8 +894,8 @@ class Console:
     ) -> None:
         self.quiet, self.verbose = quiet, verbose
         self.program, self.path = program, path  # how hive-pg and the workspace are named here
-        self._line_end = "\n"  # of what was printed last: '' for a line of progress that moves
-        self._next_progress = 0.0
+        self._line_end = "\n"  # of what was printed last: '' for the line of `tick` that moves
+        self._doing, self._since, self._next_tick = "asking Docker", time.monotonic(), 0.0
 
     def format(self, text: str) -> str:
         """Write the commands in a text as they work here."""
@@ -895,8 +905,9 @@ class Console:
         """Print a result in one piece, as programs want it: Ctrl-C parts no line from its end."""
         if sys.stdout is None:
             raise WorkspaceError("there is no stdout")
+        self.clear()
         try:
-            print((printable(text, "\n") if shown else text) + "\n", end="", flush=True)
+            print((self._show(text, sys.stdout) if shown else text) + "\n", end="", flush=True)
         except OSError as error:
             error.filename = "stdout"
             raise
@@ -910,12 +921,28 @@ class Console:
         if not self.quiet:
             self._print(text)
 
-    def progress(self, text: str, period: float = 10.0) -> None:
-        """Show progress: one line that moves, or without a terminal a line every `period` s."""
-        now, moves = time.monotonic(), is_terminal(sys.stderr)
-        if not self.quiet and now >= self._next_progress:
-            self._next_progress = now + (0.1 if moves else period)
-            self._print(text[: terminal_width() - 1] if moves else text, end="" if moves else "\n")
+    def doing(self, text: str) -> None:
+        """Name what goes on from now on, for `tick`; '' where another program shows it."""
+        self._doing, self._since = text, time.monotonic()
+
+    def tick(self, done: str = "") -> None:
+        """Show what goes on, how much is `done`, and for how long: whoever waits calls this.
+
+        On a terminal one line moves, after half a second; elsewhere a line comes every ten.
+        """
+        now, draws = time.monotonic(), can_draw(sys.stderr)
+        elapsed, (first, period) = now - self._since, (0.5, 0.1) if draws else (5.0, 10.0)
+        if self._doing and not self.quiet and elapsed >= first and now >= self._next_tick:
+            self._next_tick = now + period
+            took = f"{elapsed:.1f} s" if elapsed < 60 else format_duration(elapsed)
+            text = f"{self._doing} … {done}{took}"
+            self._print(text[: terminal_width(sys.stderr) - 1], end="" if draws else "\n")
+
+    def clear(self) -> None:
+        """Take the line of `tick` away, before something else is written."""
+        if not self._line_end:
+            self._print("", end="")
+            self._line_end = "\n"
 
     def warn(self, text: str) -> None:
         """Print a warning, also when quiet."""
@@ -947,13 +974,14 @@ class Console:
 
     def ask(self, question: str) -> str | None:
         """Return a person's answer, None at the end of the input."""
-        print(printable(question, "\n"), end=" ", file=sys.stderr, flush=True)
-        answer = ""
+        self._print(question, end=" ")
+        self._line_end, answer = "\n", ""
         try:
             answer = sys.stdin.readline()
         finally:
             if not answer.endswith("\n"):  # Ctrl-C or the end
                 print(file=sys.stderr)
+            self._since = time.monotonic()
         return answer.strip() if answer.endswith("\n") else None
 
     @staticmethod
@@ -965,10 +993,29 @@ class Console:
             return dict(zip(Outcome, ("ok  ", "warn", "FAIL", "skip")))
         return dict(zip(Outcome, "✓!✗-"))
 
+    def _show(self, text: str, stream: Any) -> str:
+        """Write a text as people see it: in colours, and harmless to a terminal."""
+        text = printable(text, "\n\t")
+        if self.symbols(stream)[Outcome.PASSED] != "✓":
+            text = text.replace("…", "...")
+        if wants_color(stream):
+            commands = "|".join(re.escape(self.format(f"{{{name}}}")) for name in COMMANDS)
+            commands = rf"(?:{commands})(?!\w)(?: -[\w-]*(?: [A-Z]+\b)?)*"
+            for pattern, color in {**_COLORS, commands: 36}.items():
+                text = re.sub(pattern, f"\x1b[{color}m\\g<0>\x1b[m", text)
+        return text
+
     def _print(self, text: str, end: str = "\n") -> None:
-        clear = "" if self._line_end == end == "\n" else "\r\x1b[K"
-        print(clear + printable(text, "\n\t"), end=end, file=sys.stderr, flush=True)
+        clear = "" if self._line_end else "\r\x1b[K"
+        print(clear + self._show(text, sys.stderr), end=end, file=sys.stderr, flush=True)
         self._line_end = end
+
+
+_COLORS = {  # how lines begin that are green, yellow, red
+    r"(?m)^(?:✓|ok)(?= )": 32,
+    r"(?m)^(?:!|warn|warning:)(?= )": 33,
+    r"(?m)^(?:✗|FAIL|error:)(?= )": 31,
+}
 
 
 def is_terminal(stream: IO[str] | None) -> bool:
@@ -976,17 +1023,30 @@ def is_terminal(stream: IO[str] | None) -> bool:
     return stream is not None and stream.isatty()
 
 
+def can_draw(stream: IO[str] | None) -> bool:
+    """Whether a stream is a terminal that can write over what it shows."""
+    return is_terminal(stream) and os.environ.get("TERM") != "dumb"
+
+
+def wants_color(stream: IO[str] | None) -> bool:
+    """Whether a stream gets colours. Source: https://no-color.org, https://force-color.org."""
+    forced = bool(os.environ.get("FORCE_COLOR"))
+    return not os.environ.get("NO_COLOR") and (forced or can_draw(stream))
+
+
 def is_interactive() -> bool:
     """Whether a person sits at the terminal: both stdin and stderr are one."""
     return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
-def terminal_width() -> int:
-    """Return the columns of the terminal, 80 where they are unknown."""
-    try:
-        return int(os.environ.get("COLUMNS") or os.get_terminal_size().columns) or 80
-    except (OSError, ValueError):
-        return 80
+def terminal_width(stream: IO[str] | None) -> int:
+    """Return the columns of a terminal, 80 where they are unknown, any number for a file."""
+    if stream is None or not stream.isatty():
+        return sys.maxsize
+    with contextlib.suppress(OSError, ValueError):
+        columns = os.environ.get("COLUMNS") or os.get_terminal_size(stream.fileno()).columns
+        return int(columns) or 80
+    return 80
 
 
 # == Files and locks ==========================================================================
@@ -1381,21 +1441,26 @@ class Process:
         """Wait for its end; after `timeout` seconds, raise DockerNotAvailableError."""
         import subprocess
 
-        try:
-            stdout, stderr = self.process.communicate(stdin or None, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            why = f"`{' '.join(self.argv[:2])}` did not answer within {timeout:.0f} s"
-            hint = "restart Docker: sudo systemctl restart docker, or Docker Desktop"
-            raise DockerNotAvailableError(why, hint=hint) from None
-        return CommandResult(self.argv, self.process.returncode, stdout or "", stderr or "")
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                stdout, stderr = self.process.communicate(stdin or None, timeout=min(left, 0.1))
+            except subprocess.TimeoutExpired:
+                stdin = ""  # it has been handed over
+                self.console.tick()
+            else:
+                return CommandResult(self.argv, self.process.returncode, stdout or "", stderr or "")
+        why = f"`{' '.join(self.argv[:2])}` did not answer within {timeout:.0f} s"
+        hint = "restart Docker: sudo systemctl restart docker, or Docker Desktop"
+        raise DockerNotAvailableError(why, hint=hint)
 
-    def watch(self, file: int, done: str, idle: Callable[[], object]) -> CommandResult:
-        """Wait for the end of a `long` program on a file; show how much of that is `done`.
+    def watch(self, file: int, doing: str, idle: Callable[[], object]) -> CommandResult:
+        """Wait for the end of a `long` program on a file; show how far it is.
 
         Where it has stood still for STALL_S, `idle` raises if there is no more to hope for.
         """
-        size, began = 0, time.monotonic()
-        moved = began
+        size, moved = 0, time.monotonic()
+        self.console.doing(doing)
         while self.process.poll() is None:
             before, now = size, time.monotonic()
             with contextlib.suppress(OSError):  # a pipe has no position
@@ -1405,10 +1470,7 @@ class Process:
             elif now - moved > STALL_S:
                 idle()
                 moved = time.monotonic()
-            elapsed = now - began
-            if size and elapsed > 2:
-                rate = format_size(size / elapsed)
-                self.console.progress(f"{format_size(size)} {done} in {elapsed:.0f} s, {rate}/s")
+            self.console.tick(f"{format_size(size)}, " * (size > 0))
             time.sleep(0.05)
         words, said = self.process.stderr, ""
         if words:
@@ -1476,6 +1538,7 @@ class Runner:
         import subprocess
 
         self.console.trace(argv)
+        self.console.clear()
         try:
             with subprocess.Popen(argv, env=env) as process:
                 try:
@@ -1490,6 +1553,7 @@ class Runner:
         import signal
 
         self.console.trace(argv)
+        self.console.clear()
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and it would, too
             signal.signal(number, signal.SIG_DFL)
         os.execvpe(argv[0], list(argv), env)
@@ -1728,9 +1792,9 @@ def check_result(
 
 INSPECT = ("docker", "inspect", "--type", "container")
 # Two engines of one machine can share an ID: Docker 20.10 has it from /etc/docker/key.json.
-# The same call knows the version of the plugin Compose, '' where it does not work.
+# The same call knows the versions; Compose's is '' where the plugin does not work.
 _IDENTITY_FORMAT = (
-    "{{.ID}}|{{.DockerRootDir}}|{{.Name}}|"
+    "{{.ID}}|{{.DockerRootDir}}|{{.Name}}|{{.ServerVersion}}|"
     '{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Version}}{{end}}{{end}}'
 )
 IDENTITY = ("docker", "info", "--format", _IDENTITY_FORMAT)
@@ -1974,6 +2038,7 @@ class Engine:
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
+        self.version = self.compose_version = ""  # as far as they are known
 
     def start(self, argv: Sequence[str], cwd: str | None = None, **options: Any) -> Process:
         """Start docker or docker-compose, as `Runner.start` does."""
@@ -2008,8 +2073,9 @@ class Engine:
                 raise error
             return []  # a socket's proxy may refuse that
         *identity, plugin = last_line(result.stdout).split("|")
+        self.version = identity.pop() if len(identity) > 3 else ""
         if plugin:
-            self.compose_argv = ["docker", "compose"]
+            self.compose_argv, self.compose_version = ["docker", "compose"], plugin
         return identity
 
     @functools.cached_property
@@ -2018,12 +2084,14 @@ class Engine:
         import shutil
 
         plugin, found = self.run(["docker", "compose", "version", "--short"]), ""
+        self.compose_version = last_line(plugin.stdout)
         if plugin.returncode == 0:
             return ["docker", "compose"]
         if diagnose(plugin.stderr, "docker"):
             raise build_error(plugin, "cannot run docker compose")
         if shutil.which("docker-compose"):
-            version = last_line(self.run(["docker-compose", "version", "--short"]).stdout)
+            argv = ["docker-compose", "version", "--short"]
+            version = self.compose_version = last_line(self.run(argv).stdout)
             if re.match(r"v?([2-9]|[1-9][0-9])\.", version):
                 return ["docker-compose"]
             found = f"; docker-compose is version {version}"
@@ -2691,7 +2759,7 @@ class Server:
         """Write pg_dump's output, which is read back; see `Process.watch`."""
         argv, env = self.build_client("sh", "-c", _DUMP_SCRIPT)
         with self.engine.start(argv, env=env, stdin=PIPE, stdout=file, long=True) as process:
-            result = process.watch(file, "dumped", idle)
+            result = process.watch(file, f"dumping {self.url.database}", idle)
         words = result.stderr.replace(f"{_DUMP_FAILED}\n", "")
         failed = words != result.stderr
         return result.replace(returncode=result.returncode or int(failed), stderr=words)
@@ -2707,7 +2775,7 @@ class Server:
         """Run a client that reads a file, while there is room."""
         argv, env = self.build_client("sh", "-c", _WATCH_SCRIPT, "hive-pg", *client)
         with self.engine.start(argv, env=env, stdin=file, stdout=DEVNULL, long=True) as process:
-            return process.watch(file, "restored", idle)
+            return process.watch(file, "restoring the dump", idle)
 
     def list_contents(self, action: str, file: int) -> str:
         """Return what `pg_restore --list` says of a dump, a descriptor."""
@@ -2920,6 +2988,11 @@ class Workspace:
         if why:
             self.console.warn(f"{STATE_FILE} counts as missing: {why}")
         return state or State()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nobody has logged in here yet."""
+        return is_gone(self.state_path) or not self.state.verified
 
     @property
     def is_copy(self) -> bool:
@@ -3341,6 +3414,14 @@ def build_port_error(url: DatabaseURL, objection: str, right: str) -> DatabaseCo
     return DatabaseConnectionError(why, hint=hint)
 
 
+def format_login(url: DatabaseURL, probe: Probe, took: str, width: int) -> str:
+    """Write what a login has found, without the place where that is too long."""
+    created = probe.created_version
+    found = f"PostgreSQL {probe.server_version} {f'+ pgvector {created}' if created else 'alone'}"
+    place = f" on {url.host}:{url.port}"
+    return f"{found}{place * (len(found + place + took) + 4 <= width)}, {took}"
+
+
 def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Probe:
     """Ask container, server and port side by side; only our own container gets the password."""
     settings, server = workspace.settings, workspace.server
@@ -3374,14 +3455,16 @@ def ensure_image(
     workspace: Workspace, settings: Settings, service: ComposeService
 ) -> ComposeService:
     """Return the service with its image, which fits the data."""
-    engine, note, name = workspace.engine, workspace.console.note, service.image
+    engine, name = workspace.engine, service.image
     if service.image_info is None:
         if service.builds:
-            note(f"building {name}")
+            workspace.console.doing(f"building {name}")
             workspace.run_compose(settings, "build", service.service, timeout=PULL_TIMEOUT_S)
         else:
-            note(f"pulling {name}")
+            workspace.console.note(f"pulling {name}")
+            workspace.console.doing("")
             engine.pull(name)
+        workspace.console.doing("asking Docker")
         service = service.with_image(engine.find_image(name))
     made_by, image = read_cluster_version(service.cluster), service.image_info
     version = image and image.environment.get("PG_MAJOR")
@@ -3453,9 +3536,9 @@ def bring_up(
     _note_first_start(workspace, service, own)
     timeout = PULL_TIMEOUT_S if service.builds else COMPOSE_TIMEOUT_S
     argv = ("up", "--detach", service.service)
+    workspace.console.doing(("starting PostgreSQL", "creating the cluster")[workspace.begins])
     workspace.run_compose(workspace.settings, *argv, timeout=timeout)
     workspace.remember(engine=list(neighbours.engine), image=service.image)
-    workspace.console.step(f"container {service.container} is up")
 
 
 def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
@@ -3464,13 +3547,12 @@ def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
     deadline = time.monotonic() + (WAIT_ROUND_S if verified else STOP_GRACE_S)
     if not info.running or (info.health is Health.HEALTHY and verified):
         return
+    workspace.console.doing("waiting for the first start to end, or it would be cut short")
     while (left := deadline - time.monotonic()) > 0:
         if workspace.server.probe(left).readiness is not Readiness.NO_RESPONSE:
             return
         if "listening on IPv" in workspace.engine.logs(info.name, since=info.started_at - 0.1):
             return  # at an address that is not asked
-        waiting = "it does not listen yet, and cannot be stopped"
-        workspace.console.note(f"{waiting}; {left:.0f} s left")
     if not verified:
         raise ContainerStartupError(
             "its first start is still under way: stopping it now would leave half a database",
@@ -3582,6 +3664,8 @@ def verify(
     started once more, after a crash that is over.
     """
     began, console = time.monotonic(), workspace.console
+    if not workspace.begins:
+        console.doing("waiting for PostgreSQL")
     sql, allowed = CREATE_EXTENSION_SQL * creates + VERSIONS_SQL, int(probe is not None)
     first = probe = probe or look(workspace, timeout, sql)
     while probe.error:
@@ -3597,8 +3681,7 @@ def verify(
             hint = "see {logs}, or give it longer with --timeout"
             why = f"not ready in time: {probe.error}"
             raise DatabaseConnectionError(why, hint=hint, detail=probe.error.detail)
-        waiting = f"waiting for PostgreSQL ({readiness.value}), {left:.0f} s left"
-        console.progress(waiting, period=WAIT_ROUND_S - 1)
+        console.tick()
         time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise
         probe = look(workspace, left, sql)
     check_first_start(workspace, probe.info)
@@ -3609,10 +3692,8 @@ def verify(
         console.warn(f"{probe.warning.cause}; {probe.warning.hint}")
     if url.unchecked:
         console.warn(url.unchecked)
-    console.step(
-        f"{url.user} logs in to {url.database}: PostgreSQL {probe.server_version},"
-        f" pgvector {probe.created_version or 'not created'} ({time.monotonic() - began:.1f} s)"
-    )
+    took = f"login verified ({time.monotonic() - began:.1f} s)"
+    console.step(format_login(url, probe, took, terminal_width(sys.stderr)))
     return probe
 
 
@@ -3786,6 +3867,7 @@ def stop_container(workspace: Workspace) -> bool:
     _await_first_start(workspace, info)
     _note_its_end(workspace, info)
     waited = round(time.monotonic() - began) if workspace.state.verified else 0
+    workspace.console.doing("stopping PostgreSQL")
     engine.stop(info.name, max(STOP_GRACE_S - waited, 1))
     stopped = engine.container(info.name)
     if stopped is not None and stopped.exit_code == 137:
@@ -3875,7 +3957,7 @@ def append_lines(path: str, lines: Iterable[str], *, again: bool = False) -> lis
     return new
 
 
-def ignore_in_git(workspace: Workspace) -> bool:
+def ignore_in_git(workspace: Workspace, written: list[str]) -> bool:
     """In a git work tree, keep the credentials out of it; return whether it is one."""
     directory, console = workspace.directory, workspace.console
     missing = find_unignored(workspace, IGNORED)
@@ -3895,11 +3977,13 @@ def ignore_in_git(workspace: Workspace) -> bool:
             said = f"git does not ignore {' '.join(left)}"
             console.warn(f"{said}: see git check-ignore -v {ENV_FILE}")
         else:
-            console.step(f"{name} names {' '.join(missing)}")
+            written.append(name)
     return missing is not None
 
 
-def keep_private(workspace: Workspace, service: ComposeService, *, in_git: bool) -> None:
+def keep_private(
+    workspace: Workspace, service: ComposeService, written: list[str], *, in_git: bool
+) -> None:
     """Keep data and credentials out of git, which may come later, and out of images."""
     data, files = os.path.dirname(DATA_DIR), {}
     if not in_git:
@@ -3913,8 +3997,8 @@ def keep_private(workspace: Workspace, service: ComposeService, *, in_git: bool)
         directory = os.path.dirname(path)
         if any(map(os.path.islink, (path, directory))) or not os.access(directory, os.W_OK):
             continue  # git follows no link, and reads no other user's data
-        if new := append_lines(path, lines):
-            workspace.console.step(f"{name} names {' '.join(new)}")
+        if append_lines(path, lines) and directory == workspace.directory:
+            written.append(name)
     warn_of_tracked(workspace)
 
 
@@ -3937,22 +4021,23 @@ def run_repair(server: Server, repair: Repair) -> None:
         server.query(_APPEND_NETWORK_LINE_SQL, action)
 
 
-def format_next_steps(settings: Settings, *, started: bool) -> str:
-    """Return the last lines of `init`."""
-    head = f"""
-The database is {"ready" if started else "set up"}.
+_NEXT_STEPS = """\
+{psql}: a SQL prompt
+{run} -- CMD: your program, with DATABASE_URL set
+{stop}: stop it; the data stays"""
 
-  URL    {settings.url!r}
-         with its password in {ENV_FILE}, as {URL_KEY}
-"""
-    if not started:
-        return f"{head}  next   {{start}}"
-    client = 'psql "$({url} --format libpq)"' if is_local(settings.url.host) else "{psql}"
-    return f"""{head}  psql   {client}
-  next   {{status}}
-         {{check}}
-         {{logs}}
-         {{stop}}"""
+
+def format_next_steps(settings: Settings, console: Console, *, started: bool, width: int) -> str:
+    """Return the last lines of `init`: the way to the database, and commands."""
+    url, key = shorten_url(repr(settings.url)), f"in {ENV_FILE}: {URL_KEY}"
+    wide = len(url + key) + 7 <= width
+    gap = " " * 5 if wide else "\n  "
+    steps = _NEXT_STEPS if started else "{start}: start it"
+    rows = [console.format(line).split(": ") for line in steps.splitlines()]
+    column = max(len(command) for command, _ in rows) + 4
+    lines = [f"  {command:<{column}}{told}" for command, told in rows]
+    lines = [line if len(line) <= width else line[:column].rstrip() for line in lines]
+    return "\n".join(["", f"  {url}{gap}{key}", *[""] * wide, *lines])
 
 
 def recover_values(values: Mapping[str, str], info: ContainerInfo) -> dict[str, str]:
@@ -4001,7 +4086,7 @@ class SetUp:
     def run(self, *, start: bool, timeout: float) -> None:
         """Write the files, and with `start` bring the database up."""
         workspace = self.workspace
-        self.console.step(f"Docker answers, and so does {' '.join(workspace.engine.compose_argv)}")
+        self._name_versions()
         if self.lost:
             self._recover()
         settings, planned = self._plan()
@@ -4025,6 +4110,13 @@ class SetUp:
         self._name_what_leads_elsewhere(settings)
         if start:
             self._verify_or_mend(service, timeout)
+
+    def _name_versions(self) -> None:
+        """Make sure that Compose answers, too; for a new workspace, say which."""
+        engine = self.workspace.engine
+        if engine.compose_argv and self.workspace.is_new:
+            said = f"Docker {engine.version}, Compose {engine.compose_version}"
+            self.console.step(re.sub(r"(?<= )v(?=\d)|(?<=\d)[^0-9., ][^, ]*| (?=,|$)", "", said))
 
     def _name_what_leads_elsewhere(self, settings: Settings) -> None:
         """Warn of what applications may find in place of the URL."""
@@ -4173,10 +4265,7 @@ class SetUp:
         anew = loss or (not state.id and is_empty(workspace, settings, service, own))
         if start and not (anew or self.lost):
             self._agree_with_server(settings, own)
-        in_git = self._write_files(settings)
-        if loss:
-            self._make_directory(service.data_dir, parse_user(service.user))
-        keep_private(workspace, service, in_git=in_git)
+        self._write_files(settings, service, lost=bool(loss))
         workspace.remember(verified=state.verified and not anew)
         self._describe(settings, service, is_new=bool(anew))
         if loss and state.verified and (own or state.id):
@@ -4229,19 +4318,24 @@ class SetUp:
                 raise error
             run_repair(server, error.repair)
 
-    def _write_files(self, settings: Settings) -> bool:
-        """Write `.env` and the compose file; return whether git was asked to ignore them."""
-        workspace, directory = self.workspace, self.workspace.directory
-        in_git = ignore_in_git(workspace)  # before there is a password to ignore
-        changed = workspace.save_env(settings.env)
-        says = "holds the credentials (mode 0600), and" if changed else "is as it was, with"
-        self.console.step(f"{ENV_FILE} {says} port {settings.url.port}")
-        if workspace.compose_file() is None:
-            write_file(os.path.join(directory, COMPOSE_FILE), render_compose())
-            self.console.step(f"{COMPOSE_FILE} is written, and yours to edit")
+    def _write_files(self, settings: Settings, service: ComposeService, *, lost: bool) -> None:
+        """Write the files, and the directory if it is `lost`; name them."""
+        workspace, ignoring = self.workspace, list[str]()
+        in_git, theirs = ignore_in_git(workspace, ignoring), workspace.compose_file()
+        written = [ENV_FILE] * workspace.save_env(settings.env)  # ignored by now
+        if theirs is None:
+            write_file(os.path.join(workspace.directory, COMPOSE_FILE), render_compose())
+            written.append(COMPOSE_FILE)
         for name in (ENV_FILE, STATE_FILE, COMPOSE_FILE, ".gitignore"):
-            remove_leftover(os.path.join(directory, name))
-        return in_git
+            remove_leftover(os.path.join(workspace.directory, name))
+        if lost:
+            self._make_directory(service.data_dir, parse_user(service.user))
+        keep_private(workspace, service, ignoring, in_git=in_git)
+        if names := ", ".join([*written, *ignoring]):
+            self.console.step(f"{' and'.join(names.rsplit(',', 1))} written")
+        if theirs and not workspace.state.id:
+            name = os.path.relpath(theirs, workspace.directory)
+            self.console.step(f"{name} is used as it is, with its service {service.service}")
 
     def _verify_or_mend(self, service: ComposeService, timeout: float) -> None:
         """Log in; where the cluster keeps the application out, mend it, each way once."""
@@ -5252,7 +5346,7 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
     if probe.error:
         raise name_unfinished(workspace, probe.error)
     url = workspace.settings.url
-    finding = f"{url.user} logs in to {url.database} with the password"
+    finding = f"{url.user} logs in to {url.database}"
     yield CheckPoint("credentials", passed, finding)
     yield judge_pgvector(probe, info.image)
     yield _answer_port(workspace, probe, info)
@@ -5484,6 +5578,7 @@ def read_statistics(
     """Return the sample of `stats`, with rates since the sample `before`, or of one second."""
     info = workspace.get_running()
     workspace.await_rotation()
+    workspace.console.doing("measuring")
     try:
         samples = parse_samples(workspace.server.sample(_SAMPLE_SQL, 1 if before else 2))
     except PostgreSQLIntegrationError:
@@ -5789,12 +5884,15 @@ class CommandLine:
         names = ("timeout", "port", "database", "image", "bind")
         options = {name: getattr(self, name) for name in names}
         source, options["start"] = getattr(self, "from"), not self.no_start
+        new = self.workspace.is_new
         act = set_up if source is None else functools.partial(set_up_copy, source=source)
         if not act(self.workspace, interactive=not self.yes, **options):
             raise WorkspaceError("nothing was done")
-        if not self.quiet:
-            steps = format_next_steps(self.workspace.settings, started=not self.no_start)
-            self.console.result(self.console.format(steps), shown=True)
+        if new and not self.quiet:
+            width, started = terminal_width(sys.stdout), not self.no_start
+            settings = self.workspace.settings
+            steps = format_next_steps(settings, self.console, started=started, width=width)
+            self.console.result(steps, shown=True)
 
     def _start(self) -> None:
         try:
@@ -6003,7 +6101,7 @@ class CommandLine:
         if self.json:
             self.console.result(format_json({"databases": databases}))
         elif databases:
-            width = terminal_width() if is_terminal(sys.stdout) else 0
+            width = terminal_width(sys.stdout)
             self.console.result(format_list(databases, os.path.expanduser("~"), width))
         else:
             self.console.note("hive-pg has no database on this engine")
@@ -6074,7 +6172,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     whole = "PostgreSQL 16 + pgvector in Docker for one project: set up, verified, kept."
     usage, summary = COMMANDS.get(command, ("COMMAND ...", whole))
     listing = "".join(f"  {name:<11} {about}\n" for name, (_, about) in COMMANDS.items())
-    style, width = argparse.RawDescriptionHelpFormatter, max(terminal_width() - 2, 20)
+    style, width = argparse.RawDescriptionHelpFormatter, min(terminal_width(sys.stdout), 80)
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
@@ -6089,7 +6187,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         description=summary,
         epilog=None if command else f"COMMANDS\n{listing}{_EPILOG}",
         # Without a width argparse loads shutil to find it, for every argument again.
-        formatter_class=lambda prog: style(prog, max_help_position=26, width=width),
+        formatter_class=lambda prog: style(prog, max_help_position=26, width=max(width - 2, 20)),
         allow_abbrev=False,
     )
     if not command:
@@ -6238,6 +6336,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             line.console.error(WorkspaceError(why))
         with contextlib.suppress(OSError):  # else Python would write to it again in the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        line.console.clear()
     return int(ExitCode.FAILED)
 
 

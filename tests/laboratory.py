@@ -21,8 +21,10 @@ import secrets
 import select
 import shutil
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -140,6 +142,12 @@ def read_until(descriptor, words, timeout=60):
     return got
 
 
+def rows_of(screen):
+    """Return the rows that a terminal shows in the end, without colours."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", screen).replace("\r\n", "\n")
+    return [row.rpartition("\r\x1b[K")[2] for row in text.rstrip("\n").split("\n")]
+
+
 def children_of(pid):
     """Return the names of a process's children."""
     return run(["ps", "-o", "comm=", "--ppid", str(pid)]).stdout.split()
@@ -216,16 +224,19 @@ class Workspace:
             finally:
                 process.kill()
 
-    def at_terminal(self, command, *arguments, answers=()):
+    def at_terminal(self, command, *arguments, answers=(), columns=80, **extra):
         """Run hive-pg on a pseudo-terminal; return its exit code and what the screen shows.
 
-        `answers` are typed one after the other, at each question that ends with [Y/n] or [y/N].
+        `answers` are typed one after the other, at each question that ends with [Y/n] or [y/N];
+        `extra` goes into its environment.
         """
         ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
         port = ("--port", str(self.port)) if command == "init" else ()
         argv, answers = (command, *port, *arguments), list(answers)
-        with self.started(*argv, **streams, start_new_session=True) as process:
+        options = {**streams, "env": self.environment(**extra), "start_new_session": True}
+        with self.started(*argv, **options) as process:
             os.close(theirs)
             screen = b""
             with contextlib.suppress(OSError):  # EIO: the other end is closed

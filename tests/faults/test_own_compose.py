@@ -98,8 +98,8 @@ def test_stop_waits_for_a_first_start_that_seems_healthy(make, lab):
         wait_until(lambda: (workspace.inspect() or {}).get("State", {}).get("Health"))
         wait_until(lambda: workspace.inspect()["State"]["Health"]["Status"] == "healthy")
     assert workspace.psql().returncode != 0
-    with workspace.started("stop") as process:
-        assert any("cannot be stopped" in line for line in process.stderr)
+    with workspace.started("stop", "-v") as process:
+        assert any("docker exec" in line for line in process.stderr)
         workspace.let_first_start_end()
         stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
     assert process.returncode == 0, stderr
@@ -257,7 +257,7 @@ def test_layout_of_postgresql_18(make, lab, pull, mount):
         image = f"{workspace.env['COMPOSE_PROJECT_NAME']}-postgres"
         workspace.hive_pg("destroy")
         docker("image", "rm", image)
-        assert f"building {image}" in workspace.hive_pg("start").stderr
+        workspace.hive_pg("start")
         workspace.assert_kept()
         workspace.hive_pg("destroy")
         docker("image", "rm", image)

@@ -376,12 +376,12 @@ def test_backup_into_a_pipe_that_closes(large):
 
 
 def test_progress_at_a_terminal(large):
-    """While it goes on, bytes and rate are in one line that moves, and goes at the end."""
+    """While it goes on, what is done is in one line that moves, and goes at the end."""
     code, screen = large.at_terminal("backup", "-o", "x.dump")
     (large.path / "x.dump").unlink()
     assert code == 0
-    assert re.search(r"\r\x1b\[K[0-9.]+ [kM]B dumped.*/s", screen)
-    assert re.search(r"/s\r\x1b\[K✓ [0-9.]+ MB, read back to its end", screen)
+    assert re.search(r"dumping \S+ … [0-9.]+ [kM]B, [0-9.]+ s\r\x1b\[K", screen)
+    assert re.search(r" s\r\x1b\[K\x1b\[32m✓\x1b\[m [0-9.]+ MB, read back to its end", screen)
 
 
 def test_memory_of_backup(large):

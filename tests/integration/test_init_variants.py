@@ -2,15 +2,18 @@
 
 import contextlib
 import os
+import re
 import socket
 
 import pytest
 from laboratory import (
     COMMAND_TIMEOUT_S,
     OURS,
+    REPOSITORY,
     docker,
     free_port,
     inspect_containers,
+    rows_of,
     run,
     wait_until,
 )
@@ -281,10 +284,40 @@ def test_init_twice_at_once_makes_one_database_each(make, lab, places):
         ]
         words = [process.communicate(timeout=COMMAND_TIMEOUT_S)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], words
-    assert sum("docker-compose.yml is written" in text for text in words) == places
+    assert sum("docker-compose.yml and .gitignore written" in text for text in words) == places
     assert [workspace.login() for workspace in workspaces] == ["1"] * places
     for key in ("HIVE_POSTGRES_PORT", "HIVE_POSTGRES_CONTAINER", "COMPOSE_PROJECT_NAME"):
         assert len({workspace.env[key] for workspace in workspaces}) == places
+
+
+# -- the first screen ---------------------------------------------------------------------------
+
+
+def without_numbers(rows):
+    """Take out of rows what is not the same everywhere."""
+    text = re.sub(r"//[^:]*:|(?<=localhost:)[0-9]+|[0-9]+([.][0-9]+)+", "N", "\n".join(rows))
+    return re.sub(" +", " ", text)
+
+
+@pytest.mark.parametrize(("columns", "environ"), [(60, {}), (100, {"NO_COLOR": "1"})])
+def test_first_screen(make, lab, columns, environ):
+    """Nine rows at most, none of them wrapped, which are the README's; a second `init` has one."""
+    workspace = make(actor="user")
+    options = ("init", "--yes", "--image", lab.image)
+    code, screen = workspace.at_terminal(*options, columns=columns, **environ)
+    rows = rows_of(screen)
+    assert code == 0, screen
+    assert (len(rows) <= 9, max(map(len, rows)) <= columns) == (True, True), rows
+    assert re.search(r"creating the cluster … [0-9.]+ s", screen)
+    for mark in ("\x1b[32m✓\x1b[m", "\x1b[36mhive-pg psql\x1b[m"):
+        assert (mark in screen) is (not environ)
+    if columns == 100:
+        readme = (REPOSITORY / "README.md").read_text()
+        shown = readme.split("$ hive-pg init\n")[1].split("$ hive-pg check")[0].splitlines()[1:]
+        assert without_numbers(rows) == without_numbers(shown)
+    code, screen = workspace.at_terminal("init", "--yes", columns=columns, **environ)
+    (row,) = rows_of(screen)
+    assert (code, "login verified" in row) == (0, True)
 
 
 # -- the question -------------------------------------------------------------------------------

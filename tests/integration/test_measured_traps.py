@@ -155,8 +155,8 @@ def test_first_start_is_not_cut_short_by_stop(make, slow_image):
     """The image ignores the signal until its server is up, and would be killed half-made."""
     workspace = make()
     workspace.init("--image", slow_image, "--timeout", "1", code=5)
-    with workspace.started("stop") as process:
-        assert any("cannot be stopped" in line for line in process.stderr)
+    with workspace.started("stop", "-v") as process:
+        assert any("docker exec" in line for line in process.stderr)
         workspace.let_first_start_end()
         stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
     assert process.returncode == 0, stderr
@@ -171,8 +171,8 @@ def test_interrupted_init_goes_on_from_there(make, slow_image):
     workspace = make()
     workspace.init("--no-start")
     options = {"start_new_session": True}
-    with workspace.started("init", "--image", slow_image, **options) as process:
-        said = next(line for line in process.stderr if "is up" in line)
+    with workspace.started("init", "-v", "--image", slow_image, **options) as process:
+        said = next(line for line in process.stderr if "docker exec" in line)
         wait_until(lambda: "docker" in children_of(process.pid))
         os.killpg(process.pid, signal.SIGINT)
         stderr = process.communicate(timeout=20)[1]

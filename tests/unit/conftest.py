@@ -16,6 +16,8 @@ def environment(monkeypatch, tmp_path_factory):
     base = str(tmp_path_factory.getbasetemp())
     monkeypatch.setattr(tempfile, "tempdir", base)
     monkeypatch.setenv("XDG_RUNTIME_DIR", base)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
     for name in os.environ:
         if name.startswith(("HIVE_", "POSTGRES_", "COMPOSE_", "SUDO_", "PG", "DOCKER_")):
             monkeypatch.delenv(name)

@@ -250,7 +250,7 @@ class FakeDocker(FakeRunner):
                 "docker logs": "last words\n",
                 "docker stop": self.stop,
                 "docker volume ls": "",
-                "docker info": "ID|/var/lib/docker|host|2.26.1\n",
+                "docker info": "ID|/var/lib/docker|host|20.10.24+dfsg1|2.26.1-4\n",
                 "docker exec": WELL,
                 "docker compose version": "2.26.1\n",
                 "docker compose config": self.config,

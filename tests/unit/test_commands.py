@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 from fakes import Became, FakeDocker, make_container, make_settings, make_url
@@ -511,7 +512,7 @@ def test_main_elsewhere(capsys, hive, tmp_path):
 def test_command_start_directory(capsys, hive, workspace):
     """A directory in place of a command is `start`."""
     assert hive(str(workspace)) == 0
-    assert "ann logs in to hive" in capsys.readouterr().err
+    assert "PostgreSQL 16.14 + pgvector 0.8.5 on localhost:5532, login" in capsys.readouterr().err
 
 
 def test_command_stop_twice(capsys, hive):
@@ -717,17 +718,81 @@ def test_command_run_missing(capsys, hive, docker):
     assert hive("run", "--", "/etc") == 126
 
 
-def test_command_init_new(monkeypatch, capsys, docker, tmp_path):
-    """Init ends with the next steps on stdout; where it is quiet, with nothing."""
-    monkeypatch.setattr(pg, "Runner", lambda console: docker)
-    assert main(["init", str(tmp_path), "--yes"]) == 0
+@pytest.fixture
+def anew(monkeypatch, hive, docker, tmp_path):
+    """Return a function that runs `init` in a new directory, where nothing is unusual."""
+    (tmp_path / "new").mkdir()
+    docker.containers.clear()
+    monkeypatch.chdir(tmp_path / "new")
+    monkeypatch.setattr(pg, "name_user", lambda _: "")
+    return lambda *argv: hive("init", *argv)
+
+
+def test_command_init_new(capsys, docker, anew):
+    """Nine lines at most; the last ones, on stdout, are the way to it and what comes next."""
+    there = lambda: "\n".join(pg.IGNORED) if Path(".gitignore").exists() else (1, "")  # noqa: E731
+    docker.answers["git"] = lambda call: there() if "check-ignore" in call.argv else ""
+    assert anew() == 0
     out, err = capsys.readouterr()
-    assert "The database is ready." in out
-    assert f"hive-pg status {tmp_path}" in out
-    password = pg.CredentialService(str(tmp_path)).read_settings().url.password
+    assert re.sub(r"\(.* s\)", "(T s)", err).replace("✓ ", "ok   ").splitlines() == [
+        "ok   Docker 20.10.24, Compose 2.26.1",
+        "ok   .env, docker-compose.yml and .gitignore written",
+        "ok   PostgreSQL 16.14 + pgvector 0.8.5 on localhost:5532, login verified (T s)",
+    ]
+    assert out.splitlines()[-1] == "  hive-pg stop          stop it; the data stays"
+    assert len((err + out).splitlines()) == 9
+    password = pg.CredentialService(".").read_settings().url.password
     assert password not in out + err
-    assert main(["init", "-q", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize(("options", "lines"), [((), 1), (("-q",), 0)], ids=["usual", "quiet"])
+def test_command_init_again(capsys, anew, options, lines):
+    """A second one is one line; where it is quiet, none."""
+    assert anew("-q") == 0
     assert capsys.readouterr() == ("", "")
+    assert anew(*options) == 0
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n"), err.count("login verified")) == ("", lines, lines)
+
+
+def test_command_init_after_a_failure(capsys, docker, anew):
+    """Where the first one came to no login, the next one shows the way to it."""
+    docker.answers["docker compose up"] = (1, "boom")
+    assert anew() != 0
+    docker.answers["docker compose up"] = docker.up
+    assert anew() == 0
+    out, err = capsys.readouterr()
+    assert "hive-pg psql" in out
+    assert "as it is" not in err
+
+
+def test_command_init_of_a_compose_file(capsys, docker, anew):
+    """It names the file that it found, and the service."""
+    Path("compose.yaml").write_text("services: {}\n")
+    assert anew() == 0
+    err = capsys.readouterr().err
+    assert " .env and .gitignore written\n" in err
+    assert " compose.yaml is used as it is, with its service postgres\n" in err
+    assert anew() == 0
+    assert "compose.yaml" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("info", "plugin", "said"),
+    [
+        ("ID|/d|host|28.1.1|v2.38.2\n", "", "Docker 28.1.1, Compose 2.38.2"),
+        ("ID|/d|host|20.10.24+dfsg1|2.26.1-4\n", "", "Docker 20.10.24, Compose 2.26.1"),
+        ("ID|/d|host|28.1.1|\n", "2.26.1\n", "Docker 28.1.1, Compose 2.26.1"),
+        ((1, "403 Forbidden"), "v2.26.1\n", "Docker, Compose 2.26.1"),
+    ],
+    ids=["v", "suffix", "asked", "a proxy"],
+)
+def test_command_init_versions(capsys, docker, anew, info, plugin, said):
+    """They come with the engine's identity; where they do not, Compose is asked."""
+    docker.answers["docker info"], docker.answers["docker compose version"] = info, plugin
+    assert anew() == 0
+    assert f" {said}\n" in capsys.readouterr().err
+    assert bool(docker.calls_of("docker compose version")) is bool(plugin)
 
 
 @pytest.mark.parametrize(
@@ -824,7 +889,7 @@ def test_command_wait(hive, docker, capsys):
     assert docker.commands == ["docker inspect", "docker exec"]
     out, err = capsys.readouterr()
     assert out == ""
-    assert "ann logs in to hive" in err
+    assert "login verified" in err
 
 
 def test_command_list(hive, docker, capsys):

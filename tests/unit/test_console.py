@@ -160,7 +160,7 @@ def test_format_hint_command(command):
     assert format_hint(f"{{{command}}}", directory="d") == f"hive-pg {command} d"
 
 
-@pytest.mark.parametrize("say", ["note", "warn", "step", "progress"])
+@pytest.mark.parametrize("say", ["note", "warn", "step"])
 def test_console_says_verbatim(capsys, say):
     """What is said may quote a file's name or PostgreSQL's words: it is printed as it is."""
     getattr(Console(program="python hive_pg.py"), say)("see {start}")
@@ -181,7 +181,7 @@ def test_console_result_verbatim(capsys):
     assert capsys.readouterr().out == "PGPASSWORD={start}\n"
 
 
-# -- progress ------------------------------------------------------------------------------------
+# -- what takes time -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -194,36 +194,126 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """Make stderr a terminal of 20 columns."""
-    monkeypatch.setattr(hive_pg, "is_terminal", lambda _: True)
-    monkeypatch.setenv("COLUMNS", "20")
+    """Make stderr a terminal of 30 columns."""
+    monkeypatch.setattr(hive_pg, "can_draw", lambda _: True)
+    monkeypatch.setattr(hive_pg, "terminal_width", lambda _: 30)
 
 
-def test_console_progress_terminal(terminal, clock, capsys):
-    """On a terminal one line moves, cut to its width, at most ten times a second; then it goes."""
-    console = Console()
-    for moment, text in ((0, "one"), (0.05, "too soon"), (0.2, "x" * 30)):
+def tick(console, clock, *moments):
+    """Let a console be asked at some moments, in seconds after 100."""
+    for moment in moments:
         clock[0] = 100 + moment
-        console.progress(text)
-    console.note("done")
-    console.note("next")
+        console.tick()
+
+
+def test_tick_terminal(terminal, clock, capsys):
+    """One line moves, from half a second on, at most ten times a second; then it goes."""
+    console = Console()
+    tick(console, clock, 0, 0.4, 0.5, 0.55, 1.44)
+    console.doing("x" * 30)
+    tick(console, clock, 1.9, 1.95)
+    console.step("done")
+    console.step("next")
     clear = "\r\x1b[K"
-    assert capsys.readouterr().err == f"{clear}one{clear}{'x' * 19}{clear}done\nnext\n"
+    shown = f"asking Docker … 0.5 s{clear}asking Docker … 1.4 s{clear}{'x' * 29}{clear}"
+    mark = Console.symbols(sys.stderr)[Outcome.PASSED]
+    assert capsys.readouterr().err == f"{shown}{mark} done\n{mark} next\n"
 
 
-def test_console_progress_file(clock, capsys):
-    """Without a terminal there is a line every ten seconds, or as often as was asked for."""
-    console = Console()
-    for moment in (0, 9.9, 10, 13, 14):
-        clock[0] = 100 + moment
-        console.progress(str(moment), period=4.0 if moment >= 10 else 10.0)
-    assert capsys.readouterr().err == "0\n10\n14\n"
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_tick_file(monkeypatch, clock, capsys, term):
+    """Where no line can move, there is one after five seconds, and then every ten."""
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: term == "dumb")
+    tick(Console(), clock, 0, 4.9, 5, 14, 15, 24, 62)
+    said = [f"asking Docker … {took}\n" for took in ("5.0 s", "15.0 s", "1 min 2 s")]
+    assert capsys.readouterr().err == "".join(said)
 
 
-def test_console_progress_quiet(terminal, capsys):
-    """Who wants it quiet sees no progress."""
-    Console(quiet=True).progress("one")
+def test_tick_quiet(terminal, clock, capsys):
+    """Who wants it quiet sees none, and none is over what another program shows."""
+    shown = Console()
+    shown.doing("")
+    for console in (Console(quiet=True), shown):
+        tick(console, clock, 9)
+        console.clear()
     assert capsys.readouterr().err == ""
+
+
+def test_result_takes_the_line_away(terminal, clock, capsys):
+    """A result does not begin behind the line that moves, nor does a question."""
+    console = Console()
+    tick(console, clock, 1)
+    console.result("result")
+    assert capsys.readouterr() == ("result\n", "asking Docker … 1.0 s\r\x1b[K")
+
+
+# -- colours -------------------------------------------------------------------------------------
+
+COLORS = {"red": "\x1b[31m", "green": "\x1b[32m", "yellow": "\x1b[33m", "cyan": "\x1b[36m"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "terminal", "colored"),
+    [
+        pytest.param({}, True, True, id="terminal"),
+        pytest.param({}, False, False, id="pipe"),
+        pytest.param({"NO_COLOR": "1"}, True, False, id="NO_COLOR"),
+        pytest.param({"NO_COLOR": ""}, True, True, id="an empty NO_COLOR"),
+        pytest.param({"TERM": "dumb"}, True, False, id="dumb"),
+        pytest.param({"FORCE_COLOR": "1"}, False, True, id="FORCE_COLOR"),
+        pytest.param({"FORCE_COLOR": "1", "TERM": "dumb"}, True, True, id="FORCE_COLOR, dumb"),
+        pytest.param({"FORCE_COLOR": ""}, False, False, id="an empty FORCE_COLOR"),
+        pytest.param({"FORCE_COLOR": "1", "NO_COLOR": "1"}, True, False, id="both"),
+    ],
+)
+def test_wants_color(monkeypatch, environ, terminal, colored):
+    """A terminal gets colours; NO_COLOR wins over FORCE_COLOR, and that over what it is."""
+    for name, value in {"NO_COLOR": "", "FORCE_COLOR": "", **environ}.items():
+        monkeypatch.setenv(name, value)
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal
+    assert hive_pg.wants_color(stream) is colored
+    assert hive_pg.wants_color(None) is bool(colored and "FORCE_COLOR" in environ)
+
+
+@pytest.mark.parametrize(
+    ("way", "text", "shown"),
+    [
+        ("warn", "a warning: b", "<yellow>warning:<> a warning: b\n"),
+        ("note", "warn or ok\nok then", "<yellow>warn<> or ok\n<green>ok<> then\n"),
+        ("note", "see hive-pg status, warn", "see <cyan>hive-pg status<>, warn\n"),
+        ("note", "hive-pg statusx", "hive-pg statusx\n"),
+        ("note", "hive-pg init --port N; x", "<cyan>hive-pg init --port N<>; x\n"),
+        ("note", "hive-pg run -- CMD  told", "<cyan>hive-pg run -- CMD<>  told\n"),
+        ("note", "\x1b[31mred", "\\x1b[31mred\n"),
+    ],
+)
+def test_console_colors(monkeypatch, capsys, way, text, shown):
+    """Marks and commands are coloured, and other programs colour nothing."""
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for name, code in {**{f"<{k}>": v for k, v in COLORS.items()}, "<>": "\x1b[m"}.items():
+        shown = shown.replace(name, code)
+    getattr(Console(), way)(text)
+    assert capsys.readouterr().err == shown
+
+
+def test_console_colors_error_and_step(monkeypatch, capsys):
+    """An error is red, a step green, and the command of the hint as it is called here."""
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    console = Console(program="uvx hive-pg", path="my app")
+    console.error(PostgreSQLIntegrationError("why", hint="{start}, or {init} --port N"))
+    console.step("done")
+    console.result("hive-pg start {url}")
+    out, err = capsys.readouterr()
+    cyan = "\x1b[36muvx hive-pg {} 'my app'{}\x1b[m"
+    hint = f"hint: {cyan.format('start', '')}, or {cyan.format('init', ' --port N')}\n"
+    mark = Console.symbols(sys.stderr)[Outcome.PASSED].strip()
+    step = f"\x1b[32m{mark}\x1b[m"
+    assert err.startswith(f"\x1b[31merror:\x1b[m why\n{hint}{step}")
+    assert out == "hive-pg start {url}\n"
 
 
 # -- the streams ---------------------------------------------------------------------------------
@@ -275,20 +365,24 @@ def test_is_interactive_streams(monkeypatch, stdin, stderr, expected):
         pytest.param("0", 100, 80, id="nothing"),
         pytest.param("wide", 100, 80, id="no number"),
         pytest.param("", 0, 80, id="a terminal that does not know"),
-        pytest.param("", None, 80, id="no terminal"),
+        pytest.param("", None, 80, id="one that cannot be asked"),
+        pytest.param("60", False, sys.maxsize, id="no terminal"),
     ],
 )
 def test_terminal_width_source(monkeypatch, columns, actual, width):
-    """COLUMNS decides, then the terminal; 80 where neither says."""
+    """COLUMNS decides, then the terminal; 80 where neither says, and a file has no end."""
 
-    def size():
+    def size(descriptor):
+        assert descriptor == 7
         if actual is None:
             raise OSError(25, "Inappropriate ioctl for device")
         return os.terminal_size((actual, 24))
 
     monkeypatch.setattr(os, "get_terminal_size", size)
     monkeypatch.setenv("COLUMNS", columns)
-    assert terminal_width() == width
+    stream = SimpleNamespace(isatty=lambda: actual is not False, fileno=lambda: 7)
+    assert terminal_width(stream) == width
+    assert terminal_width(None) == sys.maxsize
 
 
 # -- words and numbers ---------------------------------------------------------------------------
@@ -376,7 +470,7 @@ HOSTILE = "one\x1b]0;title\x07\r\u202e\ntwo"
 SHOWN = "one\\x1b]0;title\\x07\\r\\u202e\ntwo"
 
 
-@pytest.mark.parametrize("way", ["step", "note", "progress", "warn", "error", "trace", "ask"])
+@pytest.mark.parametrize("way", ["step", "note", "warn", "error", "trace", "ask"])
 def test_console_shows_escapes(monkeypatch, capsys, way):
     """Paths, names and other programs' words cannot act on the terminal; their lines stay."""
     monkeypatch.setattr(sys, "stdin", io.StringIO())

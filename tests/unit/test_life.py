@@ -290,11 +290,11 @@ def test_start_wrong_owner_and_version(monkeypatch, workspace, manager, docker):
 # -- waiting -------------------------------------------------------------------------------------
 
 
-def test_verify_waits(workspace, manager, docker, capsys):
+def test_verify_waits(workspace, manager, docker):
     """While the server starts, it is asked again, and the container with it."""
     docker.answers["docker exec"] = [WAITING, (71, ""), WELL]
     assert manager.start_container() is True
-    assert "waiting for PostgreSQL (rejecting)" in capsys.readouterr().err
+    assert len(docker.calls_of("docker exec")) == 3
 
 
 @pytest.mark.parametrize(
@@ -538,7 +538,7 @@ def test_restart_killed(up, manager, docker, capsys):
 )
 @pytest.mark.parametrize("command", ["stop", "bring up"])
 def test_first_start_is_awaited(
-    up, manager, docker, remember, capsys, health, verified, answers, asked, command
+    up, manager, docker, remember, health, verified, answers, asked, command
 ):
     """A server that does not listen yet ignores the signal, so it is awaited before a stop."""
     remember(verified=verified)
@@ -551,7 +551,6 @@ def test_first_start_is_awaited(
         pg.start_service(manager)
         assert docker.commands[-1] == "docker compose up"
     assert len(docker.calls_of("docker exec")) == asked
-    assert ("it does not listen yet" in capsys.readouterr().err) is (asked == 2)
 
 
 def test_stop_of_a_server_that_does_not_answer(monkeypatch, up, manager, docker):

@@ -263,23 +263,33 @@ def test_watch_idle(monkeypatch, runner, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "size", "said"),
-    [(1, 3 << 20, ""), (3, 3 << 20, "3.0 MB dumped in 3 s, 1.0 MB/s\n"), (3, None, "")],
-    ids=["at once", "later", "a pipe"],
+    ("size", "said"), [(3 << 20, "3.0 MB, "), (0, ""), (None, "")], ids=["some", "none", "a pipe"]
 )
-def test_watch_progress(monkeypatch, tmp_path, capsys, seconds, size, said):
-    """After two seconds it says how far it is, and how fast; a pipe has no position."""
-    clock, ends = iter([100.0, 100.0 + seconds]), iter([None, 0])
-    file = os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT) if size else os.pipe()[0]
-    fake = SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _: None)
-    monkeypatch.setattr(pg, "time", fake)
+def test_watch_progress(tmp_path, size, said):
+    """It says how far it is, as it goes; a pipe has no position."""
+    heard, ends = [], iter([None, 0])
+    file = os.pipe()[0] if size is None else os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT)
     if size:
         os.lseek(file, size, os.SEEK_SET)
     program = SimpleNamespace(poll=lambda: next(ends), stderr=None, returncode=0)
-    process = pg.Process(["x"], program, SimpleNamespace(progress=print))
-    process.watch(file, "dumped", lambda: None)
-    assert capsys.readouterr().out == said
+    console = SimpleNamespace(doing=heard.append, tick=heard.append)
+    pg.Process(["x"], program, console).watch(file, "dumping it", lambda: None)
+    assert heard == ["dumping it", said]
     os.close(file)
+
+
+@pytest.mark.parametrize("timeout", [9, 0.15])
+def test_finish_ticks(monkeypatch, runner, timeout):
+    """Whoever is waited for is shown, and what is said to it is said once."""
+    heard = []
+    monkeypatch.setattr(runner.console, "tick", lambda: heard.append(1))
+    with runner.start(sh("read line; sleep 0.3; echo $line; cat"), stdin=pg.PIPE) as process:
+        if timeout < 1:
+            with pytest.raises(DockerNotAvailableError, match="did not answer within 0 s"):
+                process.finish(timeout=timeout, stdin="word\n")
+        else:
+            assert process.finish(timeout=timeout, stdin="word\n").stdout == "word\n"
+    assert heard
 
 
 def test_watch_hope(monkeypatch, runner):

@@ -15,6 +15,7 @@ from fakes import (
     make_container,
     make_image,
     make_settings,
+    make_url,
     recorded,
 )
 
@@ -202,19 +203,47 @@ def test_init_without_terminal(monkeypatch, tmp_path, manager_of):
     assert manager_of(tmp_path).setup_postgres_container() is True
 
 
+WIDE = """
+  postgresql://JOGs…:****@localhost:5532/hive     in .env: HIVE_DATABASE_URL
+
+  hive-pg psql          a SQL prompt
+  hive-pg run -- CMD    your program, with DATABASE_URL set
+  hive-pg stop          stop it; the data stays"""
+NARROW = """
+  postgresql://JOGs…:****@localhost:5532/hive
+  in .env: HIVE_DATABASE_URL
+  hive-pg psql          a SQL prompt
+  hive-pg run -- CMD    your program, with DATABASE_URL set
+  hive-pg stop          stop it; the data stays"""
+COPIED = """
+  postgresql://JOGs…:****@localhost:5532/hive
+  in .env: HIVE_DATABASE_URL
+  python3 hive_pg.py psql ~/app          a SQL prompt
+  python3 hive_pg.py run ~/app -- CMD
+  python3 hive_pg.py stop ~/app"""
+
+
 @pytest.mark.parametrize(
-    ("started", "head", "step"),
+    ("call", "width", "expected"),
     [
-        pytest.param(True, "ready", 'psql   psql "$({url} --format libpq)"', id="started"),
-        pytest.param(False, "set up", "next   {start}", id="not started"),
+        pytest.param((), 76, WIDE, id="wide"),
+        pytest.param((), 75, NARROW, id="narrow"),
+        pytest.param((), 60, NARROW, id="60 columns"),
+        pytest.param(("python3 hive_pg.py", "~/app"), 60, COPIED, id="long commands"),
     ],
 )
-def test_format_next_steps_words(started, head, step):
-    """After init one knows the state, where the URL is, and what comes next; not the password."""
-    text = pg.format_next_steps(make_settings(), started=started)
-    assert text.startswith(f"\nThe database is {head}.\n")
-    assert "ann:****@localhost:5532/hive" in text
-    assert f"\n  {step}" in text
+def test_format_next_steps_width(monkeypatch, call, width, expected):
+    """It fits, six lines at most: long commands go without a word on them, not without an end."""
+    monkeypatch.setattr(pg, "quote_word", str)
+    settings = make_settings(url=make_url(user="JOGsiFFOWxvk6chn"))
+    console = pg.Console(False, False, *call)
+    assert pg.format_next_steps(settings, console, started=True, width=width) == expected
+
+
+def test_format_next_steps_not_started():
+    """What is only written has yet to be started."""
+    text = pg.format_next_steps(make_settings(), pg.Console(), started=False, width=60)
+    assert text.endswith("\n  hive-pg start    start it")
 
 
 # -- names and ports -----------------------------------------------------------------------------
