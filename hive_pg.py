@@ -74,6 +74,7 @@ ENV_FILE, ENV_EXAMPLE, STATE_FILE = ".env", ".env.example", ".hive-pg.json"
 STDOUT = ("-", "/dev/stdout")  # as the name of a file to write
 COMPOSE_FILE = "docker-compose.yml"
 COMPOSE_FILES = ("compose.yaml", "compose.yml", COMPOSE_FILE, "docker-compose.yaml")
+ADDED_FILE = "docker-compose.hive-pg.yml"  # beside a compose file of somebody's own
 PROJECT_LABEL = "com.docker.compose.project"
 DIRECTORY_LABEL = f"{PROJECT_LABEL}.working_dir"
 CONFIG_FILES_LABEL = f"{PROJECT_LABEL}.config_files"
@@ -142,6 +143,7 @@ init [DIR]: set up the database, or mend what is missing, and log in
   --port N              port on this machine (default: {DEFAULT_HOST_PORT}, or the next free one)
   --database NAME       database (default: {DEFAULT_DATABASE})
   --image IMAGE         default: ${IMAGE_KEY}, or {DEFAULT_IMAGE}
+  --service SERVICE     the service of your compose file, where several run PostgreSQL
   --bind ADDRESS        address to publish on (default: {DEFAULT_BIND}, for this machine only)
   --no-start            only write the files
   --from DIR            with the data of another workspace, which goes on
@@ -332,6 +334,10 @@ class UsageError(PostgreSQLIntegrationError):
 
 class WorkspaceError(PostgreSQLIntegrationError):
     """A file or directory of the workspace cannot be used as it is."""
+
+
+class NoServiceError(WorkspaceError):
+    """The compose file has no PostgreSQL service."""
 
 
 class EnvFileError(WorkspaceError):
@@ -2130,6 +2136,11 @@ class Engine:
         volumes = [*(config.get("Volumes") or [])]
         return ImageInfo(_parse_environment(config.get("Env")), volumes)
 
+    def is_server(self, image: str) -> bool:
+        """Whether an image that is here has PostgreSQL, whatever its name."""
+        info = self.find_image(image)
+        return bool(info and info.environment.get("PGDATA"))
+
     def pull(self, image: str) -> None:
         """Pull an image, with Docker's own progress on stderr."""
         shown = PIPE if self.runner.console.quiet else sys.stderr.fileno()
@@ -2263,6 +2274,17 @@ def render_compose() -> str:
     return _COMPOSE_TEMPLATE.replace("VERSION", __version__)
 
 
+def render_addition(service: str, data_dir: str) -> str:
+    """Return the file beside a compose file: a port for its service, or for '' a service."""
+    text = render_compose()
+    head, _, body = text.partition("services:\n")
+    if service:
+        ports = re.findall("(?m)^    ports: .*$", body)[0]
+        return f"{head}services:\n  {format_json(service)}:\n{ports}\n"
+    text = re.sub(r"(?m)^ *networks:.*\n(  app_.*\n)?", "", text)
+    return text.replace(f"./{DATA_DIR}", data_dir)
+
+
 class ComposeService(Record):
     """The PostgreSQL service of a compose file, as Compose resolves it."""
 
@@ -2277,6 +2299,7 @@ class ComposeService(Record):
     environment: Mapping[str, str]
     project: str = ""
     builds: bool = False
+    closed: str = ""  # the kind of network from which no port can be published
     mounts: Sequence[tuple[str, str]] = ()
     image_info: ImageInfo | None = None
 
@@ -2330,12 +2353,27 @@ def _drop_empty(value: Any) -> Any:
     return {key: _drop_empty(item) for key, item in value.items() if item not in (None, "")}
 
 
-def parse_compose_config(text: str) -> ComposeService:
+def _find_closed_network(config: Mapping[str, Any], name: str) -> str:
+    """Return what kind of network keeps a service from publishing a port, or ''."""
+    service = config["services"][name]
+    networks = [config["networks"][network] for network in service.get("networks") or ()]
+    internal = networks and all(network.get("internal") for network in networks)
+    return "internal" if internal else service.get("network_mode") or ""
+
+
+def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeService:
     """Read the PostgreSQL service from `docker compose config --format json`."""
     # `config` doubles every dollar sign, so that its output is a compose file again.
-    config = _drop_empty(parse_json(text.replace("$$", "$")))
-    name = choose_service(config.get("services", {}))
-    service, volumes = config["services"][name], config.get("volumes", {})
+    whole = parse_json(text.replace("$$", "$"))
+    config = _drop_empty(whole)
+    project, services, volumes = config.get("name"), {}, config.get("volumes", {})
+    for name, service in config.get("services", {}).items():
+        usual = {"container_name": f"{project}-{name}-1", "image": f"{project}-{name}"}
+        services[name] = {**usual, **service}
+    if wanted not in {"", *services}:
+        raise WorkspaceError(f"the compose file has {', '.join(services)}, but no {wanted}")
+    name = wanted or choose_service(services, **choice)
+    service = services[name]
     environment = service.get("environment", {})
     ports = [port for port in service.get("ports", []) if port.get("target") == CONTAINER_PORT]
     fixed = [port for port in ports if str(port.get("published")).isdigit()]
@@ -2351,16 +2389,17 @@ def parse_compose_config(text: str) -> ComposeService:
     data_dir, cluster = locate_cluster(mounts, environment.get("PGDATA", DEFAULT_PGDATA))
     return ComposeService(
         service=name,
-        container=service.get("container_name", f"{config.get('name')}-{name}-1"),
-        image=service.get("image", f"{config.get('name')}-{name}"),
+        container=service["container_name"],
+        image=service["image"],
         user=service.get("user", ""),
         bind=port.get("host_ip", "0.0.0.0"),
         host_port=int(port["published"]) if fixed else 0,
         data_dir=data_dir,
         cluster=cluster,
         environment=environment,
-        project=config.get("name", ""),
+        project=project or "",
         builds="build" in service,
+        closed=_find_closed_network(whole, name),
         mounts=mounts,
     )
 
@@ -2372,20 +2411,29 @@ _SERVER_IMAGE = (
 )
 
 
-def choose_service(services: Mapping[str, Mapping[str, object]]) -> str:
-    """Return the service postgres, or the only one with such an image.
+def choose_service(
+    services: Mapping[str, Mapping[str, str]],
+    known: str = "",
+    is_server: Callable[[str], bool] = lambda image: False,
+) -> str:
+    """Return the service of a known container, the service postgres, or the only server.
 
     >>> choose_service({"web": {"image": "nginx"}, "db": {"image": "pgvector/pgvector:pg16"}})
     'db'
     """
-    names = [n for n, s in services.items() if re.search(_SERVER_IMAGE, str(s.get("image", "")))]
-    if SERVICE in services or len(names) == 1:
-        return SERVICE if SERVICE in services else names[0]
+    images = [(name, service.get("image", "")) for name, service in services.items()]
+    names = [name for name in services if services[name].get("container_name") == known]
+    names = names or [SERVICE] * (SERVICE in services)
+    names = names or [name for name, image in images if re.search(_SERVER_IMAGE, image)]
+    names = names or [name for name, image in images if is_server(image)]
+    if len(names) == 1:
+        return names[0]
     if names:
         why = f"the compose file has several PostgreSQL services: {', '.join(names)}"
-        raise WorkspaceError(why, hint=f"call the one to use {SERVICE}")
-    hint = f"add a service {SERVICE}; one behind a profile takes COMPOSE_PROFILES in {ENV_FILE}"
-    raise WorkspaceError("the compose file has no PostgreSQL service", hint=hint)
+        raise WorkspaceError(why, hint="{init} --service NAME takes one")
+    hint = f"{{init}} --yes adds one, in {ADDED_FILE}; {{init}} --service NAME takes another;"
+    hint += f" one behind a profile takes COMPOSE_PROFILES in {ENV_FILE}"
+    raise NoServiceError("the compose file has no PostgreSQL service", hint=hint)
 
 
 def read_login_files(service: ComposeService) -> ComposeService:
@@ -3091,12 +3139,34 @@ class Workspace:
         others = {key for key in self.overruled if os.environ[key] != self.values.get(key)}
         return sorted(others | ({"PGHOSTADDR", "PGSERVICE"} & os.environ.keys()))
 
-    def resolve_service(self, settings: Settings) -> ComposeService:
+    def resolve_service(self, settings: Settings, wanted: str = "") -> ComposeService:
         """Return the PostgreSQL service as Compose resolves it."""
         if self.compose_file() is None:
             raise NotSetUpError(f"there is no {COMPOSE_FILE}", hint="{init}")
-        service = parse_compose_config(self.run_compose(settings, "config", "--format", "json"))
+        text = self.run_compose(settings, "config", "--format", "json")
+        choice = {"known": settings.container, "is_server": self.engine.is_server}
+        service = parse_compose_config(text, wanted, **choice)
         return service.with_image(self.engine.find_image(service.image))
+
+    def add_compose_file(self, text: str) -> None:
+        """Write a file beside the compose file, if it is not there; Compose reads both."""
+        base, named = self.compose_file() or "", self.values.get("COMPOSE_FILE")
+        place, separator = os.path.dirname(base), self.values.get("COMPOSE_PATH_SEPARATOR")
+        separator = separator or (os.pathsep if named else ":")
+        pattern = r"(docker-)?compose\.override\.ya?ml"
+        beside = [name for name in os.listdir(place) if re.fullmatch(pattern, name)]
+        # Compose prefers one as their lengths do, by chance.
+        files = [named] if named else [os.path.basename(base), *sorted(beside, key=len)[:1]]
+        path = os.path.join(place, ADDED_FILE)
+        if not os.path.lexists(path):
+            write_file(path, text)
+            self.console.step(f"{ADDED_FILE} is written, and yours to edit")
+        files.append(os.path.relpath(path, self.directory))
+        changes = {
+            "COMPOSE_FILE": separator.join(files),
+            "COMPOSE_PATH_SEPARATOR": separator,
+        }
+        self.save_env(changes)
 
     def run_in_place(self, service: ComposeService, *argv: str, **options: Any) -> CommandResult:
         """Run a program as root on the service's data, /target."""
@@ -3466,6 +3536,11 @@ def ensure_image(
             engine.pull(name)
         workspace.console.doing("asking Docker")
         service = service.with_image(engine.find_image(name))
+    if service.closed == "none" or (service.closed == "internal" and service.host_port):
+        raise WorkspaceError(
+            f"nobody reaches service {service.service}: its network is {service.closed}",
+            hint="give it another one, or, on an internal one, publish no port",
+        )
     made_by, image = read_cluster_version(service.cluster), service.image_info
     version = image and image.environment.get("PG_MAJOR")
     if made_by and version and made_by != version:
@@ -4070,13 +4145,13 @@ def recover_state_values(values: Mapping[str, str], state: State) -> dict[str, s
 class SetUp:
     """One `init`: it takes a workspace from whatever it is to a verified login.
 
-    `ask` permits questions; `wanted` has the port, database, image and bind that a person wishes,
+    `ask` permits questions; `wanted` has port, database, image, bind and service of a person,
     None for what is there or hive-pg's choice. The lock is held.
     """
 
     def __init__(self, workspace: Workspace, wanted: Mapping[str, Any], *, ask: bool) -> None:
         self.workspace, self.console = workspace, workspace.console
-        self.wanted, self.ask = wanted, ask
+        self.wanted, self.ask = dict(wanted), ask
         self.fresh, self.fresh_id = DatabaseURL(*generate_credentials()), os.urandom(8).hex()
         self.values, self.neighbours = workspace.values, survey(workspace)
         self.named = False  # whether the names in `.env` are this workspace's
@@ -4150,7 +4225,7 @@ class SetUp:
             self.values, self.blank = recover_state_values(values, state), False
 
     def _plan(self) -> tuple[Settings, ComposeService]:
-        """Decide on settings and service; refuse a conflict; change nothing."""
+        """Decide on settings and service; refuse a conflict; change nothing unasked."""
         workspace = self.workspace
         settings = self._plan_settings()
         if workspace.compose_file():  # follow it
@@ -4186,15 +4261,17 @@ class SetUp:
     def _resolve(self, settings: Settings) -> tuple[Settings, ComposeService]:
         """Resolve the service: in Compose's own project if that has volumes.
 
-        Plain Compose may have put data into them.
+        Plain Compose may have put data into them, or run what else is in the file.
         """
-        workspace, engine = self.workspace, self.workspace.engine
-        service = workspace.resolve_service(settings)
+        workspace, engine, wanted = self.workspace, self.workspace.engine, self.wanted["service"]
+        before = workspace.env
+        settings, service = self._find_service(settings)
         if self.values.get(PROJECT_KEY) or self.neighbours.own:
             return settings, service
-        plain = workspace.resolve_service(settings.replace(project=""))
+        plain = workspace.resolve_service(settings.replace(project=""), wanted or service.service)
         if plain.project not in self.neighbours.projects:
-            if engine.has_volume(f"label={PROJECT_LABEL}={plain.project}"):
+            used = engine.has_volume(f"label={PROJECT_LABEL}={plain.project}")
+            if used or workspace.env is not before:
                 return settings.replace(project=plain.project), plain
         elif (
             plain.cluster != service.cluster
@@ -4208,6 +4285,34 @@ class SetUp:
                 f" for a new one, write {PROJECT_KEY}={settings.project} into {ENV_FILE}",
             )
         return settings, service
+
+    def _find_service(self, settings: Settings) -> tuple[Settings, ComposeService]:
+        """Find the service; after a yes, add one, or its port, in a file beside theirs."""
+        workspace, wanted, name = self.workspace, self.wanted, ""
+        directory = os.path.dirname(workspace.compose_file() or "")
+        try:
+            service = workspace.resolve_service(settings, wanted["service"])
+            name, missing = service.service, None
+            if service.host_port or service.closed:
+                return settings, service
+            question = f"{name} publishes no fixed port. Publish it on this machine"
+        except NoServiceError as error:
+            question, missing = f"{error}. Add one", error
+        added = workspace.values.get("COMPOSE_FILE", "").endswith(ADDED_FILE)
+        agreed = not self.ask or os.path.lexists(os.path.join(directory, ADDED_FILE))
+        if not (added or agreed) and is_interactive():
+            agreed = self.console.confirm(f"{question}, in {ADDED_FILE}?")
+        if added or not agreed:
+            if missing:
+                raise missing
+            return settings, service
+        bind = wanted["bind"] or DEFAULT_BIND
+        port = wanted["port"] or self.neighbours.choose_port(DEFAULT_HOST_PORT, bind)
+        wanted["port"] = port
+        data_dir = os.path.relpath(os.path.join(workspace.directory, DATA_DIR), directory)
+        workspace.add_compose_file(render_addition(name, f"./{data_dir}"))
+        settings = settings.replace(url=settings.url.replace(port=port))
+        return settings, workspace.resolve_service(settings, wanted["service"])
 
     def _choose_host(self, settings: Settings, service: ComposeService) -> Settings:
         """Lead a new URL past another program at localhost."""
@@ -4289,7 +4394,8 @@ class SetUp:
             self.console.note(f"database {before} stays as it is, beside {database}")
         if not service.host_port:
             said = "publishes no fixed port: the URL is for its networks alone"
-            self.console.warn(f"{service.service} {said}")
+            said += "" if service.closed else "; {init} --yes publishes one"
+            self.console.warn(self.console.format(f"{service.service} {said}"))
         if not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
         chosen = os.geteuid() or get_sudo_user() or self.values.get(UID_KEY)
@@ -4403,6 +4509,7 @@ def set_up(
     database: str | None = None,
     image: str | None = None,
     bind: str | None = None,
+    service: str | None = None,
     foreign: str = "",
 ) -> bool:
     """Set a workspace up, as `SetUp` does; return False where a person declined."""
@@ -4410,7 +4517,13 @@ def set_up(
     if interactive and is_interactive() and not workspace.console.confirm(question):
         return False
     make_directory(workspace.directory, get_sudo_user())
-    wanted = {"port": port, "database": database, "image": image, "bind": bind}
+    wanted = {
+        "port": port,
+        "database": database,
+        "image": image,
+        "bind": bind,
+        "service": service or "",
+    }
     with workspace.lock(timeout, new=True):
         data_dir, path = os.path.join(workspace.directory, DATA_DIR), workspace.env_path
         if foreign and workspace.values.get(PASSWORD_KEY) == foreign and not holds_data(data_dir):
@@ -5881,7 +5994,7 @@ class CommandLine:
         return None
 
     def _init(self) -> None:
-        names = ("timeout", "port", "database", "image", "bind")
+        names = ("timeout", "port", "database", "image", "bind", "service")
         options = {name: getattr(self, name) for name in names}
         source, options["start"] = getattr(self, "from"), not self.no_start
         new = self.workspace.is_new

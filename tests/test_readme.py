@@ -87,4 +87,5 @@ def test_files_table_has_what_a_workspace_holds() -> None:
     section = README.split("\n## Files\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)
     names = {hive_pg.ENV_FILE, hive_pg.STATE_FILE, hive_pg.COMPOSE_FILE, ".gitignore"}
+    names.add(hive_pg.ADDED_FILE)
     assert {*rows} == names | {f"{hive_pg.DATA_DIR}/", f"{hive_pg.BACKUP_DIR}/"}

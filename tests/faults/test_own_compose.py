@@ -163,6 +163,54 @@ def test_exporter_and_backup_beside_the_database(make, lab):
     assert workspace.env["POSTGRES_USER"] == "shop"
 
 
+def test_several_servers_take_a_name_once(make, lab):
+    """Both are named; what was chosen is known to all later commands."""
+    workspace = make()
+    text = one_service(lab, workspace, "'./pg:/var/lib/postgresql/data'")
+    workspace.write("docker-compose.yml", f"{text}  other: {{image: '{lab.image}'}}\n")
+    stderr = workspace.hive_pg("init", "--no-start", code=1).stderr
+    assert "several PostgreSQL services: db, other" in stderr
+    workspace.hive_pg("init", "--no-start", "--service", "db")
+    workspace.hive_pg("init", "--no-start")
+    assert workspace.container.endswith("-db-1")
+    workspace.hive_pg("start")
+
+
+def test_database_beside_others(make, lab):
+    """`init` adds one by a file of its own; theirs stay as they are, and run on."""
+    plain = lab.build_image("plain", "true\nENV PG_MAJOR= PGDATA=\nENTRYPOINT sleep 1000")
+    workspace = make(env="")
+    service = f"{{image: '{plain}', init: true, stop_grace_period: 1s}}"
+    texts = {"compose.yaml": f"services: {{web: {service}}}\n",
+             "compose.override.yaml": f"services: {{cache: {service}}}\n"}  # fmt: skip
+    for name, text in texts.items():
+        workspace.write(name, text)
+    workspace.compose("up", "-d")
+    before = workspace.compose("ps", "-q").stdout.split()
+    port = ("--port", str(workspace.port))
+    stderr = workspace.hive_pg("init", *port, code=1, HIVE_POSTGRES_IMAGE=lab.image).stderr
+    assert "has no PostgreSQL service" in stderr
+    assert "hive-pg init --yes adds one, in docker-compose.hive-pg.yml" in stderr
+    assert {path.name for path in workspace.path.iterdir()} == texts.keys()
+    code, screen = workspace.at_terminal("init", "--image", lab.image, answers=[b"\n", b"\n"])
+    assert code == 0, screen
+    assert "no PostgreSQL service. Add one, in docker-compose.hive-pg.yml? [Y/n]" in screen
+    workspace.plant()
+    workspace.compose("up", "-d")
+    after = workspace.compose("ps", "-q").stdout.split()
+    assert (len(after), {*before} < {*after}) == (3, True)
+    assert (
+        "postgres" in workspace.compose("exec", "-T", "web", "getent", "hosts", "postgres").stdout
+    )
+    workspace.write(".env", "", 0o600)  # and .env is lost
+    workspace.hive_pg("init", "--yes")
+    assert {name: (workspace.path / name).read_text() for name in texts} == texts
+    workspace.assert_kept()
+    workspace.hive_pg("destroy", "--data", "--yes")
+    assert {*workspace.compose("ps", "-q").stdout.split()} == {*before}
+    workspace.compose("down")
+
+
 @pytest.mark.parametrize("separator", ["", ";"])
 def test_compose_file_in_a_subdirectory(make, lab, separator):
     """Compose calls that its directory: the container is the workspace's all the same."""

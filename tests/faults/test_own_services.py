@@ -227,6 +227,7 @@ def test_directory_that_the_image_s_own_user_cannot_use_is_said_once(serve):
 def test_service_without_a_fixed_port_is_served_inside(serve, port):
     """What goes through the container works; the URL is for the inside, and says so."""
     workspace = serve(LOGIN, VOLUME, port)
+    text = (workspace.path / "compose.yaml").read_text()
     result = workspace.hive_pg("init")
     assert "db publishes no fixed port: the URL is for its networks alone" in result.stderr
     assert "hive-pg psql  " in result.stdout
@@ -251,6 +252,27 @@ def test_service_without_a_fixed_port_is_served_inside(serve, port):
     assert workspace.env["HIVE_DATABASE_URL"] == url
     if workspace.hive_pg(*psql, "select i from kept").stdout != "7\n":
         raise LostError("the rows are gone")
+    workspace.hive_pg("init", "--yes")  # publishes one
+    assert workspace.login("select i from kept") == "7"
+    assert workspace.env["COMPOSE_FILE"] == "compose.yaml:docker-compose.hive-pg.yml"
+    assert (workspace.path / "compose.yaml").read_text() == text
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(["network_mode: none"], id="none"),
+        pytest.param(["networks: [inside]", "ports: ['5432:5432']"], id="internal"),
+    ],
+)
+def test_service_that_nobody_reaches_is_refused(serve, lines):
+    """Before anything starts: it would take until time is up to find out."""
+    workspace = serve(LOGIN, *lines)
+    text = (workspace.path / "compose.yaml").read_text()
+    workspace.write("compose.yaml", text + "networks: {inside: {internal: true}}\n")
+    stderr = workspace.hive_pg("init", "--yes", code=1).stderr
+    assert "nobody reaches service db: its network is" in stderr
+    assert workspace.inspect() is None
 
 
 def test_service_that_gets_a_port_later_is_served_on_it(serve):

@@ -99,7 +99,7 @@ def test_split_argv_table(argv, command, arguments, rest):
 
 
 OPTIONS = {
-    "init": "--timeout --yes --port --database --image --bind --no-start --from",
+    "init": "--timeout --yes --port --database --image --service --bind --no-start --from",
     "start": "--timeout",
     "run": "--timeout",
     "stop": "",

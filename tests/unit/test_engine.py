@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from fakes import FakeRunner, make_info, recorded
+from fakes import FakeRunner, make_image, make_info, recorded
 
 import hive_pg as pg
 from hive_pg import (
@@ -697,3 +697,18 @@ def test_engine_logs_refused():
     """Any other reason is an error."""
     with pytest.raises(DockerNotAvailableError, match="cannot read the logs: "):
         engine_of({"docker logs": (1, NO_DAEMON)}).logs("c")
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        pytest.param(make_image("16"), True, id="PostgreSQL"),
+        pytest.param(make_image("16", ""), False, id="a client's"),
+        pytest.param('{"Env": null}', False, id="another"),
+        pytest.param((1, "Error: No such image: x"), False, id="not here"),
+    ],
+)
+def test_is_server(answer, found):
+    """The official image and those built from it say so in their environment."""
+    engine = Engine(FakeRunner({"docker image inspect": answer}))
+    assert engine.is_server("x") is found

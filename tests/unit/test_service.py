@@ -15,6 +15,7 @@ from hive_pg import (
     has_wrong_owner,
     parse_compose_config,
     read_login_files,
+    render_addition,
     render_compose,
 )
 
@@ -221,6 +222,32 @@ def test_parse_compose_config_refused(name, message):
     assert caught.value.hint
 
 
+def test_parse_compose_config_wanted():
+    """A person may name the service, and misspell it; its container's name tells it later."""
+    chosen = parse_compose_config(config("two_candidates"), "b")
+    assert chosen.service == "b"
+    assert parse_compose_config(config("two_candidates"), known=chosen.container) == chosen
+    with pytest.raises(WorkspaceError, match="the compose file has a, b, but no c"):
+        parse_compose_config(config("two_candidates"), "c")
+
+
+@pytest.mark.parametrize(
+    ("service", "networks", "closed"),
+    [
+        pytest.param({}, {}, "", id="Compose's own"),
+        pytest.param({"network_mode": "none"}, {}, "none", id="none"),
+        pytest.param({"network_mode": "host"}, {}, "host", id="the machine's"),
+        pytest.param({"networks": {"a": None, "b": None}}, {"b": True}, "", id="one leads out"),
+        pytest.param({"networks": {"a": None}}, {"a": True}, "internal", id="internal"),
+    ],
+)
+def test_parse_compose_config_closed(service, networks, closed):
+    """From some networks no port can be published."""
+    networks = {name: {"internal": networks.get(name, False)} for name in "ab"}
+    text = json.dumps({"services": {"postgres": service}, "networks": networks})
+    assert parse_compose_config(text).closed == closed
+
+
 @pytest.mark.parametrize(
     ("name", "bind"),
     [
@@ -274,6 +301,35 @@ def test_choose_service_image(image, found):
     else:
         with pytest.raises(WorkspaceError, match="no PostgreSQL service"):
             choose_service(services)
+
+
+def test_choose_service_by_what_the_image_has():
+    """The engine is asked only where no image has the name of a PostgreSQL."""
+    services = {"web": {"image": "nginx"}, "db": {"image": "acme/store:1"}}
+    asked = []
+    is_server = lambda image: asked.append(image) or image == "acme/store:1"  # noqa: E731
+    assert choose_service(services, is_server=is_server) == "db"
+    assert asked == ["nginx", "acme/store:1"]
+    assert choose_service({**services, "pg": {"image": "postgres"}}, is_server=is_server) == "pg"
+    assert len(asked) == 2
+
+
+def test_render_addition():
+    """A port, or the whole service on the others' network, with its data in the workspace."""
+    port = render_addition("my db", "./data/postgres")
+    assert port.endswith(
+        'services:\n  "my db":\n'
+        '    ports: ["${HIVE_POSTGRES_BIND:-127.0.0.1}:${HIVE_POSTGRES_PORT:-5532}:5432"]\n'
+    )
+    whole = render_addition("", "./../data/postgres")
+    left = [line for line in pg.render_compose().splitlines() if line not in whole]
+    assert left == [
+        "      - {type: bind, source: ./data/postgres, target: /var/lib/postgresql/data}",
+        "    networks: [app_network]",
+        "networks:",
+        "  app_network: {driver: bridge}",
+    ]
+    assert "source: ./../data/postgres," in whole
 
 
 def test_choose_service_called_postgres():

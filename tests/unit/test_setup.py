@@ -627,6 +627,73 @@ def test_init_existing_compose_file(init, docker, workspace):
     assert (workspace / "docker-compose.yml").read_text() == original
 
 
+@pytest.fixture
+def beside(docker, workspace):
+    """Return a workspace whose compose file has `web` alone, until ours is beside it."""
+    for name in ("docker-compose.yml", ".env"):
+        (workspace / name).unlink()
+    shutil.rmtree(workspace / "data")
+    (workspace / "compose.yaml").write_text("services: {}\n")
+    usual = docker.config
+
+    def config(call):
+        own = json.loads(usual(call))
+        if call.env.get("COMPOSE_FILE") != "compose.yaml:docker-compose.hive-pg.yml":
+            own["services"] = {"web": {"image": "nginx"}}
+        return json.dumps(own)
+
+    docker.answers["docker compose config"] = config
+    nginx, postgres = '{"Env": null}', make_image("16")
+    docker.answers["docker image inspect"] = lambda c: nginx if c.argv[-1] == "nginx" else postgres
+    return workspace
+
+
+@pytest.mark.parametrize("answer", ["y", "n", None], ids=["yes", "no", "nobody there"])
+def test_init_beside_others(monkeypatch, beside, manager_of, network, answer):
+    """A service is added after a yes, in the project that the others are in; else nothing is."""
+    answers = iter(["y", answer])
+    network.taken.add(5532)
+    monkeypatch.setattr(pg, "is_interactive", lambda: answer is not None)
+    monkeypatch.setattr(pg.Console, "ask", lambda console, question: next(answers))
+    manager = manager_of(beside)
+    if answer == "y":
+        manager.setup_postgres_container()
+        values = env_of(beside)
+        assert values["COMPOSE_PROJECT_NAME"] == "shop"
+        assert values["HIVE_DATABASE_URL"].endswith("@localhost:5533/hive")
+        assert (beside / "docker-compose.hive-pg.yml").exists()
+    else:
+        with pytest.raises(pg.NoServiceError, match="no PostgreSQL service"):
+            manager.setup_postgres_container()
+        assert sorted(os.listdir(beside)) == ["compose.yaml"]
+
+
+def test_init_beside_others_again(init, beside):
+    """Without .env, the file that is there says that it is wanted; a second time writes nothing."""
+    init(beside)
+    (beside / ".env").unlink()
+    init(beside, interactive=True)
+    before = snapshot(beside)
+    init(beside, interactive=True)
+    assert snapshot(beside) == before
+
+
+def test_init_port_beside(init, docker, workspace):
+    """An unpublished service is, by a yes, on a port of this machine; not from a closed network."""
+    bare = {"environment": {}, "ports": []}
+    resolve_to(docker, "original", workspace, **bare, network_mode="host")
+    init(workspace)
+    assert not (workspace / "docker-compose.hive-pg.yml").exists()
+    resolve_to(docker, "original", workspace, **bare)
+    unpublished = docker.answers["docker compose config"]
+    resolve_to(docker, "original", workspace, environment={})
+    published = docker.answers["docker compose config"]
+    docker.answers["docker compose config"] = [unpublished, published]
+    init(workspace, port=6001)
+    text = (workspace / "docker-compose.hive-pg.yml").read_text()
+    assert text == pg.render_addition("postgres", "./data/postgres")
+
+
 @pytest.mark.parametrize("there", [True, False], ids=["with .env", "without"])
 def test_init_existing_name_of_other(init, docker, workspace, other, there):
     """A name that the compose file fixes and another workspace has is refused, nothing written."""

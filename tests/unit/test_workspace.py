@@ -510,6 +510,36 @@ def test_compose_file_name(workspace, directory, files, named, found):
 
 
 @pytest.mark.parametrize(
+    ("files", "named", "listed"),
+    [
+        pytest.param("compose.yaml", "", "compose.yaml:{}", id="alone"),
+        pytest.param("compose.yml compose.override.yaml compose.override.yml", "",
+                     "compose.yml:compose.override.yml:{}", id="with what overrides it"),
+        pytest.param("a/db.yml compose.override.yml", "a/db.yml:b.yml", "a/db.yml:b.yml:a/{}",
+                     id="in COMPOSE_FILE"),
+        pytest.param("db.yml", "db.yml;b.yml", "db.yml;b.yml;{}", id="with its separator"),
+    ],
+)  # fmt: skip
+def test_add_compose_file(workspace, directory, files, named, listed):
+    """Compose reads what it reads today, and ours beside that; what is there stays."""
+    for name in files.split():
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).touch()
+    separator = ";" if ";" in named else ":"
+    settings = f"COMPOSE_FILE='{named}'\n" + (separator == ";") * "COMPOSE_PATH_SEPARATOR=';'\n"
+    write_env(directory, make_settings(), settings if named else "")
+    workspace.add_compose_file("services: {}\n")
+    values, found = workspace.values, workspace.compose_file()
+    assert values["COMPOSE_FILE"] == listed.format("docker-compose.hive-pg.yml")
+    assert values["COMPOSE_PATH_SEPARATOR"] == separator
+    assert found == str(directory / files.split()[0])
+    added = directory / values["COMPOSE_FILE"].split(separator)[-1]
+    assert added.read_text() == "services: {}\n"
+    workspace.add_compose_file("other\n")
+    assert added.read_text() == "services: {}\n"
+
+
+@pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
         pytest.param("POSTGRES_PASSWORD", "shell", "s3cret", id="password"),
