@@ -2053,11 +2053,11 @@ class Engine:
         except OSError as error:
             if cwd is not None and error.filename == cwd:
                 raise file_error("enter", cwd, error) from None
-            missing = isinstance(error, FileNotFoundError)
-            refused = f"cannot run {argv[0]}: {error.strerror}"
-            why = "Docker is not installed" if missing else refused
-            hint = "install Docker: https://docs.docker.com/get-docker/"
-            hint = hint if missing else f"see what it is: type -a {argv[0]}"
+            why = f"cannot run {argv[0]}: {error.strerror}"
+            hint = f"see what it is: type -a {argv[0]}"
+            if isinstance(error, FileNotFoundError):
+                why = "Docker is not installed"
+                hint = "install Docker: https://docs.docker.com/get-docker/"
             raise DockerNotAvailableError(why, hint=hint) from None
 
     def run(
@@ -2087,26 +2087,21 @@ class Engine:
     @functools.cached_property
     def compose_argv(self) -> list[str]:
         """How Compose is started: the CLI's plugin, or docker-compose."""
-        import shutil
-
-        plugin, found = self.run(["docker", "compose", "version", "--short"]), ""
+        plugin = self.run(["docker", "compose", "version", "--short"])
         self.compose_version = last_line(plugin.stdout)
         if plugin.returncode == 0:
             return ["docker", "compose"]
         if diagnose(plugin.stderr, "docker"):
             raise build_error(plugin, "cannot run docker compose")
-        if shutil.which("docker-compose"):
-            argv = ["docker-compose", "version", "--short"]
-            version = self.compose_version = last_line(self.run(argv).stdout)
-            if re.match(r"v?([2-9]|[1-9][0-9])\.", version):
-                return ["docker-compose"]
-            found = f"; docker-compose is version {version}"
-        raise DockerNotAvailableError(
-            f"Docker Compose 2 or later is not installed{found}",
-            hint="apt install docker-compose-v2 or docker-compose-plugin, where your"
-            " distribution has it; else https://docs.docker.com/compose/install/",
-            detail=plugin.stderr,
-        )
+        other = self.runner.ask(["docker-compose", "version", "--short"])
+        version = self.compose_version = last_line(other.stdout)
+        if re.match(r"v?([2-9]|[1-9][0-9])\.", version):
+            return ["docker-compose"]
+        why = "Docker Compose 2 or later is not installed"
+        why += f"; docker-compose is version {version}" if version else ""
+        hint = "apt install docker-compose-v2 or docker-compose-plugin, where there is one;"
+        hint += " else see https://docs.docker.com/compose/install/"
+        raise DockerNotAvailableError(why, hint=hint, detail=plugin.stderr)
 
     def container(self, name: str) -> ContainerInfo | None:
         """Return a container, None where there is none of that name."""
@@ -2476,11 +2471,9 @@ def adopt_service(
             why = f"--{option} {wanted[option]} has no effect: the compose file says {value}"
             raise WorkspaceError(why, hint=f"edit service {name} in it")
     if known and url != settings.url:
-        raise WorkspaceError(
-            f"the compose file and {URL_KEY} in {ENV_FILE} disagree on user, password or database",
-            hint=f"let service {name} take {USER_KEY}, {PASSWORD_KEY}, {DB_KEY} from {ENV_FILE},"
-            f" or correct {URL_KEY}",
-        )
+        why = f"the compose file and {URL_KEY} disagree on user, password or database"
+        hint = f"let service {name} take POSTGRES_... from {ENV_FILE}, or correct {URL_KEY}"
+        raise WorkspaceError(why, hint=hint)
     uid, gid = parse_user(service.user) or (settings.uid, settings.gid)
     if not service.host_port:
         url = url.replace(host=name)
@@ -3697,10 +3690,9 @@ def _check_listening(logs: str) -> None:
     """Make sure that the server listens where clients reach it."""
     ports = re.findall(r'listening on IPv[46] address "(.*?)", port ([0-9]+)', logs)
     if ports and all(is_local(host) or int(port) != CONTAINER_PORT for host, port in ports):
-        raise DatabaseConnectionError(
-            f"the server listens on {' port '.join(ports[0])}, where nobody reaches it",
-            hint=f"in its command: listen_addresses=*, and port {CONTAINER_PORT}; then {{restart}}",
-        )
+        why = f"the server listens on {' port '.join(ports[0])}, where nobody reaches it"
+        hint = f"in its command: listen_addresses=*, and port {CONTAINER_PORT}; then {{restart}}"
+        raise DatabaseConnectionError(why, hint=hint)
 
 
 def _check_steady(workspace: Workspace, first: Probe, now: Probe, allowed: int) -> None:
@@ -3946,10 +3938,8 @@ def stop_container(workspace: Workspace) -> bool:
     engine.stop(info.name, max(STOP_GRACE_S - waited, 1))
     stopped = engine.container(info.name)
     if stopped is not None and stopped.exit_code == 137:
-        raise ContainerStartupError(
-            f"{info.name} did not stop within {STOP_GRACE_S} s and was killed",
-            hint="{start}: PostgreSQL recovers by itself",
-        )
+        why = f"{info.name} did not stop within {STOP_GRACE_S} s and was killed"
+        raise ContainerStartupError(why, hint="{start}: PostgreSQL recovers by itself")
     return True
 
 

@@ -416,12 +416,7 @@ def test_engine_ask_refused():
 NO_PLUGIN = (1, "docker: 'compose' is not a docker command.")
 
 
-@pytest.fixture
-def which(monkeypatch):
-    """Return the programs that are installed."""
-    installed = set()
-    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}" if name in installed else None)
-    return installed
+NOT_THERE = FileNotFoundError(2, "No such file or directory", "docker-compose")
 
 
 @pytest.mark.parametrize(
@@ -434,12 +429,9 @@ def which(monkeypatch):
         pytest.param(NO_PLUGIN, "v10.1.0\n", ["docker-compose"], id="standalone, some day"),
     ],
 )
-def test_find_compose_there(which, plugin, standalone, argv):
+def test_find_compose_there(plugin, standalone, argv):
     """The plugin is taken, or else docker-compose of version 2 or later; asked once."""
-    answers = {"docker compose version": plugin}
-    if standalone:
-        which.add("docker-compose")
-        answers["docker-compose version"] = standalone
+    answers = {"docker compose version": plugin, "docker-compose version": standalone}
     engine = engine_of(answers)
     assert engine.compose_argv == engine.compose_argv == argv
     assert commands_of(engine).count("docker compose version --short") == 1
@@ -448,26 +440,23 @@ def test_find_compose_there(which, plugin, standalone, argv):
 @pytest.mark.parametrize(
     ("standalone", "message"),
     [
-        pytest.param(None, "is not installed$", id="none"),
+        pytest.param(NOT_THERE, "is not installed$", id="none"),
         pytest.param(
             "1.29.2\n", "is not installed; docker-compose is version 1.29.2$", id="version 1"
         ),
-        pytest.param((1, "odd"), "is not installed; docker-compose is version $", id="broken"),
+        pytest.param((1, "odd"), "is not installed$", id="broken"),
     ],
 )
-def test_find_compose_missing(which, standalone, message):
+def test_find_compose_missing(standalone, message):
     """Without one that will do it is exit 4, and how to get one."""
-    answers = {"docker compose version": NO_PLUGIN}
-    if standalone:
-        which.add("docker-compose")
-        answers["docker-compose version"] = standalone
+    answers = {"docker compose version": NO_PLUGIN, "docker-compose version": standalone}
     with pytest.raises(DockerNotAvailableError, match=f"Compose 2 or later {message}") as caught:
         engine_of(answers).compose_argv  # noqa: B018
     assert "https://docs.docker.com/compose/install/" in caught.value.hint
     assert caught.value.detail == NO_PLUGIN[1]
 
 
-def test_find_compose_no_docker(which):
+def test_find_compose_no_docker():
     """Where docker itself does not work, that is said."""
     engine = engine_of({"docker compose version": (1, NO_DAEMON)})
     with pytest.raises(DockerNotAvailableError, match="cannot run docker compose: the Docker dae"):
