@@ -3637,7 +3637,6 @@ _FIRST_START_ENDED = (
 def _note_first_start(
     workspace: Workspace, service: ComposeService, own: ContainerInfo | None
 ) -> None:
-    """Remember that a first start begins, or that it has ended."""
     if not workspace.state.verified and is_empty(workspace, workspace.settings, service, own):
         workspace.begins |= not (workspace.state.begun and own)
         workspace.remember(begun=True)
@@ -3687,7 +3686,6 @@ def name_unfinished(
 
 
 def _check_listening(logs: str) -> None:
-    """Make sure that the server listens where clients reach it."""
     ports = re.findall(r'listening on IPv[46] address "(.*?)", port ([0-9]+)', logs)
     if ports and all(is_local(host) or int(port) != CONTAINER_PORT for host, port in ports):
         why = f"the server listens on {' port '.join(ports[0])}, where nobody reaches it"
@@ -3840,7 +3838,6 @@ def settle(workspace: Workspace, timeout: float = READY_TIMEOUT_S, creates: bool
 
 
 def _remember_login(workspace: Workspace, probe: Probe) -> None:
-    """Remember that somebody logged in, and to which server."""
     major, volume = probe.server_version.partition(".")[0], probe.info and probe.info.cluster[1]
     workspace.remember(verified=True, begun=False, major=major, volume=volume or "")
 
@@ -4318,7 +4315,6 @@ class SetUp:
         return settings.replace(url=url.replace(host=DEFAULT_BIND))
 
     def _plan_settings(self) -> Settings:
-        """Decide on the settings, reusing all that `.env` has already."""
         values, url = self.values, self._plan_url()
         project, container, self.named = self.neighbours.choose_names(values)
         bind = self.wanted["bind"] or values.get(BIND_KEY, "")
@@ -4338,7 +4334,6 @@ class SetUp:
         return Settings(url, container, project, uid, gid, image, bind, own_id)
 
     def _plan_url(self) -> DatabaseURL:
-        """Return the URL of `.env`, with wishes and missing parts."""
         values, wanted = self.values, self.wanted
         has_data = holds_data(os.path.join(self.workspace.directory, DATA_DIR))
         url = plan_database_url(values, self.fresh, has_data=has_data and not self.blank)
@@ -4470,7 +4465,6 @@ class SetUp:
         )
 
     def _move_cluster_aside(self, service: ComposeService) -> None:
-        """Move a half-made cluster aside, or out of its mount."""
         workspace, source, target = self.workspace, service.source, service.target
         if not service.lasts:
             why = f"the first start in container {service.container} was interrupted"
@@ -4670,7 +4664,6 @@ def _look_at_server(workspace: Workspace) -> None:
 
 
 def _check_dump(workspace: Workspace, result: CommandResult, action: str) -> None:
-    """Raise the error of a client of dumps that failed."""
     if not result.returncode:
         return
     workspace.get_running()
