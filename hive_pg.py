@@ -163,10 +163,10 @@ logs [DIR]: show PostgreSQL's log, as docker logs does
   --since TIME          10m, or a date and time
   -t --timestamps       with Docker's times
 url [DIR]: print the database URL, with its password
-  --format sqlalchemy|libpq  libpq: without the driver, as psql takes it
+  --format sqlalchemy|libpq|asyncpg|jdbc|dotnet  libpq: for psql, psycopg, Django, Node
 psql [DIR] [ARGS ...]: run the image's psql in the database
 backup [DIR]: write a dump, and read it back to its end
-  -o --output FILE      the file (default: {BACKUP_DIR}/DATABASE-TIME.dump), - for stdout
+  -o --output FILE      replaced if there, - is stdout (default: {BACKUP_DIR}/DATABASE-TIME.dump)
 snapshot [DIR] [@NAME]: keep a copy of the database in the server, for restore @NAME
   file @NAME            its name (default: the time)
   --list                show the snapshots
@@ -192,7 +192,7 @@ COMMANDS = {  # name: usage, summary
     for head, _, summary in (line.partition(": ") for line in COMMAND_LINE.splitlines())
     if summary and head[0] != " "
 }
-# Other tools' words for them; of what `up` does, `start` is what there is to do on most days.
+# Other tools' words for them; `up` may be init.
 ALIASES = {"up": "start", "down": "stop", "ps": "status", "shell": "psql"}
 
 
@@ -639,6 +639,13 @@ _VARIABLES = {name: f"PG{name.upper().replace('_', '')}" for name in _LEADING_OP
 # Source: https://www.postgresql.org/docs/16/libpq-envars.html
 LEADING_VARIABLES = {*"PGHOSTADDR PGPASSFILE PGREQUIRESSL PGSERVICE PGSERVICEFILE".split()}
 LEADING_VARIABLES |= {*_VARIABLES.values()}
+# Libpq's options that drivers have, as NAME or NAME=THEIRS.
+_DRIVERS = {
+    "libpq": " ".join(LIBPQ_OPTIONS),
+    "asyncpg": "application_name options sslcert sslkey sslmode sslrootcert",
+    "jdbc": "options sslmode sslrootcert",
+    "dotnet": "options=Options sslmode=SSLMode sslrootcert=RootCertificate",
+}
 # What SQLAlchemy, libpq, asyncpg and urlsplit read alike, part by part.
 _URL_PARTS = {
     "scheme": (r"(postgres(?:ql)?(?:\+[a-z0-9_]+)?)://", "postgresql+psycopg"),
@@ -699,6 +706,26 @@ def build_database_url(url: DatabaseURL) -> str:
     query = f"?{url.query}" if url.query else ""
     user, password = _encode_percent(url.user), _encode_percent(url.password)
     return f"{scheme}://{user}:{password}@{host}:{url.port}/{url.database}{query}"
+
+
+def format_database_url(url: DatabaseURL, form: str) -> tuple[str, list[str]]:
+    """Write a URL as a driver takes it; return the options that are left out, too."""
+    words = dict(word.partition("=")[::2] for word in _DRIVERS[form].split())
+    known = {name: value for name, value in url.options.items() if name in words}
+    options = {words[name] or name: value for name, value in known.items()}
+    left = sorted(url.options.keys() - known)
+    if form == "dotnet":
+        values = {"Host": url.host, "Port": str(url.port), "Database": url.database}
+        values |= {"Username": url.user, "Password": url.password, **options}
+        if "SSLMode" in values:
+            values["SSLMode"] = values["SSLMode"].replace("-", "")
+        quoted = {key: value.replace('"', '""') for key, value in values.items()}
+        return ";".join(f'{key}="{value}"' for key, value in quoted.items()), left
+    if form == "jdbc":
+        options = {"user": url.user, "password": url.password, **options}
+    query = "&".join(f"{key}={_encode_percent(value)}" for key, value in options.items())
+    text = build_database_url(url.replace(driver="", query=query))
+    return re.sub(".*@", "jdbc:postgresql://", text) if form == "jdbc" else text, left
 
 
 def _decode_percent(text: str) -> str:
@@ -955,7 +982,7 @@ class Console:
         self._print(f"warning: {text}")
 
     def interrupted(self, left: str) -> None:
-        """Say what Ctrl-C left, in place of what the terminal shows of it."""
+        """Say what Ctrl-C left, over the ^C of the terminal."""
         self._line_end = "" if is_terminal(sys.stderr) else self._line_end
         self.warn(f"interrupted{self.format(left)}")
 
@@ -2939,6 +2966,31 @@ def build_conflict(info: ContainerInfo, claim: str, hint: str) -> ContainerConfl
     return ContainerConflictError(message, hint=hint + remedy)
 
 
+def find_workspace(directory: str) -> str:
+    """Return the nearest workspace upwards, the directory itself for none.
+
+    No repository, home, file system or stranger's directory is left.
+    """
+    here = place = os.path.realpath(directory)
+    home, key = os.path.expanduser("~"), f"\n{CONTAINER_KEY}=".encode()
+    own = {0, os.geteuid(), *(get_sudo_user() or ())[:1]}
+    with contextlib.suppress(OSError, WorkspaceError):
+        device = os.stat(here).st_dev
+        while place == here or os.stat(place).st_dev == device:
+            state = os.path.join(place, STATE_FILE)
+            env = os.path.join(place, ENV_FILE)
+            found = os.path.lexists(state) or key in b"\n" + (read_file(env) or b"")
+            there = (place, *filter(os.path.lexists, (state, env)))
+            trusted = all(os.lstat(path).st_uid in own for path in there)
+            if found and (trusted or place == here):
+                return place
+            edges = ("/", os.path.realpath(home))
+            if not trusted or place in edges or os.path.lexists(f"{place}/.git"):
+                break
+            place = os.path.dirname(place)
+    return here
+
+
 class Workspace:
     """A directory, its `.env`, its state, and the engine."""
 
@@ -3958,8 +4010,18 @@ def read_health(workspace: Workspace) -> Health:
     return workspace.get_container().health
 
 
+def warn_of_another_url(workspace: Workspace) -> None:
+    """Name a DATABASE_URL of `.env`, and which one wins."""
+    url, console = workspace.settings.url, workspace.console
+    ours, theirs = build_client_environment(url), workspace.values.get("DATABASE_URL")
+    if theirs not in (None, ours["DATABASE_URL"], ours[URL_KEY]):
+        said = f"{ENV_FILE} has another DATABASE_URL; {{run}} and {{env}} say"
+        console.warn(f"{console.format(said)} {url.for_libpq()!r}")
+
+
 def build_run_environment(workspace: Workspace) -> dict[str, str]:
     """Return the environment of `run`: the shell's, but for the URL."""
+    warn_of_another_url(workspace)
     values, left_out = workspace.values, workspace.env.unread
     if left_out:
         names = " ".join(left_out)
@@ -4182,11 +4244,7 @@ class SetUp:
 
     def _name_what_leads_elsewhere(self, settings: Settings) -> None:
         """Warn of what applications may find in place of the URL."""
-        env = build_client_environment(settings.url)
-        theirs = self.workspace.values.get("DATABASE_URL")
-        if theirs not in (None, env["DATABASE_URL"], env[URL_KEY]):
-            said = f"{ENV_FILE} has another DATABASE_URL; {{run}} and {{env}} say"
-            self.console.warn(f"{self.console.format(said)} {settings.url.for_libpq()!r}")
+        warn_of_another_url(self.workspace)
         if names := " ".join(self.workspace.find_shadowed()):
             said = f"plain docker compose and applications take {names} from this shell"
             self.console.warn(f"{said}, not from {ENV_FILE}: unset {names}")
@@ -5976,6 +6034,17 @@ class CommandLine:
             raise AttributeError(name)
         return None
 
+    def look_upwards(self) -> None:
+        """Take the workspace that a subdirectory is in."""
+        takes = self.directory == "." and self.command not in ("list", "completion")
+        place = find_workspace(".") if takes else ""
+        if takes and place != os.path.realpath("."):
+            if self.command == "init":
+                self._get_yes(f"this is in the workspace {place}. Set up another one?")
+            else:
+                self.directory = self.console.path = place
+                self.console.note(f"the workspace is {place}")
+
     def _init(self) -> None:
         names = ("timeout", "port", "database", "image", "bind", "service")
         options = {name: getattr(self, name) for name in names}
@@ -6079,10 +6148,14 @@ class CommandLine:
             self.console.warn(self.console.format(f"{said}: {{start}} tells, {{init}} makes one"))
 
     def _url(self) -> None:
-        url = self.workspace.settings.url
+        url, form = self.workspace.settings.url, self.format
         self._warn_of_copy()
-        url = url.for_libpq() if self.format == "libpq" else url
-        self.console.result(build_database_url(url))
+        text = build_database_url(url)
+        if form not in (None, "sqlalchemy"):
+            text, left = format_database_url(url, form)
+            if left:
+                self.console.warn(f"left out of it: {' '.join(left)}")
+        self.console.result(text)
 
     def _psql(self) -> int:
         get_settled(self.workspace)
@@ -6106,28 +6179,26 @@ class CommandLine:
                 size = format_size(found.size_bytes)
                 self.console.result(f"@{found.name:<24}  {found.created}  {size:>9}")
         elif self.drop:
-            self._get_yes(f"Drop the snapshot @{name}?")
+            self._get_yes(f"drop the snapshot @{name}?")
             drop_snapshot(workspace, name)
         else:
             self.console.result(f"@{snapshot(workspace, name)}")
 
     def _restore(self) -> None:
-        database, directory = self.workspace.settings.url.database, self.workspace.directory
+        database, drop_old = self.workspace.settings.url.database, bool(self.drop_old)
         if self.file is not None:
             if not self.file.startswith("@"):
                 check_source(self.file)
-            place = f"Put {self.file} in the place of database {database} of {directory}"
+            place = f"put {self.file} in the place of database {database}"
             self._get_yes(f"{place}, and end its sessions?")
-            restore(
-                self.workspace, self.file, owner=not self.no_owner, drop_old=bool(self.drop_old)
-            )
-            if self.drop_old:
+            restore(self.workspace, self.file, owner=not self.no_owner, drop_old=drop_old)
+            if drop_old:
                 self.console.step(f"what was {database} before is dropped")
             return
         get_settled(self.workspace)
         old = ", ".join(sorted(find_databases(self.workspace, KEPT_COMMENT)))
         if old:
-            self._get_yes(f"Drop {old} of {directory}?")
+            self._get_yes(f"drop {old}?")
         drop_old_databases(self.workspace)
         if old:
             self.console.step(f"dropped: {old}")
@@ -6137,26 +6208,26 @@ class CommandLine:
     def _reset(self) -> None:
         if self.seed:
             check_source(self.seed)
-        database, directory = self.workspace.settings.url.database, self.workspace.directory
-        self._get_yes(f"Put an empty database in the place of {database} of {directory}?")
+        database = self.workspace.settings.url.database
+        self._get_yes(f"put an empty database in the place of {database}?")
         reset(self.workspace, self.seed or "")
 
     def _rotate(self) -> None:
         rotate(self.workspace)
 
     def _destroy(self) -> None:
-        directory = self.workspace.directory
         if self.data:
-            name = os.path.basename(directory)
-            self._get_yes(f"This deletes the data of {directory}. Type {name} to go on:", name)
+            name = os.path.basename(self.workspace.directory)
+            self._get_yes(f"this deletes the data. Type {name} to go on:", name)
         destroy(self.workspace, data=bool(self.data), backup=not self.no_backup)
 
     def _get_yes(self, question: str, name: str = "") -> None:
         """Return if a person wants it, by typing `name` where there is one, or has said --yes."""
         if self.yes:
             return
+        question = f"{os.path.realpath(self.directory)}: {question}"
         if not is_interactive():
-            said = f"nothing was done, as nobody is there to answer: {question}"
+            said = f"nothing was done, as nobody was there to answer: {question}"
             raise WorkspaceError(said, hint="the same with --yes does not ask")
         if name and self.console.ask(question) != name:
             raise WorkspaceError(f"that is not {name}: nothing was done")
@@ -6179,6 +6250,7 @@ class CommandLine:
     def _env(self) -> None:
         env = build_client_environment(self.workspace.settings.url)
         self._warn_of_copy()
+        warn_of_another_url(self.workspace)
         others = sorted(LEADING_VARIABLES - env.keys())
         left = " ".join(name for name in others if name in os.environ)
         if self.json:
@@ -6227,8 +6299,8 @@ EXAMPLES
   hive-pg logs -f --since 10m       follow PostgreSQL's log
   eval "$(hive-pg env)"; psql       use this machine's psql, or an application
 
-A directory in place of a command is start, or run with a command after --. And up is start (init,
-where nothing is set up), down is stop, ps is status, shell is psql.
+A directory in place of a command is start, or run with a command after --.
+up is start, or init; down is stop, ps is status, shell is psql.
 
 EXIT CODES
 {(__doc__ or "").partition("Exit codes: ")[2]}"""
@@ -6306,9 +6378,9 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
 def split_argv(
     argv: Sequence[str], is_directory: Callable[[str], bool]
 ) -> tuple[str, list[str], list[str]]:
-    """Return the command as typed, '' for none, its arguments, and what another program gets.
+    """Return the command as typed, its arguments, and another program's.
 
-    That is what follows `--`, and for psql all from an option on that hive-pg does not have.
+    Those follow `--`, or begin with an option that is psql's alone.
 
     >>> split_argv(["./app", "--", "make", "test"], lambda path: path == "./app")
     ('run', ['./app'], ['make', 'test'])
@@ -6334,12 +6406,11 @@ def split_argv(
 
 
 def enter_directory(program: str, argv: Sequence[str]) -> tuple[str, list[str]]:
-    """Do what `-C DIR` says; return how hive-pg is called from here, and the other words."""
+    """Obey `-C DIR`; return how hive-pg is called there, and the rest."""
     words = [*argv]
     while "-C" in words[: words.index("--") if "--" in words else -1]:
         at = words.index("-C")
-        place = words[at + 1]
-        del words[at : at + 2]
+        (_, place), words[at : at + 2] = words[at : at + 2], []
         program += f" -C {quote_word(place)}"
         if not os.path.isdir(place):
             raise UsageError(f"-C: there is no directory {place}")
@@ -6348,7 +6419,7 @@ def enter_directory(program: str, argv: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
-    """Read a command line; one that asks for help, or says nothing, ends the program."""
+    """Read a command line; the help ends the program."""
     program, words = enter_directory(program, argv)
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
@@ -6380,7 +6451,7 @@ def _parse_arguments(line: CommandLine, arguments: Sequence[str]) -> None:
         if line.command:
             fault = f"{line.command} does not take {name}"
             _refuse(fault, parser.prog, name, option_names(line.command))
-        choices = () if COMMANDS.keys() & {*unknown} else COMMANDS  # shop init is not stop
+        choices = () if COMMANDS.keys() & {*unknown} else COMMANDS
         _refuse(f"{word!r} is neither a command nor a directory", parser.prog, word, choices)
     if not line.command:
         print(parser.format_help(), end="", file=sys.stderr)
@@ -6388,7 +6459,7 @@ def _parse_arguments(line: CommandLine, arguments: Sequence[str]) -> None:
 
 
 def _refuse(fault: str, program: str, word: str = "", choices: Iterable[str] = ()) -> NoReturn:
-    """Refuse a command line, with what a word may be meant for, or the way to the help."""
+    """Refuse a command line; say what a word may be."""
     import difflib
 
     close = difflib.get_close_matches(word, choices)
@@ -6416,6 +6487,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line = read_command_line(program, given)
         line.console = Console(line.quiet, line.verbose, line.program, line.directory)
         line.console.command = line.command
+        line.look_upwards()
         line.workspace = Workspace(line.directory, line.console)
         if line.command not in ("url", "env", "completion"):  # they start nothing to be ended
             _leave_in_order_on_termination()
@@ -6427,10 +6499,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         line.console.interrupted(line.tell_left())
         return int(ExitCode.INTERRUPTED)
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # whoever read our stdout has gone, and knows
+        if not isinstance(error, BrokenPipeError):  # its reader has gone, and knows
             why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             line.console.error(WorkspaceError(why))
-        with contextlib.suppress(OSError):  # else Python would write to it again in the end
+        with contextlib.suppress(OSError):  # else Python would try again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         line.console.clear()

@@ -1,5 +1,6 @@
 """The command line: what is understood, what is printed where, and which code it ends with."""
 
+import contextlib
 import io
 import json
 import os
@@ -545,6 +546,99 @@ def test_command_url(capsys, hive, docker, workspace, argv, out):
     assert docker.calls == []
 
 
+def test_command_url_names_what_it_leaves_out(capsys, hive, workspace):
+    """An option that a driver has no word for is named, and the rest is there."""
+    pg.Workspace(str(workspace)).remember()
+    text = (workspace / ".env").read_text().replace("/hive\n", "/hive?keepalives=0\n")
+    (workspace / ".env").write_text(text)
+    assert hive("url", "--format", "jdbc") == 0
+    out, err = capsys.readouterr()
+    assert out == "jdbc:postgresql://localhost:5532/hive?user=ann&password=s3cret\n"
+    assert err == "warning: left out of it: keepalives\n"
+
+
+@pytest.mark.parametrize("command", ["env", "run -- make"])
+@pytest.mark.parametrize("theirs", [True, False], ids=["another", "ours"])
+def test_command_with_a_url_of_its_own(capsys, hive, docker, workspace, command, theirs):
+    """Where `.env` has a DATABASE_URL that leads elsewhere, they say so, and ours wins."""
+    pg.Workspace(str(workspace)).remember()
+    ours = "postgresql://ann:s3cret@localhost:5532/hive"
+    with open(workspace / ".env", "a") as file:
+        file.write(f"DATABASE_URL={'sqlite:///x' if theirs else ours}\n")
+    docker.answers["make"] = ""
+    with contextlib.suppress(Became):
+        assert hive(*command.split()) == 0
+    out, err = capsys.readouterr()
+    said = (
+        "warning: .env has another DATABASE_URL; hive-pg run and hive-pg env say postgresql://ann:"
+    )
+    assert (said in err) is theirs
+    assert "s3cret" not in err
+    ran = docker.calls[-1].env["DATABASE_URL"] if command != "env" else ours
+    assert ran == ours
+    assert command != "env" or f"export DATABASE_URL={ours}\n" in out
+
+
+@pytest.fixture
+def below(hive, workspace, monkeypatch):
+    """Go into a subdirectory of the workspace."""
+    pg.Workspace(str(workspace)).remember()
+    (workspace / "src").mkdir()
+    monkeypatch.chdir(workspace / "src")
+    return workspace
+
+
+def test_command_below(capsys, hive, below, docker):
+    """The workspace that a subdirectory is in is found, and named, also in hints; not with DIR."""
+    assert hive("url") == 0
+    out, err = capsys.readouterr()
+    assert out == "postgresql+psycopg://ann:s3cret@localhost:5532/hive\n"
+    assert err == f"the workspace is {below}\n"
+    docker.containers[0]["State"]["Status"] = "exited"
+    docker.answers["docker exec"] = (1, "is not running")
+    assert hive("status", "-q") == 3
+    assert capsys.readouterr().err == ""
+    assert hive("status") == 3
+    assert capsys.readouterr().err.endswith(f"hint: hive-pg start {below}\n")
+    assert hive("status", str(below / "src")) == 3
+    assert f"there is no {below}/src/.env" in capsys.readouterr().err
+
+
+def test_command_below_that_destroys(monkeypatch, capsys, hive, below, done):
+    """It asks with the path of the workspace."""
+    monkeypatch.setattr(pg, "is_interactive", lambda: True)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("src\n"))
+    assert hive("destroy", "--data") == 1
+    asked = f"{below}: this deletes the data. Type w to go on: "
+    assert asked in capsys.readouterr().err
+    assert done == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "answer", "made"),
+    [
+        ("init", None, False),
+        ("init", "\n", False),
+        ("init", "y\ny\n", True),
+        ("init --yes", None, True),
+        ("init ../src", None, True),
+    ],
+    ids=["nobody", "no", "yes", "--yes", "DIR"],
+)
+def test_command_init_below(monkeypatch, capsys, hive, below, argv, answer, made):
+    """`init` in a subdirectory of a workspace asks; where nobody answers, it says so, and stops."""
+    monkeypatch.setattr(pg, "is_interactive", lambda: answer is not None)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+    assert hive(*argv.split(), "--no-start") == int(not made)
+    assert (below / "src" / ".env").exists() is made
+    err = capsys.readouterr().err
+    question = f"{below}/src: this is in the workspace {below}. Set up another one?"
+    assert (question in err) == (argv == "init")
+    assert (f"nobody was there to answer: {question}\nhint: the same with --yes" in err) == (
+        argv == "init" and answer is None
+    )
+
+
 @pytest.mark.parametrize("command", ["url", "env"])
 @pytest.mark.parametrize("state", [None, '{"inode": "1:2"}'], ids=["without state", "with it"])
 def test_command_of_a_copied_env(capsys, hive, workspace, command, state):
@@ -1049,7 +1143,7 @@ def test_command_that_asks(monkeypatch, hive, done, capsys, workspace, argv, ans
     err = capsys.readouterr().err
     assert ("nothing was done" in err) == refused
     assert ("--yes does not ask" in err) == (refused and answer == "nobody")
-    assert (f" of {workspace}" in err) == (asks and answer != "--yes")
+    assert (f"{workspace}: " in err) == (asks and answer != "--yes")
     assert ("that is not w: nothing" in err) == (refused and answer == "no" and "--data" in argv)
 
 

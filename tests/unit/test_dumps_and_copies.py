@@ -601,7 +601,7 @@ def test_drop_old_names_what_it_drops(
         pg.build_list_sql("hive", pg.KEPT_COMMENT, drops=True) in [s for _, _, s in server.scripts]
     ) == done
     said = capsys.readouterr().err
-    assert (f"Drop {KEPT} of {up}? [y/N]" in said) == (answer is not None)
+    assert (f"{up}: drop {KEPT}? [y/N]" in said) == (answer is not None)
     assert (f"dropped: {KEPT}" in said) == done
     assert ("error: nothing was done" in said) != done
 

@@ -17,6 +17,7 @@ from hive_pg import (
     build_client_environment,
     build_database_url,
     check_carried,
+    format_database_url,
     format_env_value,
     generate_credentials,
     has_login,
@@ -309,6 +310,54 @@ def test_build_client_environment_of_another_driver():
 def test_is_local_host(host, local):
     """Names and addresses of this machine are known without asking a name server."""
     assert is_local(host) is local
+
+
+QUERY = "sslmode=verify-ca&sslrootcert=%2Fa+b.pem&application_name=a%26b&options=-c%20x%3D1"
+TIMED = "connect_timeout=3&keepalives=0"
+
+
+@pytest.mark.parametrize(
+    ("form", "changes", "text", "left"),
+    [
+        ("libpq", {"password": "p@s:s"}, "postgresql://ann:p%40s%3As@localhost:5532/hive", ""),
+        ("libpq", {"query": TIMED}, f"postgresql://ann:s3cret@localhost:5532/hive?{TIMED}", ""),
+        (
+            "libpq",
+            {"driver": "asyncpg", "query": "ssl=require"},
+            "postgresql://ann:s3cret@localhost:5532/hive",
+            "ssl",
+        ),
+        (
+            "asyncpg",
+            {"query": f"{TIMED}&sslmode=require&options=-c%20x%3D1", "host": "::1"},
+            "postgresql://ann:s3cret@[::1]:5532/hive?sslmode=require&options=-c%20x%3D1",
+            "connect_timeout keepalives",
+        ),
+        (
+            "jdbc",
+            {"query": f"{QUERY}&{TIMED}", "user": "a b", "password": "p&@/+"},
+            "jdbc:postgresql://localhost:5532/hive?user=a%20b&password=p%26%40%2F%2B"
+            "&sslmode=verify-ca&sslrootcert=%2Fa%2Bb.pem&options=-c%20x%3D1",
+            "application_name connect_timeout keepalives",
+        ),
+        (
+            "dotnet",
+            {"query": f"{QUERY}&{TIMED}", "password": "a;b\"c=' "},
+            'Host="localhost";Port="5532";Database="hive";Username="ann";Password="a;b""c=\' "'
+            ';SSLMode="verifyca";RootCertificate="/a+b.pem";Options="-c x=1"',
+            "application_name connect_timeout keepalives",
+        ),
+        (
+            "dotnet",
+            {},
+            'Host="localhost";Port="5532";Database="hive";Username="ann";Password="s3cret"',
+            "",
+        ),
+    ],
+)
+def test_format_database_url_forms(form, changes, text, left):
+    """Each driver has its own words and quotes; an option that it has no word for is named."""
+    assert format_database_url(make_url(**changes), form) == (text, left.split())
 
 
 @pytest.mark.parametrize(

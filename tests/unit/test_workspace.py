@@ -643,3 +643,107 @@ def test_lock_of_a_directory_that_is_not_set_up(tmp_path, name):
     with pytest.raises(pg.NotSetUpError, match="not set up"):
         make_workspace(tmp_path / name).lock().__enter__()
     assert os.listdir(tmp_path) == []
+
+
+# -- looking upwards -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """Return a workspace with a subdirectory, two deep, outside of home."""
+    monkeypatch.setenv("HOME", "/nowhere")
+    (tmp_path / "w" / "a" / "b").mkdir(parents=True)
+    return tmp_path / "w"
+
+
+@pytest.mark.parametrize("directory", ["", "a", "a/b"])
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        (".hive-pg.json", "", True),
+        (".env", "HIVE_POSTGRES_CONTAINER=c\n", True),
+        (".env", "# x\nHIVE_POSTGRES_CONTAINER=c\n", True),
+        (".env", "HIVE_DATABASE_URL=x\nPOSTGRES_USER=x\n#HIVE_POSTGRES_CONTAINER=c\n", False),
+        ("docker-compose.yml", "", False),
+    ],
+    ids=["state", ".env", "in .env", "another .env", "compose file"],
+)
+def test_find_workspace_marks(tree, directory, name, text, found):
+    """A workspace has a state file, or an `.env` that names its container."""
+    (tree / name).write_text(text)
+    here = tree / directory
+    assert pg.find_workspace(str(here)) == str(tree if found else here)
+
+
+def test_find_workspace_nearest(tree):
+    """The nearest one counts, in a directory that a link leads to as well."""
+    for place in (tree, tree / "a"):
+        (place / ".hive-pg.json").touch()
+    (tree.parent / "link").symlink_to(tree / "a" / "b")
+    assert pg.find_workspace(str(tree.parent / "link")) == str(tree / "a")
+
+
+def own_by(path, monkeypatch, user=1):
+    """Let a path seem to be a stranger's."""
+    real = os.lstat, os.stat
+
+    def seem(function):
+        def look(place, *rest, **options):
+            status = function(place, *rest, **options)
+            mine = str(place) != str(path)
+            return status if mine else os.stat_result([*status[:4], user, *status[5:10]])
+
+        return look
+
+    monkeypatch.setattr(os, "lstat", seem(real[0]))
+
+
+@pytest.mark.parametrize(
+    "edge", ["repository", "home", "device", "below", "directory", "state", "env", "unreadable"]
+)
+def test_find_workspace_edges(tree, monkeypatch, edge):
+    """It looks past no repository, home, file system, or stranger's directory; into none either."""
+    here = tree / "a" / "b"
+    (tree / ".hive-pg.json").touch()
+    (tree / ".env").write_text("HIVE_POSTGRES_CONTAINER=c\n")
+    assert pg.find_workspace(str(here)) == str(tree)
+    if edge == "repository":
+        (tree / "a" / ".git").touch()  # a worktree's is a file
+    elif edge == "home":
+        monkeypatch.setenv("HOME", str(tree / "a"))
+    elif edge == "device":
+        real = os.stat
+
+        def look(place, **options):
+            status = real(place, **options)
+            device = status.st_dev + (str(place) == str(tree))
+            return os.stat_result([*status[:2], device, *status[3:10]])
+
+        monkeypatch.setattr(os, "stat", look)
+    elif edge == "unreadable":
+        (tree / ".hive-pg.json").unlink()
+        (tree / ".env").unlink()
+        (tree / ".env").mkdir()
+    else:
+        places = {"below": "a", "directory": "", "state": ".hive-pg.json", "env": ".env"}
+        own_by(tree / places[edge], monkeypatch)
+    assert pg.find_workspace(str(here)) == str(here)
+
+
+@pytest.mark.parametrize("place", ["root", "home"])
+def test_find_workspace_within_edges(tree, monkeypatch, place):
+    """A repository's root and home may be the workspace; root's directories are passed."""
+    (tree / ".hive-pg.json").touch()
+    if place == "root":
+        (tree / ".git").mkdir()
+        own_by(tree / "a", monkeypatch, user=0)
+    else:
+        monkeypatch.setenv("HOME", str(tree))
+    assert pg.find_workspace(str(tree / "a" / "b")) == str(tree)
+
+
+def test_find_workspace_here_is_taken_as_it_is(tree, monkeypatch):
+    """A stranger's directory that somebody works in is theirs to choose."""
+    (tree / ".hive-pg.json").touch()
+    own_by(tree, monkeypatch)
+    assert pg.find_workspace(str(tree)) == str(tree)
