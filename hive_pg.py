@@ -192,7 +192,7 @@ COMMANDS = {  # name: usage, summary
     for head, _, summary in (line.partition(": ") for line in COMMAND_LINE.splitlines())
     if summary and head[0] != " "
 }
-# Other tools' words for them; `up` may be init.
+# Other tools' words; `up` may be init.
 ALIASES = {"up": "start", "down": "stop", "ps": "status", "shell": "psql"}
 
 
@@ -6227,7 +6227,7 @@ class CommandLine:
             return
         question = f"{os.path.realpath(self.directory)}: {question}"
         if not is_interactive():
-            said = f"nothing was done, as nobody was there to answer: {question}"
+            said = f"nothing was done, as nobody is there to answer: {question}"
             raise WorkspaceError(said, hint="the same with --yes does not ask")
         if name and self.console.ask(question) != name:
             raise WorkspaceError(f"that is not {name}: nothing was done")

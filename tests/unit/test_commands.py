@@ -634,7 +634,7 @@ def test_command_init_below(monkeypatch, capsys, hive, below, argv, answer, made
     err = capsys.readouterr().err
     question = f"{below}/src: this is in the workspace {below}. Set up another one?"
     assert (question in err) == (argv == "init")
-    assert (f"nobody was there to answer: {question}\nhint: the same with --yes" in err) == (
+    assert (f"nobody is there to answer: {question}\nhint: the same with --yes" in err) == (
         argv == "init" and answer is None
     )
 
