@@ -149,7 +149,9 @@ init [DIR]: set up the database, or mend what is missing, and log in
   --from DIR            with the data of another workspace, which goes on
 start [DIR]: start the database if it is not running, and log in
 run [DIR] -- CMD ...: start it, then run a command with .env in its environment
+  --fresh @NAME         with a database of its own, empty or of a snapshot, dropped at its end
 stop [DIR]: stop it gracefully; the data stays
+  --all                 every one of yours that `list` shows, if its directory is here
 restart [DIR]: stop it, and start it with what .env and the compose file say
 wait [DIR]: wait until it accepts connections; start nothing
 status [DIR]: show state, health, readiness, URL and uptime
@@ -771,7 +773,7 @@ def has_login(values: Mapping[str, str]) -> bool:
 
 
 def plan_database_url(values: Mapping[str, str], fresh: DatabaseURL, has_data: bool) -> DatabaseURL:
-    """Return the URL of `.env`; what it lacks, or has from a template, comes from `fresh`."""
+    """Return the URL of `.env`; what it lacks comes from `fresh`."""
     if values.get(URL_KEY):
         url = parse_database_url(values[URL_KEY])
     else:
@@ -935,7 +937,7 @@ class Console:
         return format_hint(text, self.program, self.path)
 
     def result(self, text: str, *, shown: bool = False) -> None:
-        """Print a result in one piece, as programs want it: Ctrl-C parts no line from its end."""
+        """Print a result in one piece, as programs want it."""
         if sys.stdout is None:
             raise WorkspaceError("there is no stdout")
         self.clear()
@@ -987,7 +989,7 @@ class Console:
         self.warn(f"interrupted{self.format(left)}")
 
     def error(self, error: PostgreSQLIntegrationError) -> None:
-        """Print an error, up to 20 lines of the other program's words, and the hint."""
+        """Print an error, the other program's last 20 lines, and the hint."""
         detail = [f"    {line}" for line in error.detail.splitlines() if line.strip()][-20:]
         if len(detail) == 1 and str(error).endswith(detail[0].strip()):
             detail = []
@@ -995,7 +997,7 @@ class Console:
         self._print("\n".join([f"error: {error}", *detail, *hint]))
 
     def trace(self, argv: Sequence[str]) -> None:
-        """Show a command before it runs, with -v; of an argument with many lines, the first."""
+        """Show a command before it runs, with -v."""
         if self.verbose:
             words = (re.sub(r"\n.*", " ...", word, flags=re.DOTALL) for word in argv)
             self._print("+ " + " ".join(map(quote_word, words)))
@@ -1019,7 +1021,7 @@ class Console:
 
     @staticmethod
     def symbols(stream: Any) -> Mapping[Outcome, str]:
-        """Return a symbol for each outcome, in letters where the stream's encoding has none."""
+        """Return a symbol, or letters where there are none, for each outcome."""
         try:
             "✓!✗-".encode(stream.encoding or "ascii")
         except (AttributeError, LookupError, UnicodeEncodeError):
@@ -1190,7 +1192,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
 
 
 def refuse_strangers(path: str) -> None:
-    """Refuse to write what a stranger put into a shared place, or is led to by it."""
+    """Refuse to write what a stranger put into a shared place."""
     place, places = os.path.abspath(path), [os.path.realpath(path)]
     while place != os.path.dirname(place):
         places += [place] * os.path.islink(place)
@@ -1304,7 +1306,7 @@ class Lock:
 
 @contextlib.contextmanager
 def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock]:
-    """Lock the choice of names and ports on an engine, or warn: Docker refuses them twice."""
+    """Lock the choice of names and ports on an engine, or warn."""
     import hashlib
 
     places = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
@@ -1566,15 +1568,24 @@ class Runner:
         except DockerNotAvailableError as error:
             return CommandResult(argv, 124, "", str(error))
 
-    def attach(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
-        """Run a program on our streams, which Ctrl-C ends with 130."""
+    def attach(
+        self, argv: Sequence[str], env: Mapping[str, str] | None = None, *, waits: bool = False
+    ) -> int:
+        """Run a program on our streams, which Ctrl-C ends with 130.
+
+        With `waits` the program has the first one for itself, and a Lock with us.
+        """
         import subprocess
 
         self.console.trace(argv)
         self.console.clear()
         try:
-            with subprocess.Popen(argv, env=env) as process:
+            with subprocess.Popen(argv, env=env, close_fds=not waits) as process:
                 try:
+                    return process.wait()
+                except KeyboardInterrupt:
+                    if not waits:
+                        raise
                     return process.wait()
                 finally:  # a signal may be for us alone
                     process.terminate()
@@ -1883,8 +1894,9 @@ class ContainerInfo(Record):
         """Where its cluster is, and whether that outlives it."""
         directory, cluster = self.cluster
         volume = cluster.partition("/")[0]
-        if directory or not volume:
-            return cluster if directory else "the container alone, or in memory", bool(directory)
+        if directory or volume in ("", IN_MEMORY):
+            place = cluster if directory else "memory" if volume else "the container alone"
+            return place, bool(directory)
         named = not re.fullmatch("[0-9a-f]{64}", volume)
         return f"volume {volume}" if named else f"the anonymous volume {volume}", named
 
@@ -1923,7 +1935,7 @@ class Condition(Record):
 def judge_container(
     info: ContainerInfo | None, name: str, logs: str | None = None, *, awaited: bool = False
 ) -> Condition:
-    """Judge a container: its state in words, the remedy, and with `logs` the cause."""
+    """Judge a container: its state, the remedy, and with `logs` the cause."""
     state = info.state if info else ContainerState.MISSING
     up = state in (ContainerState.RUNNING, ContainerState.RESTARTING)
     code = ExitCode.UNHEALTHY if up or awaited else ExitCode.NOT_RUNNING
@@ -2020,7 +2032,11 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
     health = state.get("Health") or {"Status": "none"}
     # Until the first check after a pause, the engine calls a container unhealthy.
     unchecked = health["Status"] == "unhealthy" and health.get("FailingStreak") == 0
-    mounts = item.get("Mounts") or []
+    mounts = [(IN_MEMORY, target) for target in item["HostConfig"].get("Tmpfs") or ()]
+    for mount in item.get("Mounts") or []:
+        source = mount.get("Name") or mount.get("Source") or ""
+        source = IN_MEMORY if mount.get("Type") == "tmpfs" else source
+        mounts.append((source, mount["Destination"]))
     return ContainerInfo(
         name=item["Name"].lstrip("/"),
         image=config["Image"],
@@ -2032,7 +2048,7 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         started_at=parse_time(state["StartedAt"]),
         environment=_parse_environment(config.get("Env")),
         labels=config.get("Labels") or {},
-        mounts=[(m.get("Name") or m.get("Source") or "", m["Destination"]) for m in mounts],
+        mounts=mounts,
         ports=_parse_ports(item),
     )
 
@@ -2459,7 +2475,7 @@ def choose_service(
 
 
 def read_login_files(service: ComposeService) -> ComposeService:
-    """Return the service with what the files hold that its POSTGRES_..._FILE name."""
+    """Return the service with what its POSTGRES_..._FILE hold."""
     environment, name = dict(service.environment), service.service
     keys = (USER_KEY, PASSWORD_KEY, DB_KEY)
     for key in [key for key in keys if f"{key}_FILE" in environment]:
@@ -2481,7 +2497,7 @@ def read_login_files(service: ComposeService) -> ComposeService:
 def adopt_service(
     settings: Settings, service: ComposeService, wanted: Mapping[str, object], *, known: bool
 ) -> Settings:
-    """Follow a compose file; it may contradict neither options `wanted` nor a `known` `.env`."""
+    """Follow a compose file, which contradicts neither options nor `.env`."""
     name, url, environment = service.service, settings.url, service.environment
     if PASSWORD_KEY in environment:  # user and database have the image's own defaults
         environment = {USER_KEY: DEFAULT_ROLE, **environment}
@@ -2595,7 +2611,7 @@ room() {{
 END_LOADS_SQL = (
     "select pg_terminate_backend(pid) from pg_stat_activity"
     " where datname ~ '_restoring_[0-9]+T[0-9]+Z$'"
-    " or query ~ '^create database .*_(restoring|snapshot)_[0-9]+T[0-9]+Z.? owner '"
+    " or query ~ '^create database .*_(restoring|snapshot|fresh)_[0-9]+T[0-9]+Z.? owner '"
 )
 _WATCH_SCRIPT = f"""\
 {_ROOM}exec 3<&0
@@ -3062,11 +3078,6 @@ class Workspace:
             why = f"{path} leads out of the workspace, to {target}, which stays as it is"
             raise WorkspaceError(why, hint=hint)
 
-    def remove_env(self) -> None:
-        """Remove a `.env` that was only made to be tried."""
-        os.unlink(os.path.realpath(self.env_path))
-        self.reload()
-
     @functools.cached_property
     def state(self) -> State:
         """What hive-pg remembers, or that the first login was verified."""
@@ -3127,7 +3138,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def lock(self, timeout: float = READY_TIMEOUT_S, *, new: bool = False) -> Iterator[None]:
-        """Let no other hive-pg change the workspace; without `new` it has to be set up."""
+        """Let no other hive-pg change the workspace, which is set up or `new`."""
         if not new:
             self.settings  # noqa: B018
         with Lock(self.lock_path, self.console, timeout + COMPOSE_TIMEOUT_S):
@@ -3291,7 +3302,7 @@ def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
     """Whether a container has a service's data mounted."""
     data_dir, cluster = service.data_dir, info.cluster[1]
     if not data_dir:
-        return bool(cluster) and cluster == service.cluster
+        return service.lasts and cluster == service.cluster
     places = [p for p in (*dict(info.mounts), cluster) if os.path.isabs(p)]
     # The same directory may have another path: a mount, or a file system without case.
     own = {identify_file(data_dir), identify_file(service.cluster)} - {""}
@@ -3314,7 +3325,7 @@ class Neighbours:
         self.projects = {info.project for info in self.others}
 
     def choose_names(self, values: Mapping[str, str]) -> tuple[str, str, bool]:
-        """Return project and container, and whether `.env` has them: a copy gets its own."""
+        """Return project and container, and whether `.env` has them."""
         theirs = self.projects - {""}
         recorded, container = values.get(PROJECT_KEY, ""), values.get(CONTAINER_KEY, "")
         copied = self.is_copy(values) or recorded in theirs
@@ -3455,7 +3466,7 @@ _NO_TLS, _STRANGER = "the server has no TLS", "another program answers at "
 
 
 def ask_published_port(url: DatabaseURL, binds: Sequence[str]) -> tuple[str, str]:
-    """Ask each address of the URL's host; return the objection, and the right one.
+    """Ask each address of the URL's host; return objection and right one.
 
     Source: https://www.postgresql.org/docs/16/protocol-flow.html (SSLRequest, before any login).
     """
@@ -3498,7 +3509,7 @@ def judge_answer(url: DatabaseURL, binds: Sequence[str], address: str, answer: b
 
 
 def login_with_psycopg(url: DatabaseURL, address: str) -> str | None:
-    """Log in, never in clear; return '' or the objection, None without psycopg."""
+    """Log in, never in clear; return the objection, None without psycopg."""
     try:
         import psycopg
     except ImportError:
@@ -3538,7 +3549,7 @@ def format_login(url: DatabaseURL, probe: Probe, took: str, width: int) -> str:
 
 
 def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Probe:
-    """Ask container, server and port side by side; only our own container gets the password."""
+    """Ask container, server and port side by side."""
     settings, server = workspace.settings, workspace.server
     url, name = settings.url, settings.container
     with (
@@ -3684,6 +3695,11 @@ def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
 _FIRST_START_ENDED = (
     "(?s)PostgreSQL init process complete(?!.*The files belonging to this database system)"
 )
+# Of a later container, which found that the one before it had shut down in order.
+_FIRST_START_UNSEEN = (
+    "(?s)(?!.*The files belonging to this database system)"
+    "(?:(?!database system was).)*database system was shut down"
+)
 
 
 def _note_first_start(
@@ -3708,13 +3724,18 @@ def _read_half_start(workspace: Workspace, info: ContainerInfo) -> str:
     return "" if re.search(_FIRST_START_ENDED, log) else log
 
 
-def check_first_start(workspace: Workspace, info: ContainerInfo | None) -> None:
+def check_first_start(
+    workspace: Workspace, info: ContainerInfo | None, *, serves: bool = False
+) -> None:
     """Refuse a cluster of hive-pg's whose init scripts did not run to their end."""
     unbroken = workspace.begins and info and info.restart_count == 0
     if info is None or unbroken or not workspace.state.begun:
         return
     log = _read_half_start(workspace, info)
-    if log:
+    if serves and re.match(_FIRST_START_UNSEEN, log):
+        said = "the log of the first start went with its container"
+        workspace.console.warn(f"{said}: see whether all is there that init scripts make")
+    elif log:
         errors = re.findall(r"(?m)^.*/docker-entrypoint-initdb\.d/\S+: .*$", log)
         raise ContainerStartupError(
             "the first start was interrupted, or an init script of the image failed",
@@ -3801,7 +3822,7 @@ def verify(
         console.tick()
         time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise
         probe = look(workspace, left, sql)
-    check_first_start(workspace, probe.info)
+    check_first_start(workspace, probe.info, serves=True)
     url = workspace.settings.url
     if probe.objection:
         raise build_port_error(url, probe.objection, probe.address)
@@ -3828,6 +3849,9 @@ def finish_rotation(workspace: Workspace) -> None:
     workspace.console.note(f"restart what has read {ENV_FILE}")
 
 
+FRESH_COMMENT = "hive-pg run --fresh of "  # and the time in the names of database and lock
+
+
 def build_undo_sql(databases: object) -> str:
     """Write the psql script that gives databases their names and limits back."""
     return f"""\
@@ -3844,8 +3868,60 @@ join pg_database d on d.oid = o.oid or d.datname = name order by d.oid = o.oid
 """
 
 
+def build_list_sql(database: str, comment: str, *, drops: bool = False) -> str:
+    """Write the query for the databases that hive-pg made, by their comment, or drop them.
+
+    A database that somebody renamed back may still have the comment.
+    """
+    # One whose DROP was interrupted (-2) can only be dropped.
+    drop = "unnest(array[case when datconnlimit <> -2 then"
+    drop += " format('alter database %I is_template false', datname) end,"
+    drop += " format('drop database if exists %I with (force)', datname)])"
+    return f"""\
+select {drop if drops else "datname"} from pg_database
+where split_part(shobj_description(oid, 'pg_database'), E'\\n', 1)
+= {quote_literal(comment.format(database))}
+and datname ~ '_(before|restoring|snapshot|fresh)_[0-9]+T[0-9]+Z$' order by datname
+""" + ("\\gexec\n" if drops else "")
+
+
+def find_abandoned(workspace: Workspace) -> list[str]:
+    """Return the locks of throwaway databases that nobody holds any more."""
+    with contextlib.suppress(OSError):
+        paths = [os.path.join(workspace.directory, n) for n in os.listdir(workspace.directory)]
+        ours = (path for path in paths if path.startswith(f"{workspace.lock_path}."))
+        return [path for path in ours if not is_locked(path)]
+    return []
+
+
+def drop_databases(workspace: Workspace, comment: str) -> None:
+    """Drop the databases that hive-pg marked with a comment."""
+    sql = build_list_sql(workspace.settings.url.database, comment, drops=True)
+    workspace.server.query(sql, "cannot drop what is not needed any more")
+
+
+def drop_fresh(workspace: Workspace, lock: str) -> bool:
+    """Drop a throwaway database, and then its lock; return whether that could be done."""
+    try:
+        drop_databases(workspace, FRESH_COMMENT + lock[-16:])
+    except PostgreSQLIntegrationError as error:
+        workspace.console.warn(str(error))
+        return False
+    with contextlib.suppress(OSError):
+        os.unlink(lock)
+    return True
+
+
+def has_left(workspace: Workspace) -> bool:
+    """Whether a killed command has left something in the server, which no other one undoes."""
+    left = workspace.state.staging or find_abandoned(workspace)
+    return bool(left and not is_locked(workspace.lock_path))
+
+
 def undo_restore(workspace: Workspace) -> None:
-    """Make role and databases what they were before a script was loaded."""
+    """Make role and databases what they were before a script was loaded, or a command killed."""
+    for lock in find_abandoned(workspace):
+        drop_fresh(workspace, lock)
     state, action = workspace.state, "cannot undo what a restore has changed"
     if not state.staging:
         return
@@ -3887,6 +3963,7 @@ def settle(workspace: Workspace, timeout: float = READY_TIMEOUT_S, creates: bool
     if workspace.state.next_password:
         finish_rotation(workspace)
     _remember_login(workspace, verify(workspace, timeout=timeout, creates=creates))
+    undo_restore(workspace)
 
 
 def _remember_login(workspace: Workspace, probe: Probe) -> None:
@@ -3897,7 +3974,7 @@ def _remember_login(workspace: Workspace, probe: Probe) -> None:
 def get_settled(workspace: Workspace) -> None:
     """Make sure that it runs, and undo what a `restore` has left."""
     workspace.get_running()
-    if workspace.state.staging and not is_locked(workspace.lock_path):  # by one that goes on
+    if has_left(workspace):
         with workspace.lock():
             undo_restore(workspace)
 
@@ -3905,8 +3982,7 @@ def get_settled(workspace: Workspace) -> None:
 def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = None) -> None:
     """Log in, without a repair, and without the lock."""
     state = workspace.state
-    left = state.staging and not is_locked(workspace.lock_path)  # by a `restore` that goes on
-    if state.next_password or left:
+    if state.next_password or has_left(workspace):
         with workspace.lock(timeout):
             settle(workspace, timeout)
         return
@@ -3934,7 +4010,7 @@ def start(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> bool:
 def start_service(
     workspace: Workspace, timeout: float = READY_TIMEOUT_S, *, stops: bool = False
 ) -> None:
-    """Start the container, which `stops` first, unless something bars the way."""
+    """Start the container, which `stops` first, if nothing bars the way."""
     with workspace.lock(timeout):
         settings, neighbours = workspace.settings, survey(workspace)
         neighbours.refuse_project(settings.project)
@@ -3971,14 +4047,19 @@ def restart(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> None:
 def stop(workspace: Workspace) -> bool:
     """Stop the database; return whether it ran."""
     with workspace.lock():
-        return stop_container(workspace)
+        info = stop_container(workspace)
+    if info:
+        lost = info.home[0] == "memory"
+        said = "the data was in memory, and is gone" if lost else "the data stays"
+        workspace.console.step(f"stopped; {said}")
+    return info is not None
 
 
-def stop_container(workspace: Workspace) -> bool:
-    """Do the work of `stop`; the lock is held."""
+def stop_container(workspace: Workspace) -> ContainerInfo | None:
+    """Do the work of `stop`, if it runs; the lock is held."""
     info, engine = workspace.find_container(), workspace.engine
     if info is None or info.state in (ContainerState.CREATED, ContainerState.EXITED):
-        return False
+        return None
     began = time.monotonic()
     _await_first_start(workspace, info)
     _note_its_end(workspace, info)
@@ -3989,7 +4070,7 @@ def stop_container(workspace: Workspace) -> bool:
     if stopped is not None and stopped.exit_code == 137:
         why = f"{info.name} did not stop within {STOP_GRACE_S} s and was killed"
         raise ContainerStartupError(why, hint="{start}: PostgreSQL recovers by itself")
-    return True
+    return info
 
 
 def wait(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> None:
@@ -4019,14 +4100,14 @@ def warn_of_another_url(workspace: Workspace) -> None:
         console.warn(f"{console.format(said)} {url.for_libpq()!r}")
 
 
-def build_run_environment(workspace: Workspace) -> dict[str, str]:
+def build_run_environment(workspace: Workspace, url: DatabaseURL) -> dict[str, str]:
     """Return the environment of `run`: the shell's, but for the URL."""
     warn_of_another_url(workspace)
     values, left_out = workspace.values, workspace.env.unread
     if left_out:
         names = " ".join(left_out)
         workspace.console.warn(f"{ENV_FILE}: not read alike by all, so left out: {names}")
-    url, env = workspace.settings.url, {**values, **os.environ}
+    env = {**values, **os.environ}
     kept = {key: env[key] for key in env if key not in LEADING_VARIABLES}
     return {**kept, **build_environment(url), **build_client_environment(url)}
 
@@ -4191,16 +4272,19 @@ def recover_state_values(values: Mapping[str, str], state: State) -> dict[str, s
     return {**names, WORKSPACE_KEY: state.id, **values, **login}
 
 
+# A person's for what `init` would choose otherwise, or find: None for that.
+WISHES = ("port", "database", "image", "bind", "service")
+
+
 class SetUp:
     """One `init`: it takes a workspace from whatever it is to a verified login.
 
-    `ask` permits questions; `wanted` has port, database, image, bind and service of a person,
-    None for what is there or hive-pg's choice. The lock is held.
+    `ask` permits questions; `wanted` has the WISHES. The lock is held.
     """
 
     def __init__(self, workspace: Workspace, wanted: Mapping[str, Any], *, ask: bool) -> None:
         self.workspace, self.console = workspace, workspace.console
-        self.wanted, self.ask = dict(wanted), ask
+        self.wanted, self.ask = {**wanted, "service": wanted["service"] or ""}, ask
         self.fresh, self.fresh_id = DatabaseURL(*generate_credentials()), os.urandom(8).hex()
         self.values, self.neighbours = workspace.values, survey(workspace)
         self.named = False  # whether the names in `.env` are this workspace's
@@ -4282,7 +4366,8 @@ class SetUp:
                 settings = adopt_service(settings, service, self.wanted, known=known)
             except BaseException:
                 if made:
-                    workspace.remove_env()
+                    os.unlink(os.path.realpath(workspace.env_path))
+                    workspace.reload()
                 raise
         else:
             service = default_service(settings, workspace.directory)
@@ -4308,7 +4393,11 @@ class SetUp:
 
         Plain Compose may have put data into them, or run what else is in the file.
         """
-        workspace, engine, wanted = self.workspace, self.workspace.engine, self.wanted["service"]
+        workspace, engine, wanted = (
+            self.workspace,
+            self.workspace.engine,
+            self.wanted["service"],
+        )
         before = workspace.env
         settings, service = self._find_service(settings)
         if self.values.get(PROJECT_KEY) or self.neighbours.own:
@@ -4423,13 +4512,6 @@ class SetUp:
         if start:
             bring_up(workspace, service, self.neighbours)
 
-    def _make_directory(self, data_dir: str, user: tuple[int, int] | None) -> None:
-        """Make the data directory; the image owns it without a user."""
-        if data_dir and user:
-            if not os.path.isdir(data_dir):
-                self.workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
-            make_directory(data_dir, user, 0o700)
-
     def _describe(self, settings: Settings, service: ComposeService, *, is_new: bool) -> None:
         """Say what stays, who can reach it, and how long it lasts."""
         before, database = self.values.get(DB_KEY), settings.url.database
@@ -4477,8 +4559,11 @@ class SetUp:
             written.append(COMPOSE_FILE)
         for name in (ENV_FILE, STATE_FILE, COMPOSE_FILE, ".gitignore"):
             remove_leftover(os.path.join(workspace.directory, name))
-        if lost:
-            self._make_directory(service.data_dir, parse_user(service.user))
+        data_dir, user = service.data_dir, parse_user(service.user)
+        if lost and data_dir and user:  # without a user, the image owns what the engine makes
+            if not os.path.isdir(data_dir):
+                workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
+            make_directory(data_dir, user, 0o700)
         keep_private(workspace, service, ignoring, in_git=in_git)
         if names := ", ".join([*written, *ignoring]):
             self.console.step(f"{' and'.join(names.rsplit(',', 1))} written")
@@ -4547,25 +4632,17 @@ def set_up(
     *,
     start: bool = True,
     timeout: float = READY_TIMEOUT_S,
-    port: int | None = None,
-    database: str | None = None,
-    image: str | None = None,
-    bind: str | None = None,
-    service: str | None = None,
     foreign: str = "",
+    **wishes: str | int | None,
 ) -> bool:
-    """Set a workspace up, as `SetUp` does; return False where a person declined."""
+    """Set a workspace up with WISHES, as `SetUp` does; return False where a person declined."""
+    if unknown := wishes.keys() - WISHES:
+        raise TypeError(f"{', '.join(unknown)}: init takes {', '.join(WISHES)}")
     question = f"Set up PostgreSQL in Docker for {workspace.directory}?"
     if interactive and is_interactive() and not workspace.console.confirm(question):
         return False
     make_directory(workspace.directory, get_sudo_user())
-    wanted = {
-        "port": port,
-        "database": database,
-        "image": image,
-        "bind": bind,
-        "service": service or "",
-    }
+    wanted = {**dict.fromkeys(WISHES), **wishes}
     with workspace.lock(timeout, new=True):
         data_dir, path = os.path.join(workspace.directory, DATA_DIR), workspace.env_path
         if foreign and workspace.values.get(PASSWORD_KEY) == foreign and not holds_data(data_dir):
@@ -4677,23 +4754,6 @@ from pg_db_role_setting join pg_database d on d.oid = setdatabase,
     unnest(setconfig) as setting, regexp_match(setting, '([^=]*)=(.*)') as pair
 where datname = {present}) as each (statement)
 """
-
-
-def build_list_sql(database: str, comment: str, *, drops: bool = False) -> str:
-    """Write the query for the databases that hive-pg made, by their comment, or drop them.
-
-    A database that somebody renamed back may still have the comment.
-    """
-    # One whose DROP was interrupted (-2) can only be dropped.
-    drop = "unnest(array[case when datconnlimit <> -2 then"
-    drop += " format('alter database %I is_template false', datname) end,"
-    drop += " format('drop database if exists %I with (force)', datname)])"
-    return f"""\
-select {drop if drops else "datname"} from pg_database
-where split_part(shobj_description(oid, 'pg_database'), E'\\n', 1)
-= {quote_literal(comment.format(database))}
-and datname ~ '_(before|restoring|snapshot)_[0-9]+T[0-9]+Z$' order by datname
-""" + ("\\gexec\n" if drops else "")
 
 
 # Deletes a cluster in /target, and earlier ones that were moved aside, if they match $1, or lists
@@ -5103,7 +5163,7 @@ def _run_alone(task: Restore, drop_old: bool = False) -> str:
             raise build_port_error(workspace.settings.url, probe.objection, probe.address)
         kept = task.run(drop_old=drop_old)
         if drop_old:
-            _drop_databases(workspace, KEPT_COMMENT)
+            drop_databases(workspace, KEPT_COMMENT)
     return kept
 
 
@@ -5158,18 +5218,13 @@ def find_databases(workspace: Workspace, comment: str) -> set[str]:
     return set(workspace.server.query(sql, "cannot list the databases").splitlines())
 
 
-def _drop_databases(workspace: Workspace, comment: str) -> None:
-    sql = build_list_sql(workspace.settings.url.database, comment, drops=True)
-    workspace.server.query(sql, "cannot drop what was there before")
-
-
 def drop_old_databases(workspace: Workspace) -> None:
     """Drop the databases that restores kept or left."""
     workspace.get_running()
     with workspace.lock():
         undo_restore(workspace)
         for comment in (STAGING_COMMENT, KEPT_COMMENT):
-            _drop_databases(workspace, comment)
+            drop_databases(workspace, comment)
 
 
 # -- snapshots -----------------------------------------------------------------------------------
@@ -5203,7 +5258,7 @@ def drop_snapshot(workspace: Workspace, name: str) -> None:
     workspace.get_running()
     with workspace.lock():
         find_snapshot(workspace, name)
-        _drop_databases(workspace, SNAPSHOT_COMMENT + name)
+        drop_databases(workspace, SNAPSHOT_COMMENT + name)
 
 
 def snapshot(workspace: Workspace, name: str = "") -> str:
@@ -5222,15 +5277,46 @@ def snapshot(workspace: Workspace, name: str = "") -> str:
         if find_databases(workspace, SNAPSHOT_COMMENT + name):
             hint = f"take another name; or {{snapshot}} --drop @{name}"
             raise WorkspaceError(f"there is a snapshot @{name}", hint=hint)
-        sql = build_staging_sql(database, new, database, SNAPSHOT_COMMENT.format(database) + name)
-        action, server = "cannot copy the database", workspace.server
-        try:
-            ended = insist(lambda: server.create(sql, action, database)).count("t\n")
-        except BaseException:
-            drop_unfinished(workspace)
-            raise
+        mark = SNAPSHOT_COMMENT.format(database) + name
+        ended = _make_database(workspace, new, database, mark).count("t\n")
     workspace.console.step(f"{database} is copied; sessions that had to end: {ended}")
     return name
+
+
+def _make_database(workspace: Workspace, new: str, source: str, mark: str) -> str:
+    """Make a database like the present one, empty or a copy of `source`; return psql's words."""
+    sql = build_staging_sql(workspace.settings.url.database, new, source, mark)
+    try:
+        return insist(lambda: workspace.server.create(sql, "cannot make the database", source))
+    except BaseException:  # the server may be at it
+        drop_unfinished(workspace)
+        raise
+
+
+@contextlib.contextmanager
+def temporary_database(workspace: Workspace, snapshot: str = "") -> Iterator[DatabaseURL]:
+    """Give the URL of a new database, empty or a copy of a snapshot, which is dropped at the end.
+
+    Its lock dies with this process and those that it runs: then the next command drops it.
+    """
+    with naming(workspace), contextlib.ExitStack() as stack:
+        workspace.get_running()
+        with workspace.lock():
+            database, names = workspace.settings.url.database, drop_unfinished(workspace)
+            new = choose_database_name(database, "fresh", names)
+            lock = Lock(f"{workspace.lock_path}.{new[-16:]}", workspace.console, 0)
+            stack.enter_context(lock)
+
+            def drop() -> None:
+                if not drop_fresh(workspace, lock.path):
+                    lock.path = ""  # which tells the next command
+
+            stack.callback(drop)
+            source = find_snapshot(workspace, snapshot.removeprefix("@")) if snapshot else ""
+            _make_database(workspace, new, source, FRESH_COMMENT + new[-16:])
+        if not source:
+            workspace.server.query(CREATE_EXTENSION_SQL, "cannot make pgvector", new)
+        yield workspace.settings.url.replace(database=new)
 
 
 # -- rotate and destroy --------------------------------------------------------------------------
@@ -5272,8 +5358,7 @@ def destroy(workspace: Workspace, *, data: bool = False, backup: bool = True) ->
             return
         service = _get_own_cluster(workspace, neighbours, stays)
         held = not stays or holds_data(service.data_dir, service.cluster)
-        if held and backup:
-            _back_up_last(workspace, service, neighbours)
+        dump = _back_up_last(workspace, service, neighbours) if held and backup else ""
         _remove_container(workspace, "--volumes")
         if stays:
             place, name = service.cluster, os.path.basename(service.cluster)
@@ -5286,6 +5371,8 @@ def destroy(workspace: Workspace, *, data: bool = False, backup: bool = True) ->
             console.step(f"{place} is deleted")
         else:
             console.note(f"there was no data in {service.data_dir}")
+        back = f", then {{restore}} {quote_word(dump)}" if dump else " makes a new, empty database"
+        console.note(console.format(f"to come back: {{init}}{back}"))
 
 
 def _remove_container(workspace: Workspace, *options: str) -> None:
@@ -5316,9 +5403,9 @@ def _get_own_cluster(workspace: Workspace, neighbours: Neighbours, stays: bool) 
     return service
 
 
-def _back_up_last(workspace: Workspace, service: ComposeService, neighbours: Neighbours) -> None:
-    """Back up every database and the roles, before they go."""
-    what, console = "the databases", workspace.console
+def _back_up_last(workspace: Workspace, service: ComposeService, neighbours: Neighbours) -> str:
+    """Back up every database and the roles, before they go; return the workspace's dump."""
+    what, console, dump = "the databases", workspace.console, ""
     try:
         bring_up(workspace, service, neighbours)
         settle(workspace)
@@ -5334,6 +5421,7 @@ def _back_up_last(workspace: Workspace, service: ComposeService, neighbours: Nei
             if usual and server.query(_USED_SQL, "cannot look into it", name).strip() != "t":
                 continue
             path = back_up(workspace, database=name)
+            dump = path if name == main else dump
             console.step(f"the backup is {path}")
         what = "the roles"
         text = server.dump_globals()
@@ -5341,6 +5429,7 @@ def _back_up_last(workspace: Workspace, service: ComposeService, neighbours: Nei
         path = f"{os.path.dirname(path)}/globals-{format_stamp(time.time())}.sql"
         write_file(path, text, 0o600)
         console.step(f"the roles are in {path}")
+        return dump
     except PostgreSQLIntegrationError as error:
         hint = f"{error.hint}; or, " if error.hint else ""
         hint += "with nothing saved: {destroy} --data --no-backup"
@@ -5496,7 +5585,7 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
         yield CheckPoint("connections", Outcome.WARNING, finding, probe.warning.hint)
     else:
         yield CheckPoint("connections", passed, finding)
-    check_first_start(workspace, info)
+    check_first_start(workspace, info, serves=not probe.error)
     if probe.error:
         raise name_unfinished(workspace, probe.error)
     url = workspace.settings.url
@@ -5721,7 +5810,7 @@ def format_statistics(sample: Mapping[str, Any]) -> str:
 
 
 def format_screen(text: str, columns: int, lines: int) -> str:
-    """Return a text that replaces the screen of a terminal line by line, without a flicker."""
+    """Return a text that replaces a terminal's screen line by line."""
     shown = [line[:columns] for line in text.split("\n")[: lines - 1]]
     return "\x1b[H" + "\x1b[K\n".join(shown) + "\x1b[J"
 
@@ -5729,7 +5818,7 @@ def format_screen(text: str, columns: int, lines: int) -> str:
 def read_statistics(
     workspace: Workspace, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the sample of `stats`, with rates since the sample `before`, or of one second."""
+    """Return the sample of `stats`, with rates since `before`."""
     info = workspace.get_running()
     workspace.await_rotation()
     workspace.console.doing("measuring")
@@ -5772,7 +5861,7 @@ def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
 
 
 def format_list(databases: Iterable[ListedDatabase], home: str, width: int) -> str:
-    """Return the table of `list`, its long columns cut to fit `width`, 0 for any."""
+    """Return the table of `list`, cut to fit `width`."""
     rows = [["WORKSPACE", "CONTAINER", "STATE", "PORT", "IMAGE", "SIZE"]]
     rows += [[printable(cell) for cell in _format_row(found, home)] for found in databases]
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -5899,6 +5988,7 @@ class PostgreSQLManager(_Library):
     drop_snapshot = _afresh(drop_snapshot)
     restore = _afresh(restore)
     reset = _afresh(reset)
+    temporary_database = _afresh(temporary_database)
     copy_workspace = _afresh(set_up_copy)
     drop_old_databases = _afresh(drop_old_databases)
     rotate_password = _afresh(rotate)
@@ -6028,6 +6118,7 @@ class CommandLine:
     tail = "50"
     argv: Sequence[str] = ()
     file: str | None = None
+    fresh: str | None = None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # of argparse's own
@@ -6046,8 +6137,7 @@ class CommandLine:
                 self.console.note(f"the workspace is {place}")
 
     def _init(self) -> None:
-        names = ("timeout", "port", "database", "image", "bind", "service")
-        options = {name: getattr(self, name) for name in names}
+        options = {name: getattr(self, name) for name in ("timeout", *WISHES)}
         source, options["start"] = getattr(self, "from"), not self.no_start
         new = self.workspace.is_new
         act = set_up if source is None else functools.partial(set_up_copy, source=source)
@@ -6070,20 +6160,44 @@ class CommandLine:
             self._init()
 
     def _run(self) -> int:
-        start(self.workspace, timeout=self.timeout)
-        self.workspace.await_rotation()
+        workspace, runner = self.workspace, self.workspace.runner
+        start(workspace, timeout=self.timeout)
+        url = workspace.await_rotation()
         try:
-            self.workspace.runner.replace(self.argv, build_run_environment(self.workspace))
+            if self.fresh is None:
+                runner.replace(self.argv, build_run_environment(workspace, url))
+            with temporary_database(workspace, self.fresh) as url:
+                env = build_run_environment(workspace, url)
+                returncode = runner.attach(self.argv, env, waits=True)
+            return returncode if returncode >= 0 else 128 - returncode
         except OSError as error:
             said = f"cannot run {self.argv[0]}: {error.strerror}"
             self.console.error(WorkspaceError(said))
             return 127 if isinstance(error, FileNotFoundError) else 126  # as shells do
 
-    def _stop(self) -> None:
-        if stop(self.workspace):
-            self.console.step("stopped; the data stays")
-        else:
+    def _stop(self) -> int:
+        if self.all:
+            return self._stop_all()
+        if not stop(self.workspace):
             self.console.note("it was not running")
+        return ExitCode.DONE
+
+    def _stop_all(self) -> int:
+        """Stop what runs of this user's; one that fails keeps no other one up."""
+        code, engine = ExitCode.DONE, self.workspace.engine
+        own = {os.geteuid(), *(get_sudo_user() or ())[:1]}
+        for found in list_databases(engine):
+            place = found.workspace or ""
+            ended = found.state in (ContainerState.CREATED, ContainerState.EXITED)
+            if ended or not os.path.isdir(place) or os.stat(place).st_uid not in own:
+                continue
+            self.console.note(f"{place}:")
+            try:
+                stop(Workspace(place, self.console, engine))
+            except PostgreSQLIntegrationError as error:
+                self.console.error(error)
+                code = error.exit_code
+        return code
 
     def _restart(self) -> None:
         restart(self.workspace, timeout=self.timeout)
@@ -6222,7 +6336,7 @@ class CommandLine:
         destroy(self.workspace, data=bool(self.data), backup=not self.no_backup)
 
     def _get_yes(self, question: str, name: str = "") -> None:
-        """Return if a person wants it, by typing `name` where there is one, or has said --yes."""
+        """Return if a person wants it, types `name`, or has said --yes."""
         if self.yes:
             return
         question = f"{os.path.realpath(self.directory)}: {question}"
@@ -6364,6 +6478,8 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         settings: dict[str, Any] = {"help": told}
         if "|" in value:
             settings["choices"] = value.split("|")
+        elif value == "@NAME":
+            settings.update(metavar=value, nargs="?", const="")
         elif value:
             read = functools.partial(_read_value, value) if value in _VALUES else str
             settings.update(metavar=value, type=read)
@@ -6446,6 +6562,8 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
 def _parse_arguments(line: CommandLine, arguments: Sequence[str]) -> None:
     parser = build_parser(line.program, line.command)
     _, unknown = parser.parse_known_args(arguments, line)
+    if line.fresh and line.fresh[0] != "@":  # --fresh alone, before DIR
+        line.directory, line.fresh = line.fresh, ""
     for word in unknown:
         name = word.partition("=")[0]
         if line.command:
@@ -6459,7 +6577,7 @@ def _parse_arguments(line: CommandLine, arguments: Sequence[str]) -> None:
 
 
 def _refuse(fault: str, program: str, word: str = "", choices: Iterable[str] = ()) -> NoReturn:
-    """Refuse a command line; say what a word may be."""
+    """Refuse a command line, with what a word may be meant for."""
     import difflib
 
     close = difflib.get_close_matches(word, choices)

@@ -595,8 +595,8 @@ USUAL = "/var/lib/postgresql/data"
 HOMES = {  # PGDATA, what the compose file has for it, and what is said of it
     "a volume without a name": (f"{USUAL}/pgdata", f"volumes: [{USUAL}]", "the anonymous volume "),
     "the image's own": (USUAL, "", "the anonymous volume "),
-    "memory": (USUAL, f"tmpfs: [{USUAL}]", "the container alone, or in memory"),
-    "the container": ("/tmp/data", "", "the container alone, or in memory"),
+    "memory": (USUAL, f"tmpfs: [{USUAL}]", "memory"),
+    "the container": ("/tmp/data", "", "the container alone"),
 }
 
 
@@ -620,10 +620,11 @@ def test_destroy_of_a_container_that_alone_has_the_data(make, home):
     assert f"the data would be lost, which is in {words}" in said
     workspace.assert_kept()
     said = workspace.hive_pg("destroy", "--data", "--yes").stderr
-    assert words in said.splitlines()[-1]
+    assert words in said.splitlines()[-2]
     assert workspace.inspect() is None
     assert not volumes & {*docker("volume", "ls", "--quiet").split()}
     (dump,) = (workspace.path / "backups").glob("d-*.dump")
+    assert said.endswith(f"to come back: hive-pg init, then hive-pg restore {dump}\n")
     workspace.hive_pg("init", "--yes")
     workspace.hive_pg("restore", "--yes", dump)
     workspace.assert_kept()

@@ -162,7 +162,7 @@ class FakeRunner:
 
     ask = pg.Runner.ask
 
-    def attach(self, argv, env=None):
+    def attach(self, argv, env=None, *, waits=False):
         return self.start(argv, env=env).finish(timeout=1).returncode
 
     def replace(self, argv, env):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -102,8 +103,8 @@ def test_split_argv_table(argv, command, arguments, rest):
 OPTIONS = {
     "init": "--timeout --yes --port --database --image --service --bind --no-start --from",
     "start": "--timeout",
-    "run": "--timeout",
-    "stop": "",
+    "run": "--fresh --timeout",
+    "stop": "--all",
     "restart": "--timeout",
     "wait": "--timeout",
     "status": "--json",
@@ -522,6 +523,30 @@ def test_command_stop_twice(capsys, hive):
     err = capsys.readouterr().err
     assert "stopped; the data stays" in err
     assert "it was not running" in err
+
+
+def test_command_stop_all(capsys, hive, docker, workspace, tmp_path):
+    """Each that runs, and is this user's and here; one that fails keeps no other one up."""
+    places = [tmp_path / name for name in ("a", "b", "c", "gone", "theirs")]
+    for place in (*places[:3], places[4]):
+        shutil.copytree(workspace, place)
+    (places[1] / ".env").unlink()
+    if os.geteuid():
+        del places[4]
+    else:
+        os.chown(places[4], 4321, 4321)
+    labels = {"hive-pg.generated-by": "hive-pg"}
+    docker.containers = [
+        make_container(place.name, place, place.name, labels=labels) for place in places
+    ]
+    docker.containers[2]["State"]["Status"] = "exited"
+    for place in (*places[:1], *places[2:3], *places[4:]):
+        settings = make_settings(url=make_url(), container=place.name, project=place.name)
+        pg.Workspace(str(place)).save_env(settings.env)
+    assert hive("stop", "--all") == 3
+    err = capsys.readouterr().err
+    assert f"{places[0]}:\n✓ stopped; the data stays\n{places[1]}:\nerror: not set up" in err
+    assert [call.argv[-1] for call in docker.calls_of("docker stop")] == ["a"]
 
 
 def test_command_restart(hive, docker):

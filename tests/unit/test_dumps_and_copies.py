@@ -523,7 +523,7 @@ def test_sql_quotes_names():
 
 def test_build_list_sql_spares_what_was_renamed_back():
     """The comment alone is not enough: the present database may have kept it."""
-    assert "datname ~ '_(before|restoring|snapshot)_[0-9]+T[0-9]+Z$'" in pg.build_list_sql(
+    assert "datname ~ '_(before|restoring|snapshot|fresh)_[0-9]+T[0-9]+Z$'" in pg.build_list_sql(
         "x", "{}"
     )
 
@@ -1090,7 +1090,7 @@ def test_snapshot_interrupted(hive, server, capsys):
     server.words["staging"] = [KeyboardInterrupt()]
     assert hive("snapshot @x") == ExitCode.INTERRUPTED
     assert server.kinds == ["clean", "listed", "staging", "clean"]
-    assert "'^create database .*_(restoring|snapshot)_" in server.sql("clean").splitlines()[0]
+    assert "'^create database .*_(restoring|snapshot|fresh)_" in server.sql("clean").splitlines()[0]
     assert "hive-pg snapshot --list shows what there is" in capsys.readouterr().err
 
 
@@ -1154,6 +1154,99 @@ def test_snapshot_beside_a_directory(words, expected):
     """What begins with @ is a snapshot."""
     line = pg.read_command_line("hive-pg", words.split())
     assert (line.directory, line.file) == expected
+
+
+# -- run --fresh ---------------------------------------------------------------------------------
+
+FRESH = f"hive_fresh_{STAMP}"
+FRESH_LOCK = f".hive-pg.json.lock.{STAMP}"
+
+
+def test_temporary_database(place, server, up):
+    """It is empty but for pgvector, locked while it is in use, and gone afterwards."""
+    with pg.temporary_database(place) as url:
+        assert url == place.settings.url.replace(database=FRESH)
+        assert server.kinds == ["clean", "staging", "extension"]
+        assert f"E'hive-pg run --fresh of {STAMP}'" in server.sql("staging")
+        assert server.scripts[-1][1] == FRESH
+        assert pg.is_locked(str(up / FRESH_LOCK))
+        assert not pg.is_locked(place.lock_path)
+        assert not pg.has_left(place)
+    drop = pg.build_list_sql("", f"{pg.FRESH_COMMENT}{STAMP}", drops=True)
+    assert server.scripts[-1][2] == drop
+    assert not (up / FRESH_LOCK).exists()
+
+
+def test_temporary_database_of_a_snapshot(place, server):
+    """It is a copy, with or without the @."""
+    for name in ("old", "@old"):
+        server.words["listed"] = [f"{COPY}\n"]
+        with pg.temporary_database(place, name):
+            assert f"E'{COPY}', pg_encoding_to_char" in server.sql("staging")
+    assert "extension" not in server.kinds
+    assert server.sql("listed") == pg.build_list_sql("hive", pg.SNAPSHOT_COMMENT + "old")
+
+
+@pytest.mark.parametrize("kind", ["staging", "extension"])
+def test_temporary_database_that_cannot_be_made(place, server, up, kind):
+    """What there is of it goes, and so does the lock."""
+    server.words[kind] = [(1, "ERROR:  out of memory")]
+    with pytest.raises(DockerCommandError, match="out of memory"), pg.temporary_database(place):
+        pass
+    assert server.kinds[-1] == "drop"
+    assert not (up / FRESH_LOCK).exists()
+
+
+def test_temporary_database_that_cannot_be_dropped(place, docker, server, up, capsys):
+    """The next command does so, as that of one that was killed."""
+    server.words["drop"] = [(1, "Error response from daemon: container is not running"), ""]
+    with pg.temporary_database(place):
+        pass
+    assert "warning: cannot drop what is not needed any more: " in capsys.readouterr().err
+    assert (up / FRESH_LOCK).exists()
+    assert pg.has_left(place)
+    pg.get_settled(place)
+    assert server.kinds[-2:] == ["drop", "drop"]
+    assert not (up / FRESH_LOCK).exists()
+
+
+def test_temporary_database_of_the_library(up, docker, server):
+    """The hint of an error is as a person would type it."""
+    manager = pg.PostgreSQLManager(str(up), engine=pg.Engine(docker))
+    with manager.temporary_database() as url:
+        assert url.database == FRESH
+    docker.containers.clear()
+    with pytest.raises(NotSetUpError) as caught, manager.temporary_database():
+        pass
+    assert "hive-pg start" in caught.value.hint
+
+
+@pytest.mark.parametrize("answer", [7, -15], ids=["ends", "is killed"])
+def test_run_fresh(hive, docker, server, answer):
+    """CMD has the URL of that database in its environment, and its exit code is ours."""
+    docker.answers["make"] = (answer, "")
+    assert hive("run --fresh -- make test") == (7 if answer == 7 else 143)
+    (call,) = docker.calls_of("make test")
+    assert call.env["PGDATABASE"] == call.env["POSTGRES_DB"] == FRESH
+    assert call.env["DATABASE_URL"].endswith(f"/{FRESH}")
+    assert server.kinds == ["clean", "staging", "extension", "drop"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("run -- make", (".", None)),
+        ("run --fresh -- make", (".", "")),
+        ("run --fresh DIR -- make", ("DIR", "")),
+        ("run DIR --fresh -- make", ("DIR", "")),
+        ("run --fresh=@x DIR -- make", ("DIR", "@x")),
+        ("run --fresh @x -- make", (".", "@x")),
+    ],
+)
+def test_run_fresh_beside_a_directory(words, expected):
+    """What does not begin with @ is DIR."""
+    line = pg.read_command_line("hive-pg", words.split())
+    assert (line.directory, line.fresh, line.argv) == (*expected, ["make"])
 
 
 # -- reset ---------------------------------------------------------------------------------------
@@ -1390,8 +1483,8 @@ def test_destroy_data_that_cannot_be_backed_up(place, docker, removable, server,
 @pytest.mark.parametrize(
     ("mounts", "place_of_data"),
     [
-        pytest.param([], "the container alone, or in memory", id="none"),
-        pytest.param([("", "/data")], "the container alone, or in memory", id="tmpfs"),
+        pytest.param([], "the container alone", id="none"),
+        pytest.param([("", "/data")], "memory", id="tmpfs"),
         pytest.param([("ab" * 32, "/data")], f"the anonymous volume {'ab' * 32}", id="no name"),
     ],
 )
@@ -1400,7 +1493,10 @@ def test_destroy_of_what_only_the_container_has(
 ):
     """It is refused without --data; with it, the volume goes with the container."""
     (container,) = docker.containers
-    container["Mounts"] = [{"Name": name, "Destination": target} for name, target in mounts]
+    kinds = {True: "volume", False: "tmpfs"}
+    container["Mounts"] = [
+        {"Type": kinds[bool(name)], "Name": name, "Destination": target} for name, target in mounts
+    ]
     container["Config"]["Env"] = ["PGDATA=/data/pgdata"]
     with pytest.raises(WorkspaceError, match=f"would be lost, which is in {place_of_data}$"):
         pg.destroy(place)

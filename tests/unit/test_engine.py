@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from fakes import FakeRunner, make_image, make_info, recorded
+from fakes import FakeRunner, make_container, make_image, make_info, recorded
 
 import hive_pg as pg
 from hive_pg import (
@@ -111,11 +111,23 @@ def test_parse_containers_of_compose():
     assert (info.project, info.directory) == ("unit-rec", "/tmp/unit-rec/app")
     assert info.image == "hive-pg-test/pgvector:16"
     assert info.oom_killed is False
-    assert info.mounts == [("/tmp/unit-rec/app/data/postgres", "/var/lib/postgresql/data")]
+    *tmpfs, mount = info.mounts
+    assert mount == ("/tmp/unit-rec/app/data/postgres", "/var/lib/postgresql/data")
+    assert tmpfs == [("tmpfs:", "/tmp"), ("tmpfs:", "/var/run/postgresql")]
     assert info.environment["POSTGRES_PASSWORD"] == "recorded-password"
     assert info.started_at == pytest.approx(parse_time("2026-11-23T15:54:30Z"), abs=1)
     assert info.running
     assert "recorded-password" not in f"{info} {info!r}"
+
+
+def test_parse_containers_in_memory():
+    """Both forms of Compose's tmpfs: the engine lists one beside the mounts."""
+    container = make_container()
+    container["Mounts"] = [{"Type": "tmpfs", "Source": "", "Destination": "/a"}]
+    container["HostConfig"]["Tmpfs"] = {"/b": "uid=999"}
+    (info,) = parse_containers(json.dumps([container]))
+    assert sorted(info.mounts) == [("tmpfs:", "/a"), ("tmpfs:", "/b")]
+    assert info.replace(environment={"PGDATA": "/b/pgdata"}).home == ("memory", False)
 
 
 def test_parse_containers_of_others():

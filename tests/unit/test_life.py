@@ -403,6 +403,39 @@ def test_start_after_an_interrupted_first_start(up, manager, docker, remember, a
         assert "init" in caught.value.hint
 
 
+NO_DATABASE = (82, 'FATAL:  database "hive" does not exist')
+SKIPPED = "PostgreSQL Database directory appears to contain a database; Skipping initialization\n"
+IN_ORDER = "LOG:  database system was shut down at 2026-11-23 15:54:30 UTC\n"
+KILLED = "LOG:  database system was interrupted; last known up at 2026-11-23 15:54:30 UTC\n"
+INITDB = "The files belonging to this database system will be owned by user\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "answer", "told"),
+    [
+        pytest.param(SKIPPED + IN_ORDER, WELL, True, id="stopped in order, and served since"),
+        pytest.param(SKIPPED + IN_ORDER, NO_DATABASE, False, id="but not all is there"),
+        pytest.param(SKIPPED + KILLED + IN_ORDER, WELL, False, id="killed first"),
+        pytest.param(INITDB + IN_ORDER, WELL, False, id="its own first start"),
+    ],
+)
+def test_first_start_that_another_container_made(
+    up, manager, docker, remember, capsys, log, answer, told
+):
+    """A cluster that was served since, by plain Compose, is not called interrupted."""
+    remember(verified=False, begun=True)
+    docker.answers |= {"docker exec": answer, "docker logs": log}
+    if told:
+        manager.start_container()
+        assert "warning: the log of the first start went with" in capsys.readouterr().err
+        manager.start_container()
+        assert "warning" not in capsys.readouterr().err
+        return
+    for command in (manager.start_container, manager.wait_until_ready):
+        with pytest.raises(ContainerStartupError, match="the first start was interrupted"):
+            command()
+
+
 @pytest.mark.parametrize(
     ("answer", "error", "message", "exit_code"),
     [
@@ -501,6 +534,16 @@ def test_stop_running(up, manager, docker):
     (call,) = docker.calls_of("docker stop")
     assert call.argv == ["docker", "stop", "-t", "60", "hive-postgres"]
     assert call.timeout > 60
+
+
+@pytest.mark.parametrize("tmpfs", [{}, {"/var/lib/postgresql/data": ""}], ids=["disk", "memory"])
+def test_stop_says_what_becomes_of_the_data(up, manager, docker, capsys, tmpfs):
+    """It stays, but for what was in memory."""
+    docker.containers[0]["HostConfig"]["Tmpfs"] = tmpfs
+    docker.containers[0]["Mounts"] *= not tmpfs
+    manager.stop_container()
+    said = "the data was in memory, and is gone" if tmpfs else "the data stays"
+    assert f"stopped; {said}\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("state", ["exited", "created", None])
@@ -802,7 +845,7 @@ def test_run_environment(monkeypatch, up, manager, capsys):
     monkeypatch.setenv("POSTGRES_PASSWORD", "shell")
     with (up / ".env").open("a") as file:
         file.write("A=env\nB=env\nC=a b\n")
-    env = pg.build_run_environment(manager)
+    env = pg.build_run_environment(manager, manager.settings.url)
     assert (env["A"], env["B"], env["POSTGRES_PASSWORD"]) == ("shell", "env", "s3cret")
     assert "C" not in env
     assert "warning: .env: not read alike by all, so left out: C" in capsys.readouterr().err
@@ -815,7 +858,7 @@ def test_run_environment_leads_to_the_database(monkeypatch, up, manager):
         monkeypatch.setenv(name, value)
     with (up / ".env").open("a") as file:
         file.write("PGOPTIONS=--x\nPGPORT=1\nDATABASE_URL=postgresql://prod/x\n")
-    env = pg.build_run_environment(manager)
+    env = pg.build_run_environment(manager, manager.settings.url)
     assert pg.build_environment(manager.settings.url).items() <= env.items()
     assert env.keys().isdisjoint(pg.LEADING_VARIABLES)
     assert env["PGTZ"] == "UTC"

@@ -212,6 +212,16 @@ def test_runner_attach_without_lock(runner, tmp_path):
     os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
+def test_runner_attach_with_lock(runner, tmp_path):
+    """One that we wait for keeps it, where hive-pg alone is killed."""
+    lock, pid = lock_in(tmp_path), tmp_path / "pid"
+    lock.__enter__()
+    assert runner.attach(sh(f"sleep 60 & echo $! >{pid}"), waits=True) == 0
+    os.close(lock.descriptor)
+    assert is_locked(tmp_path)
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
 def test_runner_trace(capsys):
     """With -v the command is shown before it runs."""
     with Runner(Console(verbose=True)).start(["true", "a b"]) as process:
@@ -322,6 +332,21 @@ def test_runner_attach_interrupted(monkeypatch, runner):
 
     monkeypatch.setattr(subprocess.Popen, "wait", interrupt)
     assert runner.attach(["sleep", "60"]) == 130
+
+
+def test_runner_attach_waits(monkeypatch, runner):
+    """The first Ctrl-C is the program's, which ends as it likes; the second one is ours."""
+    wait, interrupts = subprocess.Popen.wait, [1, 2, 2]
+
+    def interrupt(process, timeout=None):
+        if interrupts.pop(0) == 1:
+            raise KeyboardInterrupt
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupt)
+    assert runner.attach(sh("exit 7"), waits=True) == 7
+    interrupts[:] = [1, 1, 2, 2]
+    assert runner.attach(["sleep", "60"], waits=True) == 130
 
 
 def test_runner_attach_told_alone(monkeypatch, runner):

@@ -154,13 +154,13 @@ def test_save_env_that_is_open_to_others(workspace, directory, capsys):
     assert ".env was open to others; its mode is 0600 now" in capsys.readouterr().err
 
 
-def test_remove_env_leaves_the_example(tmp_path):
-    """What was made to be tried goes, and what a template says counts again."""
+def test_reload_without_env(tmp_path):
+    """Where `.env` is gone, what a template says counts again."""
     (tmp_path / ".env.example").write_text("POSTGRES_DB=app\n")
     workspace = make_workspace(tmp_path)
     workspace.save_env({"POSTGRES_DB": "other"})
-    workspace.remove_env()
-    assert not (tmp_path / ".env").exists()
+    (tmp_path / ".env").unlink()
+    workspace.reload()
     assert workspace.values == {"POSTGRES_DB": "app"}
 
 
