@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.9"
+# ///
 """hive-pg: a PostgreSQL 16 + pgvector database in Docker for one project, in one file.
 
 A workspace is a directory with four things in it: `.env` (mode 0600; HIVE_DATABASE_URL is the

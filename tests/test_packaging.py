@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import email
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,20 @@ def test_wheel_metadata_asks_for_nothing_but_python(wheel: zipfile.ZipFile) -> N
     assert requirement.replace('"', "'").replace(" ", "") == "psycopg[binary]>=3.1;extra=='psycopg'"
     entry_points = wheel.read(f"{info}/entry_points.txt").decode()
     assert "hive-pg=hive_pg:main" in entry_points.split()
+
+
+def test_metadata_of_the_script_are_those_of_the_wheel(wheel: zipfile.ZipFile) -> None:
+    """`uv run hive_pg.py` needs nothing of the project around it, and makes nothing there."""
+    pattern = r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$"  # PEP 723
+    (block,) = re.finditer(pattern, MODULE.read_text(encoding="utf-8"))
+    (line,) = block["content"].splitlines()
+    info = f"hive_pg-{hive_pg.__version__}.dist-info"
+    metadata = email.message_from_bytes(wheel.read(f"{info}/METADATA"))
+    assert (block["type"], line) == (
+        "script",
+        f'# requires-python = "{metadata["Requires-Python"]}"',
+    )
+    assert "Typing :: Typed" not in metadata.get_all("Classifier", [])  # a module has no py.typed
 
 
 def test_module_imports_only_the_standard_library() -> None:
