@@ -282,10 +282,7 @@ SECRET_FIELDS = ("password", "environment", "next_password")  # are left out of 
 
 @dataclass_transform(frozen_default=True)
 class Record:
-    """An immutable record of the fields that its class annotates.
-
-    A dataclass or a NamedTuple would do, but takes as long to import as Python to start.
-    """
+    """An immutable record; a dataclass takes too long to import."""
 
     def __init__(self, *values: object, **named: object) -> None:
         fields = type(self).__annotations__
@@ -714,7 +711,7 @@ def build_database_url(url: DatabaseURL) -> str:
 
 
 def format_database_url(url: DatabaseURL, form: str) -> tuple[str, list[str]]:
-    """Write a URL as a driver takes it; return the options that are left out, too."""
+    """Write a URL as a driver takes it; return what is left out, too."""
     words = dict(word.partition("=")[::2] for word in _DRIVERS[form].split())
     known = {name: value for name, value in url.options.items() if name in words}
     options = {words[name] or name: value for name, value in known.items()}
@@ -770,7 +767,7 @@ def is_placeholder(value: str) -> bool:
 
 
 def has_login(values: Mapping[str, str]) -> bool:
-    """Whether `.env` has a user and a password that are no template's."""
+    """Whether `.env` has a user and a password of its own."""
     url = plan_database_url(values, DatabaseURL("", ""), has_data=False)
     return bool(url.user and url.password)
 
@@ -836,7 +833,7 @@ def parse_settings(values: Mapping[str, str]) -> Settings:
 
 
 def is_local(host: str) -> bool:
-    """Whether a URL's host is this machine, whatever name servers say."""
+    """Whether a URL's host is this machine for certain."""
     return host in ("localhost", "::1") or bool(re.fullmatch(r"127(?:\.[0-9]{1,3}){3}", host))
 
 
@@ -899,7 +896,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_stamp(moment: float) -> str:
-    """Write a time, in epoch seconds, for a name: to the second, in UTC."""
+    """Write a time for a name: to the second, in UTC."""
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(moment))
 
 
@@ -960,11 +957,11 @@ class Console:
             self._print(text)
 
     def doing(self, text: str) -> None:
-        """Name what goes on from now on, for `tick`; '' where another program shows it."""
+        """Name what goes on from now on, for `tick`."""
         self._doing, self._since = text, time.monotonic()
 
     def tick(self, done: str = "") -> None:
-        """Show what goes on, how much is `done`, and for how long: whoever waits calls this.
+        """Show what goes on, for how long, and how much is `done`.
 
         On a terminal one line moves, after half a second; elsewhere a line comes every ten.
         """
@@ -1006,7 +1003,7 @@ class Console:
             self._print("+ " + " ".join(map(quote_word, words)))
 
     def confirm(self, question: str, *, enter: bool = True) -> bool:
-        """Ask a person; what Enter means is in capitals, the end of the input is no."""
+        """Ask a person; what Enter means is in capitals."""
         answer = self.ask(f"{question} [{'Y/n' if enter else 'y/N'}]")
         return answer is not None and answer.lower() in ("", "y", "yes")[not enter :]
 
@@ -1078,7 +1075,7 @@ def is_interactive() -> bool:
 
 
 def terminal_width(stream: IO[str] | None) -> int:
-    """Return the columns of a terminal, 80 where they are unknown, any number for a file."""
+    """Return a terminal's columns, 80 if unknown, any number for a file."""
     if stream is None or not stream.isatty():
         return sys.maxsize
     with contextlib.suppress(OSError, ValueError):
@@ -1119,7 +1116,7 @@ def end_tree(pid: int, *, at_once: bool = False) -> None:
 
 
 def file_error(action: str, path: str, error: OSError) -> WorkspaceError:
-    """Build the error of a file that the system refuses, with its remedy."""
+    """Build the error of a file that the system refuses."""
     target, at = os.path.realpath(path), os.path.realpath(error.filename or path)
     place = at if os.path.lexists(at) else os.path.dirname(at)
     link = "" if target == path else f", a link to {target}"
@@ -1387,10 +1384,7 @@ def identify_file(path: str) -> str:
 
 
 def is_gone(path: str) -> bool:
-    """Whether a file or directory does not exist.
-
-    One that we may not see exists, and so may one of Windows, as a container there names it.
-    """
+    """Whether a path is known to be gone: one of Windows is not, nor one unseen."""
     if re.match(r"[A-Za-z]:[\\/]|\\\\", path):
         return False
     try:
@@ -1476,7 +1470,7 @@ class Process:
         self.argv, self.process, self.console = argv, process, console
 
     def finish(self, *, timeout: float, stdin: str = "") -> CommandResult:
-        """Wait for its end; after `timeout` seconds, raise DockerNotAvailableError."""
+        """Wait for its end, or raise DockerNotAvailableError in time."""
         import subprocess
 
         deadline = time.monotonic() + timeout
@@ -1493,10 +1487,7 @@ class Process:
         raise DockerNotAvailableError(why, hint=hint)
 
     def watch(self, file: int, doing: str, idle: Callable[[], object]) -> CommandResult:
-        """Wait for the end of a `long` program on a file; show how far it is.
-
-        Where it has stood still for STALL_S, `idle` raises if there is no more to hope for.
-        """
+        """Wait for a `long` program on a file; if it stalls, `idle` may raise."""
         size, moved = 0, time.monotonic()
         self.console.doing(doing)
         while self.process.poll() is None:
@@ -1539,7 +1530,7 @@ class Runner:
         self.console = console
 
     def start(self, argv: Sequence[str], *, long: bool = False, **options: Any) -> Process:
-        """Start a program in a session of its own, so that Ctrl-C reaches hive-pg first.
+        """Start a program in a session of its own, as Ctrl-C is for hive-pg.
 
         `options` are Popen's `env`, `cwd`, `stdin` and `stdout`: DEVNULL, PIPE, or a descriptor.
         The stderr of a `long` one is a file, so that it never waits for a reader.
@@ -1562,7 +1553,7 @@ class Runner:
         return Process(argv, process, self.console)
 
     def ask(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> CommandResult:
-        """Ask a program that may be missing, which is exit code 127, or hang: 124."""
+        """Ask a program that may be missing (127), or hang (124)."""
         try:
             with self.start(argv, env=env) as process:
                 return process.finish(timeout=QUESTION_TIMEOUT_S)
@@ -1978,7 +1969,7 @@ def _diagnose_end(info: ContainerInfo, logs: str) -> tuple[str, str, Repair | No
 
 
 def locate_cluster(mounts: Iterable[tuple[str, str]], pgdata: str) -> tuple[str, str]:
-    """Return the host directory that PGDATA is in, '' for a volume, and its place.
+    """Return PGDATA's host directory, '' for a volume, and its place.
 
     >>> locate_cluster([("/w", "/app"), ("/w/data", "/var/lib")], "/var/lib/postgresql/data")
     ('/w/data', '/w/data/postgresql/data')
@@ -2316,7 +2307,7 @@ def render_compose() -> str:
 
 
 def render_addition(service: str, data_dir: str) -> str:
-    """Return the file beside a compose file: a port for its service, or for '' a service."""
+    """Return a file beside theirs: a port for its service, or a service."""
     text = render_compose()
     head, _, body = text.partition("services:\n")
     if service:
@@ -2395,7 +2386,7 @@ def _drop_empty(value: Any) -> Any:
 
 
 def _find_closed_network(config: Mapping[str, Any], name: str) -> str:
-    """Return what kind of network keeps a service from publishing a port, or ''."""
+    """Return the kind of network that publishes no port, or ''."""
     service = config["services"][name]
     networks = [config["networks"][network] for network in service.get("networks") or ()]
     internal = networks and all(network.get("internal") for network in networks)
@@ -2457,7 +2448,7 @@ def choose_service(
     known: str = "",
     is_server: Callable[[str], bool] = lambda image: False,
 ) -> str:
-    """Return the service of a known container, the service postgres, or the only server.
+    """Return a known container's service, postgres, or the only server.
 
     >>> choose_service({"web": {"image": "nginx"}, "db": {"image": "pgvector/pgvector:pg16"}})
     'db'
@@ -2752,11 +2743,7 @@ _ROLE = (
 
 
 def build_copy_role_sql(source: str, target: str) -> str:
-    """Write the psql script that makes a role like another.
-
-    It writes the catalogs: so nothing changes on the way, and no log has the password's verifier.
-    Up to PostgreSQL 15, a membership has one option.
-    """
+    """Write the psql script that makes a role like another."""
 
     def memberships(of: str, other: str) -> str:
         return f"""\
@@ -2872,7 +2859,7 @@ class Server:
         return check_result(result, action, sources=("dump",)).stdout
 
     def create(self, sql: str, action: str, source: str = "") -> str:
-        """Run SQL that makes a database, while there is room, also for the log of a copy."""
+        """Run SQL that makes a database, while there is room."""
         size = "select size + least(size, 1 << 30) >> 20 from pg_database_size"
         size = f"$(psql -XqAtwd template1 -c {quote_word(f'{size}({quote_literal(source)}) size')})"
         script = f"{_ROOM}room {size if source else ''} && exec psql -XqAtwv ON_ERROR_STOP=1"
@@ -3183,7 +3170,7 @@ class Workspace:
     def run_compose(
         self, settings: Settings, *argv: str, timeout: float = COMPOSE_TIMEOUT_S
     ) -> str:
-        """Run Compose, with `.env` and `settings` in place of the shell's values."""
+        """Run Compose, with `.env` in place of the shell's values."""
         left_out, compose = self.overruled, self.engine.compose_argv
         env = {key: value for key, value in os.environ.items() if key not in left_out}
         env |= {key: value for key, value in self.values.items() if key.startswith("COMPOSE_")}
@@ -3208,7 +3195,7 @@ class Workspace:
         return service.with_image(self.engine.find_image(service.image))
 
     def add_compose_file(self, text: str) -> None:
-        """Write a file beside the compose file, if it is not there; Compose reads both."""
+        """Write a file that Compose reads beside the compose file."""
         base, named = self.compose_file() or "", self.values.get("COMPOSE_FILE")
         place, separator = os.path.dirname(base), self.values.get("COMPOSE_PATH_SEPARATOR")
         separator = separator or (os.pathsep if named else ":")
@@ -3221,11 +3208,7 @@ class Workspace:
             write_file(path, text)
             self.console.step(f"{ADDED_FILE} is written, and yours to edit")
         files.append(os.path.relpath(path, self.directory))
-        changes = {
-            "COMPOSE_FILE": separator.join(files),
-            "COMPOSE_PATH_SEPARATOR": separator,
-        }
-        self.save_env(changes)
+        self.save_env({"COMPOSE_FILE": separator.join(files), "COMPOSE_PATH_SEPARATOR": separator})
 
     def run_in_place(self, service: ComposeService, *argv: str, **options: Any) -> CommandResult:
         """Run a program as root on the service's data, /target."""
@@ -3469,10 +3452,7 @@ _NO_TLS, _STRANGER = "the server has no TLS", "another program answers at "
 
 
 def ask_published_port(url: DatabaseURL, binds: Sequence[str]) -> tuple[str, str]:
-    """Ask each address of the URL's host; return objection and right one.
-
-    Source: https://www.postgresql.org/docs/16/protocol-flow.html (SSLRequest, before any login).
-    """
+    """Ask each address of the URL's host; return objection and right one."""
     import socket
 
     objection, failure, right = "", "", ""
@@ -3487,6 +3467,7 @@ def ask_published_port(url: DatabaseURL, binds: Sequence[str]) -> tuple[str, str
             failure = error.strerror or str(error)
             continue
         answer = b""
+        # Source: https://www.postgresql.org/docs/16/protocol-flow.html (SSLRequest).
         with connection, contextlib.suppress(OSError):
             connection.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
             answer = connection.recv(1)
@@ -3647,7 +3628,7 @@ def is_empty(
 def bring_up(
     workspace: Workspace, service: ComposeService, neighbours: Neighbours, *, mend: bool = False
 ) -> None:
-    """Start the container as the files say; with `mend` its user is given the data."""
+    """Start the container; with `mend` its user is given the data."""
     engine, own = workspace.engine, find_named(neighbours.containers, service.container)
     for info in neighbours.containers:
         if neighbours.is_leftover(info, service):
@@ -3676,7 +3657,7 @@ def bring_up(
 
 
 def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
-    """Wait until the server listens: before that, the image ignores the signal to stop."""
+    """Wait until the server listens: the image cannot be stopped before."""
     verified = workspace.state.verified
     deadline = time.monotonic() + (WAIT_ROUND_S if verified else STOP_GRACE_S)
     if not info.running or (info.health is Health.HEALTHY and verified):
@@ -3730,7 +3711,7 @@ def _read_half_start(workspace: Workspace, info: ContainerInfo) -> str:
 def check_first_start(
     workspace: Workspace, info: ContainerInfo | None, *, serves: bool = False
 ) -> None:
-    """Refuse a cluster of hive-pg's whose init scripts did not run to their end."""
+    """Refuse a cluster of hive-pg's whose init scripts did not end."""
     unbroken = workspace.begins and info and info.restart_count == 0
     if info is None or unbroken or not workspace.state.begun:
         return
@@ -3770,15 +3751,12 @@ def _check_listening(logs: str) -> None:
 
 
 def _check_steady(workspace: Workspace, first: Probe, now: Probe, allowed: int) -> None:
-    """Raise the error of a container that is not on its way to serve.
-
-    `allowed` is how many restarts there may be since the `first` look. A shutdown that was under
-    way at that time may end in a new start; one since then stays.
-    """
+    """Raise the error of a container that is not on its way to serve."""
     info, before = now.info, first.info
     # Docker notes the time of a start a moment after the program's first words.
     since = before.started_at - 0.1 if before else 0.0
     restarts = before.restart_count + allowed if before else 0
+    # A shutdown that was under way at that time may end in a new start; one since then stays.
     stopping = first.error is not None and "shutting down" in first.error.detail
     logs = workspace.engine.logs(info.name, since=since) if info else ""
     _check_listening(logs)
@@ -3799,15 +3777,12 @@ def verify(
     creates: bool = False,
     probe: Probe | None = None,
 ) -> Probe:
-    """Wait until the credentials in `.env` log in and the published port answers.
-
-    `creates` makes pgvector in the database. A container that ran at a first look, `probe`, may be
-    started once more, after a crash that is over.
-    """
+    """Wait until `.env` logs in, and the port answers."""
     began, console = time.monotonic(), workspace.console
     if not workspace.begins:
         console.doing("waiting for PostgreSQL")
     sql, allowed = CREATE_EXTENSION_SQL * creates + VERSIONS_SQL, int(probe is not None)
+    # One that ran at a look before may be started once more, after a crash that is over.
     first = probe = probe or look(workspace, timeout, sql)
     while probe.error:
         readiness, left = probe.readiness, began + timeout - time.monotonic()
@@ -3856,7 +3831,7 @@ FRESH_COMMENT = "hive-pg run --fresh of "  # and the time in the names of databa
 
 
 def build_undo_sql(databases: object) -> str:
-    """Write the psql script that gives databases their names and limits back."""
+    """Write the psql script that gives databases names and limits back."""
     return f"""\
 select unnest(array[case when d.oid <> o.oid then format('alter database %I rename to %I',
         d.datname, left(d.datname, 50) || '_' || d.oid)
@@ -3904,7 +3879,7 @@ def drop_databases(workspace: Workspace, comment: str) -> None:
 
 
 def drop_fresh(workspace: Workspace, lock: str) -> bool:
-    """Drop a throwaway database, and then its lock; return whether that could be done."""
+    """Drop a throwaway database and its lock; return whether that went."""
     try:
         drop_databases(workspace, FRESH_COMMENT + lock[-16:])
     except PostgreSQLIntegrationError as error:
@@ -3916,13 +3891,13 @@ def drop_fresh(workspace: Workspace, lock: str) -> bool:
 
 
 def has_left(workspace: Workspace) -> bool:
-    """Whether a killed command has left something in the server, which no other one undoes."""
+    """Whether a killed command has left what no other one undoes."""
     left = workspace.state.staging or find_abandoned(workspace)
     return bool(left and not is_locked(workspace.lock_path))
 
 
 def undo_restore(workspace: Workspace) -> None:
-    """Make role and databases what they were before a script was loaded, or a command killed."""
+    """Undo what a script that was loaded, or a killed command, has left."""
     for lock in find_abandoned(workspace):
         drop_fresh(workspace, lock)
     state, action = workspace.state, "cannot undo what a restore has changed"
@@ -4143,7 +4118,7 @@ def ask_git(workspace: Workspace, *arguments: str) -> CommandResult:
 
 
 def find_unignored(workspace: Workspace, lines: Mapping[str, str]) -> list[str] | None:
-    """Return the lines of .gitignore that git lacks for the paths; None where git cannot say."""
+    """Return the lines of .gitignore that git lacks, None if it cannot say."""
     result = ask_git(workspace, "check-ignore", "--no-index", *lines)
     if result.returncode > 1:
         if result.stderr and "not a git repository" not in result.stderr:
@@ -4166,7 +4141,7 @@ def append_lines(path: str, lines: Iterable[str], *, again: bool = False) -> lis
 
 
 def ignore_in_git(workspace: Workspace, written: list[str]) -> bool:
-    """In a git work tree, keep the credentials out of it; return whether it is one."""
+    """In a git work tree, keep the credentials out; return whether it is."""
     directory, console = workspace.directory, workspace.console
     missing = find_unignored(workspace, IGNORED)
     if missing:
@@ -4192,7 +4167,7 @@ def ignore_in_git(workspace: Workspace, written: list[str]) -> bool:
 def keep_private(
     workspace: Workspace, service: ComposeService, written: list[str], *, in_git: bool
 ) -> None:
-    """Keep data and credentials out of git, which may come later, and out of images."""
+    """Keep data and credentials out of git and of images."""
     data, files = os.path.dirname(DATA_DIR), {}
     if not in_git:
         files[".gitignore"] = [*IGNORED.values()]
@@ -4538,7 +4513,7 @@ class SetUp:
             self.console.warn(f"{why}, which are gone when the container is")
 
     def _agree_with_server(self, settings: Settings, own: ContainerInfo | None) -> None:
-        """Set our password in the server before a container goes that has another."""
+        """Set our password in the server before a container goes."""
         following = self.workspace.state.next_password
         known = own.environment.get(PASSWORD_KEY) if own and own.running else None
         if known in (None, settings.url.password):
@@ -4575,7 +4550,7 @@ class SetUp:
             self.console.step(f"{name} is used as it is, with its service {service.service}")
 
     def _verify_or_mend(self, service: ComposeService, timeout: float) -> None:
-        """Log in; where the cluster keeps the application out, mend it, each way once."""
+        """Log in; what keeps the application out is mended, each way once."""
         workspace = self.workspace
         tried = {Repair.REMAKE} if workspace.begins else set[Repair]()
         while True:
@@ -4638,7 +4613,7 @@ def set_up(
     foreign: str = "",
     **wishes: str | int | None,
 ) -> bool:
-    """Set a workspace up with WISHES, as `SetUp` does; return False where a person declined."""
+    """Set a workspace up with WISHES; return False if a person declined."""
     if unknown := wishes.keys() - WISHES:
         raise TypeError(f"{', '.join(unknown)}: init takes {', '.join(WISHES)}")
     question = f"Set up PostgreSQL in Docker for {workspace.directory}?"
@@ -4688,7 +4663,7 @@ def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
 
 
 def find_owners(listing: str) -> set[str]:
-    r"""Return the owners in the output of `pg_restore --list`, or the last words of their names.
+    r"""Return the owners in a list of `pg_restore`, or their last words.
 
     >>> find_owners("; x y\n5; 1259 16385 TABLE public t ann\n2; 3079 16384 EXTENSION - vector \n")
     {'ann'}
@@ -4918,7 +4893,7 @@ def open_source(path: str, directory: str) -> IO[bytes]:
 
 
 def choose_database_name(database: str, kind: str, taken: Iterable[str]) -> str:
-    """Return a name that no database has, with the time in it and 63 bytes at most."""
+    """Return a name that no database has, of 63 bytes at most."""
     now = time.time()
     while (name := f"{database[: 45 - len(kind)]}_{kind}_{format_stamp(now)}") in taken:
         now += 1
@@ -4926,7 +4901,7 @@ def choose_database_name(database: str, kind: str, taken: Iterable[str]) -> str:
 
 
 def drop_unfinished(workspace: Workspace) -> list[str]:
-    """Drop what an interrupted restore or snapshot has made; return the names of all, if known."""
+    """Drop what an interrupted command has made; return all names."""
     sql = f"{END_LOADS_SQL} \\g /dev/null\n"
     sql += build_list_sql(workspace.settings.url.database, STAGING_COMMENT, drops=True)
     try:
@@ -4946,7 +4921,7 @@ def find_snapshot(workspace: Workspace, name: str) -> str:
 
 
 def insist(run: Callable[[], str], tries_left: int = 19) -> str:
-    """Run SQL that has to end sessions, again where somebody connects in between.
+    """Run SQL that ends sessions, again where others connect meanwhile.
 
     Who connects while it runs is not refused: the server has them wait.
     """
@@ -5128,7 +5103,7 @@ commit;
 
 
 def reset(workspace: Workspace, seed: str = "") -> str:
-    """Put an empty database with pgvector in the place of the present one, as `restore` does.
+    """Put an empty database with pgvector in the present one's place.
 
     `seed` is a dump or an SQL script that fills it.
     """
@@ -5183,7 +5158,7 @@ def naming(workspace: Workspace) -> Iterator[None]:
 def set_up_copy(
     workspace: Workspace, source: str, interactive: bool = True, **options: Any
 ) -> bool:
-    """Set a workspace up as `set_up` does, with the data of another one, which goes on.
+    """Set a workspace up with the data of another one, which goes on.
 
     Names, port and login are its own, image and database the other's, unless `.env` has some.
     """
@@ -5265,7 +5240,7 @@ def drop_snapshot(workspace: Workspace, name: str) -> None:
 
 
 def snapshot(workspace: Workspace, name: str = "") -> str:
-    """Copy the database within its server; return the copy's name, which `restore` takes with @.
+    """Copy the database within its server; return the name for `restore`.
 
     It ends all sessions, because the server copies no database that is in use; who connects
     meanwhile waits. Until it is whole, the next command takes it for unfinished, and drops it.
@@ -5287,7 +5262,7 @@ def snapshot(workspace: Workspace, name: str = "") -> str:
 
 
 def _make_database(workspace: Workspace, new: str, source: str, mark: str) -> str:
-    """Make a database like the present one, empty or a copy of `source`; return psql's words."""
+    """Make a database, empty or a copy; return psql's words."""
     sql = build_staging_sql(workspace.settings.url.database, new, source, mark)
     try:
         return insist(lambda: workspace.server.create(sql, "cannot make the database", source))
@@ -5298,7 +5273,7 @@ def _make_database(workspace: Workspace, new: str, source: str, mark: str) -> st
 
 @contextlib.contextmanager
 def temporary_database(workspace: Workspace, snapshot: str = "") -> Iterator[DatabaseURL]:
-    """Give the URL of a new database, empty or a copy of a snapshot, which is dropped at the end.
+    """Give the URL of a new database, which is dropped at the end.
 
     Its lock dies with this process and those that it runs: then the next command drops it.
     """
@@ -5326,7 +5301,7 @@ def temporary_database(workspace: Workspace, snapshot: str = "") -> Iterator[Dat
 
 
 def rotate(workspace: Workspace) -> None:
-    """Give the server and `.env` a new password, which the state file has first, for `start`."""
+    """Give server and `.env` a new password; `start` goes on with it."""
     with workspace.lock():
         workspace.get_running()
         undo_restore(workspace)
@@ -5345,7 +5320,7 @@ def rotate(workspace: Workspace) -> None:
 
 
 def destroy(workspace: Workspace, *, data: bool = False, backup: bool = True) -> None:
-    """Remove the container and its network, and with `data` the cluster, after a backup."""
+    """Remove the container and its network, and the `data`, backed up."""
     console = workspace.console
     with workspace.lock():
         neighbours = survey(workspace)
@@ -5407,7 +5382,7 @@ def _get_own_cluster(workspace: Workspace, neighbours: Neighbours, stays: bool) 
 
 
 def _back_up_last(workspace: Workspace, service: ComposeService, neighbours: Neighbours) -> str:
-    """Back up every database and the roles, before they go; return the workspace's dump."""
+    """Back up all databases and roles; return the workspace's dump."""
     what, console, dump = "the databases", workspace.console, ""
     try:
         bring_up(workspace, service, neighbours)
@@ -5895,10 +5870,7 @@ def _format_row(found: ListedDatabase, home: str) -> tuple[str, ...]:
 
 
 def _afresh(function: FunctionType) -> FunctionType:
-    """Return the method of a function of a workspace, read anew.
-
-    Each call has a copy of the workspace, because threads may share `self`.
-    """
+    """Return the method of a function, on a copy: threads may share `self`."""
 
     @functools.wraps(function)
     def method(self: Workspace, *arguments: Any, **options: Any) -> Any:
@@ -6069,7 +6041,7 @@ complete -c hive-pg -c hive_pg.py -f -a '(_hive_pg)'""",
 
 
 def read_options(command: str) -> Iterator[tuple[Sequence[str], str, str]]:
-    """Yield the names, the value and the help of each option and argument of a command.
+    """Yield names, value and help of each option of a command.
 
     >>> next(read_options("logs"))
     (['directory'], 'DIR', 'the workspace (default: .)')
@@ -6109,7 +6081,7 @@ def render_completion(shell: str) -> str:
 
 
 class CommandLine:
-    """One call of hive-pg: an attribute for each option, and a method for each command."""
+    """One call: an attribute for each option, a method for each command."""
 
     workspace: Workspace
     console: Console
@@ -6448,10 +6420,7 @@ def _read_value(metavar: str, text: str) -> Any:
 
 
 def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentParser:
-    """Build the parser of one command, or for '' of the command line as a whole.
-
-    One at a time: argparse takes longer to build a parser than most commands take for the rest.
-    """
+    """Build the parser of one command, or of all."""
     import argparse
 
     whole = "PostgreSQL 16 + pgvector in Docker for one project: set up, verified, kept."
