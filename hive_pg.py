@@ -142,7 +142,7 @@ init snapshot restore reset destroy
   -y --yes              do not ask
 status check env list snapshot
   --json                one JSON object
-init [DIR]: set up the database, or mend what is missing, and log in
+init [DIR]: set up the database, or mend it, and log in
   --port N              port on this machine (default: {DEFAULT_HOST_PORT}, or the next free one)
   --database NAME       database (default: {DEFAULT_DATABASE})
   --image IMAGE         default: ${IMAGE_KEY}, or {DEFAULT_IMAGE}
@@ -150,16 +150,16 @@ init [DIR]: set up the database, or mend what is missing, and log in
   --bind ADDRESS        address to publish on (default: {DEFAULT_BIND}, for this machine only)
   --no-start            only write the files
   --from DIR            with the data of another workspace, which goes on
-start [DIR]: start the database if it is not running, and log in
-run [DIR] -- CMD ...: start it, then run a command with .env in its environment
+start [DIR]: start the database if need be, and log in
+run [DIR] -- CMD ...: start it, then run a command that finds it
   --fresh @NAME         with a database of its own, empty or of a snapshot, dropped at its end
 stop [DIR]: stop it gracefully; the data stays
   --all                 every one of yours that `list` shows, if its directory is here
-restart [DIR]: stop it, and start it with what .env and the compose file say
-wait [DIR]: wait until it accepts connections; start nothing
+restart [DIR]: stop it, and start it as the files say now
+wait [DIR]: wait until it is ready; start nothing
 status [DIR]: show state, health, readiness, URL and uptime
-check [DIR]: test Docker, container, login, pgvector and published port
-stats [DIR]: show load, sizes, locks, vacuum, WAL, CPU and memory
+check [DIR]: test Docker, container, login, pgvector, port
+stats [DIR]: show load, sizes, locks, vacuum, CPU, memory
   --watch S             every S seconds, until Ctrl-C
   --json                one JSON object; with --watch, one a line
 logs [DIR]: show PostgreSQL's log, as docker logs does
@@ -172,21 +172,21 @@ url [DIR]: print the database URL, with its password
 psql [DIR] [ARGS ...]: run the image's psql in the database
 backup [DIR]: write a dump, and read it back to its end
   -o --output FILE      replaced if there, - is stdout (default: {BACKUP_DIR}/DATABASE-TIME.dump)
-snapshot [DIR] [@NAME]: keep a copy of the database in the server, for restore @NAME
+snapshot [DIR] [@NAME]: keep a copy in the server, for restore @NAME
   file @NAME            its name (default: the time)
   --list                show the snapshots
   --drop                drop the snapshot @NAME
-restore [DIR] FILE: replace the database by a dump or a snapshot; the old one is kept
+restore [DIR] FILE: replace it by a dump; the old one is kept
   file FILE             a dump or an SQL script, - for stdin; or @NAME, a snapshot
   --no-owner            give everything to the workspace's role
   --drop-old            drop what earlier restores kept
-reset [DIR]: replace the database by an empty one, with pgvector; the old one is kept
+reset [DIR]: empty it; what was there is kept
   --seed FILE           a dump or an SQL script to load into it
 rotate [DIR]: change the password, in the server and in .env
-destroy [DIR]: remove the container and its network; the data stays
+destroy [DIR]: remove the container; the data stays
   --data                delete the data, too, after a backup
   --no-backup           delete it without
-env [DIR]: print variables for applications and psql, password included
+env [DIR]: print variables for programs, with password
   --format shell|dotenv  shell: export lines for eval; dotenv: as in .env
 list: show every database of hive-pg on this engine
 completion SHELL: print a shell completion script
@@ -898,6 +898,24 @@ def format_duration(seconds: float) -> str:
 def format_stamp(moment: float) -> str:
     """Write a time for a name: to the second, in UTC."""
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(moment))
+
+
+def format_table(rows: Sequence[Sequence[str]], width: int, keep: int = sys.maxsize) -> str:
+    """Align columns below their heads, the first row; numbers stand to the right.
+
+    To fit `width`, columns behind the first `keep` go, then the first one is cut.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    while len(widths) > keep and min(widths[0], 24) + sum(w + 2 for w in widths[1:]) > width:
+        widths.pop()
+    widths[0] = min(widths[0], max(width - sum(w + 2 for w in widths[1:]), 12))
+    counts = [all(re.match("[-0-9]", cell) for cell in column) for column in zip(*rows[1:])]
+    lines = []
+    for row in rows:  # the end of a path tells more than its beginning
+        cells = [c if len(c) <= w else f"...{c[3 - w :]}" for c, w in zip(row, widths)]
+        cells = [c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cells, widths, counts)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 def format_json(value: object, indent: int | None = 2) -> str:
@@ -2876,6 +2894,18 @@ class Server:
         """Return DEVICE:INODE of a path in the container, '' if unseen."""
         argv = ["docker", "exec", self.container, "stat", "-c", "%d:%i", path]
         return self.engine.run(argv).stdout.strip()
+
+    def locate(self, path: str) -> Iterator[str]:
+        """Yield what this machine may call a mounted directory now, after a move."""
+        file = "/proc/self/mountinfo"
+        there = self.engine.run(["docker", "exec", self.container, "cat", file]).stdout
+        here = os.fsdecode(read_file(file) or b"")
+        inner, own = (re.findall(r"(?m)^\S+ \S+ (\S+) (\S+) (\S+) ", t) for t in (there, here))
+        for device, root, target in inner:
+            for same, base, point in own:
+                if (target, device) == (path, same) and root.startswith(base):
+                    place = os.path.join(point, root[len(base) :].lstrip("/"))
+                    yield re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), place)
 
     def run_psql(self, arguments: Sequence[str]) -> int:
         """Become the image's psql, or without a terminal wait for it."""
@@ -5480,7 +5510,7 @@ def format_status(status: ContainerStatus) -> str:
         "state": state,
         "readiness": status.readiness.value,
         "version": status.server_version and f"PostgreSQL {status.server_version}",
-        "url": status.database_url,
+        "url": shorten_url(status.database_url),
         "image": status.image,
         "port": f"{status.bind}:{status.host_port}" if status.bind else status.host_port,
         "uptime": None if status.uptime_s is None else format_duration(status.uptime_s),
@@ -5670,10 +5700,10 @@ _RATES = {
     "container_cpu_ratio": ("container_cpu_seconds_total",),
 }
 _STATISTICS = """\
-container     {container}
+container     {container}, PostgreSQL {server_version}
 cpu           {container_cpu_ratio}
 memory        {container_memory_bytes}, limit {container_memory_limit_bytes}
-database      {database}, {database_size_bytes}, PostgreSQL {server_version}
+database      {database}, {database_size_bytes}
 connections   {connections} of {connections_limit}, {connections_active} active
 transactions  {transactions_per_second}, longest {longest_transaction_seconds}\
  (pid {longest_transaction_pid})
@@ -5684,11 +5714,6 @@ cache hits    {cache_hit_ratio}
 temporary     {temporary_files_total} files, {temporary_bytes_total}
 wal           {wal_bytes_total}, {wal_bytes_per_second}
 checkpoints   {checkpoints_timed_total} timed, {checkpoints_requested_total} requested"""
-_STATISTICS_LINE = (
-    "{timestamp_seconds}  {connections}/{connections_limit} clients  {transactions_per_second} tx"
-    "  {rows_read_per_second} rows  CPU {container_cpu_ratio}"
-)
-_TABLE = "{:<25} {:>9} {:>11} {:>10}  {}"
 _TABLES = {
     "tables": (("schema", "table"), "size_bytes live_rows dead_rows last_vacuum_timestamp_seconds"),
     "vector_indexes": (("schema", "index"), "size_bytes method valid table"),
@@ -5746,7 +5771,7 @@ def build_rates(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
     return rates
 
 
-def format_field(name: str, value: Any, width: int = 25) -> str:
+def format_field(name: str, value: Any, width: int = 25, now: float = 0.0) -> str:
     r"""Write a field of a sample as its unit wants it; a word as a terminal bears it, cut.
 
     >>> format_field("cache_hit_ratio", 0.9876), format_field("table", "an\nembedding", 9)
@@ -5758,7 +5783,7 @@ def format_field(name: str, value: Any, width: int = 25) -> str:
         word = printable(value)
         return word if len(word) <= width else word[: width - 3] + "..."
     if name.endswith("timestamp_seconds"):
-        return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(value))
+        return " ".join([*format_duration(now - value).split()[:2], "ago"])
     if name.endswith("_ratio"):
         return f"{value * 100:.1f} %"
     if name.endswith("_seconds"):
@@ -5769,22 +5794,18 @@ def format_field(name: str, value: Any, width: int = 25) -> str:
     return f"{value:.{int(value < 100)}f}/s" if rate else str(value)
 
 
-def format_sample(sample: Mapping[str, Any], form: str) -> str:
-    """Fill in the fields of a sample."""
+def format_statistics(sample: Mapping[str, Any], width: int = 80) -> str:
+    """Return the lines of `stats` for people; a time is how long ago that was."""
     fields = {name: format_field(name, value) for name, value in sample.items()}
-    return form.format(**fields).replace(" (pid -)", "")
-
-
-def format_statistics(sample: Mapping[str, Any]) -> str:
-    """Return the lines of `stats` for people, in 80 columns."""
-    lines = [format_sample(sample, _STATISTICS)]
-    for key, (name, columns) in _TABLES.items():
-        heads = re.sub("_(bytes|timestamp_seconds)", "", columns).split()
-        lines += ["", _TABLE.format(key, *heads).replace("_", " ")] if sample[key] else []
+    parts, now = [_STATISTICS.format(**fields).replace(" (pid -)", "")], sample["timestamp_seconds"]
+    for key, (place, columns) in _TABLES.items():
+        heads = re.sub("_(bytes|rows|timestamp_seconds)|last_", "", f"{key} {columns}").split()
+        rows = [[head.replace("_", " ") for head in heads]]
         for item in sample[key]:
-            cells = [format_field(column, item[column], 20) for column in columns.split()]
-            lines.append(_TABLE.format(format_field("", ".".join(item[n] for n in name)), *cells))
-    return "\n".join(lines)
+            name = printable(".".join(item[part] for part in place)).removeprefix("public.")
+            rows.append([name, *(format_field(c, item[c], 14, now) for c in columns.split())])
+        parts += ["", format_table(rows, width)] if sample[key] else []
+    return "\n".join(parts)
 
 
 def format_screen(text: str, columns: int, lines: int) -> str:
@@ -5823,13 +5844,27 @@ class ListedDatabase(Record):
     size_bytes: int | None  # of a data directory that may be read, on the disk
 
 
+def find_home(engine: Engine, info: ContainerInfo) -> str:
+    """Return the workspace of a container, moved while that runs perhaps."""
+    place, source = info.directory, info.cluster[0]
+    if place and is_gone(place) and info.running and source.startswith(place):
+        server, below = Server(engine, info.name, DatabaseURL("", "")), source[len(place) :]
+        for there in server.locate(dict(info.mounts)[source]):
+            home = there.removesuffix(below)
+            with contextlib.suppress(PostgreSQLIntegrationError):  # its .env is broken
+                if Workspace(home, Console(quiet=True), engine).owns(info):
+                    return home
+    return place
+
+
 def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
     """Return every database of hive-pg on the engine, by workspace."""
-    found = []
-    for info in (engine or Engine(Runner(Console()))).containers():
+    found, engine = [], engine or Engine(Runner(Console()))
+    for info in engine.containers():
         if GENERATED_LABEL in info.labels or WORKSPACE_LABEL in info.labels:
-            place = info.directory or None
-            gone, size = place is not None and is_gone(place), measure_directory(info.cluster[0])
+            home = find_home(engine, info)
+            size = measure_directory(info.cluster[0].replace(info.directory, home, 1))
+            place, gone = home or None, home != "" and is_gone(home)
             bind, port = info.ports[0] if info.ports else (None, None)
             database = ListedDatabase(
                 place, gone, info.name, info.state, info.health, info.image, bind, port, size
@@ -5839,19 +5874,10 @@ def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
 
 
 def format_list(databases: Iterable[ListedDatabase], home: str, width: int) -> str:
-    """Return the table of `list`, cut to fit `width`."""
-    rows = [["WORKSPACE", "CONTAINER", "STATE", "PORT", "IMAGE", "SIZE"]]
-    rows += [[printable(cell) for cell in _format_row(found, home)] for found in databases]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    excess = sum(widths) + 2 * (len(widths) - 1) - (width or sys.maxsize)
-    for column in (0, 4, 1):  # workspace, image, container
-        cut = max(0, min(excess, widths[column] - 16))
-        widths[column], excess = widths[column] - cut, excess - cut
-    lines = []
-    for row in rows:  # the end of a path, or of an image, tells more than its beginning
-        cells = [c if len(c) <= w else f"...{c[3 - w :]}" for c, w in zip(row, widths)]
-        lines.append("  ".join(c.ljust(w) for c, w in zip(cells, widths)).rstrip())
-    return "\n".join(lines)
+    """Return the table of `list`, as much of it as fits."""
+    rows = [_format_row(found, home) for found in databases]
+    heads = ("WORKSPACE", "STATE", "PORT", "SIZE", "CONTAINER", "IMAGE")
+    return format_table([heads, *([printable(cell) for cell in row] for row in rows)], width, 4)
 
 
 def _format_row(found: ListedDatabase, home: str) -> tuple[str, ...]:
@@ -5863,7 +5889,7 @@ def _format_row(found: ListedDatabase, home: str) -> tuple[str, ...]:
     if not is_local(found.bind or "localhost"):
         port = f"{found.bind}:{port}"
     size = "-" if found.size_bytes is None else format_size(found.size_bytes)
-    return place + " (gone)" * found.gone, found.container, state, port, found.image, size
+    return place + " (gone)" * found.gone, state, port, size, found.container, found.image
 
 
 # == Library ==================================================================================
@@ -6199,24 +6225,25 @@ class CommandLine:
     def _stats(self) -> int:
         import shutil
 
-        if not self.watch:
-            sample = read_statistics(self.workspace)
-            self.console.result(format_json(sample) if self.json else format_statistics(sample))
-            return ExitCode.DONE
-        terminal = is_terminal(sys.stdout) and os.environ.get("TERM") != "dumb"
-        sample = {}
-        with contextlib.suppress(KeyboardInterrupt):
+        sample: dict[str, Any] = {}
+        draws = bool(self.watch) and not self.json and can_draw(sys.stdout)
+        try:
             while True:
                 sample = read_statistics(self.workspace, sample)
                 if self.json:
-                    text = format_json(sample, indent=None)
-                elif terminal:
-                    text = format_screen(format_statistics(sample), *shutil.get_terminal_size())
+                    text = format_json(sample, None if self.watch else 2)
                 else:
-                    text = format_sample(sample, _STATISTICS_LINE)
-                self.console.result(text)
+                    text = format_statistics(sample, terminal_width(sys.stdout))
+                    text += "\n" * bool(self.watch and not draws)
+                size = shutil.get_terminal_size()
+                self.console.result(format_screen(text, *size) if draws else text)
+                if not self.watch:
+                    return ExitCode.DONE
                 time.sleep(self.watch)
-        if terminal:
+        except KeyboardInterrupt:
+            if not self.watch:
+                raise
+        if draws:
             self.console.result("")  # ends the line in which the terminal wrote ^C
         return ExitCode.INTERRUPTED
 
@@ -6379,20 +6406,21 @@ _LEFT = {
     "restore": "",
     "reset": "",
 }
-_EPILOG = f"""
+_EPILOG = """
 EXAMPLES
-  hive-pg init                      set up the current directory
-  hive-pg init ~/app --yes          set up another one, without a question
-  hive-pg start && hive-pg check    start it, and test everything
-  hive-pg run -- pytest             start it, then run a command with .env in its environment
-  hive-pg logs -f --since 10m       follow PostgreSQL's log
-  eval "$(hive-pg env)"; psql       use this machine's psql, or an application
+  hive-pg init                    set up this directory
+  hive-pg init ~/app --yes        set up ~/app, unasked
+  hive-pg start && hive-pg check  start it, test everything
+  hive-pg run -- pytest           start it, run the tests
+  hive-pg logs -f --since 10m     follow PostgreSQL's log
+  eval "$(hive-pg env)"; psql     use this machine's psql
 
-A directory in place of a command is start, or run with a command after --.
-up is start, or init; down is stop, ps is status, shell is psql.
+A directory in place of a command is start, or run with
+a command after --. up is start, or init; down is stop,
+ps is status, shell is psql.
 
 EXIT CODES
-{(__doc__ or "").partition("Exit codes: ")[2]}"""
+"""
 
 
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
@@ -6422,11 +6450,13 @@ def _read_value(metavar: str, text: str) -> Any:
 def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentParser:
     """Build the parser of one command, or of all."""
     import argparse
+    import textwrap
 
-    whole = "PostgreSQL 16 + pgvector in Docker for one project: set up, verified, kept."
+    whole = "PostgreSQL 16 + pgvector in Docker, for one project."
     usage, summary = COMMANDS.get(command, ("COMMAND ...", whole))
     listing = "".join(f"  {name:<11} {about}\n" for name, (_, about) in COMMANDS.items())
-    style, width = argparse.RawDescriptionHelpFormatter, min(terminal_width(sys.stdout), 80)
+    style, codes = argparse.RawDescriptionHelpFormatter, (__doc__ or "").partition("codes: ")[2]
+    width = max(min(terminal_width(sys.stdout), 80) - 2, 20)
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
@@ -6439,9 +6469,9 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         prog=f"{prog} {command}".rstrip(),
         usage=f"%(prog)s [options] {usage}",
         description=summary,
-        epilog=None if command else f"COMMANDS\n{listing}{_EPILOG}",
+        epilog=None if command else f"COMMANDS\n{listing}{_EPILOG}{textwrap.fill(codes, width)}",
         # Without a width argparse loads shutil to find it, for every argument again.
-        formatter_class=lambda prog: style(prog, max_help_position=26, width=max(width - 2, 20)),
+        formatter_class=lambda prog: style(prog, max_help_position=26, width=width),
         allow_abbrev=False,
     )
     if not command:

@@ -8,7 +8,15 @@ import signal
 import time
 
 import pytest
-from laboratory import COMMAND_TIMEOUT_S, REPOSITORY, children_of, docker, run, wait_until
+from laboratory import (
+    COMMAND_TIMEOUT_S,
+    REPOSITORY,
+    children_of,
+    docker,
+    rows_of,
+    run,
+    wait_until,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -165,6 +173,18 @@ def test_status_says_what_the_engine_says(served):
     text = served.hive_pg("status").stdout
     for value in ("running (", "accepting", f"PostgreSQL {version}", served.lab.image, place):
         assert value in text
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+def test_what_is_looked_at_fits(served, columns):
+    """No row is wrapped, in colour or without."""
+    served.up()
+    for command in ("start", "status", "check", "stats", "list", "--help"):
+        color = {"NO_COLOR": "1"} if columns == 60 else {}
+        code, screen = served.at_terminal(command, columns=columns, **color)
+        assert code == 0, screen
+        assert max(map(len, rows_of(screen))) <= columns
+        assert ("\x1b[32m" in screen) is (columns == 100 and command in ("start", "check"))
 
 
 def test_container_becomes_healthy(served):

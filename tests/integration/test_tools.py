@@ -45,7 +45,7 @@ def test_list_of_fifty_takes_two_processes(lab, make):
 
 
 def test_list_of_a_life(lab, make):
-    """Running, with its size; stopped; with its directory gone, and marked so; never a password."""
+    """Running, with its size; moved meanwhile; gone once it is stopped; never a password."""
     workspace, onlooker = make(), make(env="")
     workspace.init()
     name, password = workspace.container, workspace.env["POSTGRES_PASSWORD"]
@@ -59,12 +59,14 @@ def test_list_of_a_life(lab, make):
     }
     if os.geteuid() == 0:  # another user, to whom the data is closed
         assert listed(make(env="", actor="user"))[name]["size_bytes"] is None
-    workspace.hive_pg("stop")
-    assert listed(onlooker)[name]["state"] == "exited"
-    moved = workspace.path.with_name("moved")
+    moved = workspace.path.with_name("m oved")
     workspace.path.rename(moved)
     found = listed(onlooker)[name]
-    assert (found["gone"], found["size_bytes"]) == (True, None)
+    assert (found["workspace"], found["gone"]) == (str(moved), False)
+    assert found["size_bytes"] > 0
+    workspace.hive_pg("stop", cwd=moved)
+    found = listed(onlooker)[name]
+    assert (found["state"], found["gone"], found["size_bytes"]) == ("exited", True, None)
     table = onlooker.hive_pg("list").stdout
     (line,) = (line for line in table.splitlines() if name in line.split())
     assert line.startswith(f"{workspace.path} (gone)  ")

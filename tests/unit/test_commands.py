@@ -295,7 +295,17 @@ def test_main_help(monkeypatch, capsys, columns):
     assert caught.value.code == 0
     assert all(f"\n  {command} " in out for command in COMMANDS)
     assert {"EXAMPLES", "--version"} <= {*out.split()}
-    assert all(f" {code.value} " in out.partition("EXIT CODES")[2] for code in pg.ExitCode if code)
+    codes = re.findall("[0-9]+", out.partition("EXIT CODES")[2])
+    assert codes == [str(code.value) for code in pg.ExitCode]
+
+
+def test_main_help_fits(monkeypatch, capsys):
+    """In 60 columns no line is wrapped."""
+    monkeypatch.setattr(pg, "terminal_width", lambda _: 60)
+    for command in ("", *COMMANDS):
+        with pytest.raises(SystemExit):
+            main([*command.split(), "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 60
 
 
 @pytest.mark.parametrize(
@@ -1020,7 +1030,7 @@ def test_command_list(hive, docker, capsys):
     assert json.loads(capsys.readouterr().out) == {"databases": []}
     label[pg.WORKSPACE_LABEL] = "1a"
     assert hive("list") == 0
-    assert capsys.readouterr().out.splitlines()[1].split()[1] == "hive-postgres"
+    assert capsys.readouterr().out.splitlines()[1].split()[-2] == "hive-postgres"
     assert hive("list", "--json") == 0
     (database,) = json.loads(capsys.readouterr().out)["databases"]
     assert (database["container"], database["host_port"]) == ("hive-postgres", 5532)
@@ -1052,8 +1062,7 @@ def samples(monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(pg, "read_statistics", lambda workspace, before=None: SAMPLE)
-    monkeypatch.setattr(pg, "format_statistics", lambda sample: "the table")
-    monkeypatch.setattr(pg, "format_sample", lambda sample, form: "one line")
+    monkeypatch.setattr(pg, "format_statistics", lambda sample, width: "the table")
     monkeypatch.setattr(pg.time, "sleep", sleep)
     return sleeps
 
@@ -1063,7 +1072,7 @@ def samples(monkeypatch):
     [
         ("", 0, "the table\n", []),
         ("--json", 0, f"{json.dumps(SAMPLE, indent=2)}\n", []),
-        ("--watch 2", 130, "one line\n" * 2, [2, 2]),
+        ("--watch 2", 130, "the table\n\n" * 2, [2, 2]),
         ("--watch 2 --json", 130, f"{json.dumps(SAMPLE)}\n" * 2, [2, 2]),
     ],
     ids=["once", "JSON", "watch", "watch JSON"],
@@ -1077,8 +1086,7 @@ def test_command_stats(hive, samples, capsys, argv, code, out, sleeps):
 
 def test_command_stats_on_a_terminal(monkeypatch, hive, samples, capsys):
     """A sample replaces the other on the screen; the line of ^C is ended."""
-    monkeypatch.setattr(pg, "is_terminal", lambda stream: True)
-    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(pg, "can_draw", lambda stream: True)
     assert hive("stats", "--watch", "2") == 130
     screen = "\x1b[Hthe table\x1b[J\n"
     assert capsys.readouterr().out == f"{screen}{screen}\n"

@@ -148,7 +148,7 @@ def test_status_of_no_container(hive, capsys):
         "container  hive-postgres",
         "state      missing",
         "readiness  unknown",
-        "url        postgresql+psycopg://ann:****@localhost:5532/hive",
+        "url        postgresql://ann:****@localhost:5532/hive",
         "port       5532",
     ]
     assert err == "hint: hive-pg start\n"
@@ -505,7 +505,7 @@ def test_build_rates_table(before, now, rate):
         ("transactions_per_second", 12.34, "12.3/s"),
         ("container_cpu_ratio", 1.5, "150.0 %"),
         ("transactions_per_second", 1234.56, "1235/s"),
-        ("last_vacuum_timestamp_seconds", 0.5, "1970-01-01 00:00:00Z"),
+        ("last_vacuum_timestamp_seconds", -3725, "1 h ago"),
         ("valid", True, "yes"),
         ("longest_query_seconds", 62.5, "1 min 2 s"),
         ("table", "\x1b[2J", "\\x1b[2J"),
@@ -523,14 +523,15 @@ def test_format_statistics_recorded():
     for line in (
         "cpu           1.7 %",
         "memory        42.3 MB, limit -",
-        "database      hive, 9.6 MB, PostgreSQL 16.14",
+        "container     c, PostgreSQL 16.14",
+        "database      hive, 9.6 MB",
         "transactions  2.0/s, longest -",
         "queries       longest 1 min 2 s (pid 7)",
         "cache hits    99.5 %",
-        "tables                         size   live rows  dead rows  last vacuum",
-        "public.items                 2.2 MB        9752        149  2026-11-24 04:21:54Z",
-        'public.od"d \\name\\nx            0 B           0          0  -',
-        "public.items_flat          256.0 kB     ivfflat         NO  items",
+        "tables           size  live  dead    vacuum",
+        "items          2.2 MB  9752   149  30 s ago",
+        'od"d \\name\\nx     0 B     0     0         -',
+        "items_flat           256.0 kB  ivfflat  NO     items",
     ):
         assert line in lines
 
@@ -542,8 +543,9 @@ def test_format_statistics_of_nothing():
     assert "table" not in text
 
 
-def test_format_statistics_fits():
-    """Whatever the numbers and names, a line has 80 columns at most."""
+@pytest.mark.parametrize("width", [60, 100])
+def test_format_statistics_fits(width):
+    """Whatever the numbers and names, a line fits."""
     large = 123456789012345
     sample = make_sample(container="c" * 90, database="d" * 63, server_version="16.14")
     names = {"schema": "s" * 63, "table": "t" * 63, "index": "i" * 63, "method": "ivfflat"}
@@ -551,15 +553,9 @@ def test_format_statistics_fits():
     sample["vector_indexes"] = [{**sample["vector_indexes"][0], **names, "size_bytes": None}]
     sample.update(longest_transaction_pid=4194304, longest_transaction_seconds=86399)
     sample.update(database_size_bytes=large, wal_bytes_total=large)
-    text = pg.format_statistics(sample)
-    assert max(map(len, text.splitlines())) <= 80
-    assert "sss..." in text
-
-
-def test_format_statistics_line():
-    """Where nothing can be drawn, a sample is one line."""
-    line = pg.format_sample(make_sample(), pg._STATISTICS_LINE)
-    assert line == "2026-11-24 04:22:25Z  0/200 clients  2.0/s tx  0.0/s rows  CPU 1.7 %"
+    lines = pg.format_statistics(sample, width).splitlines()
+    assert 58 <= max(map(len, lines)) <= width
+    assert sum(line.startswith("...") for line in lines) == 2
 
 
 def test_format_screen_replaces():
@@ -663,10 +659,10 @@ def sleeps(monkeypatch):
 
 
 def test_stats_watch_lines(capsys, stats, docker, sleeps):
-    """Where nothing can be drawn, a line a sample: the first takes two; 130 without a word."""
+    """Where nothing can be drawn, they follow each other; the first takes two; 130, no word."""
     assert stats("--watch", "5") == 130
     out, err = capsys.readouterr()
-    assert len(out.splitlines()) == 3
+    assert out.count("\ncpu  ") == out.count("\n\ncontainer  ") + 1 == 3
     assert "\x1b" not in out
     assert (err, sleeps) == ("", [5.0] * 3)
     assert [call.argv[-2] for call in docker.calls_of("docker exec")] == ["2", "1", "1"]
@@ -705,9 +701,9 @@ def labelled(name, workspace, label=pg.GENERATED_LABEL, **changes):
     return make_container(name, workspace, labels={label: "x"}, **changes)
 
 
-def test_list_asks_docker_twice_for_fifty(hive, docker, capsys):
+def test_list_asks_docker_twice_for_fifty(hive, docker, capsys, tmp_path):
     """Whatever their number, `docker ps` and one `docker inspect`; two more are others'."""
-    docker.containers += [labelled(f"pg-{n:02}", f"/w/{n}") for n in range(50)]
+    docker.containers += [labelled(f"pg-{n:02}", tmp_path) for n in range(50)]
     docker.containers += [make_container("web", "/w/0"), make_container("redis", project="")]
     assert hive("list", "--json") == 0
     found = json.loads(capsys.readouterr().out)["databases"]
@@ -759,20 +755,56 @@ def test_list_without_docker(hive, docker, capsys):
 def test_list_table(monkeypatch, hive, docker, tmp_path, capsys):
     """Aligned, sorted by workspace, `~` for home; what is gone or reachable by others shows."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "w").mkdir(exist_ok=True)
     gone = labelled("hive-postgres-lost", f"{tmp_path}/x/lost", Status="exited")
     here = labelled("hive-postgres", tmp_path / "w", health="unhealthy", port=5540)
     here["HostConfig"]["PortBindings"]["5432/tcp"][0]["HostIp"] = ""
     docker.containers += [gone, here]
     assert hive("list") == 0
     out = re.sub(r"[0-9.]+ kB", "SIZE", capsys.readouterr().out)
-    assert out.splitlines() == [
-        "WORKSPACE        CONTAINER           STATE                PORT          IMAGE"
-        "               SIZE",
-        "~/w              hive-postgres       running (unhealthy)  0.0.0.0:5540  agnohq/pgvector:16"
-        "  SIZE",
-        "~/x/lost (gone)  hive-postgres-lost  exited               5532          agnohq/pgvector:16"
-        "  -",
+    image = "agnohq/pgvector:16"
+    assert [re.sub(" +", " ", line) for line in out.splitlines()] == [
+        "WORKSPACE STATE PORT SIZE CONTAINER IMAGE",
+        f"~/w running (unhealthy) 0.0.0.0:5540 SIZE hive-postgres {image}",
+        f"~/x/lost (gone) exited 5532 - hive-postgres-lost {image}",
     ]
+
+
+MOUNTED = "306 280 254:0 {} /var/lib/postgresql/data rw - ext4 /dev/vda rw\n"
+
+
+@pytest.mark.parametrize(
+    ("place", "own", "id_there", "shown"),
+    [
+        ("{}/m vd", "/ /", "1a2b", "~/m vd"),
+        ("/a/m vd", "/a {}", "1a2b", "~/m vd"),
+        ("/m vd", "/ {}", "1a2b", "~/m vd"),
+        ("{}/m vd", "/ /", "another", "~/w (gone)"),
+        ("{}/w//deleted", "/ /", "1a2b", "~/w (gone)"),
+    ],
+    ids=["moved", "below a mount", "of its own file system", "another's", "removed"],
+)
+def test_list_of_a_moved_workspace(
+    monkeypatch, hive, docker, workspace, capsys, place, own, id_there, shown
+):
+    """While its server runs, a moved workspace is where it is now; a removed one is gone."""
+    home = workspace.parent
+    monkeypatch.setenv("HOME", str(home))
+    docker.containers.append(labelled("pg", workspace, pg.WORKSPACE_LABEL, Status="running"))
+    docker.containers[-1]["Config"]["Labels"][pg.WORKSPACE_LABEL] = "1a2b"
+    mounted = MOUNTED.format(place.format(home).replace(" ", "\\040") + "/data/postgres")
+    docker.answers["docker exec pg cat /proc/self/mountinfo"] = mounted
+    mounts = f"1 0 254:9 / /x rw\n22 1 254:0 {own.format(home)} rw\n".encode()
+    read_file = pg.read_file
+    monkeypatch.setattr(pg, "read_file", lambda p: mounts if p[:5] == "/proc" else read_file(p))
+    monkeypatch.chdir(home)
+    workspace.rename(home / "m vd")
+    state = {"id": id_there, "directory": str(workspace)}
+    (home / "m vd" / ".hive-pg.json").write_text(json.dumps(state))
+    assert hive("list") == 0
+    row = capsys.readouterr().out.splitlines()[1]
+    assert row.startswith(f"{shown}  ")
+    assert (" kB  " in row) is (shown == "~/m vd")
 
 
 def make_database(**changes):
@@ -783,25 +815,31 @@ def make_database(**changes):
     return pg.ListedDatabase(**{**usual, **changes})
 
 
+LONG = {"workspace": f"/w/{'x' * 90}/app"}
+
+
 @pytest.mark.parametrize(
     ("changes", "width", "begins"),
     [
-        ({}, 0, "~/app      hive-postgres  running  5532  agnohq/pgvector:16  45.8 MB"),
+        ({}, 0, "~/app      running  5532  45.8 MB  hive-postgres  agnohq/pgvector:16"),
         ({"workspace": "/home/ann"}, 0, "~  "),
         ({"workspace": "/home/annie"}, 0, "/home/annie  "),
-        ({"workspace": None, "host_port": None, "bind": None}, 0, "-          hive-postgres"),
+        ({"workspace": None, "host_port": None, "bind": None}, 0, "        -  running     -  45"),
         ({"workspace": "/w/\x1b[2J\n"}, 0, "/w/\\x1b[2J\\n  "),
-        ({"workspace": f"/w/{'x' * 90}/app"}, 0, f"/w/{'x' * 90}/app  hive-postgres"),
-        ({"workspace": f"/w/{'x' * 90}/app"}, 80, f"...{'x' * 14}/app  hive-postgres"),
-        ({"workspace": f"/w/{'x' * 90}", "gone": True}, 80, f"...{'x' * 11} (gone)  hive-"),
-        ({"workspace": "/w", "image": "r" * 99 + "/pg:16"}, 80, "/w         hive-postgres  run"),
-        ({}, 20, "~/app      hive-postgres  running  5532  ...q/pgvector:16  45.8 MB"),
+        (LONG, 0, f"{LONG['workspace']}  running  5532  45.8 MB  hive-postgres  agnohq/"),
+        (LONG, 100, f"...{'x' * 34}/app  running  5532  45.8 MB  hive-postgres  agnohq/"),
+        (LONG, 80, f"...{'x' * 34}/app  running  5532  45.8 MB  hive-postgres"),
+        (LONG, 60, f"...{'x' * 29}/app  running  5532  45.8 MB"),
+        ({"workspace": f"/w/{'x' * 90}", "gone": True}, 60, f"...{'x' * 26} (gone)  running"),
+        ({}, 60, "~/app      running  5532  45.8 MB  hive-postgres"),
+        ({}, 20, "~/app      running  5532  45.8 MB"),
     ],
-    ids="plain home beside unknown control long cut gone image narrow".split(),
+    ids="plain home beside unknown control long 100 80 60 gone 60-all narrow".split(),
 )
 def test_format_list_row(changes, width, begins):
-    """Where the terminal is narrow, workspace, image and container keep their ends."""
-    head, row = pg.format_list([make_database(**changes)], "/home/ann", width).splitlines()
+    """As many columns as fit, then as much of the workspace's end; a pipe gets all of it."""
+    found = [make_database(**changes)]
+    head, row = pg.format_list(found, "/home/ann", width or sys.maxsize).splitlines()
     assert row.startswith(begins)
-    assert head.startswith("WORKSPACE  ")
+    assert head.startswith("WORKSPACE  " if changes.get("workspace", "") else "")
     assert width in (0, 20) or max(len(head), len(row)) <= width
