@@ -186,6 +186,7 @@ rotate [DIR]: change the password, in the server and in .env
 destroy [DIR]: remove the container; the data stays
   --data                delete the data, too, after a backup
   --no-backup           delete it without
+  --purge               and what init has written, if unchanged
 env [DIR]: print variables for programs, with password
   --format shell|dotenv  shell: export lines for eval; dotenv: as in .env
 list: show every database of hive-pg on this engine
@@ -534,6 +535,20 @@ def edit_env(text: str, items: Sequence[EnvItem], changes: Mapping[str, str]) ->
     added = [f"{key}={format_env_value(changes[key])}\n" for key in changes if key not in last]
     separator = "\n" if added and text and not text.endswith("\n") else ""
     return text + separator + "".join(added)
+
+
+def remove_keys(text: str, items: Sequence[EnvItem], keys: set[str]) -> str:
+    r"""Return `text` without the lines of some keys.
+
+    >>> text = "A='1' # one\nB=2\n"
+    >>> remove_keys(text, parse_env(text, {}), {"A"})
+    'B=2\n'
+    """
+    for item in reversed(items):
+        if item.key in keys:
+            start = text.rfind("\n", 0, item.start) + 1
+            text = text[:start] + text[item.end :].partition("\n")[2]
+    return text
 
 
 def blank_example(text: str, environ: Mapping[str, str]) -> str:
@@ -3240,6 +3255,14 @@ class Workspace:
         files.append(os.path.relpath(path, self.directory))
         self.save_env({"COMPOSE_FILE": separator.join(files), "COMPOSE_PATH_SEPARATOR": separator})
 
+    def drop_compose_file(self) -> bool:
+        """Have Compose read theirs alone; return whether it does so by itself."""
+        separator = self.values.get("COMPOSE_PATH_SEPARATOR", os.pathsep)
+        named = self.values.get("COMPOSE_FILE", "").split(separator)
+        theirs = [name for name in named if os.path.basename(name) != ADDED_FILE]
+        self.save_env({"COMPOSE_FILE": separator.join(theirs)})
+        return all(name in COMPOSE_FILES or ".override." in name for name in theirs)
+
     def run_in_place(self, service: ComposeService, *argv: str, **options: Any) -> CommandResult:
         """Run a program as root on the service's data, /target."""
         image = service.image or DEFAULT_IMAGE
@@ -5349,14 +5372,16 @@ def rotate(workspace: Workspace) -> None:
         verify(workspace)
 
 
-def destroy(workspace: Workspace, *, data: bool = False, backup: bool = True) -> None:
-    """Remove the container and its network, and the `data`, backed up."""
+def destroy(
+    workspace: Workspace, *, data: bool = False, backup: bool = True, purge: bool = False
+) -> None:
+    """Remove container and network, the `data`, backed up, or all that is ours."""
     console = workspace.console
     with workspace.lock():
         neighbours = survey(workspace)
         info = find_named(neighbours.own, workspace.settings.container)
         place, stays = info.home if info else ("", True)
-        if not data:
+        if not (data or purge):
             if not stays:
                 hint = "{backup} saves it, {destroy} --data deletes it, and a directory or a volume"
                 hint += " with a name, in the compose file, would keep it"
@@ -5380,7 +5405,46 @@ def destroy(workspace: Workspace, *, data: bool = False, backup: bool = True) ->
         else:
             console.note(f"there was no data in {service.data_dir}")
         back = f", then {{restore}} {quote_word(dump)}" if dump else " makes a new, empty database"
+        if purge:
+            _remove_files(workspace, service)
         console.note(console.format(f"to come back: {{init}}{back}"))
+
+
+def _remove_files(workspace: Workspace, service: ComposeService) -> None:
+    """Remove our keys from `.env`, and the files that are as `init` has written them."""
+    directory, base = workspace.directory, workspace.compose_file() or ""
+    data_dir, keys = os.path.join(directory, DATA_DIR), {*OUR_KEYS}
+    data, ours = os.path.dirname(data_dir), os.path.dirname(base)
+    added, place = os.path.join(ours, ADDED_FILE), f"./{os.path.relpath(data_dir, ours)}"
+    written = {
+        base: [render_compose()],
+        added: [render_addition(name, place) for name in ("", service.service)],
+        os.path.join(data, ".gitignore"): ["/postgres/\n"],
+    }
+    unchanged = [path for path, texts in written.items() if _read_unversioned(path) in texts]
+    removed = [workspace.state_path, *unchanged]
+    if added in removed and workspace.drop_compose_file():
+        keys |= {"COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR"}
+    left = remove_keys(workspace.env.text, workspace.env.items, keys)
+    if left.strip() or os.path.islink(workspace.env_path):
+        write_file(workspace.env_path, left)
+    else:
+        lines = "".join(f"{line}\n" for line in dict.fromkeys(IGNORED.values()))
+        ignored = os.path.join(directory, ".gitignore")
+        removed += [workspace.env_path] + [ignored] * (read_file(ignored) == lines.encode())
+    for path in removed:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    for path in (data_dir, data):
+        with contextlib.suppress(OSError):  # somebody has something in it
+            os.rmdir(path)
+    names = ", ".join(os.path.relpath(path, directory) for path in removed)
+    workspace.console.step(f"{names} removed")
+
+
+def _read_unversioned(path: str) -> str:
+    text = (read_file(path) or b"").decode("utf-8", "replace")
+    return re.sub(r"hive-pg [0-9][.\w]*\w", f"hive-pg {__version__}", text)
 
 
 def _remove_container(workspace: Workspace, *options: str) -> None:
@@ -6332,10 +6396,11 @@ class CommandLine:
         rotate(self.workspace)
 
     def _destroy(self) -> None:
-        if self.data:
+        if self.data or self.purge:
             name = os.path.basename(self.workspace.directory)
             self._get_yes(f"this deletes the data. Type {name} to go on:", name)
-        destroy(self.workspace, data=bool(self.data), backup=not self.no_backup)
+        options = {"data": bool(self.data), "purge": bool(self.purge)}
+        destroy(self.workspace, backup=not self.no_backup, **options)
 
     def _get_yes(self, question: str, name: str = "") -> None:
         """Return if a person wants it, types `name`, or has said --yes."""

@@ -206,7 +206,8 @@ def test_database_beside_others(make, lab):
     workspace.hive_pg("init", "--yes")
     assert {name: (workspace.path / name).read_text() for name in texts} == texts
     workspace.assert_kept()
-    workspace.hive_pg("destroy", "--data", "--yes")
+    workspace.hive_pg("destroy", "--purge", "--yes")
+    assert {path.name for path in workspace.path.iterdir()} == {*texts, "backups"}
     assert {*workspace.compose("ps", "-q").stdout.split()} == {*before}
     workspace.compose("down")
 

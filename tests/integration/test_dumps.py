@@ -857,6 +857,16 @@ def test_destroy(make, lab):
     assert workspace.login("select count(*) from pg_class where relname = 'kept'") == "0"
     workspace.hive_pg("restore", "--yes", backup)
     workspace.assert_kept()
+    # All of it, but for backups and what is others'.
+    (workspace.path / "data" / "postgres" / "link").unlink()
+    with (workspace.path / ".env").open("a") as file:
+        file.write("# mine\nMINE='1' # kept\n")
+    said = workspace.hive_pg("destroy", "--purge", "--yes").stderr
+    assert "docker-compose.yml, data/.gitignore removed" in said
+    assert (workspace.path / ".env").read_text() == "# mine\nMINE='1' # kept\n"
+    left = {".env", ".gitignore", "backups"}
+    assert {path.name for path in workspace.path.iterdir()} == left
+    assert len([*(workspace.path / "backups").glob("*.dump")]) == 2
 
 
 def test_destroy_beside_another_container(make, lab):

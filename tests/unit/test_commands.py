@@ -118,7 +118,7 @@ OPTIONS = {
     "restore": "--no-owner --drop-old --yes",
     "reset": "--seed --yes",
     "rotate": "",
-    "destroy": "--data --no-backup --yes",
+    "destroy": "--data --no-backup --purge --yes",
     "env": "--json --format",
     "list": "--json",
     "completion": "",
@@ -1140,9 +1140,10 @@ ACTIONS = {  # command line: the function that it ends with, its keyword argumen
     "restore x.dump": ("restore", {"owner": True, "drop_old": False}),
     "restore --no-owner --drop-old x.dump": ("restore", {"owner": False, "drop_old": True}),
     "restore --drop-old": ("drop_old_databases", {}),
-    "destroy --data": ("destroy", {"data": True, "backup": True}),
-    "destroy --data --no-backup": ("destroy", {"data": True, "backup": False}),
-    "destroy": ("destroy", {"data": False, "backup": True}),
+    "destroy --data": ("destroy", {"data": True, "backup": True, "purge": False}),
+    "destroy --data --no-backup": ("destroy", {"data": True, "backup": False, "purge": False}),
+    "destroy --purge": ("destroy", {"data": False, "backup": True, "purge": True}),
+    "destroy": ("destroy", {"data": False, "backup": True, "purge": False}),
     "rotate": ("rotate", {}),
 }
 
@@ -1165,8 +1166,9 @@ def test_command_that_asks(monkeypatch, hive, done, capsys, workspace, argv, ans
 
     Enter alone is a no. The question says where it is done.
     """
-    asks = "restore" in argv or "--data" in argv
-    said = ("w\n" if "--data" in argv else "y\n") if answer == "yes" else "\n"
+    named = "--data" in argv or "--purge" in argv
+    asks = "restore" in argv or named
+    said = ("w\n" if named else "y\n") if answer == "yes" else "\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO(said))
     monkeypatch.setattr(pg, "is_interactive", lambda: answer in ("yes", "no"))
     words = argv.split() + (["--yes"] if answer == "--yes" and argv != "rotate" else [])
@@ -1177,7 +1179,7 @@ def test_command_that_asks(monkeypatch, hive, done, capsys, workspace, argv, ans
     assert ("nothing was done" in err) == refused
     assert ("--yes does not ask" in err) == (refused and answer == "nobody")
     assert (f"{workspace}: " in err) == (asks and answer != "--yes")
-    assert ("that is not w: nothing" in err) == (refused and answer == "no" and "--data" in argv)
+    assert ("that is not w: nothing" in err) == (refused and answer == "no" and named)
 
 
 def test_command_restore_drop_old_without_any(monkeypatch, hive, done, capsys):

@@ -1507,6 +1507,46 @@ def test_destroy_of_what_only_the_container_has(
     assert f"{place_of_data} is deleted" in capsys.readouterr().err
 
 
+PURGED = {
+    "changed": ({"docker-compose.yml": "services: {}\n"}, ["docker-compose.yml"]),
+    "of an earlier version": (
+        {"docker-compose.yml": pg.render_compose().replace(pg.__version__, "0.0.9rc1")}, []
+    ),
+    "a list of one's own": ({".gitignore": "/.env\n*.pyc\n"}, [".gitignore"]),
+    "ours": ({".gitignore": "/.env\n/.env.*.tmp\n/.hive-pg.json*\n"}, []),
+    "something beside the data": ({"data/mine": ""}, ["data"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PURGED)
+def test_destroy_purge(place, up, removable, capsys, kind):
+    """What `init` has written goes, as far as nobody has changed it."""
+    files, left = PURGED[kind]
+    place.remember()
+    for name, text in files.items():
+        (up / name).write_text(text)
+    shutil.rmtree(up / "data/postgres/pgdata")
+    pg.destroy(place, purge=True, backup=False)
+    assert sorted(os.listdir(up)) == left
+    assert ".env" in capsys.readouterr().err.splitlines()[-2]
+
+
+@pytest.mark.parametrize("theirs", ["", "db.yml:more.yml:"], ids=["Compose's own choice", "a list"])
+def test_destroy_purge_beside_others(place, up, removable, theirs):
+    """Compose goes on with the others' files, and a linked .env loses no more than our keys."""
+    (up / "docker-compose.yml").rename(up / "db.yml" if theirs else up / "compose.yml")
+    named = f"{theirs or 'compose.yml:'}docker-compose.hive-pg.yml"
+    place.save_env({"COMPOSE_FILE": named, "COMPOSE_PATH_SEPARATOR": ":"})
+    (up / "docker-compose.hive-pg.yml").write_text(pg.render_addition("", "./data/postgres"))
+    (up / ".env").rename(up / "theirs.env")
+    (up / ".env").symlink_to("theirs.env")
+    (up / "db.yml" if theirs else up / "compose.yml").write_text("services: {}\n")
+    pg.destroy(place, purge=True, backup=False)
+    kept = "COMPOSE_FILE=db.yml:more.yml\nCOMPOSE_PATH_SEPARATOR=:\n" if theirs else ""
+    assert (up / ".env").read_text() == kept
+    assert not (up / "docker-compose.hive-pg.yml").exists()
+
+
 def test_destroy_data_whose_backup_fails(place, docker, removable):
     """Nothing is removed, and the hint says how to go without."""
     docker.answers[DUMPING] = (1, "pg_dump: error: out of memory")
