@@ -443,8 +443,6 @@ def decode_env(data: bytes) -> str:
 def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
     r"""Find the assignments in a `.env` text; refuse what Compose rejects.
 
-    `${NAME}` is an earlier key's value, unless a variable in `environ` could give another one.
-
     >>> parse_env("# c\nexport A='x y' # d\n", {})
     [EnvItem(key='A', value='x y', line=2, start=13, end=18)]
     """
@@ -452,7 +450,7 @@ def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
     known: dict[str, str | None] = {}
     line = 1
 
-    def follow(reference: re.Match[str]) -> str:  # a dollar stays where readers differ
+    def follow(reference: re.Match[str]) -> str:  # a dollar stays where `environ` may differ
         name, default = reference.groups()
         value = known.get(name, default) or "$"
         alike = environ.get(name, value) == value and re.fullmatch(_ENV_SAFE, value)
@@ -3415,11 +3413,10 @@ class Neighbours:
         rest = [i for i in self.containers if i is not own and not self.is_leftover(i, service)]
         for info in rest:
             if self._has_data_of(service, info):
-                raise ContainerConflictError(
-                    f"container {info.name} ({info.state.value}) has the data mounted that is in"
-                    f" {service.cluster}, and two servers on one data directory destroy it",
-                    hint=f"if it is not needed: docker stop {info.name}; docker rm {info.name}",
-                )
+                why = f"container {info.name} ({info.state.value}) has the data mounted that is in"
+                why += f" {service.cluster}, and two servers on one data directory destroy it"
+                hint = f"if it is not needed: docker stop {info.name}; docker rm {info.name}"
+                raise ContainerConflictError(why, hint=hint)
         if starts:
             self._check_port(service, own, rest)
 
@@ -3722,10 +3719,9 @@ def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
         if "listening on IPv" in workspace.engine.logs(info.name, since=info.started_at - 0.1):
             return  # at an address that is not asked
     if not verified:
-        raise ContainerStartupError(
-            "its first start is still under way: stopping it now would leave half a database",
-            hint=f"{{stop}}, later; or docker stop {info.name}, to begin anew",
-        )
+        why = "its first start is still under way: stopping it now would leave half a database"
+        hint = f"{{stop}}, later; or docker stop {info.name}, to begin anew"
+        raise ContainerStartupError(why, hint=hint)
 
 
 # The image's words when its init scripts are done, and before it begins with a new cluster.
@@ -3900,11 +3896,8 @@ join pg_database d on d.oid = o.oid or d.datname = name order by d.oid = o.oid
 
 
 def build_list_sql(database: str, comment: str, *, drops: bool = False) -> str:
-    """Write the query for the databases that hive-pg made, by their comment, or drop them.
-
-    A database that somebody renamed back may still have the comment.
-    """
-    # One whose DROP was interrupted (-2) can only be dropped.
+    """Write the query for the databases that hive-pg made, or drop them."""
+    # One whose DROP was interrupted (-2) can only be dropped; one renamed back keeps its comment.
     drop = "unnest(array[case when datconnlimit <> -2 then"
     drop += " format('alter database %I is_template false', datname) end,"
     drop += " format('drop database if exists %I with (force)', datname)])"
@@ -4048,11 +4041,9 @@ def start_service(
         service = ensure_image(workspace, settings, workspace.resolve_service(settings))
         port = service.host_port or CONTAINER_PORT
         if (service.container, port) != (settings.container, settings.url.port):
-            raise WorkspaceError(
-                f"the compose file has container {service.container} on port {port},"
-                f" {ENV_FILE} has {settings.container} on {settings.url.port}",
-                hint=f"{{init}} makes {ENV_FILE} follow the compose file",
-            )
+            why = f"the compose file has container {service.container} on port {port},"
+            why += f" {ENV_FILE} has {settings.container} on {settings.url.port}"
+            raise WorkspaceError(why, hint=f"{{init}} makes {ENV_FILE} follow the compose file")
         neighbours.refuse_conflicts(service)
         loss = find_loss(workspace, service, find_named(neighbours.containers, service.container))
         if loss and workspace.state.verified:
@@ -4412,11 +4403,9 @@ class SetUp:
         invented = self.lost and settings.url.user == self.fresh.user
         own = find_named(self.neighbours.containers, service.container)
         if invented and not is_empty(workspace, settings, service, own):
-            raise WorkspaceError(
-                f"{ENV_FILE} has no user for the data in {service.cluster}, and neither a container"
-                f" nor {STATE_FILE} says whose it is",
-                hint=f"put the {URL_KEY} of that data into {ENV_FILE}",
-            )
+            why = f"{ENV_FILE} has no user for the data in {service.cluster}, and neither a"
+            why += f" container nor {STATE_FILE} says whose it is"
+            raise WorkspaceError(why, hint=f"put the {URL_KEY} of that data into {ENV_FILE}")
         return settings, service
 
     def _resolve(self, settings: Settings) -> tuple[Settings, ComposeService]:
@@ -4690,8 +4679,6 @@ def set_up(
 def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
     r"""Tell pg_dump's custom format from SQL; refuse any other file.
 
-    A plain dump has to have pg_dump's last line: psql would not miss the rest.
-
     >>> check_dump_format(b"PGDMP\x01"), check_dump_format(b"create table t (i int);")
     (True, False)
     """
@@ -4700,7 +4687,7 @@ def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
     packed = head.startswith((b"\x1f\x8b", b"(\xb5/\xfd", b"BZh"))  # by gzip, zstd or bzip2
     whole = b"-- PostgreSQL database cluster dump" in head
     line = b"-- PostgreSQL database dump"
-    truncated = line in head and line + b" complete" not in tail
+    truncated = line in head and line + b" complete" not in tail  # psql would not miss the rest
     part = "take the part of the one database, or pg_dump it: {restore} -"
     for found, fault, hint in (
         (not head.strip(), "is empty", "take another one"),
@@ -5116,14 +5103,11 @@ where name <> {quote_literal(staging)};
         return version
 
     def _build_script_client(self, staging: str, word: str, version: str) -> list[str]:
-        """Return the psql of a script, which says a word at its end.
-
-        It does so outside of a statement and a transaction; the end has no quote, which could end
-        a string that the script leaves open.
-        """
+        """Return the psql of a script, which says a word at its end."""
         restricts = can_restrict(version)
         key = os.urandom(16).hex()
         begin, unrestrict = f"\\restrict {key}" * restricts, f"\\unrestrict {key}\n" * restricts
+        # Only outside of a transaction is it said; a quote could end a string that is left open.
         end = f"\n;\n{unrestrict}select now() = statement_timestamp() as hive_pg_end \\gset\n"
         end += f"\\if :hive_pg_end\n\\warn {word}\n\\endif\n\\q\n"
         client = [begin, build_script_filter(self.head, restricts=restricts), end, "psql"]
@@ -5169,10 +5153,9 @@ def reset(workspace: Workspace, seed: str = "") -> str:
 def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bool = False) -> str:
     """Put a dump in the database's place; return the new name of the old one.
 
-    It goes into a new database first, which then changes names with the present one: that ends
-    all sessions. Whatever fails or interrupts it before, the present one serves on. `path` is
-    `-` for stdin, and @NAME a snapshot, which stays. Without `owner` everything belongs to the
-    workspace's role; `drop_old` drops what earlier ones kept, too.
+    It goes into a new database, and the two change names, which ends all sessions: whatever fails
+    before, the present one serves on. `path` may be `-` for stdin, or @NAME. Without `owner` all
+    belongs to the workspace's role; `drop_old` drops what earlier ones kept, too.
     """
     copies = path.startswith("@")
     with contextlib.nullcontext() if copies else open_source(path, workspace.directory) as file:
