@@ -873,6 +873,14 @@ def format_hint(text: str, program: str = "hive-pg", directory: str = ".") -> st
     return re.sub(rf"\{{({'|'.join(COMMANDS)})\}}", lambda m: f"{program} {m[1]}{place}", text)
 
 
+def format_commands(text: str, width: int) -> str:
+    """Align what lines of `COMMAND: what it does` tell, or leave it out where it does not fit."""
+    rows = [line.split(": ") for line in text.splitlines()]
+    column = max(len(command) for command, _ in rows) + 4
+    lines = [f"  {command:<{column}}{told}" for command, told in rows]
+    return "\n".join(x if len(x) <= width else x[:column].rstrip() for x in lines)
+
+
 def quote_word(text: str) -> str:
     """Quote a word for a shell."""
     import shlex
@@ -4259,12 +4267,8 @@ def format_next_steps(settings: Settings, console: Console, *, started: bool, wi
     url, key = shorten_url(repr(settings.url)), f"in {ENV_FILE}: {URL_KEY}"
     wide = len(url + key) + 7 <= width
     gap = " " * 5 if wide else "\n  "
-    steps = _NEXT_STEPS if started else "{start}: start it"
-    rows = [console.format(line).split(": ") for line in steps.splitlines()]
-    column = max(len(command) for command, _ in rows) + 4
-    lines = [f"  {command:<{column}}{told}" for command, told in rows]
-    lines = [line if len(line) <= width else line[:column].rstrip() for line in lines]
-    return "\n".join(["", f"  {url}{gap}{key}", *[""] * wide, *lines])
+    steps = console.format(_NEXT_STEPS if started else "{start}: start it")
+    return "\n".join(["", f"  {url}{gap}{key}", *[""] * wide, format_commands(steps, width)])
 
 
 def recover_values(values: Mapping[str, str], info: ContainerInfo) -> dict[str, str]:
@@ -6454,21 +6458,17 @@ _LEFT = {
     "restore": "",
     "reset": "",
 }
-_EPILOG = """
-EXAMPLES
-  hive-pg init                    set up this directory
-  hive-pg init ~/app --yes        set up ~/app, unasked
-  hive-pg start && hive-pg check  start it, test everything
-  hive-pg run -- pytest           start it, run the tests
-  hive-pg logs -f --since 10m     follow PostgreSQL's log
-  eval "$(hive-pg env)"; psql     use this machine's psql
-
+_EXAMPLES = """\
+{init}: set up this directory
+{init} ~/app --yes: set up ~/app, unasked
+{start} && {check}: start it, test all
+{run} -- pytest: start it, run tests
+{logs} -f --since 10m: follow the log
+eval "$({env})"; psql: this machine's psql"""
+_EPILOG = """\
 A directory in place of a command is start, or run with
 a command after --. up is start, or init; down is stop,
-ps is status, shell is psql.
-
-EXIT CODES
-"""
+ps is status, shell is psql."""
 
 
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
@@ -6505,6 +6505,8 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     listing = "".join(f"  {name:<11} {about}\n" for name, (_, about) in COMMANDS.items())
     style, codes = argparse.RawDescriptionHelpFormatter, (__doc__ or "").partition("codes: ")[2]
     width = max(min(terminal_width(sys.stdout), 80) - 2, 20)
+    examples = format_commands(format_hint(_EXAMPLES, prog), width)
+    about = f"COMMANDS\n{listing}\nEXAMPLES\n{examples}\n\n{_EPILOG}\n\nEXIT CODES\n"
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
@@ -6517,7 +6519,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         prog=f"{prog} {command}".rstrip(),
         usage=f"%(prog)s [options] {usage}",
         description=summary,
-        epilog=None if command else f"COMMANDS\n{listing}{_EPILOG}{textwrap.fill(codes, width)}",
+        epilog=None if command else about + textwrap.fill(codes, width),
         # Without a width argparse loads shutil to find it, for every argument again.
         formatter_class=lambda prog: style(prog, max_help_position=26, width=width),
         allow_abbrev=False,
@@ -6637,6 +6639,33 @@ def _refuse(fault: str, program: str, word: str = "", choices: Iterable[str] = (
     raise UsageError(fault, hint=f"{program} --help")
 
 
+def name_program(called: str, prefix: str) -> str:
+    """Return how hive-pg is called here, so that what it prints works when it is pasted."""
+    if os.path.basename(called) == "hive_pg.py":
+        return f"python3 {called}"
+    for place, run, option in (  # where uvx and `pipx run` keep what they do not install
+        (r"/archive-v\d+/", "uvx", "--from"),
+        ("/[0-9a-f]{15}$", "pipx run", "--spec"),
+    ):
+        if re.search(place, prefix):
+            source = read_source()
+            return f"{run} {option} {quote_word(source)} hive-pg" if source else f"{run} hive-pg"
+    return "hive-pg"
+
+
+def read_source() -> str:
+    """Return what was installed as hive-pg, '' for the name. Source: PEP 610."""
+    import json
+
+    info = os.path.join(os.path.dirname(__file__), f"hive_pg-{__version__}.dist-info")
+    with contextlib.suppress(OSError), open(os.path.join(info, "direct_url.json")) as file:
+        source = json.load(file)
+        vcs, url = source.get("vcs_info", {}), str(source["url"])
+        revision = f"@{vcs['requested_revision']}" if "requested_revision" in vcs else ""
+        return f"{vcs['vcs']}+{url}{revision}" if vcs else url
+    return ""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 (closed by who called us)
@@ -6644,8 +6673,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     given = [*(sys.argv[1:] if argv is None else argv)]
-    copied = os.path.basename(sys.argv[0]) == "hive_pg.py"
-    program = f"python3 {sys.argv[0]}" if copied else "hive-pg"
+    program = name_program(sys.argv[0], sys.prefix)
     line = CommandLine()
     line.console = Console(program=program)
     try:

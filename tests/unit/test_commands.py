@@ -299,6 +299,53 @@ def test_main_help(monkeypatch, capsys, columns):
     assert codes == [str(code.value) for code in pg.ExitCode]
 
 
+GIT_URL = "https://example.com/hive-pg"
+SOURCES = {
+    "": None,
+    "file:///home/ann/hive-pg": {"url": "file:///home/ann/hive-pg", "dir_info": {}},
+    f"git+{GIT_URL}": {"url": GIT_URL, "vcs_info": {"vcs": "git", "commit_id": "1a"}},
+    f"git+{GIT_URL}@v1": {"url": GIT_URL, "vcs_info": {"vcs": "git", "requested_revision": "v1"}},
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    ("prefix", "named", "plain"),
+    [
+        ("/home/ann/.cache/uv/archive-v0/sxH9JBGVUa0SXZOS", "uvx --from {} hive-pg", "uvx hive-pg"),
+        ("/uv c/archive-v2/sxH9JBGVUa0SXZOS", "uvx --from {} hive-pg", "uvx hive-pg"),
+        ("/home/ann/.cache/pipx/22dc321be81e0c7", "pipx run --spec {} hive-pg", "pipx run hive-pg"),
+        ("/home/ann/.local/share/uv/tools/hive-pg", "hive-pg", "hive-pg"),
+        ("/home/ann/.local/share/pipx/venvs/hive-pg", "hive-pg", "hive-pg"),
+        ("/usr", "hive-pg", "hive-pg"),
+    ],
+    ids=["uvx", "another cache", "pipx run", "uv tool", "pipx", "system"],
+)
+def test_name_program(monkeypatch, tmp_path, prefix, named, plain, source):
+    """What is printed works when it is pasted, also where nothing is installed for good."""
+    info = tmp_path / f"hive_pg-{pg.__version__}.dist-info"
+    info.mkdir()
+    if source:
+        (info / "direct_url.json").write_text(json.dumps(SOURCES[source]))
+    monkeypatch.setattr(pg, "__file__", str(tmp_path / "hive_pg.py"))
+    expected = named.format(source) if source else plain
+    assert pg.name_program(f"{prefix}/bin/hive-pg", prefix) == expected
+    assert pg.name_program("./hive_pg.py", prefix) == "python3 ./hive_pg.py"
+
+
+def test_main_under_uvx(monkeypatch, capsys, tmp_path):
+    """Hints, examples and usage begin with the program as it was called."""
+    monkeypatch.setattr(sys, "prefix", "/c/uv/archive-v0/x")
+    monkeypatch.chdir(tmp_path)
+    assert main(["status"]) == 3
+    assert capsys.readouterr().err.endswith("\nhint: uvx hive-pg init\n")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    out = capsys.readouterr().out
+    assert out.startswith("usage: uvx hive-pg [options] COMMAND")
+    assert "\n  uvx hive-pg start && uvx hive-pg check " in out
+
+
 def test_main_help_fits(monkeypatch, capsys):
     """In 60 columns no line is wrapped."""
     monkeypatch.setattr(pg, "terminal_width", lambda _: 60)
