@@ -1291,7 +1291,7 @@ class Lock:
         deadline = time.monotonic() + self.timeout
         while isinstance(refusal := self._try(), BlockingIOError):
             holder = "another hive-pg" + os.fsdecode(os.pread(self.descriptor, 4096, 0))
-            self._close()
+            self.close()
             if not self.waited:
                 self.waited = True
                 self.console.note(f"waiting for {holder}")
@@ -1321,7 +1321,7 @@ class Lock:
                 os.fchown(self.descriptor, os.stat(os.path.dirname(self.path)).st_uid, -1)
             os.fchmod(self.descriptor, 0o600)
         except OSError as error:
-            self._close()
+            self.close()
             bars = (errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT)
             if error.errno in bars and not os.path.lexists(self.path):
                 return error  # a directory that nothing can be changed in, either
@@ -1335,9 +1335,10 @@ class Lock:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
             _lock(self.descriptor, release=True)  # also for children that still have a copy
-            self._close()
+            self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let go of it where nobody else has it; the file stays."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -3912,7 +3913,7 @@ def build_list_sql(database: str, comment: str, *, drops: bool = False) -> str:
     return f"""\
 select {drop if drops else "datname"} from pg_database
 where split_part(shobj_description(oid, 'pg_database'), E'\\n', 1)
-= {quote_literal(comment.format(database))}
+= {quote_literal(comment.replace("{}", database))}
 and datname ~ '_(before|restoring|snapshot|fresh)_[0-9]+T[0-9]+Z$' order by datname
 """ + ("\\gexec\n" if drops else "")
 
@@ -3921,8 +3922,8 @@ def find_abandoned(workspace: Workspace) -> list[str]:
     """Return the locks of throwaway databases that nobody holds any more."""
     with contextlib.suppress(OSError):
         paths = [os.path.join(workspace.directory, n) for n in os.listdir(workspace.directory)]
-        ours = (path for path in paths if path.startswith(f"{workspace.lock_path}."))
-        return [path for path in ours if not is_locked(path)]
+        ours = re.compile(re.escape(workspace.lock_path) + r"\.\d{8}T\d{6}Z")
+        return [path for path in paths if ours.fullmatch(path) and not is_locked(path)]
     return []
 
 
@@ -3932,16 +3933,14 @@ def drop_databases(workspace: Workspace, comment: str) -> None:
     workspace.server.query(sql, "cannot drop what is not needed any more")
 
 
-def drop_fresh(workspace: Workspace, lock: str) -> bool:
-    """Drop a throwaway database and its lock; return whether that went."""
+def drop_fresh(workspace: Workspace, lock: str) -> None:
+    """Drop a throwaway database and its lock; where that fails, the next command does."""
     try:
         drop_databases(workspace, FRESH_COMMENT + lock[-16:])
+        with contextlib.suppress(OSError):
+            os.unlink(lock)
     except PostgreSQLIntegrationError as error:
         workspace.console.warn(str(error))
-        return False
-    with contextlib.suppress(OSError):
-        os.unlink(lock)
-    return True
 
 
 def has_left(workspace: Workspace) -> bool:
@@ -5323,13 +5322,8 @@ def temporary_database(workspace: Workspace, snapshot: str = "") -> Iterator[Dat
             database, names = workspace.settings.url.database, drop_unfinished(workspace)
             new = choose_database_name(database, "fresh", names)
             lock = Lock(f"{workspace.lock_path}.{new[-16:]}", workspace.console, 0)
-            stack.enter_context(lock)
-
-            def drop() -> None:
-                if not drop_fresh(workspace, lock.path):
-                    lock.path = ""  # which tells the next command
-
-            stack.callback(drop)
+            stack.callback(lock.__enter__().close)
+            stack.callback(drop_fresh, workspace, lock.path)
             source = find_snapshot(workspace, snapshot.removeprefix("@")) if snapshot else ""
             _make_database(workspace, new, source, FRESH_COMMENT + new[-16:])
         if not source:
@@ -6339,7 +6333,7 @@ class CommandLine:
 
     def _snapshot(self) -> None:
         workspace, name = self.workspace, (self.file or "").removeprefix("@")
-        if self.json:
+        if self.list and self.json:
             self.console.result(format_json({"snapshots": list_snapshots(workspace)}))
         elif self.list:
             for found in list_snapshots(workspace):
@@ -6349,7 +6343,8 @@ class CommandLine:
             self._get_yes(f"drop the snapshot @{name}?")
             drop_snapshot(workspace, name)
         else:
-            self.console.result(f"@{snapshot(workspace, name)}")
+            name = snapshot(workspace, name)
+            self.console.result(format_json({"name": name}) if self.json else f"@{name}")
 
     def _restore(self) -> None:
         database, drop_old = self.workspace.settings.url.database, bool(self.drop_old)

@@ -293,17 +293,17 @@ def test_snapshot_killed(whole):
     assert_no_program(whole)
     whole.hive_pg("snapshot", "@first")
     steps = steps_of(whole, "restore", "--yes", "@first")
-    for step in [step for step in steps if step.startswith("during docker exec")]:
+    # The first three only look.
+    for step in [step for step in steps if step.startswith("during docker exec")][3:]:
         kill_at(whole, step, "restore", "--yes", "@first")
         assert_same(whole, whole.whole, restoring=True)
     whole.hive_pg("snapshot", "@last")
     found = json.loads(whole.hive_pg("snapshot", "--list", "--json").stdout)["snapshots"]
     assert [each["name"] for each in found] == ["killed", "first", "last"]
-    drop_kept(whole)
+    whole.hive_pg("restore", "--yes", "--drop-old", "@killed")
+    assert_same(whole, whole.whole)
     assert databases(whole) == ["hive", *(each["database"] for each in found)]
     for each in found:
-        whole.hive_pg("restore", "--yes", "--drop-old", f"@{each['name']}")
-        assert_same(whole, whole.whole)
         whole.hive_pg("snapshot", "--drop", "--yes", f"@{each['name']}")
 
 

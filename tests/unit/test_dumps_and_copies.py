@@ -1032,6 +1032,7 @@ def test_without_a_terminal_and_without_yes(hive, docker, command, dump, capsys)
 # -- snapshot ------------------------------------------------------------------------------------
 
 COPY = f"hive_snapshot_{STAMP}"
+FRESH_LOCK = f".hive-pg.json.lock.{STAMP}"
 BOTH = f"hive\n{COPY}\n"
 
 
@@ -1109,8 +1110,9 @@ def test_restore_of_a_snapshot(place, docker, server):
 
 def test_restore_of_no_snapshot(place, server):
     """The list says which there are."""
-    for name in ("@nope", "@"):
-        with pytest.raises(WorkspaceError, match=f"there is no snapshot {name}") as caught:
+    for name in ("@nope", "@", "@{x}", "@{0}"):
+        said = re.escape(f"there is no snapshot {name}")
+        with pytest.raises(WorkspaceError, match=said) as caught:
             pg.restore(place, name)
         assert caught.value.hint == "{snapshot} --list"
     assert {*server.kinds} == {"listed"}
@@ -1125,6 +1127,20 @@ def test_snapshot_list(hive, server, capsys):
     row = {"name": "old", "created": STAMP, "size_bytes": 1048576}
     expected = {"snapshots": [{**row, "database": f"a|b_snapshot_{STAMP}"}]}
     assert json.loads(capsys.readouterr().out) == expected
+
+
+def test_snapshot_as_json(hive, server, capsys):
+    """It is made, and its name an object."""
+    assert hive("snapshot @x --json") == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "x"}
+    assert "staging" in server.kinds
+
+
+def test_abandoned_locks(place, up):
+    """Only what hive-pg has named so is its own to remove."""
+    for name in (FRESH_LOCK, f"{FRESH_LOCK}~", ".hive-pg.json.lock.bak", ".hive-pg.json.lock"):
+        (up / name).touch()
+    assert pg.find_abandoned(place) == [str(up / FRESH_LOCK)]
 
 
 def test_snapshot_drop(hive, server, capsys):
@@ -1159,7 +1175,6 @@ def test_snapshot_beside_a_directory(words, expected):
 # -- run --fresh ---------------------------------------------------------------------------------
 
 FRESH = f"hive_fresh_{STAMP}"
-FRESH_LOCK = f".hive-pg.json.lock.{STAMP}"
 
 
 def test_temporary_database(place, server, up):
