@@ -1338,7 +1338,7 @@ class Lock:
             self.close()
 
     def close(self) -> None:
-        """Let go of it where nobody else has it; the file stays."""
+        """Let go of it; the file stays."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -3919,7 +3919,7 @@ and datname ~ '_(before|restoring|snapshot|fresh)_[0-9]+T[0-9]+Z$' order by datn
 
 
 def find_abandoned(workspace: Workspace) -> list[str]:
-    """Return the locks of throwaway databases that nobody holds any more."""
+    """Return the locks of throwaway databases that nobody holds."""
     with contextlib.suppress(OSError):
         paths = [os.path.join(workspace.directory, n) for n in os.listdir(workspace.directory)]
         ours = re.compile(re.escape(workspace.lock_path) + r"\.\d{8}T\d{6}Z")
@@ -3930,11 +3930,11 @@ def find_abandoned(workspace: Workspace) -> list[str]:
 def drop_databases(workspace: Workspace, comment: str) -> None:
     """Drop the databases that hive-pg marked with a comment."""
     sql = build_list_sql(workspace.settings.url.database, comment, drops=True)
-    workspace.server.query(sql, "cannot drop what is not needed any more")
+    workspace.server.query(sql, "cannot drop what is not needed")
 
 
 def drop_fresh(workspace: Workspace, lock: str) -> None:
-    """Drop a throwaway database and its lock; where that fails, the next command does."""
+    """Drop a throwaway database and its lock, if it can be, or else warn."""
     try:
         drop_databases(workspace, FRESH_COMMENT + lock[-16:])
         with contextlib.suppress(OSError):
@@ -4936,7 +4936,7 @@ def open_source(path: str, directory: str) -> IO[bytes]:
 
 
 def choose_database_name(database: str, kind: str, taken: Iterable[str]) -> str:
-    """Return a name that no database has, of 63 bytes at most."""
+    """Return a name that is not taken, of 63 bytes at most."""
     now = time.time()
     while (name := f"{database[: 45 - len(kind)]}_{kind}_{format_stamp(now)}") in taken:
         now += 1
@@ -4966,7 +4966,7 @@ def find_snapshot(workspace: Workspace, name: str) -> str:
 def insist(run: Callable[[], str], tries_left: int = 19) -> str:
     """Run SQL that ends sessions, again where others connect meanwhile.
 
-    Who connects while it runs is not refused: the server has them wait.
+    Who connects while it runs has to wait, and is not refused.
     """
     try:
         return run()
@@ -5248,7 +5248,7 @@ def drop_old_databases(workspace: Workspace) -> None:
 
 
 class Snapshot(Record):
-    """A copy of the database in the same server, by the name of `database` there."""
+    """A copy of the database in its server, `database` there."""
 
     name: str
     created: str

@@ -1217,7 +1217,7 @@ def test_temporary_database_that_cannot_be_dropped(place, docker, server, up, ca
     server.words["drop"] = [(1, "Error response from daemon: container is not running"), ""]
     with pg.temporary_database(place):
         pass
-    assert "warning: cannot drop what is not needed any more: " in capsys.readouterr().err
+    assert "warning: cannot drop what is not needed: " in capsys.readouterr().err
     assert (up / FRESH_LOCK).exists()
     assert pg.has_left(place)
     pg.get_settled(place)
