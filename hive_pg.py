@@ -1347,12 +1347,10 @@ class Lock:
 @contextlib.contextmanager
 def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock]:
     """Lock the choice of names and ports on an engine, or warn."""
-    import hashlib
-
     places = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
     base = next((place for place in places if place and os.access(place, os.W_OK)), "/tmp")
     place = os.path.join(base, f"hive-pg-{os.geteuid()}")
-    name = hashlib.sha256(engine.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    name = re.sub(r"\W", "_", engine)[-200:]
     lock = Lock(f"{place}/{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, f" of {directory}")
     with contextlib.ExitStack() as held:
         try:
@@ -3636,10 +3634,9 @@ def ensure_image(
         workspace.console.doing("asking Docker")
         service = service.with_image(engine.find_image(name))
     if service.closed == "none" or (service.closed == "internal" and service.host_port):
-        raise WorkspaceError(
-            f"nobody reaches service {service.service}: its network is {service.closed}",
-            hint="give it another one, or, on an internal one, publish no port",
-        )
+        why = f"nobody reaches service {service.service}: its network is {service.closed}"
+        hint = "give it another one, or, on an internal one, publish no port"
+        raise WorkspaceError(why, hint=hint)
     made_by, image = read_cluster_version(service.cluster), service.image_info
     version = image and image.environment.get("PG_MAJOR")
     if made_by and version and made_by != version:
@@ -4416,12 +4413,8 @@ class SetUp:
 
         Plain Compose may have put data into them, or run what else is in the file.
         """
-        workspace, engine, wanted = (
-            self.workspace,
-            self.workspace.engine,
-            self.wanted["service"],
-        )
-        before = workspace.env
+        workspace, wanted = self.workspace, self.wanted["service"]
+        engine, before = workspace.engine, workspace.env
         settings, service = self._find_service(settings)
         if self.values.get(PROJECT_KEY) or self.neighbours.own:
             return settings, service
@@ -4626,9 +4619,8 @@ class SetUp:
         asks = {Repair.PASSWORD: True, Repair.NETWORK: True, Repair.REMAKE: person}
         if not self.ask or not asks.get(repair):
             return True
-        return person and self.console.confirm(
-            f"{error}.\n{repair.value}?", enter=repair is not Repair.REMAKE
-        )
+        sure = repair is not Repair.REMAKE
+        return person and self.console.confirm(f"{error}.\n{repair.value}?", enter=sure)
 
     def _move_cluster_aside(self, service: ComposeService) -> None:
         workspace, source, target = self.workspace, service.source, service.target

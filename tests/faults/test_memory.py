@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -225,7 +224,7 @@ def machine_lock(workspace, place):
     (directory,) = place.glob("hive-pg-*")
     identity = "{{.ID}}|{{.DockerRootDir}}|{{.Name}}"
     engine = run(["docker", "info", "--format", identity]).stdout.strip()
-    path = directory / f"{hashlib.sha256(engine.encode()).hexdigest()[:16]}.lock"
+    path = directory / f"{re.sub('[^A-Za-z0-9_]', '_', engine)}.lock"
     with path.open("w") as file:
         os.chown(path, workspace.actor.uid, -1)
         fcntl.flock(file, fcntl.LOCK_EX)
