@@ -4409,10 +4409,7 @@ class SetUp:
         return settings, service
 
     def _resolve(self, settings: Settings) -> tuple[Settings, ComposeService]:
-        """Resolve the service: in Compose's own project if that has volumes.
-
-        Plain Compose may have put data into them, or run what else is in the file.
-        """
+        """Resolve the service, in plain Compose's project if that was used."""
         workspace, wanted = self.workspace, self.wanted["service"]
         engine, before = workspace.engine, workspace.env
         settings, service = self._find_service(settings)
@@ -5135,10 +5132,7 @@ commit;
 
 
 def reset(workspace: Workspace, seed: str = "") -> str:
-    """Put an empty database with pgvector in the present one's place.
-
-    `seed` is a dump or an SQL script that fills it.
-    """
+    """Put an empty database, or what `seed` makes, in the present one's place."""
     with open_source(seed, workspace.directory) if seed else contextlib.nullcontext() as file:
         task = Restore(workspace, file, owner=True)
         task.extends = True
