@@ -874,7 +874,7 @@ def format_hint(text: str, program: str = "hive-pg", directory: str = ".") -> st
 
 
 def format_commands(text: str, width: int) -> str:
-    """Align what lines of `COMMAND: what it does` tell, or leave it out where it does not fit."""
+    """Align lines of `COMMAND: what it does`, or leave that out."""
     rows = [line.split(": ") for line in text.splitlines()]
     column = max(len(command) for command, _ in rows) + 4
     lines = [f"  {command:<{column}}{told}" for command, told in rows]
@@ -922,7 +922,7 @@ def format_stamp(moment: float) -> str:
 
 
 def format_table(rows: Sequence[Sequence[str]], width: int, keep: int = sys.maxsize) -> str:
-    """Align columns below their heads, the first row; numbers stand to the right.
+    """Align columns below their heads; numbers stand to the right.
 
     To fit `width`, columns behind the first `keep` go, then the first one is cut.
     """
@@ -1068,7 +1068,7 @@ class Console:
         return dict(zip(Outcome, "✓!✗-"))
 
     def _show(self, text: str, stream: Any) -> str:
-        """Write a text as people see it: in colours, and harmless to a terminal."""
+        """Write a text in colours, and harmless to a terminal."""
         text = printable(text, "\n\t")
         if self.symbols(stream)[Outcome.PASSED] != "✓":
             text = text.replace("…", "...")
@@ -1109,7 +1109,7 @@ def wants_color(stream: IO[str] | None) -> bool:
 
 
 def is_interactive() -> bool:
-    """Whether a person sits at the terminal: both stdin and stderr are one."""
+    """Whether a person sits at the terminal."""
     return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
@@ -2916,7 +2916,7 @@ class Server:
         return self.engine.run(argv).stdout.strip()
 
     def locate(self, path: str) -> Iterator[str]:
-        """Yield what this machine may call a mounted directory now, after a move."""
+        """Yield what a mounted directory may be called now, after a move."""
         file = "/proc/self/mountinfo"
         there = self.engine.run(["docker", "exec", self.container, "cat", file]).stdout
         here = os.fsdecode(read_file(file) or b"")
@@ -3582,7 +3582,7 @@ def build_port_error(url: DatabaseURL, objection: str, right: str) -> DatabaseCo
 
 
 def format_login(url: DatabaseURL, probe: Probe, took: str, width: int) -> str:
-    """Write what a login has found, without the place where that is too long."""
+    """Write what a login has found, as far as there is room."""
     created = probe.created_version
     found = f"PostgreSQL {probe.server_version} {f'+ pgvector {created}' if created else 'alone'}"
     place = f" on {url.host}:{url.port}"
@@ -4178,7 +4178,7 @@ def find_unignored(workspace: Workspace, lines: Mapping[str, str]) -> list[str] 
 
 
 def append_lines(path: str, lines: Iterable[str], *, again: bool = False) -> list[str]:
-    """Append the lines that a file lacks, or all of them `again`; return them."""
+    """Append the lines that a file lacks, or all `again`; return them."""
     text = (read_file(path) or b"").decode("utf-8", "surrogateescape")
     there = [] if again else [line.strip("/ ") for line in text.splitlines()]
     new = [line for line in dict.fromkeys(lines) if line.strip("/") not in there]
@@ -4259,7 +4259,7 @@ _NEXT_STEPS = """\
 
 
 def format_next_steps(settings: Settings, console: Console, *, started: bool, width: int) -> str:
-    """Return the last lines of `init`: the way to the database, and commands."""
+    """Return the last lines of `init`: the URL, and commands."""
     url, key = shorten_url(repr(settings.url)), f"in {ENV_FILE}: {URL_KEY}"
     wide = len(url + key) + 7 <= width
     gap = " " * 5 if wide else "\n  "
@@ -4376,7 +4376,7 @@ class SetUp:
             self.values, self.blank = recover_state_values(values, state), False
 
     def _plan(self) -> tuple[Settings, ComposeService]:
-        """Decide on settings and service; refuse a conflict; change nothing unasked."""
+        """Decide on settings and service; refuse a conflict."""
         workspace = self.workspace
         settings = self._plan_settings()
         if workspace.compose_file():  # follow it
@@ -4434,7 +4434,7 @@ class SetUp:
         return settings, service
 
     def _find_service(self, settings: Settings) -> tuple[Settings, ComposeService]:
-        """Find the service; after a yes, add one, or its port, in a file beside theirs."""
+        """Find the service; after a yes, add one, or its port."""
         workspace, wanted, name = self.workspace, self.wanted, ""
         directory = os.path.dirname(workspace.compose_file() or "")
         try:
@@ -4714,7 +4714,7 @@ DATABASES_SQL = "select datname from pg_database where not datistemplate order b
 
 
 def build_staging_sql(database: str, staging: str, source: str = "", mark: str = "") -> str:
-    """Write the psql script that makes an empty database with the settings of the present one.
+    """Write the psql script that makes an empty database like another.
 
     With a `source` it is a copy of that, whose sessions are ended; who connects to it meanwhile
     waits. A `mark` is its comment in the end, above that of the present one. The provider of a
@@ -5107,7 +5107,7 @@ where name <> {quote_literal(staging)};
         return ["sh", "-c", _LOAD_SCRIPT, "hive-pg", *client]
 
     def _swap(self, staging: str, kept: str, source: str) -> None:
-        """Put a database in the present one's place, both at once, and end all sessions.
+        """Put a database in the present one's place, and end all sessions.
 
         It gets the comment of its source, without what hive-pg has written there. A try that
         waits for new sessions to end is soon given up: another one ends them sooner.
@@ -5172,7 +5172,7 @@ def _run_alone(task: Restore, drop_old: bool = False) -> str:
 
 @contextlib.contextmanager
 def naming(workspace: Workspace) -> Iterator[None]:
-    """Name a workspace, which is not the command's, in the hint of an error."""
+    """Name a workspace that is not the command's in the hint of an error."""
     try:
         yield
     except PostgreSQLIntegrationError as error:
@@ -5234,7 +5234,7 @@ def drop_old_databases(workspace: Workspace) -> None:
 
 
 class Snapshot(Record):
-    """A copy of the database in its server, `database` there."""
+    """A copy of the database in the same server."""
 
     name: str
     created: str
@@ -5378,7 +5378,7 @@ def destroy(
 
 
 def _remove_files(workspace: Workspace, service: ComposeService) -> None:
-    """Remove our keys from `.env`, and the files that are as `init` has written them."""
+    """Remove our keys from `.env`, and files that nobody changed."""
     directory, base = workspace.directory, workspace.compose_file() or ""
     data_dir, keys = os.path.join(directory, DATA_DIR), {*OUR_KEYS}
     data, ours = os.path.dirname(data_dir), os.path.dirname(base)
@@ -5803,7 +5803,7 @@ def build_rates(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
 
 
 def format_field(name: str, value: Any, width: int = 25, now: float = 0.0) -> str:
-    r"""Write a field of a sample as its unit wants it; a word as a terminal bears it, cut.
+    r"""Write a field of a sample as its unit wants it.
 
     >>> format_field("cache_hit_ratio", 0.9876), format_field("table", "an\nembedding", 9)
     ('98.8 %', 'an\\nem...')
@@ -6621,7 +6621,7 @@ def _refuse(fault: str, program: str, word: str = "", choices: Iterable[str] = (
 
 
 def name_program(called: str, prefix: str) -> str:
-    """Return how hive-pg is called here, so that what it prints works when it is pasted."""
+    """Return how hive-pg is called here, for what can be pasted."""
     if os.path.basename(called) == "hive_pg.py":
         return f"python3 {called}"
     for place, run, option in (  # where uvx and `pipx run` keep what they do not install
