@@ -489,7 +489,7 @@ def _read_env_value(found: re.Match[str], follow: Callable[[re.Match[str]], str]
 
 
 def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[str, str]:
-    """Return each key's last value; on a `required` one readers must agree."""
+    """Return each key's last value; readers agree on `required` ones."""
     last = {item.key: item for item in items}
     for key in required:
         if key in last and last[key].value is None:
@@ -1276,7 +1276,7 @@ def _lock(descriptor: int, *, release: bool = False) -> OSError | None:
 
 
 class Lock:
-    """An exclusive lock that dies with its process: a file of the user's own.
+    """An exclusive lock that dies with its process: a user's own file.
 
     Nobody else can open it, or anybody could keep hive-pg waiting. What `Runner.start` starts has
     it, too. The file says who holds it: the command, `where` it works, and the process.
@@ -2432,7 +2432,7 @@ def _find_closed_network(config: Mapping[str, Any], name: str) -> str:
 
 
 def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeService:
-    """Read the PostgreSQL service from `docker compose config --format json`."""
+    """Read the PostgreSQL service from what `config` prints."""
     # `config` doubles every dollar sign, so that its output is a compose file again.
     whole = parse_json(text.replace("$$", "$"))
     config = _drop_empty(whole)
@@ -4299,7 +4299,7 @@ WISHES = ("port", "database", "image", "bind", "service")
 
 
 class SetUp:
-    """One `init`: it takes a workspace from whatever it is to a verified login.
+    """One `init`: from whatever a workspace is to a verified login.
 
     `ask` permits questions; `wanted` has the WISHES. The lock is held.
     """
@@ -4806,7 +4806,7 @@ def _check_dump(workspace: Workspace, result: CommandResult, action: str) -> Non
 
 
 def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
-    """Write a dump of a database, read it back to its end; return its path.
+    """Write a dump, and read it back to its end; return its path.
 
     `path` is `backups/DATABASE-TIME.dump` in the workspace by default, and `-` for stdout. A
     file is there when the dump is whole, and not before.
@@ -4967,7 +4967,7 @@ def insist(run: Callable[[], str], tries_left: int = 19) -> str:
 
 
 class Restore:
-    """One restore into a new database, which takes the present one's place."""
+    """One restore into a new database, which changes names with the old one."""
 
     file: IO[bytes]
     head, archive = b"", False  # of the file, where there is one
@@ -5071,7 +5071,7 @@ class Restore:
         self._analyze(staging)
 
     def _protect(self, staging: str) -> str:
-        """Remember what a script may change of others; return the server's version.
+        """Remember what a script may change; return the server's version.
 
         The databases become templates, which nobody can drop, even with FORCE. A superuser gets a
         keeper: a role that is like its own, and has its password, which only superusers read.
@@ -5140,7 +5140,7 @@ def reset(workspace: Workspace, seed: str = "") -> str:
 
 
 def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bool = False) -> str:
-    """Put a dump in the database's place; return the new name of the old one.
+    """Put a dump in the database's place; return the old one's name.
 
     It goes into a new database, and the two change names, which ends all sessions: whatever fails
     before, the present one serves on. `path` may be `-` for stdin, or @NAME. Without `owner` all
@@ -5561,7 +5561,7 @@ class CheckPoint(Record):
 
 
 class ValidationResult(Record):
-    """The points of `check`, and the exit code of the first one that failed."""
+    """The points of `check`, and the first exit code of a failed one."""
 
     healthy: bool
     exit_code: ExitCode
