@@ -4379,7 +4379,7 @@ class SetUp:
         """Decide on settings and service; refuse a conflict."""
         workspace = self.workspace
         settings = self._plan_settings()
-        if workspace.compose_file():  # follow it
+        if workspace.compose_file() or self.wanted["service"]:  # follow it
             made = not workspace.env.exists and workspace.save_env({})  # for an env_file
             known = bool(self.values.get(URL_KEY)) and has_login(self.values)
             try:
@@ -6159,7 +6159,8 @@ class CommandLine:
 
     def look_upwards(self) -> None:
         """Take the workspace that a subdirectory is in."""
-        takes = self.directory == "." and self.command not in ("list", "completion")
+        alone = self.all or self.command in ("list", "completion")
+        takes = self.directory == "." and not alone
         place = find_workspace(".") if takes else ""
         if takes and place != os.path.realpath("."):
             if self.command == "init":

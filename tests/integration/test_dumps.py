@@ -863,7 +863,7 @@ def test_destroy(make, lab):
     assert (workspace.path / ".env").read_text() == "# mine\nMINE='1' # kept\n"
     left = {".env", ".gitignore", "backups"}
     assert {path.name for path in workspace.path.iterdir()} == left
-    assert len([*(workspace.path / "backups").glob("*.dump")]) == 2
+    assert len([*(workspace.path / "backups").glob("hive-*.dump")]) == 2
 
 
 def test_destroy_beside_another_container(make, lab):
@@ -922,7 +922,7 @@ def test_destroy_data_asks_for_the_name(make):
         os.close(theirs)
         assert f"Type {workspace.path.name}" in read_until(ours, b"to go on: ").decode()
         os.write(ours, b"yes\n")
-        said = f"error: that is not {workspace.path.name}: nothing was done"
+        said = f"that is not {workspace.path.name}: nothing was done"
         read_until(ours, said.encode())
         assert process.wait(timeout=20) == 1
     os.close(ours)

@@ -678,6 +678,12 @@ def test_init_beside_others_again(init, beside):
     assert snapshot(beside) == before
 
 
+def test_init_service_of_no_file(init):
+    """A name takes a compose file; a new one would have another."""
+    with pytest.raises(pg.NotSetUpError, match="there is no docker-compose"):
+        init(service="db")
+
+
 def test_init_port_beside(init, docker, workspace):
     """An unpublished service is, by a yes, on a port of this machine; not from a closed network."""
     bare = {"environment": {}, "ports": []}
