@@ -988,7 +988,7 @@ class Console:
 
     def step(self, text: str) -> None:
         """Say that a step is done."""
-        self.note(f"{self.symbols(sys.stderr)[Outcome.PASSED]} {text}")
+        self.note(f"{SYMBOLS[Outcome.PASSED]} {text}")
 
     def note(self, text: str) -> None:
         """Print a line of progress for a person."""
@@ -1058,20 +1058,13 @@ class Console:
             self._since = time.monotonic()
         return answer.strip() if answer.endswith("\n") else None
 
-    @staticmethod
-    def symbols(stream: Any) -> Mapping[Outcome, str]:
-        """Return a symbol, or letters where there are none, for each outcome."""
-        try:
-            "✓!✗-".encode(stream.encoding or "ascii")
-        except (AttributeError, LookupError, UnicodeEncodeError):
-            return dict(zip(Outcome, ("ok  ", "warn", "FAIL", "skip")))
-        return dict(zip(Outcome, "✓!✗-"))
-
     def _show(self, text: str, stream: Any) -> str:
         """Write a text in colours, and harmless to a terminal."""
         text = printable(text, "\n\t")
-        if self.symbols(stream)[Outcome.PASSED] != "✓":
-            text = text.replace("…", "...")
+        try:
+            text.encode(stream.encoding or "ascii")
+        except (AttributeError, LookupError, UnicodeEncodeError):
+            text = text.translate(_PLAIN)
         if wants_color(stream):
             commands = "|".join(re.escape(self.format(f"{{{name}}}")) for name in COMMANDS)
             commands = rf"(?:{commands})(?!\w)(?: -[\w-]*(?: [A-Z]+\b)?)*"
@@ -1085,9 +1078,11 @@ class Console:
         self._line_end = end
 
 
+SYMBOLS = dict(zip(Outcome, "✓!✗-"))
+_PLAIN = str.maketrans({"✓": "ok", "✗": "FAIL", "…": "..."})  # where there are no such letters
 _COLORS = {  # how lines begin that are green, yellow, red
     r"(?m)^(?:✓|ok)(?= )": 32,
-    r"(?m)^(?:!|warn|warning:)(?= )": 33,
+    r"(?m)^(?:!|warning:)(?= )": 33,
     r"(?m)^(?:✗|FAIL|error:)(?= )": 31,
 }
 
@@ -1114,13 +1109,12 @@ def is_interactive() -> bool:
 
 
 def terminal_width(stream: IO[str] | None) -> int:
-    """Return a terminal's columns, 80 if unknown, any number for a file."""
-    if stream is None or not stream.isatty():
+    """Return the columns of a terminal, any number for a file."""
+    if not is_terminal(stream):
         return sys.maxsize
-    with contextlib.suppress(OSError, ValueError):
-        columns = os.environ.get("COLUMNS") or os.get_terminal_size(stream.fileno()).columns
-        return int(columns) or 80
-    return 80
+    import shutil
+
+    return shutil.get_terminal_size().columns
 
 
 # == Files and locks ==========================================================================
@@ -5652,11 +5646,10 @@ def _answer_port(workspace: Workspace, probe: Probe, info: ContainerInfo) -> Che
     return CheckPoint("published port", outcome, finding)
 
 
-def format_validation(result: ValidationResult, console: Console) -> str:
+def format_validation(result: ValidationResult) -> str:
     """Return the lines of `check`, each remedy below its point."""
-    symbols = console.symbols(sys.stdout)
     return "\n".join(
-        f"{symbols[point.outcome]} {point.name}: {point.finding}\n    {point.remedy}".rstrip()
+        f"{SYMBOLS[point.outcome]} {point.name}: {point.finding}\n    {point.remedy}".rstrip()
         for point in result.points
     )
 
@@ -6250,7 +6243,7 @@ class CommandLine:
 
     def _check(self) -> int:
         result = check(self.workspace)
-        text = format_json(result) if self.json else format_validation(result, self.console)
+        text = format_json(result) if self.json else format_validation(result)
         self.console.result(text, shown=not self.json)
         return result.exit_code
 
@@ -6477,18 +6470,24 @@ def _read_value(metavar: str, text: str) -> Any:
     raise argparse.ArgumentTypeError(f"invalid {kind} value: {text!r}: {rule}")
 
 
+def format_epilog(program: str, width: int) -> str:
+    """Return what `--help` says of all commands."""
+    import textwrap
+
+    listing = "".join(f"  {name:<11} {about}\n" for name, (_, about) in COMMANDS.items())
+    examples = format_commands(format_hint(_EXAMPLES, program), width)
+    codes = textwrap.fill((__doc__ or "").partition("Exit codes: ")[2], width)
+    return f"COMMANDS\n{listing}\nEXAMPLES\n{examples}\n\n{_EPILOG}\n\nEXIT CODES\n{codes}"
+
+
 def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentParser:
     """Build the parser of one command, or of all."""
     import argparse
-    import textwrap
 
     whole = "PostgreSQL 16 + pgvector in Docker, for one project."
     usage, summary = COMMANDS.get(command, ("COMMAND ...", whole))
-    listing = "".join(f"  {name:<11} {about}\n" for name, (_, about) in COMMANDS.items())
-    style, codes = argparse.RawDescriptionHelpFormatter, (__doc__ or "").partition("codes: ")[2]
+    style = argparse.RawDescriptionHelpFormatter
     width = max(min(terminal_width(sys.stdout), 80) - 2, 20)
-    examples = format_commands(format_hint(_EXAMPLES, prog), width)
-    about = f"COMMANDS\n{listing}\nEXAMPLES\n{examples}\n\n{_EPILOG}\n\nEXIT CODES\n"
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
@@ -6501,7 +6500,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         prog=f"{prog} {command}".rstrip(),
         usage=f"%(prog)s [options] {usage}",
         description=summary,
-        epilog=None if command else about + textwrap.fill(codes, width),
+        epilog=None if command else format_epilog(prog, width),
         # Without a width argparse loads shutil to find it, for every argument again.
         formatter_class=lambda prog: style(prog, max_help_position=26, width=width),
         allow_abbrev=False,
