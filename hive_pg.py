@@ -106,10 +106,11 @@ USER_KEY, PASSWORD_KEY, DB_KEY = "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES
 UID_KEY, GID_KEY = "POSTGRES_UID", "POSTGRES_GID"
 PORT_KEY, CONTAINER_KEY = "HIVE_POSTGRES_PORT", "HIVE_POSTGRES_CONTAINER"
 IMAGE_KEY, BIND_KEY = "HIVE_POSTGRES_IMAGE", "HIVE_POSTGRES_BIND"
+DATA_KEY, TARGET_KEY = "HIVE_POSTGRES_DATA", "HIVE_POSTGRES_TARGET"
 PROJECT_KEY, WORKSPACE_KEY = "COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_WORKSPACE"
 URL_KEYS = (URL_KEY, USER_KEY, PASSWORD_KEY, DB_KEY, PORT_KEY)
 PRIVATE_KEYS = (USER_KEY, PASSWORD_KEY, UID_KEY, GID_KEY, PROJECT_KEY, WORKSPACE_KEY)
-OUR_KEYS = (*URL_KEYS, *PRIVATE_KEYS, CONTAINER_KEY, IMAGE_KEY, BIND_KEY)
+OUR_KEYS = (*URL_KEYS, *PRIVATE_KEYS, CONTAINER_KEY, IMAGE_KEY, BIND_KEY, DATA_KEY, TARGET_KEY)
 
 # With a shell's own values of these, Compose would act on another project or on other files.
 COMPOSE_SELECTORS = frozenset(
@@ -148,6 +149,7 @@ init [DIR]: set up the database, or mend it, and log in
   --image IMAGE         default: ${IMAGE_KEY}, or {DEFAULT_IMAGE}
   --service SERVICE     the service of your compose file, where several run PostgreSQL
   --bind ADDRESS        address to publish on (default: {DEFAULT_BIND}, for this machine only)
+  --data bind|volume    data in {DATA_DIR}, or a volume (default: what works here)
   --no-start            only write the files
   --from DIR            with the data of another workspace, which goes on
 start [DIR]: start the database if need be, and log in
@@ -609,6 +611,8 @@ class Settings(Record):
     image: str = ""
     bind: str = ""
     workspace: str = ""
+    data: str = ""  # or "volume", which is the image's own user's
+    target: str = ""  # where the data is mounted
 
     def with_password(self, password: str) -> Settings:
         """Return the same settings with another password."""
@@ -626,8 +630,13 @@ class Settings(Record):
             WORKSPACE_KEY: self.workspace,
             IMAGE_KEY: self.image,
             BIND_KEY: self.bind,
+            DATA_KEY: self.data,
+            TARGET_KEY: self.target,
         }
-        return {key: value for key, value in values.items() if value}
+        if self.data:
+            values |= {UID_KEY: "", GID_KEY: ""}
+        blank = (UID_KEY, GID_KEY, DATA_KEY, TARGET_KEY)  # the data may have moved
+        return {key: value for key, value in values.items() if value or key in blank}
 
 
 DATABASE_NAME = r"[A-Za-z0-9_.-]{1,63}"
@@ -841,8 +850,8 @@ def parse_settings(values: Mapping[str, str]) -> Settings:
     check_agreement(values, url, URL_KEYS[1:])
     names = values[CONTAINER_KEY], values[PROJECT_KEY]
     uid, gid = (parse_number(values, k, FALLBACK_UID, range(2**32)) for k in (UID_KEY, GID_KEY))
-    image, bind, workspace = (values.get(k, "") for k in (IMAGE_KEY, BIND_KEY, WORKSPACE_KEY))
-    return Settings(url, *names, uid, gid, image, bind, workspace)
+    keys = (IMAGE_KEY, BIND_KEY, WORKSPACE_KEY, DATA_KEY, TARGET_KEY)
+    return Settings(url, *names, uid, gid, *(values.get(key, "") for key in keys))
 
 
 def is_local(host: str) -> bool:
@@ -1426,6 +1435,36 @@ def is_gone(path: str) -> bool:
     return False
 
 
+class Host(Record):
+    """A machine, and a workspace's file system."""
+
+    system: str
+    name: str
+    filesystem: str = ""
+
+
+def find_filesystem(mounts: str, path: str) -> str:
+    r"""Return the kind of a path's file system, as /proc/self/mountinfo has it.
+
+    >>> find_filesystem("1 0 0:1 / / rw - ext4 a\n2 1 0:2 / /c rw - 9p C:", "/c/w")
+    '9p'
+    """
+    at, kind = "", ""
+    for line in mounts.splitlines():
+        left, _, right = line.partition(" - ")
+        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), left.split()[4])
+        if f"{path}/".startswith(point.rstrip("/") + "/") and len(point) >= len(at):
+            at, kind = point, right.split()[0]
+    return kind
+
+
+def read_host(directory: str) -> Host:
+    """Return what this machine is."""
+    mounts = read_file("/proc/self/mountinfo") or b""
+    kind, here = find_filesystem(os.fsdecode(mounts), directory), os.uname()
+    return Host(here.sysname, here.nodename, kind)
+
+
 def measure_directory(directory: str) -> int | None:
     """Return a directory's bytes on the disk, None where it may not."""
 
@@ -1644,6 +1683,8 @@ class Diagnosis(Record):
     repair: Repair | None = None
 
 
+_NO_SOURCE = "bind source path does not exist"
+
 # fmt: off
 DIAGNOSES = (
     Diagnosis("docker", "permission denied while trying to connect to the docker (?:API|daemon)",
@@ -1695,11 +1736,10 @@ DIAGNOSES = (
         "all predefined address pools have been fully subnetted",
         "Docker has no addresses left for another network",
         "docker network prune removes the networks that nobody uses"),
-    Diagnosis("docker", "Mounts denied|bind source path does not exist|"
-        "error while creating mount source path",
+    Diagnosis("docker", f"Mounts denied|{_NO_SOURCE}|error while creating mount source path",
         "the daemon does not see the data directory: Docker Desktop does not share it, or the"
         " daemon is remote, or confined (snap)",
-        "move the project below your home, or share it in Docker Desktop's settings"),
+        "{init} --data volume; or share it in Docker Desktop's settings"),
 
     Diagnosis("server dump", "could not resize shared memory segment",
         "the container's /dev/shm is too small",
@@ -1864,7 +1904,8 @@ INSPECT = ("docker", "inspect", "--type", "container")
 # Two engines of one machine can share an ID: Docker 20.10 has it from /etc/docker/key.json.
 # The same call knows the versions; Compose's is '' where the plugin does not work.
 _IDENTITY_FORMAT = (
-    "{{.ID}}|{{.DockerRootDir}}|{{.Name}}|{{.ServerVersion}}|"
+    "{{.ID}}|{{.DockerRootDir}}|{{.Name}}|{{.OperatingSystem}}|{{.SecurityOptions}}|"
+    "{{.ClientInfo.Context}}|{{.ServerVersion}}|"
     '{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Version}}{{end}}{{end}}'
 )
 IDENTITY = ("docker", "info", "--format", _IDENTITY_FORMAT)
@@ -2000,6 +2041,11 @@ def _diagnose_end(info: ContainerInfo, logs: str) -> tuple[str, str, Repair | No
     return f"something stopped it, or its command ended; {below}", hint, Repair.START
 
 
+def name_placement(cluster: str) -> str:
+    """Return what `.env` says of a cluster's place: nothing of a directory."""
+    return "" if os.path.isabs(cluster) or not cluster else "volume"
+
+
 def locate_cluster(mounts: Iterable[tuple[str, str]], pgdata: str) -> tuple[str, str]:
     """Return PGDATA's host directory, '' for a volume, and its place.
 
@@ -2017,6 +2063,56 @@ class ImageInfo(Record):
 
     environment: Mapping[str, str]
     volumes: Sequence[str]
+
+
+class EngineFacts(Record):
+    """What one `docker info` says, if anything."""
+
+    identity: Sequence[str] = ()  # its ID, root directory and name
+    system: str = ""
+    security: str = ""
+    endpoint: str = ""  # '' for the CLI's usual one
+    near: bool = True  # the root directory is on this disk
+
+
+def is_elsewhere(host: Host, engine: EngineFacts) -> bool:
+    """Whether an engine's disk is not a host's: it is remote, or the host a container."""
+    remote = r"ssh:|(?:tcp|https?)://(?!(?:localhost|127\.[0-9.]+)(?::|\Z))"
+    if re.match(remote, engine.endpoint):
+        return True
+    if not engine.identity or host.system != "Linux" or "Docker Desktop" in engine.system:
+        return False
+    return engine.identity[2] != host.name or not engine.near
+
+
+# Without owners or locks, or with another machine's.
+_FOREIGN_DISKS = r"v?fat|msdos|exfat|ntfs3?|nfs4?|cifs|smb3|9p|drvfs|virtiofs|fuse.*"
+
+
+def choose_data_placement(host: Host, engine: EngineFacts) -> tuple[str, str]:
+    """Return `bind` for a directory, if that works, else `volume`; and why."""
+    kind, security = host.filesystem, engine.security
+    reasons = {
+        "engine with another disk": is_elsewhere(host, engine),
+        host.system: host.system != "Linux",
+        "Docker Desktop": "Docker Desktop" in engine.system,
+        "rootless engine": "name=rootless" in security,
+        "engine that maps users": "name=userns" in security,
+        "SELinux": "name=selinux" in security,
+        f"{kind} lacks owners or locks": re.fullmatch(_FOREIGN_DISKS, kind),
+    }
+    why = [reason for reason, applies in reasons.items() if applies]
+    return ("volume", why[0]) if why else ("bind", "local engine")
+
+
+def choose_mount_point(image: ImageInfo) -> str:
+    """Return where an image has its volume for PGDATA.
+
+    >>> choose_mount_point(ImageInfo({"PGDATA": "/pg/18/docker"}, ["/pg"]))
+    '/pg'
+    """
+    pgdata = image.environment.get("PGDATA", DEFAULT_PGDATA)
+    return next((place for place in image.volumes if f"{pgdata}/".startswith(f"{place}/")), pgdata)
 
 
 def find_named(containers: Iterable[ContainerInfo], name: str) -> ContainerInfo | None:
@@ -2140,18 +2236,29 @@ class Engine:
         """Run docker, and return its stdout; `action` begins the error."""
         return check_result(self.run(["docker", *argv], timeout), action).stdout
 
-    def parse_identity(self, result: CommandResult) -> list[str]:
-        """Read the answer to IDENTITY, [] if it was refused."""
-        if result.returncode:
+    @functools.cached_property
+    def facts(self) -> EngineFacts:
+        """What the engine says of itself."""
+        return self.read_facts(self.run(IDENTITY))
+
+    def read_facts(self, result: CommandResult) -> EngineFacts:
+        """Read the answer to IDENTITY."""
+        said = last_line(result.stdout).split("|")
+        if result.returncode or len(said) != _IDENTITY_FORMAT.count("|") + 1:
             error = build_error(result, "cannot ask the engine")
             if isinstance(error, DockerNotAvailableError):
                 raise error
-            return []  # a socket's proxy may refuse that
-        *identity, plugin = last_line(result.stdout).split("|")
-        self.version = identity.pop() if len(identity) > 3 else ""
+            return EngineFacts()  # a socket's proxy may refuse that
+        *identity, system, security, context, self.version, plugin = said
         if plugin:
             self.compose_argv, self.compose_version = ["docker", "compose"], plugin
-        return identity
+        endpoint = os.environ.get("DOCKER_HOST", "")
+        if context != "default" and not endpoint:
+            argv = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
+            endpoint = self.run(argv).stdout.strip()
+        near = not is_gone(identity[1])
+        self.facts = EngineFacts(identity, system, security, endpoint, near)
+        return self.facts
 
     @functools.cached_property
     def compose_argv(self) -> list[str]:
@@ -2261,10 +2368,11 @@ class Engine:
             check_result(result, "cannot remove the network")
         return used[0] if used else ""
 
-    def has_volume(self, condition: str) -> bool:
-        """Whether a volume meets a filter of `docker volume ls`."""
-        argv = ("volume", "ls", "--quiet", "--filter", condition)
-        return bool(self.ask("cannot list the volumes", *argv).strip())
+    def has_volume(self, name: str = "", project: str = "") -> bool:
+        """Whether a volume has a name, and a Compose project."""
+        known = {f"name=^{name}$": name, f"label={PROJECT_LABEL}={project}": project}
+        argv = [f"--filter={condition}" for condition, given in known.items() if given]
+        return bool(self.ask("cannot list the volumes", "volume", "ls", "--quiet", *argv).strip())
 
     def logs(self, container: str, tail: int = 50, *, since: float = 0) -> str:
         """Return the last lines, '' for none; `since` is by its own clock."""
@@ -2292,15 +2400,18 @@ services:
     image: "${HIVE_POSTGRES_IMAGE:-agnohq/pgvector:16}"
     container_name: "${HIVE_POSTGRES_CONTAINER:-hive-postgres}"
     restart: "${HIVE_POSTGRES_RESTART:-unless-stopped}"
-    user: "${POSTGRES_UID:-1000}:${POSTGRES_GID:-1000}"
+    user: "${POSTGRES_UID:-postgres}:${POSTGRES_GID:-postgres}"
     environment:
       POSTGRES_USER: "${POSTGRES_USER:?run hive-pg init}"
       POSTGRES_PASSWORD: "${POSTGRES_PASSWORD:?run hive-pg init}"
       POSTGRES_DB: "${POSTGRES_DB:-hive}"
-      PGDATA: /var/lib/postgresql/data/pgdata
+      PGDATA: "${HIVE_POSTGRES_TARGET:-/var/lib/postgresql/data}/pgdata"
     volumes:
+      # A directory or, with HIVE_POSTGRES_DATA=volume, the volume below.
       # The long form: a missing directory is an error, not one that Docker makes as root.
-      - {type: bind, source: ./data/postgres, target: /var/lib/postgresql/data}
+      - type: "${HIVE_POSTGRES_DATA:-bind}"
+        source: "${HIVE_POSTGRES_DATA:-./data/postgres}"
+        target: "${HIVE_POSTGRES_TARGET:-/var/lib/postgresql/data}"
     command: [postgres,
       -c, "max_connections=${HIVE_POSTGRES_MAX_CONNECTIONS:-200}",
       -c, "shared_buffers=${HIVE_POSTGRES_SHARED_BUFFERS:-256MB}",
@@ -2330,6 +2441,8 @@ services:
       hive-pg.workspace: "${HIVE_POSTGRES_WORKSPACE:-}"
 networks:
   app_network: {driver: bridge}
+volumes:
+  volume: {name: "${COMPOSE_PROJECT_NAME:-hive}_postgres"}
 """
 
 
@@ -2394,16 +2507,17 @@ class ComposeService(Record):
 
 def default_service(settings: Settings, directory: str) -> ComposeService:
     """Return the service of the compose file that hive-pg writes."""
-    data_dir = os.path.join(directory, DATA_DIR)
+    data_dir = "" if settings.data else os.path.join(directory, DATA_DIR)
+    user = (DEFAULT_ROLE, DEFAULT_ROLE) if settings.data else (settings.uid, settings.gid)
     return ComposeService(
         service=SERVICE,
         container=settings.container,
         image=settings.image or DEFAULT_IMAGE,
-        user=f"{settings.uid}:{settings.gid}",
+        user=f"{user[0]}:{user[1]}",
         bind=settings.bind or DEFAULT_BIND,
         host_port=settings.url.port,
         data_dir=data_dir,
-        cluster=os.path.join(data_dir, "pgdata"),
+        cluster=os.path.join(data_dir or f"{settings.project}_{SERVICE}", "pgdata"),
         environment=settings.env,
         project=settings.project,
     )
@@ -2533,6 +2647,7 @@ def adopt_service(
         user=user, password=environment.get(PASSWORD_KEY, url.password), database=database
     )
     fixed = {"port": service.host_port, "image": service.image, "bind": service.bind}
+    fixed["data"] = name_placement(service.cluster) or "bind"
     if not service.host_port:
         fixed |= dict.fromkeys(("port", "bind"), "no fixed port is published")
     for option, value in {**fixed, "database": database}.items():
@@ -2564,8 +2679,8 @@ def parse_user(user: str) -> tuple[int, int] | None:
 
 def has_wrong_owner(service: ComposeService) -> bool:
     """Whether the data is another user's than the server's."""
-    user = parse_user(service.user)
-    return bool(user and service.data_dir and not is_usable_by(service.data_dir, user[0]))
+    user, place = parse_user(service.user), service.data_dir
+    return bool(user and os.path.isdir(place) and not is_usable_by(place, user[0]))
 
 
 # == Server ===================================================================================
@@ -2974,6 +3089,7 @@ class State(Record):
     image: str = ""
     major: str = ""
     volume: str = ""
+    reason: str = ""
     verified: bool = True
     begun: bool = False  # hive-pg began a first start, and has not seen its end
     next_password: str = ""  # of a `rotate` that is under way
@@ -3096,6 +3212,7 @@ class Workspace:
         if not (self.env.exists and any(item.key in OUR_KEYS for item in self.env.items)):
             add = f"echo {URL_KEY}= >>{quote_word(os.path.realpath(self.env_path))}"
             self.refuse_link_out(self.env_path, f"rm {quote_word(self.env_path)}; or {add}")
+        changes = {key: value for key, value in changes.items() if value or self.values.get(key)}
         edited = edit_env(self.env.text, self.env.items, changes)
         if self.env.exists and edited == self.env.text:
             if (mode := close_to_others(self.env_path)) is not None:
@@ -3267,11 +3384,42 @@ class Workspace:
         image = service.image or DEFAULT_IMAGE
         return self.engine.run_in_place(image, service.source, *argv, **options)
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether the engine has a disk and ports of its own."""
+        return is_elsewhere(read_host(self.directory), self.engine.facts)
+
+    def _resembles(self, info: ContainerInfo, here: bool) -> bool:
+        """Whether a container has our project or compose file, `here` or before."""
+        named = info.project == self.values.get(PROJECT_KEY)
+        if not here:
+            return named and info.project != "" and is_gone(info.directory) and not self.is_apart
+        files = map(os.path.basename, info.labels.get(CONFIG_FILES_LABEL, "").split(","))
+        if not named and os.path.basename(self.compose_file() or COMPOSE_FILE) not in files:
+            return False
+        label = info.labels.get(WORKSPACE_LABEL)
+        known = label == self.values.get(WORKSPACE_KEY) if label else named or not self.is_apart
+        return known or self._mounts_this(info)
+
+    def _mounts_this(self, info: ContainerInfo) -> bool:
+        """Whether a container has this very directory mounted, not one of its path."""
+        place, name = info.cluster[0], f".hive-pg.{os.urandom(8).hex()}"
+        if not place.startswith(f"{self.directory}/"):
+            return False
+        with contextlib.suppress(OSError), open(f"{place}/{name}", "x") as mark:
+            try:
+                argv = ("test", "-e", f"/target/{name}")
+                return not self.engine.run_in_place(info.image, place, *argv).returncode
+            finally:
+                os.unlink(mark.name)
+        return False
+
     def owns(self, info: ContainerInfo) -> bool:
         """Whether a container is this workspace's.
 
         Its label says so, if Compose made it here, or where this workspace was before it moved.
         Without label or state, the project or the compose file has to match.
+        By its path alone it has to have this very directory.
         """
         label, known = info.labels.get(WORKSPACE_LABEL), self.state.id
         project, file = self.values.get(PROJECT_KEY), self.compose_file()
@@ -3283,10 +3431,7 @@ class Workspace:
             ids = {known, self.values.get(WORKSPACE_KEY)} if here else {known}
             own = label in ids and not self.is_copy
             return own and (here or is_gone(info.directory))
-        if info.project == project:
-            return here or (info.project != "" and is_gone(info.directory))
-        files = map(os.path.basename, info.labels.get(CONFIG_FILES_LABEL, "").split(","))
-        return here and os.path.basename(file or COMPOSE_FILE) in files
+        return self._resembles(info, here)
 
     def check_own(self, info: ContainerInfo | None) -> ContainerInfo | None:
         """Return a container, unless it is another's."""
@@ -3492,8 +3637,8 @@ def survey(workspace: Workspace) -> Neighbours:
     engine = workspace.engine
     with engine.start(IDENTITY) as question:
         containers = engine.containers()
-        identity = engine.parse_identity(question.finish(timeout=QUESTION_TIMEOUT_S))
-    return Neighbours(workspace, containers, identity or workspace.state.engine)
+        facts = engine.read_facts(question.finish(timeout=QUESTION_TIMEOUT_S))
+    return Neighbours(workspace, containers, facts.identity or workspace.state.engine)
 
 
 # == Life =====================================================================================
@@ -3566,8 +3711,7 @@ def build_port_error(url: DatabaseURL, objection: str, right: str) -> DatabaseCo
         hint = f"take that out of {URL_KEY}; or switch ssl on in the server"
         why = f"nobody can connect to {url.host}:{url.port} with {URL_KEY}: {objection}"
         return DatabaseConnectionError(why, hint=hint)
-    hint = "{restart} applies .env; with a remote Docker, name its host in the URL"
-    hint += "; where its network is internal, Docker publishes no port"
+    hint = "{restart} applies .env; where its network is internal, Docker publishes no port"
     if objection.startswith(_STRANGER) and right:
         hint = f"in {ENV_FILE}, put {right} in place of {url.host} in {URL_KEY}; or stop the other"
         hint += f" program: ss -ltnp 'sport = :{url.port}'"
@@ -3581,6 +3725,19 @@ def format_login(url: DatabaseURL, probe: Probe, took: str, width: int) -> str:
     found = f"PostgreSQL {probe.server_version} {f'+ pgvector {created}' if created else 'alone'}"
     place = f" on {url.host}:{url.port}"
     return f"{found}{place * (len(found + place + took) + 4 <= width)}, {took}"
+
+
+def refuse_port(workspace: Workspace, objection: str, right: str) -> str:
+    """Raise the error of a URL that leads elsewhere, or return what helps apart."""
+    url = workspace.settings.url
+    if not workspace.is_apart:
+        raise build_port_error(url, objection, right)
+    remedy = "{init} --bind ADDRESS, one of the engine's machine"
+    found = re.match(r"(?:ssh|tcp|https?)://([^/:]+)", workspace.engine.facts.endpoint)
+    if found:
+        tunnel = f"ssh -NL {url.port}:127.0.0.1:{url.port} {found[1]}"
+        remedy = f"{tunnel}, or {remedy}"
+    return workspace.console.format(remedy)
 
 
 def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Probe:
@@ -3633,6 +3790,8 @@ def ensure_image(
         raise WorkspaceError(why, hint=hint)
     made_by, image = read_cluster_version(service.cluster), service.image_info
     version = image and image.environment.get("PG_MAJOR")
+    if not service.data_dir and version not in (None, workspace.state.major):
+        made_by = look_in_place(workspace, service, "cat", "/PG_VERSION")
     if made_by and version and made_by != version:
         raise ContainerStartupError(
             f"the data was made by PostgreSQL {made_by}, {name} is {version}",
@@ -3642,10 +3801,30 @@ def ensure_image(
     return service
 
 
+def look_in_place(workspace: Workspace, service: ComposeService, program: str, what: str) -> str:
+    """Return what a program prints of `what` in a cluster, '' if the engine has none."""
+    # To look into a volume would make it.
+    if not service.data_dir and not workspace.engine.has_volume(service.source):
+        return ""
+    script = f'cd /target && {{ [ ! -e "$0" ] || {program} "$0"; }}'
+    result = workspace.run_in_place(service, "sh", "-c", script, service.target + what)
+    if re.search(_NO_SOURCE, result.stderr):
+        return ""
+    return check_result(result, f"cannot look into {service.cluster}").stdout.strip()
+
+
+def list_cluster(workspace: Workspace, service: ComposeService) -> str:
+    """Return the names in a cluster, '' where the engine has none."""
+    return look_in_place(workspace, service, "ls -A", "")
+
+
 def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo | None) -> str:
     """Return why there is no cluster, '' where there may be."""
     place, last = service.source, workspace.state.volume
-    if service.data_dir:
+    if service.data_dir and workspace.is_apart:
+        found = bool(list_cluster(workspace, service))
+        words = f"on the engine's disk, {place} holds no data"
+    elif service.data_dir:
         found = holds_data(place, service.cluster)
         words = f"{place} {'is missing' if is_gone(place) else 'holds no data'}"
     elif place == IN_MEMORY:
@@ -3656,7 +3835,7 @@ def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo 
         words = f"the container is gone, and the data was in {f'volume {last}' if last else 'it'}"
     else:
         found = own is not None and own.cluster[1] == service.cluster
-        found = found or workspace.engine.has_volume(f"name=^{place}$")
+        found = found or workspace.engine.has_volume(place)
         words = f"volume {place} is missing"
     return "" if found else words
 
@@ -3670,9 +3849,7 @@ def is_empty(
     if service.data_dir or not service.lasts:
         return False
     ensure_image(workspace, settings, service)
-    argv = ("sh", "-c", 'ls -A "$0" 2>/dev/null || :', service.target)
-    result = workspace.run_in_place(service, *argv)
-    return not check_result(result, f"cannot look into {service.cluster}").stdout.strip()
+    return not list_cluster(workspace, service)
 
 
 def bring_up(
@@ -3852,7 +4029,8 @@ def verify(
     check_first_start(workspace, probe.info, serves=True)
     url = workspace.settings.url
     if probe.objection:
-        raise build_port_error(url, probe.objection, probe.address)
+        reach = refuse_port(workspace, probe.objection, probe.address)
+        console.warn(f"the database serves, but not at {url.host}:{url.port}: {reach}")
     if probe.warning:
         console.warn(f"{probe.warning.cause}; {probe.warning.hint}")
     if url.unchecked:
@@ -4268,6 +4446,7 @@ def recover_values(values: Mapping[str, str], info: ContainerInfo) -> dict[str, 
     names = {CONTAINER_KEY: info.name, PROJECT_KEY: info.project, IMAGE_KEY: info.image}
     return {
         **names,
+        DATA_KEY: name_placement(info.cluster[1]),
         WORKSPACE_KEY: info.labels.get(WORKSPACE_LABEL, ""),
         BIND_KEY: "" if is_local(bind) else bind,
         **values,
@@ -4282,6 +4461,7 @@ def recover_values(values: Mapping[str, str], info: ContainerInfo) -> dict[str, 
 def recover_state_values(values: Mapping[str, str], state: State) -> dict[str, str]:
     """Complete the values of `.env` from the state file."""
     names = {CONTAINER_KEY: state.container, PROJECT_KEY: state.project, IMAGE_KEY: state.image}
+    names[DATA_KEY] = name_placement(state.volume)
     if values.get(URL_KEY):  # a template's
         names[PORT_KEY] = str(parse_database_url(values[URL_KEY]).port)
     login = {URL_KEY: "", USER_KEY: state.user, DB_KEY: state.database}
@@ -4289,7 +4469,7 @@ def recover_state_values(values: Mapping[str, str], state: State) -> dict[str, s
 
 
 # A person's for what `init` would choose otherwise, or find: None for that.
-WISHES = ("port", "database", "image", "bind", "service")
+WISHES = ("port", "database", "image", "bind", "service", "data")
 
 
 class SetUp:
@@ -4304,7 +4484,7 @@ class SetUp:
         self.fresh, self.fresh_id = DatabaseURL(*generate_credentials()), os.urandom(8).hex()
         self.values, self.neighbours = workspace.values, survey(workspace)
         self.named = False  # whether the names in `.env` are this workspace's
-        self.blank = not workspace.env.exists  # an example has no login
+        self.blank, self.reason = not workspace.env.exists, ""  # an example has no login
         self.lost = self.blank or not has_login(self.values)
 
     def run(self, *, start: bool, timeout: float) -> None:
@@ -4378,6 +4558,9 @@ class SetUp:
             known = bool(self.values.get(URL_KEY)) and has_login(self.values)
             try:
                 settings, service = self._resolve(settings)
+                aimed = self._aim(settings, service)
+                if aimed != settings:
+                    settings, service = self._resolve(aimed)
                 service = read_login_files(service)
                 settings = adopt_service(settings, service, self.wanted, known=known)
             except BaseException:
@@ -4388,6 +4571,7 @@ class SetUp:
         else:
             service = default_service(settings, workspace.directory)
             service = service.with_image(workspace.engine.find_image(service.image))
+            settings = self._aim(settings, service)
         host = settings.url.host
         if service.host_port and not self.named and not (is_local(host) or host == settings.bind):
             hint = f"keep that {ENV_FILE} elsewhere, or make the host localhost"
@@ -4402,6 +4586,50 @@ class SetUp:
             raise WorkspaceError(why, hint=f"put the {URL_KEY} of that data into {ENV_FILE}")
         return settings, service
 
+    @property
+    def _follows_env(self) -> bool:
+        """Whether the compose file takes the data's place from `.env`."""
+        file, added = self.workspace.compose_file(), f"{self.workspace.directory}/{ADDED_FILE}"
+        texts = (read_file(path) or b"" for path in (file, added) if path)
+        return file is None or any(TARGET_KEY.encode() in text for text in texts)
+
+    def _aim(self, settings: Settings, service: ComposeService) -> Settings:
+        """Have the data mounted where the image has its volume."""
+        image = service.image_info
+        if image is None or not self._follows_env:
+            return settings
+        target = choose_mount_point(image)
+        return settings.replace(target="" if target == DEFAULT_PGDATA else target)
+
+    def _know_place(self, own: ContainerInfo | None) -> str:
+        """Return `bind` or `volume`, if `.env`, container, state or disk know."""
+        workspace = self.workspace
+        cluster = "" if workspace.is_copy else workspace.state.volume
+        cluster = own.cluster[1] if own else cluster
+        if self.values.get(DATA_KEY) or name_placement(cluster):
+            return "volume"
+        held = holds_data(os.path.join(workspace.directory, DATA_DIR))
+        return "bind" if cluster or held else ""
+
+    def _place_data(self, project: str, own: ContainerInfo | None) -> str:
+        """Return '' or `volume`: where the data is or is wanted, or else works."""
+        workspace, wanted = self.workspace, self.wanted["data"]
+        known = self._know_place(own)
+        if not self._follows_env:
+            return ""
+        data_dir, volume = os.path.join(workspace.directory, DATA_DIR), f"{project}_{SERVICE}"
+        moves = known and wanted not in (None, known)
+        if moves and (holds_data(data_dir) or workspace.engine.has_volume(volume)):
+            why = f"the data is in {volume if known == 'volume' else data_dir}"
+            hint = f"{{backup}}; {{destroy}} --data; {{init}} --data {wanted}; {{restore}}"
+            raise WorkspaceError(why, hint=hint)
+        placement = wanted or known
+        self.reason = f"--data {wanted}" if wanted else ""
+        if not placement:
+            host = read_host(workspace.directory)
+            placement, self.reason = choose_data_placement(host, workspace.engine.facts)
+        return "volume" if placement == "volume" else ""
+
     def _resolve(self, settings: Settings) -> tuple[Settings, ComposeService]:
         """Resolve the service, in plain Compose's project if that was used."""
         workspace, wanted = self.workspace, self.wanted["service"]
@@ -4411,13 +4639,13 @@ class SetUp:
             return settings, service
         plain = workspace.resolve_service(settings.replace(project=""), wanted or service.service)
         if plain.project not in self.neighbours.projects:
-            used = engine.has_volume(f"label={PROJECT_LABEL}={plain.project}")
+            used = engine.has_volume(project=plain.project)
             if used or workspace.env is not before:
                 return settings.replace(project=plain.project), plain
         elif (
             plain.cluster != service.cluster
             and not any(shares_cluster(info, plain) for info in self.neighbours.others)
-            and engine.has_volume(f"name=^{plain.source}$")
+            and engine.has_volume(plain.source)
         ):
             why = f"volume {plain.source} may be this workspace's, and others have its project"
             raise WorkspaceError(
@@ -4485,11 +4713,14 @@ class SetUp:
         image = self.wanted["image"] or values.get(IMAGE_KEY) or os.environ.get(IMAGE_KEY, "")
         known = self.workspace.state.id or values.get(WORKSPACE_KEY)
         own_id = known if known and not self.neighbours.is_copy(values) else self.fresh_id
-        return Settings(url, container, project, uid, gid, image, bind, own_id)
+        data = self._place_data(project, find_named(self.neighbours.own, container))
+        target = values.get(TARGET_KEY, "")
+        return Settings(url, container, project, uid, gid, image, bind, own_id, data, target)
 
     def _plan_url(self) -> DatabaseURL:
         values, wanted = self.values, self.wanted
         has_data = holds_data(os.path.join(self.workspace.directory, DATA_DIR))
+        has_data = has_data or bool(values.get(DATA_KEY))
         url = plan_database_url(values, self.fresh, has_data=has_data and not self.blank)
         if has_data:
             given = {key: value for key, value in values.items() if value}
@@ -4510,7 +4741,8 @@ class SetUp:
         if start and not (anew or self.lost):
             self._agree_with_server(settings, own)
         self._write_files(settings, service, lost=bool(loss))
-        workspace.remember(verified=state.verified and not anew)
+        reason = self.reason or state.reason
+        workspace.remember(verified=state.verified and not anew, reason=reason)
         self._describe(settings, service, is_new=bool(anew))
         if loss and state.verified and (own or state.id):
             self.console.warn(f"{loss}: this is a new, empty database")
@@ -4567,13 +4799,15 @@ class SetUp:
         for name in (ENV_FILE, STATE_FILE, COMPOSE_FILE, ".gitignore"):
             remove_leftover(os.path.join(workspace.directory, name))
         data_dir, user = service.data_dir, parse_user(service.user)
-        if lost and data_dir and user:  # without a user, the image owns what the engine makes
+        if lost and data_dir and user and not workspace.is_apart:  # else the engine makes it
             if not os.path.isdir(data_dir):
                 workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
             make_directory(data_dir, user, 0o700)
         keep_private(workspace, service, ignoring, in_git=in_git)
+        place = "here" if data_dir else f"in volume {service.source}"
+        why = f"; data {place}: {self.reason}" if self.reason else ""
         if names := ", ".join([*written, *ignoring]):
-            self.console.step(f"{' and'.join(names.rsplit(',', 1))} written")
+            self.console.step(f"{' and'.join(names.rsplit(',', 1))} written{why}")
         if theirs and not workspace.state.id:
             name = os.path.relpath(theirs, workspace.directory)
             self.console.step(f"{name} is used as it is, with its service {service.service}")
@@ -4763,9 +4997,10 @@ where datname = {present}) as each (statement)
 # Deletes a cluster in /target, and earlier ones that were moved aside, if they match $1, or lists
 # them. It is moved aside first, so that at any time it is there, whole, or not there.
 _DELETE_SCRIPT = """\
-cd /target && rm -rf "$0".$1 || exit
+cd "$2" && rm -rf "$0".$1 || exit
 [ ! -e "$0" ] || mv "$0" "$0".incomplete-deleted && rm -rf "$0".$1 || exit
-ls -d "$0".incomplete-* 2>/dev/null || :
+ls -d "$0".incomplete-* 2>/dev/null || [ -z "$3" ] ||
+  find /target -type f ! -name ".*" -print -quit
 """
 
 
@@ -5157,7 +5392,7 @@ def _run_alone(task: Restore, drop_old: bool = False) -> str:
         if probe.error and (refused or probe.readiness is not Readiness.ACCEPTING):
             raise name_unfinished(workspace, probe.error)
         if probe.objection:
-            raise build_port_error(workspace.settings.url, probe.objection, probe.address)
+            refuse_port(workspace, probe.objection, probe.address)
         kept = task.run(drop_old=drop_old)
         if drop_old:
             drop_databases(workspace, KEPT_COMMENT)
@@ -5351,24 +5586,45 @@ def destroy(
             console.note(f"the data stays in {place}" if place else "the data stays")
             return
         service = _get_own_cluster(workspace, neighbours, stays)
-        held = not stays or holds_data(service.data_dir, service.cluster)
+        held = not stays or _is_held(workspace, service)
         dump = _back_up_last(workspace, service, neighbours) if held and backup else ""
         _remove_container(workspace, "--volumes")
         if stays:
-            place, name = service.cluster, os.path.basename(service.cluster)
-            aside = f"incomplete-{'deleted' if backup else '*'}"
-            argv = ("sh", "-c", _DELETE_SCRIPT, name, aside)
-            result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
-            if left := check_result(result, f"cannot delete {place}").stdout.split():
-                console.warn(f"{' '.join(left)} beside it stay, of which there is no backup")
+            place = service.cluster
+            _delete_cluster(workspace, service, backup)
         if held:
             console.step(f"{place} is deleted")
         else:
-            console.note(f"there was no data in {service.data_dir}")
+            console.note(f"there was no data in {service.source}")
         back = f", then {{restore}} {quote_word(dump)}" if dump else " makes a new, empty database"
         if purge:
             _remove_files(workspace, service)
         console.note(console.format(f"to come back: {{init}}{back}"))
+
+
+def _is_held(workspace: Workspace, service: ComposeService) -> bool:
+    """Whether this disk or the engine's has a cluster."""
+    here = holds_data(service.data_dir, service.cluster)
+    return here or bool(list_cluster(workspace, service))
+
+
+def _delete_cluster(workspace: Workspace, service: ComposeService, backup: bool) -> None:
+    """Delete a cluster, and a volume that is empty then."""
+    engine, volume = workspace.engine, "" if service.data_dir else service.source
+    action, left = f"cannot delete {service.cluster}", []
+    if volume and not engine.has_volume(volume):
+        return
+    if volume != service.cluster:
+        (place, name), aside = os.path.split(service.target), "deleted" if backup else "*"
+        argv = ("sh", "-c", _DELETE_SCRIPT, name, f"incomplete-{aside}", place, volume)
+        result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
+        if not re.search(_NO_SOURCE, result.stderr):
+            left = check_result(result, action).stdout.split()
+    if left:
+        said = f"{' '.join(left)} beside it stay, of which there is no backup"
+        workspace.console.warn(said)
+    elif volume:
+        engine.ask(action, "volume", "rm", volume)
 
 
 def _remove_files(workspace: Workspace, service: ComposeService) -> None:
@@ -5430,9 +5686,14 @@ def _get_own_cluster(workspace: Workspace, neighbours: Neighbours, stays: bool) 
     neighbours.refuse_conflicts(service, starts=False)
     own, cluster = os.path.join(workspace.directory, DATA_DIR), service.cluster
     real = os.path.realpath(service.data_dir), os.path.realpath(cluster)
-    if stays and real != (own, os.path.join(own, os.path.basename(cluster))):
+    volume, has_volume = service.source, workspace.engine.has_volume
+    ours = real == (own, os.path.join(own, os.path.basename(cluster)))
+    if not service.data_dir and service.lasts:
+        ours = has_volume(volume, service.project) or not has_volume(volume)
+    if stays and not ours:
         hint = f"delete it yourself, if it is not needed: {cluster}"
-        raise WorkspaceError(f"the data is not in {own}, but elsewhere", hint=hint)
+        why = f"the data is neither in {own} nor in a volume of this project"
+        raise WorkspaceError(why, hint=hint)
     return service
 
 
@@ -5483,6 +5744,8 @@ class ContainerStatus(Record):
     server_version: str | None
     database_url: str
     image: str | None
+    data: str | None
+    data_reason: str | None
     bind: str | None
     host_port: int | None
     uptime_s: float | None
@@ -5514,6 +5777,8 @@ def read_status(workspace: Workspace) -> ContainerStatus:
         server_version=probe.server_version or None,
         database_url=repr(settings.url),
         image=info.image if info else None,
+        data=info.home[0] if info else None,
+        data_reason=workspace.state.reason or None,
         bind=bind,
         host_port=host_port,
         uptime_s=max(0.0, time.time() - info.started_at) if info and info.running else None,
@@ -5537,6 +5802,7 @@ def format_status(status: ContainerStatus) -> str:
         "version": status.server_version and f"PostgreSQL {status.server_version}",
         "url": shorten_url(status.database_url),
         "image": status.image,
+        "data": status.data,
         "port": f"{status.bind}:{status.host_port}" if status.bind else status.host_port,
         "uptime": None if status.uptime_s is None else format_duration(status.uptime_s),
         "restarts": status.restart_count,
@@ -5607,7 +5873,11 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
     info = workspace.find_container() if ended else probe.info
     condition = workspace.judge(info, name)
     outcome = Outcome.FAILED if condition.exit_code else passed
-    yield CheckPoint("container", outcome, condition.words, condition.hint, condition.exit_code)
+    words = condition.words
+    if info and not condition.exit_code:
+        reason = workspace.state.reason
+        words += f", its data in {info.home[0]}" + f" ({reason})" * bool(reason)
+    yield CheckPoint("container", outcome, words, condition.hint, condition.exit_code)
     if info is None or not info.running:
         return
     if probe.error and probe.readiness is not Readiness.ACCEPTING:
@@ -5638,7 +5908,9 @@ def _answer_port(workspace: Workspace, probe: Probe, info: ContainerInfo) -> Che
     if refusal and workspace.await_rotation() != url:
         return _answer_port(workspace, probe, info)
     if refusal:
-        raise build_port_error(url, refusal, probe.address)
+        remedy = refuse_port(workspace, refusal, probe.address)
+        finding = f"not at {place}: {refusal}"
+        return CheckPoint("published port", Outcome.WARNING, finding, remedy)
     finding = f"{place} answers as PostgreSQL"
     finding += "" if refusal is None else ", and psycopg logs in"
     if url.unchecked:
@@ -5865,7 +6137,7 @@ class ListedDatabase(Record):
     image: str
     bind: str | None
     host_port: int | None
-    size_bytes: int | None  # of a data directory that may be read, on the disk
+    size_bytes: int | None  # of what may be read, on the disk
 
 
 def find_home(engine: Engine, info: ContainerInfo) -> str:
@@ -5889,6 +6161,9 @@ def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
             home = find_home(engine, info)
             size = measure_directory(info.cluster[0].replace(info.directory, home, 1))
             place, gone = home or None, home != "" and is_gone(home)
+            if volume := info.cluster[1].partition("/")[0]:  # '' of an absolute path
+                told = engine.run_in_place(info.image, volume, "du", "-sk", "/target").stdout
+                size = int(told.split()[0]) << 10 if told else None
             bind, port = info.ports[0] if info.ports else (None, None)
             database = ListedDatabase(
                 place, gone, info.name, info.state, info.health, info.image, bind, port, size

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 
 import pytest
-from laboratory import LostError, run, wait_until
+from laboratory import LostError, free_port, read_env, run, wait_until
 
 pytestmark = [
     pytest.mark.engine,
@@ -96,3 +96,105 @@ def test_data_of_another_engine_whose_server_was_stopped_is_served(elsewhere, ot
     assert "the engine was " in said
     assert elsewhere.login(COUNT) == "1000"
     assert "on another engine" in elsewhere.hive_pg("start", DOCKER_HOST=other.host, code=1).stderr
+
+
+# -- an engine that has another disk -------------------------------------------------------------
+
+# What a remote engine's client is, and one in a container: its disk, name and ports are its own,
+# and the workspace may have a path that others have, too.
+AS_CLIENT = 'hostname client; ip link set lo up; mount --bind "$0" "$PWD"; cd "$PWD"; exec "$@"'
+
+
+class Client:
+    """A machine that has a disk of its own in the place of the workspace."""
+
+    def __init__(self, workspace, name):
+        self.workspace, self.disk = workspace, workspace.path.parent / name
+        shutil.copytree(workspace.path, self.disk)
+
+    def hive_pg(self, *arguments, **options):
+        """Run hive-pg there."""
+        script = self.workspace.lab.script
+        argv = ["unshare", "-mnu", "sh", "-ec", AS_CLIENT, str(self.disk), script]
+        return self.workspace.hive_pg(*arguments, argv=argv, **options)
+
+    def init(self, *arguments, image="", **options):
+        """Set the workspace up there."""
+        image = image or self.workspace.lab.image
+        port = ("--port", str(self.workspace.port))
+        return self.hive_pg("init", "--yes", "--image", image, *port, *arguments, **options)
+
+    def query(self, sql):
+        """Ask the database."""
+        return self.hive_pg("psql", "--", "-Atc", sql).stdout.strip()
+
+    @property
+    def dumps(self):
+        """What was backed up."""
+        return [*(self.disk / "backups").glob("*.dump")]
+
+
+@pytest.fixture
+def client(make):
+    """Give a client of this engine."""
+    return Client(make(), "client")
+
+
+def test_whole_life_on_an_engine_elsewhere(client, lab):
+    """The data is in a volume, which has all that a directory has; the way to its port is said."""
+    said = client.init(image=lab.image.replace(":16", ":18")).stderr
+    volume = f"{read_env(client.disk / '.env')['COMPOSE_PROJECT_NAME']}_postgres"
+    assert f"data in volume {volume}: engine with another disk" in said
+    assert "warning: the database serves, but not at localhost:" in said
+    assert "init --bind ADDRESS" in said
+    assert [*client.disk.glob("data")] == []
+    (mount,) = client.workspace.inspect()["Mounts"]
+    assert (mount["Name"], mount["Destination"]) == (volume, "/var/lib/postgresql")
+    client.query("create table kept as select generate_series(1, 1000) as i")
+    assert f"its data in volume {volume}" in client.hive_pg("check").stdout
+    listed = client.hive_pg("list").stdout
+    assert "MB" in next(line for line in listed.splitlines() if client.workspace.container in line)
+    dump = client.hive_pg("backup").stdout.strip()
+    client.hive_pg("restore", "--yes", os.path.relpath(dump, client.workspace.path))
+    client.hive_pg("rotate")
+    client.hive_pg("stop")
+    (client.disk / ".env").unlink()
+    client.hive_pg("init", "--yes")  # from the container
+    client.hive_pg("destroy")
+    (client.disk / ".env").unlink()
+    client.hive_pg("init", "--yes")  # from what hive-pg remembers
+    assert client.query(COUNT) == "1000"
+    assert "is missing" not in client.hive_pg("destroy", "--data", "--yes").stderr
+    assert len(client.dumps) == 3  # with the one that the restore has kept
+    assert volume not in lab.of_projects("volume")
+
+
+def test_data_that_only_the_engine_sees(client, lab):
+    """It is never called missing, and not deleted without its backup."""
+    data = client.workspace.path / "data" / "postgres"  # on the engine's disk
+    data.mkdir(parents=True)
+    os.chown(data, 1000, 1000)
+    client.init("--data", "bind")
+    client.query("create table kept as select generate_series(1, 1000) as i")
+    assert "empty database" not in client.init().stderr
+    client.hive_pg("destroy")
+    assert [*client.disk.glob("data")] == []
+    client.hive_pg("destroy", "--data", "--yes")
+    if not client.dumps:
+        raise LostError("there is no backup")
+    assert [*data.iterdir()] == []
+
+
+def test_two_clients_whose_workspaces_have_one_path(make):
+    """The second one gets a database of its own, whatever it remembers."""
+    workspace = make(env="")
+    first, second = Client(workspace, "first"), Client(workspace, "second")
+    first.init()
+    first.query("create table kept as select generate_series(1, 1000) as i")
+    workspace.port = free_port()
+    second.init()
+    names = [read_env(c.disk / ".env")["HIVE_POSTGRES_CONTAINER"] for c in (first, second)]
+    assert len({*names}) == 2
+    if first.query(COUNT) != "1000":
+        raise LostError("the second client has the first one's database")
+    assert second.query("select to_regclass('kept') is null") == "t"

@@ -135,6 +135,12 @@ def make_image(major, pgdata="/var/lib/postgresql/data", volume="/var/lib/postgr
     return json.dumps(config) + "\n"
 
 
+# What `docker info` says of an engine of this machine.
+HERE = ["ID", "/", os.uname().nodename]
+INFO = f"{'|'.join(HERE)}|Debian GNU/Linux 12|[name=seccomp,profile=default]|"
+INFO += "default|20.10.24+dfsg1|2.26.1-4\n"
+
+
 class FakeRunner:
     """Answers in place of programs; a command that it does not expect fails the test.
 
@@ -250,7 +256,7 @@ class FakeDocker(FakeRunner):
                 "docker logs": "last words\n",
                 "docker stop": self.stop,
                 "docker volume ls": "",
-                "docker info": "ID|/var/lib/docker|host|20.10.24+dfsg1|2.26.1-4\n",
+                "docker info": INFO,
                 "docker exec": WELL,
                 "docker compose version": "2.26.1\n",
                 "docker compose config": self.config,
@@ -281,7 +287,14 @@ class FakeDocker(FakeRunner):
         service["user"] = f"{env['POSTGRES_UID']}:{env['POSTGRES_GID']}"
         service["ports"][0]["published"] = env["HIVE_POSTGRES_PORT"]
         service["ports"][0]["host_ip"] = env.get("HIVE_POSTGRES_BIND", "127.0.0.1")
-        service["volumes"][0]["source"] = f"{call.cwd}/data/postgres"
+        mount = service["volumes"][0]
+        mount["source"] = f"{call.cwd}/data/postgres"
+        mount["target"] = env.get("HIVE_POSTGRES_TARGET") or mount["target"]
+        service["environment"]["PGDATA"] = f"{mount['target']}/pgdata"
+        if env.get("HIVE_POSTGRES_DATA"):
+            mount.update(type="volume", source="volume")
+            config["volumes"] = {"volume": {"name": f"{config['name']}_postgres"}}
+            service["user"] = "postgres:postgres"
         for key in ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"):
             service["environment"][key] = env[key].replace("$", "$$")
         return json.dumps(config)
@@ -295,6 +308,10 @@ class FakeDocker(FakeRunner):
         made = {"environment": {key: env[key] for key in keys}, "port": port, "user": user}
         made["labels"] = {"hive-pg.workspace": env.get("HIVE_POSTGRES_WORKSPACE", "")}
         self.containers.append(make_container(name, call.cwd, project, **made))
-        if Path(call.cwd, "data", "postgres").is_dir():
+        if env.get("HIVE_POSTGRES_DATA"):
+            volume = {"Name": f"{project}_postgres", "Destination": "/var/lib/postgresql/data"}
+            self.containers[-1]["Mounts"] = [volume]
+            self.answers["docker volume ls"] = f"{project}_postgres\n"
+        elif Path(call.cwd, "data", "postgres").is_dir():
             make_cluster(call.cwd)
         return ""

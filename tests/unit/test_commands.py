@@ -101,7 +101,7 @@ def test_split_argv_table(argv, command, arguments, rest):
 
 
 OPTIONS = {
-    "init": "--timeout --yes --port --database --image --service --bind --no-start --from",
+    "init": "--timeout --yes --port --database --image --service --bind --data --no-start --from",
     "start": "--timeout",
     "run": "--fresh --timeout",
     "stop": "--all",
@@ -215,7 +215,7 @@ def test_read_command_line_without_argparse(command, arguments):
         ("start --nonsense", "start does not take --nonsense\nhint: hive-pg start --help\n"),
         ("start a b", "start does not take b\n"),
         ("init --prot=1 d", "init does not take --prot: did you mean --port?\n"),
-        ("init --dat x", "init does not take --dat: did you mean --database?\n"),
+        ("init --databas x", "init does not take --databas: did you mean --database?\n"),
         ("start --time 5", "start does not take --time: did you mean --timeout?\n"),
         ("stats --watch 0", "argument --watch: invalid seconds value: '0'"),
         ("nothing here", "'nothing' is neither a command nor a directory"),
@@ -912,7 +912,7 @@ def test_command_init_new(capsys, docker, anew):
     out, err = capsys.readouterr()
     assert re.sub(r"\(.* s\)", "(T s)", err).replace("✓ ", "ok   ").splitlines() == [
         "ok   Docker 20.10.24, Compose 2.26.1",
-        "ok   .env, docker-compose.yml and .gitignore written",
+        "ok   .env, docker-compose.yml and .gitignore written; data here: local engine",
         "ok   PostgreSQL 16.14 + pgvector 0.8.5 on localhost:5532, login verified (T s)",
     ]
     assert out.splitlines()[-1] == "  hive-pg stop          stop it; the data stays"
@@ -956,9 +956,13 @@ def test_command_init_of_a_compose_file(capsys, docker, anew):
 @pytest.mark.parametrize(
     ("info", "plugin", "said"),
     [
-        ("ID|/d|host|28.1.1|v2.38.2\n", "", "Docker 28.1.1, Compose 2.38.2"),
-        ("ID|/d|host|20.10.24+dfsg1|2.26.1-4\n", "", "Docker 20.10.24, Compose 2.26.1"),
-        ("ID|/d|host|28.1.1|\n", "2.26.1\n", "Docker 28.1.1, Compose 2.26.1"),
+        ("ID|/d|host|Debian|[]|default|28.1.1|v2.38.2\n", "", "Docker 28.1.1, Compose 2.38.2"),
+        (
+            "ID|/d|host|Debian|[]|default|20.10.24+dfsg1|2.26.1-4\n",
+            "",
+            "Docker 20.10.24, Compose 2.26.1",
+        ),
+        ("ID|/d|host|Debian|[]|default|28.1.1|\n", "2.26.1\n", "Docker 28.1.1, Compose 2.26.1"),
         ((1, "403 Forbidden"), "v2.26.1\n", "Docker, Compose 2.26.1"),
     ],
     ids=["v", "suffix", "asked", "a proxy"],

@@ -1437,7 +1437,7 @@ def test_destroy_data(place, docker, up, removable):
     assert [c.argv[-1] for c in docker.calls_of("docker rm")] == ["hive-postgres"]
     (run,) = docker.calls_of("docker run")
     assert f'type=bind,"source={up}/data/postgres",target=/target' in run.argv
-    assert run.argv[-2:] == ["pgdata", "incomplete-deleted"]
+    assert run.argv[-4:] == ["pgdata", "incomplete-deleted", "/target", ""]
     words = docker.commands
     assert words.index("docker exec") < words.index("docker stop") < words.index("docker rm")
     assert words.index("docker rm") < words.index("docker run")
@@ -1584,14 +1584,15 @@ def test_destroy_data_behind_a_link(place, docker, up, removable, tmp_path, link
     """Data that is not in the workspace is not deleted, and all stays."""
     os.rename(up / link, tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", up / link)
-    with pytest.raises(WorkspaceError, match="but elsewhere") as caught:
+    with pytest.raises(WorkspaceError, match=r"is neither in .* nor in a volume of this") as caught:
         pg.destroy(place, data=True, backup=False)
     assert "delete it yourself" in caught.value.hint
     assert docker.calls_of("docker rm") == docker.calls_of("docker run") == []
 
 
-def test_destroy_data_in_a_volume(place, docker, removable):
-    """A volume is not hive-pg's to delete."""
+@pytest.fixture
+def in_volume(docker, up):
+    """Give the data a volume, which the engine has, and with it a file `PG_VERSION`."""
     config = docker.config
 
     def volume(call):
@@ -1600,10 +1601,55 @@ def test_destroy_data_in_a_volume(place, docker, removable):
         mount.update(type="volume", source="pg")
         return json.dumps({**found, "volumes": {"pg": {"name": "pg"}}})
 
+    (container,) = docker.containers
+    mount = {"Type": "volume", "Name": "pg", "Destination": "/var/lib/postgresql/data"}
+    container["Mounts"] = [mount]
     docker.answers["docker compose config"] = volume
-    with pytest.raises(WorkspaceError, match="but elsewhere"):
+    docker.answers["docker volume ls"] = "pg\n"
+    docker.answers["docker volume rm"] = ""
+    docker.answers["docker run"] = lambda call: "PG_VERSION\n" if "ls -A" in call.command else ""
+
+
+def test_destroy_data_in_a_volume(place, docker, removable, in_volume, up):
+    """A volume of the project goes after the backup, once it holds nothing else."""
+    pg.destroy(place, data=True)
+    assert (up / "backups" / f"hive-{STAMP}.dump").read_text() == WHOLE
+    assert [c.argv[-1] for c in docker.calls_of("docker volume rm")] == ["pg"]
+    assert docker.calls[-1].argv[1:3] == ["volume", "rm"]
+
+
+def test_destroy_data_in_a_volume_with_other_files(place, docker, removable, in_volume, capsys):
+    """What somebody else put into the volume keeps it, and is named."""
+    docker.answers["docker run"] = ["PG_VERSION\n", "/target/photo\n"]
+    pg.destroy(place, data=True)
+    assert docker.calls_of("docker volume rm") == []
+    assert "/target/photo beside it stay" in capsys.readouterr().err
+
+
+def test_destroy_data_in_a_volume_of_others(place, docker, removable, in_volume):
+    """A volume that Compose did not make for this project is not hive-pg's to delete."""
+    ask = docker.answers["docker volume ls"]
+    docker.answers["docker volume ls"] = lambda call: "" if "label=" in call.command else ask
+    with pytest.raises(WorkspaceError, match="nor in a volume of this project"):
         pg.destroy(place, data=True, backup=False)
-    assert docker.calls_of("docker run") == []
+    assert docker.calls_of("docker run") == docker.calls_of("docker rm") == []
+
+
+def test_destroy_data_that_only_the_engine_sees(place, docker, removable, up):
+    """Where this disk has no data, the engine is asked: it may have another one, with all of it."""
+    shutil.rmtree(up / "data" / "postgres" / "pgdata")
+    docker.answers["docker run"] = lambda call: "PG_VERSION\n" if "ls -A" in call.command else ""
+    pg.destroy(place, data=True)
+    assert (up / "backups" / f"hive-{STAMP}.dump").read_text() == WHOLE
+
+
+def test_destroy_data_whose_place_the_engine_cannot_list(place, docker, removable, up):
+    """Nothing is deleted where nobody knows what is there."""
+    shutil.rmtree(up / "data" / "postgres" / "pgdata")
+    docker.answers["docker run"] = (1, "ls: cannot open directory '/target': Permission denied")
+    with pytest.raises(DockerCommandError, match=r"cannot look into .*pgdata"):
+        pg.destroy(place, data=True)
+    assert docker.calls_of("docker rm") == []
 
 
 def test_destroy_data_that_fills_the_directory(place, docker, removable):
@@ -1616,7 +1662,7 @@ def test_destroy_data_that_fills_the_directory(place, docker, removable):
         return json.dumps(found)
 
     docker.answers["docker compose config"] = shallow
-    with pytest.raises(WorkspaceError, match="but elsewhere"):
+    with pytest.raises(WorkspaceError, match=r"is neither in .* nor in a volume of this"):
         pg.destroy(place, data=True, backup=False)
     assert docker.calls_of("docker run") == docker.calls_of("docker rm") == []
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from fakes import FakeRunner, make_container, make_image, make_info, recorded
+from fakes import INFO, FakeRunner, make_container, make_image, make_info, recorded
 
 import hive_pg as pg
 from hive_pg import (
@@ -669,11 +669,112 @@ def test_engine_remove_networks_refused():
         engine.remove_networks("w")
 
 
+LOCAL = {"identity": ["ID", "/var/lib/docker", "me"], "system": "Debian GNU/Linux 12"}
+
+
+@pytest.mark.parametrize(
+    ("system", "changes", "elsewhere"),
+    [
+        pytest.param("Linux", {}, False, id="here"),
+        pytest.param("Linux", {"endpoint": "unix:///run/user/1/docker.sock"}, False, id="rootless"),
+        pytest.param("Linux", {"endpoint": "tcp://127.0.0.1:2375"}, False, id="over loopback"),
+        pytest.param("Linux", {"endpoint": "tcp://10.0.0.5:2375"}, True, id="over TCP"),
+        pytest.param("Linux", {"endpoint": "ssh://bob@db"}, True, id="over SSH"),
+        pytest.param("Darwin", {"endpoint": "ssh://bob@db"}, True, id="over SSH, from macOS"),
+        pytest.param("Linux", {"identity": ["ID", "/", "db"]}, True, id="a forwarded socket"),
+        pytest.param("Linux", {"near": False}, True, id="in a container with the host's name"),
+        pytest.param("Linux", {"system": "Docker Desktop", "near": False}, False, id="Desktop"),
+        pytest.param("Darwin", {"near": False}, False, id="macOS"),
+        pytest.param("Linux", {"identity": [], "near": False}, False, id="it does not say"),
+    ],
+)
+def test_is_elsewhere(system, changes, elsewhere):
+    """A remote engine, and any engine from inside a container, has another disk and ports."""
+    facts = pg.EngineFacts(**{**LOCAL, **changes})
+    assert pg.is_elsewhere(pg.Host(system, "me"), facts) is elsewhere
+
+
+RECORDED = recorded("docker_info_20.10.24.json")  # each of a dockerd of its own, in IDENTITY's form
+MOUNTS = """\
+22 1 0:21 / /proc rw,relatime - proc proc rw
+27 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+28 27 0:30 / /mnt/c rw,noatime - 9p C:\\134 rw,dirsync,aname=drvfs;path=C:\\
+29 27 0:31 / /media/a\\040stick rw - vfat /dev/sdb1 rw
+30 27 0:32 / /mnt/nas rw - nfs4 nas:/ rw
+31 27 0:33 / /mnt/share rw - cifs //nas/share rw
+32 27 0:34 / /mnt/ntfs rw - fuseblk /dev/sdc1 rw
+33 27 0:35 / /mnt/exfat rw - exfat /dev/sdd1 rw
+34 27 0:36 / /mnt/sshfs rw - fuse.sshfs nas:/ rw
+35 27 0:37 / /mnt/fast rw - xfs /dev/sde1 rw
+"""  # proc(5): the root and a disk, and what WSL, sticks and network drives look like in it
+
+
+@pytest.mark.parametrize(
+    ("info", "path", "changes", "placement", "why"),
+    [
+        pytest.param("local", "/home/ann/app", {}, "bind", "local engine", id="rootful, local"),
+        pytest.param("local", "/mnt/fast/app", {}, "bind", "local engine", id="another disk"),
+        pytest.param("local", "/mnt/cold", {}, "bind", "local engine", id="beside a mount"),
+        pytest.param("rootless", "/home/ann/app", {}, "volume", "rootless", id="rootless"),
+        pytest.param(
+            "userns-remap", "/home/ann", {}, "volume", "that maps users", id="userns-remap"
+        ),
+        pytest.param(
+            *("remote-tcp", "/home/ann", {"endpoint": "tcp://10.9.9.2:2375"}),
+            *("volume", "another disk"),
+            id="remote, over TCP",
+        ),
+        pytest.param("local", "/w", {"near": False}, "volume", "another disk", id="in a container"),
+        pytest.param(
+            *("local", "/home/ann", {"system": "Docker Desktop"}, "volume", "Docker Desktop"),
+            id="Docker Desktop on Linux",
+        ),
+        pytest.param("local", "/Users/ann", {"os": "Darwin"}, "volume", "Darwin", id="macOS"),
+        pytest.param("local", "C:\\app", {"os": "Windows"}, "volume", "Windows", id="Windows"),
+        pytest.param("local", "/mnt/c/app", {}, "volume", "9p lacks owners", id="WSL, a drive"),
+        pytest.param("local", "/media/a stick/app", {}, "volume", "vfat lacks owners", id="vfat"),
+        pytest.param("local", "/mnt/nas/app", {}, "volume", "nfs4 lacks owners", id="NFS"),
+        pytest.param("local", "/mnt/share/app", {}, "volume", "cifs lacks owners", id="CIFS"),
+        pytest.param("local", "/mnt/ntfs/app", {}, "volume", "fuseblk lacks owners", id="ntfs"),
+        pytest.param("local", "/mnt/exfat/app", {}, "volume", "exfat lacks owners", id="exfat"),
+        pytest.param("local", "/mnt/sshfs", {}, "volume", "fuse.sshfs lacks owners", id="FUSE"),
+        pytest.param(
+            *("local", "/home/ann", {"security": "[name=selinux]"}, "volume", "SELinux"),
+            id="SELinux",
+        ),
+    ],
+)
+def test_choose_data_placement(info, path, changes, placement, why):
+    """A directory where it works, for people to see; a volume where it does not, and why."""
+    system = changes.pop("os", "Linux") if changes else "Linux"
+    host = pg.Host(system, "vm", pg.find_filesystem(MOUNTS, path))
+    facts = engine_of({"docker info": RECORDED[info]}).facts.replace(**{"near": True, **changes})
+    chosen, reason = pg.choose_data_placement(host, facts)
+    assert (chosen, why in reason) == (placement, True), reason
+
+
+@pytest.mark.parametrize("shell", [True, False], ids=["DOCKER_HOST", "a context"])
+def test_engine_facts_endpoint(monkeypatch, shell):
+    """The endpoint is the shell's, or the context's: of one with a name of its own, it is asked."""
+    info = INFO.replace("default|", "far|") if not shell else INFO
+    engine = engine_of({"docker info": info, "docker context inspect": "ssh://bob@db\n"})
+    if shell:
+        monkeypatch.setenv("DOCKER_HOST", "ssh://bob@db")
+    assert engine.facts.endpoint == "ssh://bob@db"
+    assert len(engine.runner.calls) == 2 - shell
+
+
+@pytest.mark.parametrize("said", ["hello\n", INFO.replace("|", " ")])
+def test_engine_facts_unknown(said):
+    """Another program's answer says nothing."""
+    assert engine_of({"docker info": said}).facts == pg.EngineFacts()
+
+
 @pytest.mark.parametrize(("answer", "there"), [("w_pg\n", True), ("\n", False)])
 def test_engine_has_volume(answer, there):
     """A volume is there where docker lists one."""
     engine = engine_of({"docker volume ls": answer})
-    assert engine.has_volume("name=^w_pg$") is there
+    assert engine.has_volume("w_pg") is there
 
 
 @pytest.mark.parametrize(

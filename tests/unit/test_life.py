@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from fakes import (
+    INFO,
     REFUSED,
     WAITING,
     WELL,
@@ -468,6 +469,31 @@ def test_verify_published_port(up, manager, docker, network, port, objection):
     ) as c:
         manager.start_container()
     assert "hive-pg restart " in c.value.hint
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [
+        pytest.param("", "hive-pg init --bind ADDRESS, one of", id="no name"),
+        pytest.param("ssh://bob@db", "ssh -NL 5532:127.0.0.1:5532 bob@db, or", id="over SSH"),
+    ],
+)
+def test_verify_port_on_another_machine(
+    monkeypatch, up, manager, docker, network, capsys, endpoint, words
+):
+    """There the login inside the container is enough; how the port comes here is a warning."""
+    monkeypatch.setenv("DOCKER_HOST", endpoint)
+    docker.answers["docker info"] = INFO.replace(os.uname().nodename, "db")
+    network.objection = "Connection refused"
+    manager.start_container()
+    said = capsys.readouterr().err
+    assert f"warning: the database serves, but not at localhost:5532: {words}" in said
+    point = manager.validate_postgres_integration().points[-1]
+    assert (point.outcome, point.finding) == (
+        pg.Outcome.WARNING,
+        "not at localhost:5532: Connection refused",
+    )
+    assert point.remedy.startswith(words)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def make_status(**changes):
     usual |= {"health": Health.HEALTHY, "readiness": Readiness.ACCEPTING}
     usual |= {"server_version": "16.14", "image": "agnohq/pgvector:16", "bind": "127.0.0.1"}
     usual |= {"database_url": "postgresql://ann:****@localhost:5532/hive", "host_port": 5532}
+    usual |= {"data": "/w/data/postgres/pgdata", "data_reason": None}
     usual |= {"uptime_s": 90061.0, "restart_count": 2, "exit_code": None}
     usual |= {"condition": pg.Condition("hive-postgres runs (healthy)")}
     return ContainerStatus(**{**usual, **changes})
@@ -83,6 +84,7 @@ def test_format_status_running():
         "version    PostgreSQL 16.14",
         "url        postgresql://ann:****@localhost:5532/hive",
         "image      agnohq/pgvector:16",
+        "data       /w/data/postgres/pgdata",
         "port       127.0.0.1:5532",
         "uptime     1 d 1 h",
         "restarts   2",
@@ -120,7 +122,8 @@ def test_read_status(place, docker, up, monkeypatch):
     assert docker.commands == ["docker inspect", "docker exec"]
     assert docker.calls[1].argv[-2] == "0"
     url = "postgresql+psycopg://ann:****@localhost:5532/hive"
-    assert status == make_status(database_url=url, restart_count=0)
+    data = f"{place.directory}/data/postgres/pgdata"
+    assert status == make_status(database_url=url, restart_count=0, data=data)
 
 
 def test_read_status_of_a_stopped_container(place, docker, up, network):
@@ -587,7 +590,7 @@ def test_stats_asks_once(capsys, stats, docker, options):
 @pytest.mark.parametrize("argv", [["stats"], ["stats", "--json"], ["list"]])
 def test_command_with_a_closed_stdout(monkeypatch, capsys, stats, docker, argv):
     """There is nobody to read it, which is an error, and no traceback."""
-    docker.containers[0]["Config"]["Labels"][pg.WORKSPACE_LABEL] = "1a"
+    docker.containers[0]["Config"]["Labels"][pg.GENERATED_LABEL] = "hive-pg"
     monkeypatch.setattr(sys, "stdout", None)
     assert pg.main(argv) == 1
     assert capsys.readouterr().err.endswith("error: there is no stdout\n")
@@ -716,6 +719,7 @@ def test_list_json_fields(hive, docker, workspace, capsys, label):
     bare = labelled("bare", "", label, project="p", source="volume")
     bare["Config"]["Labels"], bare["HostConfig"] = {label: "x"}, {}
     docker.containers += [labelled("hive-postgres", workspace, label), bare]
+    docker.answers["docker run"] = (1, "Unable to find image")
     assert hive("list", "--json") == 0
     bare, named = json.loads(capsys.readouterr().out)["databases"]
     assert named.pop("size_bytes") > 0

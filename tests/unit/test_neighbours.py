@@ -6,7 +6,7 @@ import os
 import re
 
 import pytest
-from fakes import FakeRunner, make_info, make_service, make_settings, recorded
+from fakes import HERE, INFO, FakeRunner, make_info, make_service, make_settings, recorded
 
 import hive_pg as pg
 from hive_pg import (
@@ -25,7 +25,7 @@ LISTENING = 'LISTEN 0 5 127.0.0.1:5532 0.0.0.0:* users:(("node",pid=7,fd=3))\n'
 @pytest.fixture
 def programs():
     """Return what is started."""
-    return FakeRunner()
+    return FakeRunner({"docker info": INFO})
 
 
 @pytest.fixture
@@ -288,7 +288,7 @@ def test_refuse_conflicts_moved_while_it_runs(workspace, programs, taken, same):
     assert len(programs.calls) == 1
 
 
-HERE, THERE = ["ID", "/var/lib/docker", "host"], ["ID", "/home/ann/docker", "host"]
+THERE = ["ID", "/home/ann/docker", "host"]
 
 
 @pytest.mark.parametrize(
@@ -475,12 +475,12 @@ def test_survey_of_an_engine(workspace, programs):
     """All containers are known, whose they are, Compose, and the engine's identity."""
     listed = recorded("docker_inspect_20.10.24.json")
     programs.answers = {
-        "docker info": "ID|/var/lib/docker|host|2.26.1\n",
+        "docker info": INFO,
         "docker ps --all": "".join(f"{item['Id']}\n" for item in listed),
         "docker inspect": json.dumps(listed),
     }
     neighbours = pg.survey(workspace)
-    assert neighbours.engine == ["ID", "/var/lib/docker", "host"]
+    assert neighbours.engine == HERE
     assert workspace.engine.compose_argv == ["docker", "compose"]
     names = {item["Name"].lstrip("/") for item in listed}
     assert {info.name for info in neighbours.containers} == names
@@ -492,8 +492,8 @@ def test_survey_of_an_engine(workspace, programs):
 
 def test_survey_of_an_engine_without_the_plugin(workspace, programs):
     """Where `docker info` knows of no Compose, it is looked for, and what is wrong with it said."""
-    programs.answers = {"docker ps": "", "docker info": "ID|/var/lib/docker|host|\n"}
-    assert pg.survey(workspace).engine == ["ID", "/var/lib/docker", "host"]
+    programs.answers = {"docker ps": "", "docker info": INFO.replace("2.26.1-4", "")}
+    assert pg.survey(workspace).engine == HERE
     programs.answers["docker compose version"] = (1, "Cannot connect to the Docker daemon")
     with pytest.raises(DockerNotAvailableError, match="cannot run docker compose: "):
         workspace.engine.compose_argv  # noqa: B018 (reading it is what is tested)

@@ -45,8 +45,9 @@ def default_of(variable):
         ("HIVE_POSTGRES_PORT", str(pg.DEFAULT_HOST_PORT)),
         ("HIVE_POSTGRES_BIND", pg.DEFAULT_BIND),
         ("POSTGRES_DB", pg.DEFAULT_DATABASE),
-        ("POSTGRES_UID", str(pg.FALLBACK_UID)),
-        ("POSTGRES_GID", str(pg.FALLBACK_UID)),
+        ("POSTGRES_UID", pg.DEFAULT_ROLE),
+        ("POSTGRES_GID", pg.DEFAULT_ROLE),
+        ("HIVE_POSTGRES_TARGET", pg.DEFAULT_PGDATA),
         ("HIVE_POSTGRES_STOP_GRACE_PERIOD", "1m" if pg.STOP_GRACE_S == 60 else None),
         ("HIVE_POSTGRES_RESTART", "unless-stopped"),
         ("HIVE_POSTGRES_MAX_CONNECTIONS", "200"),
@@ -113,10 +114,21 @@ def test_render_compose_resolved():
     }
 
 
-def test_default_service_resolved():
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        pytest.param("generated", {}, id="a directory"),
+        pytest.param(
+            "generated_volume",
+            {"data": "volume", "target": "/var/lib/postgresql"},
+            id="a volume, PostgreSQL 18",
+        ),
+    ],
+)
+def test_default_service_resolved(name, changes):
     """The service that is planned is the one that Compose makes of the file."""
-    settings = make_settings(url=make_url(password="pa$$word"))
-    planned, resolved = default_service(settings, "/w"), parse_compose_config(config("generated"))
+    settings = make_settings(url=make_url(password="pa$$word"), **changes)
+    planned, resolved = default_service(settings, "/w"), parse_compose_config(config(name))
     rest = {"environment": {}, "mounts": ()}
     assert planned.replace(**rest) == resolved.replace(**rest)
     keys = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
@@ -324,12 +336,12 @@ def test_render_addition():
     whole = render_addition("", "./../data/postgres")
     left = [line for line in pg.render_compose().splitlines() if line not in whole]
     assert left == [
-        "      - {type: bind, source: ./data/postgres, target: /var/lib/postgresql/data}",
+        '        source: "${HIVE_POSTGRES_DATA:-./data/postgres}"',
         "    networks: [app_network]",
         "networks:",
         "  app_network: {driver: bridge}",
     ]
-    assert "source: ./../data/postgres," in whole
+    assert ":-./../data/postgres}" in whole
 
 
 def test_choose_service_called_postgres():

@@ -8,6 +8,8 @@ import stat
 import pytest
 from fakes import (
     DATA,
+    HERE,
+    INFO,
     REFUSED,
     WAITING,
     WELL,
@@ -93,7 +95,7 @@ def test_init_new(init, docker, capsys):
     assert stat.S_IMODE((new / "data" / "postgres").stat().st_mode) == 0o700
     assert (new / "data" / "postgres").stat().st_uid == pg.get_postgres_uid_gid()[0]
     values = env_of(new)
-    assert list(values) == list(pg.parse_settings(values).env)
+    assert list(values) == [key for key, value in pg.parse_settings(values).env.items() if value]
     assert values["POSTGRES_PASSWORD"] not in capsys.readouterr().err
     assert values["POSTGRES_PASSWORD"] not in (new / ".hive-pg.json").read_text()
 
@@ -105,7 +107,118 @@ def test_init_remembers(init):
     assert (state.id, state.directory) == (settings.workspace, str(new))
     assert (state.user, state.database) == (settings.url.user, "hive")
     assert (state.verified, state.major) == (True, "16")
-    assert state.engine == ["ID", "/var/lib/docker", "host"]
+    assert state.engine == HERE
+
+
+def in_volume(call):
+    """Answer for a volume with a cluster of the image's version."""
+    return "16\n" if "/PG_VERSION" in call.command else "base\n"
+
+
+# -- where the data is ---------------------------------------------------------------------------
+
+ELSEWHERE = INFO.replace(os.uname().nodename, "db")
+ROOTLESS = INFO.replace("default]", "default name=rootless]")
+EIGHTEEN = make_image("18", "/var/lib/postgresql/18/docker", "/var/lib/postgresql")
+
+
+@pytest.mark.parametrize(
+    ("info", "wanted", "volume", "why"),
+    [
+        pytest.param(INFO, None, False, "; data here: local engine", id="here"),
+        pytest.param(INFO, "volume", True, "_postgres: --data volume", id="here, on request"),
+        pytest.param(ROOTLESS, None, True, "_postgres: rootless engine", id="rootless"),
+        pytest.param(ROOTLESS, "bind", False, "; data here: --data bind", id="on request, too"),
+        pytest.param(ELSEWHERE, None, True, "_postgres: engine with another", id="elsewhere"),
+    ],
+)
+def test_init_places_the_data(init, docker, capsys, info, wanted, volume, why):
+    """In a directory, or in a volume that is the image's own user's; again, nothing changes."""
+    docker.answers["docker info"] = info
+    docker.answers["docker run"] = ""  # the engine's disk has none
+    new = init(data=wanted)
+    values, state = env_of(new), state_of(new)
+    assert values.get("HIVE_POSTGRES_DATA", "") == "volume" * volume
+    assert ("POSTGRES_UID" in values) is not volume
+    assert (new / "data").exists() is not volume
+    assert why in capsys.readouterr().err
+    checked = pg.check(pg.Workspace(str(new), engine=pg.Engine(docker)))
+    assert f"({state.reason})" in checked.points[1].finding
+    before = snapshot(new)
+    init(new)
+    assert snapshot(new) == before
+    assert "; data " not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data", ["bind", "volume"])
+def test_init_mounts_where_the_image_has_its_volume(init, docker, data):
+    """From 18 on that is another directory; the data has the same names in it."""
+    docker.answers["docker image inspect"] = EIGHTEEN
+    docker.answers["docker exec"] = WELL.replace("16.14", "18.4")
+    new = init(data=data, start=False)
+    assert env_of(new)["HIVE_POSTGRES_TARGET"] == "/var/lib/postgresql"
+    assert init(new) == new
+
+
+@pytest.mark.parametrize(("data", "other"), [("bind", "volume"), ("volume", "bind")])
+def test_init_keeps_data_where_it_is(init, docker, data, other):
+    """Another place takes a backup and a restore; once there is no data, it is free."""
+    new = init(data=data)
+    assert init(new, data=data) == new
+    with pytest.raises(WorkspaceError, match="the data is in") as caught:
+        init(new, data=other)
+    assert f"hive-pg init --data {other}; hive-pg restore" in caught.value.hint
+    docker.containers.clear()
+    docker.answers["docker volume ls"] = ""
+    shutil.rmtree(new / "data", ignore_errors=True)
+    init(new, data=other)
+    values, uid = env_of(new), str(pg.get_postgres_uid_gid()[0])
+    assert values.get("HIVE_POSTGRES_DATA") == ("" if data == "volume" else "volume")
+    assert values["POSTGRES_UID"] == ("" if data == "bind" else uid)
+
+
+@pytest.mark.parametrize("container", [True, False], ids=["a container", "the state"])
+def test_init_recovers_a_volume(init, docker, container):
+    """A lost `.env` comes back, with the place of the data in it."""
+    new = init(data="volume")
+    os.unlink(new / ".env")
+    docker.answers["docker run"] = "PG_VERSION\n"
+    if not container:
+        docker.containers.clear()
+    init(new)
+    values = env_of(new)
+    assert values["HIVE_POSTGRES_DATA"] == "volume"
+    assert values["POSTGRES_USER"] == state_of(new).user
+
+
+def test_init_of_a_volume_that_another_version_made(init, docker):
+    """It is refused before it starts, also where nothing remembers the version."""
+    new = init(data="volume")
+    remember(new, major="")
+    docker.answers["docker run"] = "15\n"
+    with pytest.raises(ContainerStartupError, match=r"made by PostgreSQL 15, .* is 16"):
+        init(new)
+
+
+def test_init_never_calls_what_the_engine_has_missing(init, docker, capsys):
+    """Where the engine has another disk, it is asked what is there, not this one."""
+    docker.answers["docker info"] = ELSEWHERE
+    docker.answers["docker run"] = ["", "", "", "PG_VERSION\n"]
+    new = init(data="bind")
+    assert not (new / "data").exists()
+    capsys.readouterr()
+    init(new)
+    assert "empty database" not in capsys.readouterr().err
+    docker.answers["docker run"] = (1, "invalid mount config: bind source path does not exist: /w")
+    init(new)
+    assert "on the engine's disk, " in capsys.readouterr().err
+
+
+def test_init_wish_for_data_in_vain(init, docker, workspace):
+    """Somebody's own compose file says where the data is."""
+    (workspace / "docker-compose.yml").write_text("services: {}\n")
+    with pytest.raises(WorkspaceError, match="--data volume has no effect"):
+        init(workspace, data="volume")
 
 
 @pytest.mark.parametrize("change", [None, "the same"], ids=["new", "twice"])
@@ -507,7 +620,7 @@ def test_init_nobody_knows_whose_data(init, workspace, docker, place):
         config["services"]["postgres"]["volumes"] = [mount]
         config["volumes"] = {"db": {"name": "w_db"}}
         docker.answers["docker compose config"] = json.dumps(config)
-        docker.answers.update({"docker volume ls": "w_db\n", "docker run": "base\n"})
+        docker.answers.update({"docker volume ls": "w_db\n", "docker run": in_volume})
     with pytest.raises(WorkspaceError, match="has no user for the data in") as caught:
         init(workspace)
     assert "HIVE_DATABASE_URL of that data" in caught.value.hint
@@ -957,7 +1070,7 @@ def test_init_first_start_in_a_mount_of_its_own(init, docker, workspace, place):
         config["volumes"] = {"db": {"name": "w_db"}}
     docker.answers["docker compose config"] = json.dumps(config)
     docker.answers["docker exec"] = [NO_DATABASE, WELL]
-    docker.answers.update({"docker stop": "", "docker run": "base\n", "docker logs": BEGUN})
+    docker.answers.update({"docker stop": "", "docker run": in_volume, "docker logs": BEGUN})
     docker.answers["docker volume ls"] = "w_db\n"
     with pytest.raises(ContainerStartupError):  # this docker has the rest as before
         init(workspace)

@@ -5,7 +5,16 @@ import os
 import re
 
 import pytest
-from fakes import FakeRunner, make_image, make_info, make_service, make_settings, make_url, recorded
+from fakes import (
+    INFO,
+    FakeRunner,
+    make_image,
+    make_info,
+    make_service,
+    make_settings,
+    make_url,
+    recorded,
+)
 
 import hive_pg as pg
 from hive_pg import (
@@ -25,7 +34,7 @@ RUNNING = recorded("docker_inspect_20.10.24.json")
 @pytest.fixture
 def programs():
     """Return what the workspace starts."""
-    return FakeRunner({"docker compose version": "2.26.1\n"})
+    return FakeRunner({"docker compose version": "2.26.1\n", "docker info": INFO})
 
 
 @pytest.fixture
@@ -262,7 +271,7 @@ def test_remember_writes_what_it_is_told(workspace, directory):
         **{"id": "", "directory": str(directory), "inode": f"{status.st_dev}:{status.st_ino}"},
         **{"engine": ["id", "/root", "host"], "user": "ann", "database": "hive"},
         **{"container": "hive-postgres", "project": "w-1a2b3c", "image": "x", "major": ""},
-        "volume": "",
+        **{"volume": "", "reason": ""},
         **{"verified": False, "begun": False, "next_password": "n3w"},
         **{"staging": "", "keeper": "", "databases": []},
     }
@@ -410,6 +419,32 @@ def test_owns_by_the_id_in_env(workspace, directory, place, owned):
     write_env(directory, make_settings(workspace="2b"))
     more = {pg.WORKSPACE_LABEL: "2b"}
     assert workspace.owns(make_info(labels=labels(directory.parent / place, **more))) is owned
+
+
+@pytest.mark.parametrize("mounted", [True, False], ids=["this very directory", "one of its path"])
+def test_owns_by_path_what_has_another_id(workspace, directory, programs, mounted):
+    """Another client of the engine may call its directory the same: it has to be this one."""
+    data = directory / "data" / "postgres"
+    data.mkdir(parents=True)
+    programs.answers["docker run"] = lambda call: (
+        (1 - (mounted and os.path.exists(data / os.path.basename(call.argv[-1]))), "")
+    )
+    made = labels(directory, **{pg.WORKSPACE_LABEL: "2b"})
+    info = make_info(labels=made, mounts=[(str(data), "/var/lib/postgresql/data")])
+    assert workspace.owns(info) is mounted
+    assert os.listdir(data) == []
+    write_env(directory, make_settings(workspace="2b"))
+    assert make_workspace(directory).owns(info) is True  # its id, without a question
+
+
+@pytest.mark.parametrize(
+    ("place", "project"), [("w", "odd"), ("gone", "w-1a2b3c")], ids=["its path", "moved"]
+)
+def test_owns_not_by_path_on_another_machine(workspace, directory, programs, place, project):
+    """There, the path of a container's directory says nothing."""
+    programs.answers["docker info"] = INFO.replace(os.uname().nodename, "elsewhere")
+    info = make_info(labels=labels(directory.parent / place, project))
+    assert workspace.owns(info) is False
 
 
 def test_owns_not_as_a_copy(workspace, directory):
