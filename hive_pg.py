@@ -588,8 +588,7 @@ class DatabaseURL(Record):
     def unchecked(self) -> str:
         """The options that only another driver knows, in words."""
         names = ", ".join(sorted(self.options.keys() - LIBPQ_OPTIONS))
-        words = f"{URL_KEY} has {names}, which only {self.driver} can check"
-        return words if names else ""
+        return f"{URL_KEY} has {names}, which only {self.driver} can check" if names else ""
 
     def for_libpq(self) -> DatabaseURL:
         """Return the URL without the driver and its own options."""
@@ -3302,13 +3301,11 @@ class Workspace:
 
     def await_rotation(self) -> DatabaseURL:
         """Read `.env` after a `rotate` that goes on; return the URL."""
-        deadline = time.monotonic() + QUESTION_TIMEOUT_S
-        self.reload()
-        while self.state.next_password and not self.held and is_locked(self.lock_path):
-            if time.monotonic() > deadline:
+        for _ in range(int(QUESTION_TIMEOUT_S / 0.05)):
+            self.reload()
+            if self.held or not (self.state.next_password and is_locked(self.lock_path)):
                 break
             time.sleep(0.05)
-            self.reload()
         return self.settings.url
 
     def compose_file(self) -> str | None:
