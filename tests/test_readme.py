@@ -18,6 +18,11 @@ def table_row(row: hive_pg.Diagnosis) -> str:
     return f"| `{text}` | {row.cause} | {hive_pg.format_hint(row.hint)} |"
 
 
+def test_person_who_arrives_finds_the_reference_after_a_minute() -> None:
+    """What most people need stands before it, in 150 lines at most."""
+    assert README.split("\n# Reference\n")[0].count("\n") <= 150
+
+
 def test_troubleshooting_table_is_the_table_of_diagnoses() -> None:
     """Every diagnosis stands in the README, word for word and in the module's order."""
     between = README.split("<!-- diagnoses -->")[1].split("<!-- /diagnoses -->")[0]
@@ -67,7 +72,8 @@ def test_settings_table_has_the_defaults_of_the_compose_file() -> None:
 
 def test_example_of_the_library_is_valid() -> None:
     """The names that the example of the README uses exist."""
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    section = README.split("\n## In your own repository\n")[1]
+    (example,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     compile(example, "README.md", "exec")
     (imported,) = re.findall(r"from hive_pg import (.*)", example)
     assert all(hasattr(hive_pg, name) for name in imported.split(", "))
