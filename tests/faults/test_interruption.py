@@ -390,6 +390,7 @@ def test_ctrl_c_at_a_terminal(planted, arguments, moment, said):
             assert time.monotonic() - began < at_most(2)
             screen = read_until(terminal, said.encode() or b"^C").decode()
         assert "Traceback" not in screen
+        assert not said or "\r\x1b[K" in screen.rpartition("interrupted")[0].rpartition("^C")[2]
     finally:
         up.unlink(missing_ok=True)
     go_on(planted, planted=True)
