@@ -734,9 +734,8 @@ def build_database_url(url: DatabaseURL) -> str:
 def format_database_url(url: DatabaseURL, form: str) -> tuple[str, list[str]]:
     """Write a URL as a driver takes it; return what is left out, too."""
     words = dict(word.partition("=")[::2] for word in _DRIVERS[form].split())
-    known = {name: value for name, value in url.options.items() if name in words}
-    options = {words[name] or name: value for name, value in known.items()}
-    left = sorted(url.options.keys() - known)
+    options = {words[key] or key: value for key, value in url.options.items() if key in words}
+    left = sorted(url.options.keys() - words)
     if form == "dotnet":
         values = {"Host": url.host, "Port": str(url.port), "Database": url.database}
         values |= {"Username": url.user, "Password": url.password, **options}
@@ -3141,7 +3140,7 @@ def find_workspace(directory: str) -> str:
     own = {0, os.geteuid(), *(get_sudo_user() or ())[:1]}
     with contextlib.suppress(OSError, WorkspaceError):
         device = os.stat(here).st_dev
-        while place == here or os.stat(place).st_dev == device:
+        while os.stat(place).st_dev == device:
             state = os.path.join(place, STATE_FILE)
             env = os.path.join(place, ENV_FILE)
             found = os.path.lexists(state) or key in b"\n" + (read_file(env) or b"")
@@ -6425,14 +6424,14 @@ class CommandLine:
     def look_upwards(self) -> None:
         """Take the workspace that a subdirectory is in."""
         alone = self.all or self.command in ("list", "completion")
-        takes = self.directory == "." and not alone
-        place = find_workspace(".") if takes else ""
-        if takes and place != os.path.realpath("."):
-            if self.command == "init":
-                self._get_yes(f"this is in the workspace {place}. Set up another one?")
-            else:
-                self.directory = self.console.path = place
-                self.console.note(f"the workspace is {place}")
+        if self.directory != "." or alone:
+            return
+        here, place = os.path.realpath("."), find_workspace(".")
+        if place != here and self.command == "init":
+            self._get_yes(f"this is in the workspace {place}. Set up another one?")
+        elif place != here:
+            self.directory = self.console.path = place
+            self.console.note(f"the workspace is {place}")
 
     def _init(self) -> None:
         options = {name: getattr(self, name) for name in ("timeout", *WISHES)}
@@ -6653,8 +6652,7 @@ class CommandLine:
         """Return what is true after Ctrl-C."""
         workspace = self.workspace
         if self.command == "backup":
-            to_stdout = self.output in STDOUT
-            return f"; {'what is on stdout is not whole' if to_stdout else 'no file is left'}"
+            return "" if self.output in STDOUT else "; no file is left"
         if self.command in _LEFT and not workspace.worked:
             return "; nothing was done"
         if self.command == "rotate":
@@ -6763,7 +6761,10 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            raise UsageError(message, hint=f"{self.prog} --help")
+            words = message.partition("unrecognized arguments: ")[2].split()
+            if words and not command:
+                message = f"{words[0]!r} is neither a command nor a directory"
+            _refuse(message, self.prog, *words)
 
         def _print_message(self, message: str, file: Any = None) -> None:
             Console().result(message.rstrip())  # argparse would ignore an error
@@ -6833,8 +6834,6 @@ def enter_directory(program: str, argv: Sequence[str]) -> tuple[str, list[str]]:
         at = words.index("-C")
         (_, place), words[at : at + 2] = words[at : at + 2], []
         program += f" -C {quote_word(place)}"
-        if not os.path.isdir(place):
-            raise UsageError(f"-C: there is no directory {place}")
         os.chdir(place)
     return program, words
 
@@ -6849,43 +6848,39 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     line.program, line.word, line.command, line.argv = program, word, command, rest
     other = command in ("", "restore", "list", "completion")  # than DIR is what they take
     if other or len(arguments) > 1 or any(word.startswith("-") for word in arguments):
-        _parse_arguments(line, arguments)
+        build_parser(program, command).parse_args(arguments, line)
     else:  # without argparse, which would take a fifth of the time of `url`
         line.directory = "".join(arguments) or "."
-    if command == "restore" and line.file is None:  # its only argument is FILE
-        if not os.path.isdir(line.directory):
-            line.directory, line.file = ".", line.directory
-        elif not line.drop_old:
-            _refuse("FILE is missing", f"{program} restore")
-    elif command == "snapshot" and line.directory.startswith("@"):
-        line.directory, line.file = ".", line.directory
+    if not command:
+        print(build_parser(program).format_help(), end="", file=sys.stderr)
+        raise SystemExit(int(ExitCode.USAGE))
+    _sort_arguments(line)
     if not {"run": bool(rest), "psql": True}.get(command, not rest):
         _refuse("a command after -- goes with run: run [DIR] -- CMD ...", f"{program} run")
     return line
 
 
-def _parse_arguments(line: CommandLine, arguments: Sequence[str]) -> None:
-    parser = build_parser(line.program, line.command)
-    _, unknown = parser.parse_known_args(arguments, line)
-    if line.fresh and line.fresh[0] != "@":  # --fresh alone, before DIR
+def _sort_arguments(line: CommandLine) -> None:
+    """Tell DIR from what may stand alone in its place."""
+    if line.command == "restore" and line.file is None:
+        if not os.path.isdir(line.directory):
+            line.directory, line.file = ".", line.directory
+        elif not line.drop_old:
+            _refuse("FILE is missing", f"{line.program} restore")
+    elif line.command == "snapshot" and line.directory.startswith("@"):
+        line.directory, line.file = ".", line.directory
+    elif line.fresh and line.fresh[0] != "@":  # --fresh alone, before DIR
         line.directory, line.fresh = line.fresh, ""
-    for word in unknown:
-        name = word.partition("=")[0]
-        if line.command:
-            fault = f"{line.command} does not take {name}"
-            _refuse(fault, parser.prog, name, option_names(line.command))
-        choices = () if COMMANDS.keys() & {*unknown} else COMMANDS
-        _refuse(f"{word!r} is neither a command nor a directory", parser.prog, word, choices)
-    if not line.command:
-        print(parser.format_help(), end="", file=sys.stderr)
-        raise SystemExit(int(ExitCode.USAGE))
 
 
-def _refuse(fault: str, program: str, word: str = "", choices: Iterable[str] = ()) -> NoReturn:
-    """Refuse a command line, with what a word may be meant for."""
+def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:
+    """Refuse a command line; say what a word may be."""
     import difflib
 
-    close = difflib.get_close_matches(word, choices)
+    choices = [] if COMMANDS.keys() & {*others} else [*COMMANDS]
+    if word.startswith("-"):
+        choices = option_names(program.rpartition(" ")[2])
+    close = difflib.get_close_matches(word.partition("=")[0], choices)
     close.sort(key=lambda name: sorted(name) != sorted(word))  # stauts is status, not stats
     if close:
         raise UsageError(f"{fault}: did you mean {close[0]}?")

@@ -212,19 +212,18 @@ def test_read_command_line_without_argparse(command, arguments):
         ("stauts", "'stauts' is neither a command nor a directory: did you mean status?\n"),
         ("shop init", "'shop' is neither a command nor a directory\nhint: hive-pg --help\n"),
         ("--nonsense", "hint: hive-pg --help\n"),
-        ("start --nonsense", "start does not take --nonsense\nhint: hive-pg start --help\n"),
-        ("start a b", "start does not take b\n"),
-        ("init --prot=1 d", "init does not take --prot: did you mean --port?\n"),
-        ("init --databas x", "init does not take --databas: did you mean --database?\n"),
-        ("start --time 5", "start does not take --time: did you mean --timeout?\n"),
+        ("start --nonsense", "unrecognized arguments: --nonsense\nhint: hive-pg start --help\n"),
+        ("start a b", "unrecognized arguments: b\n"),
+        ("init --prot=1 d", "unrecognized arguments: --prot=1: did you mean --port?\n"),
+        ("init --databas x", "unrecognized arguments: --databas: did you mean --database?\n"),
+        ("start --time 5", "unrecognized arguments: --time: did you mean --timeout?\n"),
         ("stats --watch 0", "argument --watch: invalid seconds value: '0'"),
         ("nothing here", "'nothing' is neither a command nor a directory"),
-        ("list d", "list does not take d\n"),
+        ("list d", "unrecognized arguments: d\n"),
         ("completion", "the following arguments are required: shell"),
         ("restore", "FILE is missing"),
         ("restore -y", "FILE is missing"),
         ("restore /", "FILE is missing\nhint: hive-pg restore --help\n"),
-        ("-C /nope status", "-C: there is no directory /nope\n"),
         ("status -C", "argument -C: expected one argument"),
         ("init --port 0", "argument --port: invalid port value: '0'"),
         ("init --port 65536", "invalid port value"),
@@ -262,6 +261,12 @@ def test_main_usage(capsys, argv, message):
     assert message in err
     assert err.startswith("error: ")
     assert "usage:" not in err
+
+
+def test_main_nowhere(capsys):
+    """-C takes a directory that is there."""
+    assert main(["-C", "/nope", "status"]) == 1
+    assert capsys.readouterr().err == "error: /nope: No such file or directory\n"
 
 
 @pytest.mark.parametrize("argv", ["", "-q", "-- make"])
@@ -411,7 +416,7 @@ LEFT = "; nothing is lost: the same command goes on from what hive-pg status sho
         ("restore x", "restore", True, ""),
         ("status", "read_status", False, ""),
         ("backup", "back_up", False, "; no file is left"),
-        ("backup -o -", "back_up", False, "; what is on stdout is not whole"),
+        ("backup -o -", "back_up", False, ""),
         ("rotate", "rotate", True, ""),
         ("destroy", "destroy", True, "; the same command goes on"),
     ],

@@ -424,7 +424,10 @@ def test_backup_that_nobody_reads(place, docker, answer):
 )
 def test_closed_stream(hive, monkeypatch, capsys, command, stream):
     """What has no stdin or stdout says so, and a terminal is no dump."""
-    for closed in (None, SimpleNamespace(isatty=lambda: True, flush=lambda: None)):
+    for closed in (
+        None,
+        SimpleNamespace(isatty=lambda: True, flush=lambda: None, fileno=lambda: 1),
+    ):
         monkeypatch.setattr(pg.sys, stream.split()[-1], closed)
         assert hive(command) == ExitCode.FAILED
         said = capsys.readouterr().err
