@@ -3942,13 +3942,10 @@ def check_first_start(
         said = "the log of the first start went with its container"
         workspace.console.warn(f"{said}: see whether all is there that init scripts make")
     elif log:
-        errors = re.findall(r"(?m)^.*/docker-entrypoint-initdb\.d/\S+: .*$", log)
-        raise ContainerStartupError(
-            "the first start was interrupted, or an init script of the image failed",
-            hint="{init} makes the cluster anew, once the cause is mended",
-            detail="\n".join(errors) or log,
-            repair=Repair.REMAKE,
-        )
+        errors = "\n".join(re.findall(r"(?m)^.*/docker-entrypoint-initdb\.d/\S+: .*$", log))
+        why = "the first start was interrupted, or an init script of the image failed"
+        hint = "{init} makes the cluster anew, once the cause is mended"
+        raise ContainerStartupError(why, hint=hint, detail=errors or log, repair=Repair.REMAKE)
 
 
 def name_unfinished(
@@ -4644,11 +4641,9 @@ class SetUp:
             and engine.has_volume(plain.source)
         ):
             why = f"volume {plain.source} may be this workspace's, and others have its project"
-            raise WorkspaceError(
-                f"{why}, {plain.project}",
-                hint=f"to use it, give the volume in the compose file name: {plain.source};"
-                f" for a new one, write {PROJECT_KEY}={settings.project} into {ENV_FILE}",
-            )
+            hint = f"to use it, give the volume in the compose file name: {plain.source};"
+            hint += f" for a new one, write {PROJECT_KEY}={settings.project} into {ENV_FILE}"
+            raise WorkspaceError(f"{why}, {plain.project}", hint=hint)
         return settings, service
 
     def _find_service(self, settings: Settings) -> tuple[Settings, ComposeService]:
