@@ -1539,7 +1539,7 @@ class Process:
         self.argv, self.process, self.console = argv, process, console
 
     def finish(self, *, timeout: float, stdin: str = "") -> CommandResult:
-        """Wait for its end, or raise DockerNotAvailableError in time."""
+        """Wait for its end; after `timeout` s raise DockerNotAvailableError."""
         import subprocess
 
         deadline = time.monotonic() + timeout
@@ -3745,7 +3745,7 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
         server.start_probe(wait=wait, sql=sql) as process,
     ):
         info = parse_inspect(inspect.finish(timeout=QUESTION_TIMEOUT_S), name)
-        workspace.check_own(info)
+        workspace.check_own(info)  # before it gets the password
         if info is None or not info.running:
             error = ContainerStartupError("the container does not run", hint="{start}")
             return Probe(Readiness.UNKNOWN, error, info=info)
