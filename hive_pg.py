@@ -976,7 +976,8 @@ class Console:
         self.quiet, self.verbose = quiet, verbose
         self.program, self.path = program, path  # how hive-pg and the workspace are named here
         self._line_end = "\n"  # of what was printed last: '' for the line of `tick` that moves
-        self._doing, self._since, self._next_tick = "asking Docker", time.monotonic(), 0.0
+        self._next_tick = 0.0
+        self.doing()
 
     def format(self, text: str) -> str:
         """Write the commands in a text as they work here."""
@@ -1002,7 +1003,7 @@ class Console:
         if not self.quiet:
             self._print(text)
 
-    def doing(self, text: str) -> None:
+    def doing(self, text: str = "asking Docker") -> None:
         """Name what goes on from now on, for `tick`."""
         self._doing, self._since = text, time.monotonic()
 
@@ -1301,6 +1302,7 @@ class Lock:
                 why = f"{self.path} has been held for {self.timeout:.0f} s by {holder}"
                 raise WorkspaceError(why, hint=hint)
             time.sleep(0.05)
+        self.console.doing()
         if refusal:  # some network file systems have no locks
             self.console.warn(f"cannot lock {self.path}: {refusal.strerror}")
         else:
@@ -2276,6 +2278,13 @@ class Engine:
         hint = "apt install docker-compose-v2 or docker-compose-plugin, where there is one;"
         hint += " else see https://docs.docker.com/compose/install/"
         raise DockerNotAvailableError(why, hint=hint, detail=plugin.stderr)
+
+    @property
+    def versions(self) -> str:
+        """Which Docker and Compose answer, in numbers."""
+        self.compose_argv  # noqa: B018 (which knows the version)
+        said = f"Docker {self.version}, Compose {self.compose_version}"
+        return re.sub(r"(?<= )v(?=\d)|(?<=\d)[^0-9., ][^, ]*| (?=,|$)", "", said)
 
     def container(self, name: str) -> ContainerInfo | None:
         """Return a container, None where there is none of that name."""
@@ -3778,7 +3787,7 @@ def ensure_image(
             workspace.console.note(f"pulling {name}")
             workspace.console.doing("")
             engine.pull(name)
-        workspace.console.doing("asking Docker")
+        workspace.console.doing()
         service = service.with_image(engine.find_image(name))
     if service.closed == "none" or (service.closed == "internal" and service.host_port):
         why = f"nobody reaches service {service.service}: its network is {service.closed}"
@@ -4483,7 +4492,8 @@ class SetUp:
     def run(self, *, start: bool, timeout: float) -> None:
         """Write the files, and with `start` bring the database up."""
         workspace = self.workspace
-        self._name_versions()
+        if workspace.is_new:
+            self.console.step(workspace.engine.versions)
         if self.lost:
             self._recover()
         settings, planned = self._plan()
@@ -4507,13 +4517,6 @@ class SetUp:
         self._name_what_leads_elsewhere(settings)
         if start:
             self._verify_or_mend(service, timeout)
-
-    def _name_versions(self) -> None:
-        """Make sure that Compose answers, too; for a new workspace, say which."""
-        engine = self.workspace.engine
-        if engine.compose_argv and self.workspace.is_new:
-            said = f"Docker {engine.version}, Compose {engine.compose_version}"
-            self.console.step(re.sub(r"(?<= )v(?=\d)|(?<=\d)[^0-9., ][^, ]*| (?=,|$)", "", said))
 
     def _name_what_leads_elsewhere(self, settings: Settings) -> None:
         """Warn of what applications may find in place of the URL."""
@@ -5534,6 +5537,7 @@ def temporary_database(workspace: Workspace, snapshot: str = "") -> Iterator[Dat
             _make_database(workspace, new, source, FRESH_COMMENT + new[-16:])
         if not source:
             workspace.server.query(CREATE_EXTENSION_SQL, "cannot make pgvector", new)
+        workspace.console.clear()
         yield workspace.settings.url.replace(database=new)
 
 
@@ -6105,9 +6109,9 @@ def read_statistics(
     workspace: Workspace, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return the sample of `stats`, with rates since `before`."""
+    workspace.console.doing("measuring")
     info = workspace.get_running()
     workspace.await_rotation()
-    workspace.console.doing("measuring")
     try:
         samples = parse_samples(workspace.server.sample(_SAMPLE_SQL, 1 if before else 2))
     except PostgreSQLIntegrationError:
@@ -6146,7 +6150,7 @@ def find_home(engine: Engine, info: ContainerInfo) -> str:
 
 def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
     """Return every database of hive-pg on the engine, by workspace."""
-    found, engine = [], engine or Engine(Runner(Console()))
+    found, engine = [], engine or Engine(Runner(Console(quiet=True)))
     for info in engine.containers():
         if GENERATED_LABEL in info.labels or WORKSPACE_LABEL in info.labels:
             home = find_home(engine, info)
@@ -6193,11 +6197,14 @@ def _afresh(function: FunctionType) -> FunctionType:
         workspace = object.__new__(type(self))
         vars(workspace).update(vars(self))
         workspace.reload()
+        workspace.console.doing()
         try:
             return function(workspace, *arguments, **options)
         except PostgreSQLIntegrationError as error:
             error.hint = format_hint(error.hint)
             raise
+        finally:
+            workspace.console.clear()
 
     return method  # type: ignore[return-value]
 

@@ -145,3 +145,23 @@ def test_fix_postgres_data_permissions(monkeypatch, docker, tmp_path, offset, as
     assert len(calls) == asked
     assert all({"i", f"{uid}:{uid}"} <= {*call.argv} for call in calls)
     assert all(str(tmp_path) in str(call.argv) for call in calls)
+
+
+def test_library_shows_what_takes_time(monkeypatch, up, manager, docker, capsys):
+    """Each call begins anew, whenever the last one was, and leaves no line behind."""
+    now = [100.0]
+    monkeypatch.setattr(pg.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(pg, "can_draw", lambda _: True)
+    answer = docker.inspect
+
+    def inspect_slowly(call):
+        for seconds in (0.4, 0.2):
+            now[0] += seconds
+            manager.console.tick()
+        return answer(call)
+
+    docker.answers["docker inspect --type container"] = inspect_slowly
+    for _ in range(2):
+        now[0] += 3600
+        manager.check_container_status()
+        assert capsys.readouterr().err == "asking Docker … 0.6 s\r\x1b[K"
