@@ -4801,7 +4801,9 @@ class SetUp:
         place = "here" if data_dir else f"in volume {service.source}"
         why = f"; data {place}: {self.reason}" if self.reason else ""
         if names := ", ".join([*written, *ignoring]):
-            self.console.step(f"{' and'.join(names.rsplit(',', 1))} written{why}")
+            said = f"{' and'.join(names.rsplit(',', 1))} written"
+            wide = len(said + why) + 2 <= terminal_width(sys.stderr)
+            self.console.step(said + why * (wide or not data_dir))
         if theirs and not workspace.state.id:
             name = os.path.relpath(theirs, workspace.directory)
             self.console.step(f"{name} is used as it is, with its service {service.service}")
