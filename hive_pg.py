@@ -4390,11 +4390,12 @@ def keep_private(
     workspace: Workspace, service: ComposeService, written: list[str], *, in_git: bool
 ) -> None:
     """Keep data and credentials out of git and of images."""
-    data, files = os.path.dirname(DATA_DIR), {}
+    ignored, files = os.path.join(os.path.dirname(DATA_DIR), ".gitignore"), {}
     if not in_git:
         files[".gitignore"] = [*IGNORED.values()]
     if service.data_dir == os.path.join(workspace.directory, DATA_DIR):
-        files[f"{data}/.gitignore"] = [f"/{os.path.basename(DATA_DIR)}/"]
+        there = os.path.lexists(os.path.join(workspace.directory, ignored))
+        files[ignored] = ["/postgres/"] if there else ["/postgres/", "/.gitignore"]  # itself, too
     if os.path.isfile(os.path.join(workspace.directory, ".dockerignore")):
         files[".dockerignore"] = [f"{DATA_DIR}/", f"{BACKUP_DIR}/", ENV_FILE, STATE_FILE]
     for name, lines in files.items():
@@ -5633,7 +5634,7 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
     written = {
         base: [render_compose()],
         added: [render_addition(name, place) for name in ("", service.service)],
-        os.path.join(data, ".gitignore"): ["/postgres/\n"],
+        os.path.join(data, ".gitignore"): ["/postgres/\n/.gitignore\n"],
     }
     unchanged = [path for path, texts in written.items() if _read_unversioned(path) in texts]
     removed = [workspace.state_path, *unchanged]

@@ -247,7 +247,7 @@ def test_linked_gitignore_keeps_the_password_out_of_git(make, place):
     said = call(workspace, *NO_START, place)
     assert ".git/info/exclude written" in said
     assert "warning: git" not in said
-    names = {".gitignore", "shared", "docker-compose.yml", "data/.gitignore"}
+    names = {".gitignore", "shared", "docker-compose.yml"}
     assert {*staged(workspace)} == {os.path.normpath(f"{place}/{name}") for name in names}
     assert (directory / "shared").read_text() == "*.pyc\n"
     assert "exclude" not in call(workspace, *NO_START, place)

@@ -1157,8 +1157,14 @@ def test_ignore_in_git(workspace, init, docker, capsys, ignored, before, after):
 
 
 def test_ignore_data(init):
-    """The cluster is ignored, and nothing else that people have in data/."""
-    assert (init() / "data/.gitignore").read_text() == "/postgres/\n"
+    """The cluster is ignored, and nothing that people have in data/; git has nothing to show."""
+    new = init()
+    path = new / "data/.gitignore"
+    assert path.read_text() == "/postgres/\n/.gitignore\n"
+    path.write_text("*.csv\n")
+    init(new)
+    init(new)
+    assert path.read_text() == "*.csv\n/postgres/\n"
 
 
 def test_ignore_data_elsewhere(tmp_path, workspace, init):
