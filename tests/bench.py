@@ -206,6 +206,34 @@ def time_pg_dump(workspace: Path, container: str, user: str) -> float:
     return seconds(lambda: quietly("sh", "-c", script, cwd=workspace))
 
 
+VECTORS = """
+create table items as select i, (select array_agg(random()) from generate_series(1, 96) where i > 0)
+    ::vector(96) as v from generate_series(1, {rows}) i;
+create index on items using hnsw (v vector_l2_ops)
+"""
+
+
+def time_snapshot(workspace: Path) -> tuple[float, float]:
+    """Time a snapshot, and its restore; what came of both goes."""
+    ws = str(workspace)
+    there = seconds(lambda: quietly(HIVE_PG, "snapshot", ws, "@bench"))
+    back = seconds(lambda: quietly(HIVE_PG, "restore", ws, "@bench", "--yes"))
+    quietly(HIVE_PG, "snapshot", ws, "@bench", "--drop", "--yes")
+    quietly(HIVE_PG, "restore", ws, "--drop-old", "--yes")
+    return there, back
+
+
+def time_copy(container: str, user: str) -> float:
+    """Time what a person would type for a copy."""
+    client = f"docker exec -i {container}"
+    script = f"{client} createdb -U {user} copied && {client} pg_dump -U {user} -Fc hive |"
+    script += f" {client} pg_restore -U {user} -d copied"
+    try:
+        return seconds(lambda: quietly("sh", "-c", script))
+    finally:
+        quietly("docker", "exec", container, "dropdb", "-U", user, "copied")
+
+
 def write_logs(container: str, megabytes: int) -> None:
     """Have PostgreSQL's container write so much to its log."""
     script = f"head -c {megabytes}M /dev/zero | tr '\\0' 'x' | fold -w 1000 > /proc/1/fd/2"
@@ -280,6 +308,23 @@ def main() -> None:
                 row(f"{what} | {against}", *paired(fast, ours, theirs), goal)
 
             ws, megabytes = str(workspace), 100 if args.short else 500
+            rows = 8000 if args.short else 20000
+            quietly(HIVE_PG, "psql", ws, "--", "-c", VECTORS.format(rows=rows))
+            ours, theirs = paired(
+                few, lambda: time_snapshot(workspace)[0], lambda: time_copy(name, user)
+            )
+            row(f"snapshot, {rows} vectors | pg_dump -Fc, pg_restore", ours, theirs, 0.25)
+            ours = statistics.median(time_snapshot(workspace)[1] for _ in range(few))
+            row("restore @NAME of these | the same", ours, theirs, 0.25)
+            row(
+                "run --fresh -- true | docker run, port asked",
+                *paired(
+                    few,
+                    process(HIVE_PG, "run", ws, "--fresh", "--", "true"),
+                    lambda: time_docker_run(image),
+                ),
+                0.5,
+            )
             fill(workspace, megabytes)
             row(
                 f"backup, {megabytes} MB | docker exec pg_dump -Fc > file",

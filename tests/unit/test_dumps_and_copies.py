@@ -1165,6 +1165,8 @@ def test_snapshot_drop(hive, server, capsys):
         ("snapshot DIR", ("DIR", None)),
         ("snapshot DIR @x", ("DIR", "@x")),
         ("snapshot @x --drop", (".", "@x")),
+        ("snapshot DIR --drop @x", ("DIR", "@x")),
+        ("restore DIR --yes x.dump", ("DIR", "x.dump")),
         ("restore @x", (".", "@x")),
         ("restore DIR @x", ("DIR", "@x")),
     ],
