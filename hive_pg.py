@@ -5515,6 +5515,9 @@ def snapshot(workspace: Workspace, name: str = "") -> str:
 def _make_database(workspace: Workspace, new: str, source: str, mark: str) -> str:
     """Make a database, empty or a copy; return psql's words."""
     sql = build_staging_sql(workspace.settings.url.database, new, source, mark)
+    if not source:
+        place = quote_identifier(f"dbname={quote_literal(new)[1:]}")
+        sql += f"\\connect {place}\n{CREATE_EXTENSION_SQL}\n"
     try:
         return insist(lambda: workspace.server.create(sql, "cannot make the database", source))
     except BaseException:  # the server may be at it
@@ -5529,17 +5532,16 @@ def temporary_database(workspace: Workspace, snapshot: str = "") -> Iterator[Dat
     Its lock dies with this process and those that it runs: then the next command drops it.
     """
     with naming(workspace), contextlib.ExitStack() as stack:
-        workspace.get_running()
+        get_settled(workspace)
         with workspace.lock():
-            database, names = workspace.settings.url.database, drop_unfinished(workspace)
-            new = choose_database_name(database, "fresh", names)
+            database, locks = workspace.settings.url.database, os.listdir(workspace.directory)
+            taken = [f"{database[:40]}_fresh_{name[-16:]}" for name in locks]
+            new = choose_database_name(database, "fresh", taken)
             lock = Lock(f"{workspace.lock_path}.{new[-16:]}", workspace.console, 0)
             stack.callback(lock.__enter__().close)
             stack.callback(drop_fresh, workspace, lock.path)
             source = find_snapshot(workspace, snapshot.removeprefix("@")) if snapshot else ""
             _make_database(workspace, new, source, FRESH_COMMENT + new[-16:])
-        if not source:
-            workspace.server.query(CREATE_EXTENSION_SQL, "cannot make pgvector", new)
         workspace.console.clear()
         yield workspace.settings.url.replace(database=new)
 

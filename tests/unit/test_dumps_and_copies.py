@@ -1186,9 +1186,9 @@ def test_temporary_database(place, server, up):
     """It is empty but for pgvector, locked while it is in use, and gone afterwards."""
     with pg.temporary_database(place) as url:
         assert url == place.settings.url.replace(database=FRESH)
-        assert server.kinds == ["clean", "staging", "extension"]
+        assert server.kinds == ["staging"]
+        assert f"\\connect \"dbname='{FRESH}'\"\nset client" in server.sql("staging")
         assert f"E'hive-pg run --fresh of {STAMP}'" in server.sql("staging")
-        assert server.scripts[-1][1] == FRESH
         assert pg.is_locked(str(up / FRESH_LOCK))
         assert not pg.is_locked(place.lock_path)
         assert not pg.has_left(place)
@@ -1203,17 +1203,22 @@ def test_temporary_database_of_a_snapshot(place, server):
         server.words["listed"] = [f"{COPY}\n"]
         with pg.temporary_database(place, name):
             assert f"E'{COPY}', pg_encoding_to_char" in server.sql("staging")
-    assert "extension" not in server.kinds
+    assert "create extension" not in server.sql("staging")
     assert server.sql("listed") == pg.build_list_sql("hive", pg.SNAPSHOT_COMMENT + "old")
 
 
-@pytest.mark.parametrize("kind", ["staging", "extension"])
-def test_temporary_database_that_cannot_be_made(place, server, up, kind):
+def test_temporary_databases_at_once(place, server, up):
+    """Each has a name of its own, also within a second."""
+    with pg.temporary_database(place) as one, pg.temporary_database(place) as other:
+        assert (one.database, other.database) == (FRESH, "hive_fresh_20010909T014641Z")
+
+
+def test_temporary_database_that_cannot_be_made(place, server, up):
     """What there is of it goes, and so does the lock."""
-    server.words[kind] = [(1, "ERROR:  out of memory")]
+    server.words["staging"] = [(1, "ERROR:  out of memory")]
     with pytest.raises(DockerCommandError, match="out of memory"), pg.temporary_database(place):
         pass
-    assert server.kinds[-1] == "drop"
+    assert server.kinds == ["staging", "clean", "drop"]
     assert not (up / FRESH_LOCK).exists()
 
 
@@ -1249,7 +1254,7 @@ def test_run_fresh(hive, docker, server, answer):
     (call,) = docker.calls_of("make test")
     assert call.env["PGDATABASE"] == call.env["POSTGRES_DB"] == FRESH
     assert call.env["DATABASE_URL"].endswith(f"/{FRESH}")
-    assert server.kinds == ["clean", "staging", "extension", "drop"]
+    assert server.kinds == ["staging", "drop"]
 
 
 @pytest.mark.parametrize(
