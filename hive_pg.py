@@ -6855,7 +6855,7 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     line.program, line.word, line.command, line.argv = program, word, command, rest
     other = command in ("", "restore", "list", "completion")  # than DIR is what they take
     if other or len(arguments) > 1 or any(word.startswith("-") for word in arguments):
-        build_parser(program, command).parse_args(arguments, line)
+        build_parser(program, command).parse_intermixed_args(arguments, line)
     else:  # without argparse, which would take a fifth of the time of `url`
         line.directory = "".join(arguments) or "."
     if not command:
