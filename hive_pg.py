@@ -4586,7 +4586,8 @@ class SetUp:
     @property
     def _follows_env(self) -> bool:
         """Whether the compose file takes the data's place from `.env`."""
-        file, added = self.workspace.compose_file(), f"{self.workspace.directory}/{ADDED_FILE}"
+        file = self.workspace.compose_file()
+        added = os.path.join(os.path.dirname(file or ""), ADDED_FILE)
         texts = (read_file(path) or b"" for path in (file, added) if path)
         return file is None or any(TARGET_KEY.encode() in text for text in texts)
 
@@ -4629,15 +4630,14 @@ class SetUp:
 
     def _resolve(self, settings: Settings) -> tuple[Settings, ComposeService]:
         """Resolve the service, in plain Compose's project if that was used."""
-        workspace, wanted = self.workspace, self.wanted["service"]
-        engine, before = workspace.engine, workspace.env
+        workspace, wanted, engine = self.workspace, self.wanted["service"], self.workspace.engine
         settings, service = self._find_service(settings)
         if self.values.get(PROJECT_KEY) or self.neighbours.own:
             return settings, service
         plain = workspace.resolve_service(settings.replace(project=""), wanted or service.service)
         if plain.project not in self.neighbours.projects:
-            used = engine.has_volume(project=plain.project)
-            if used or workspace.env is not before:
+            added = workspace.values.get("COMPOSE_FILE", "").endswith(ADDED_FILE)
+            if added or engine.has_volume(project=plain.project):
                 return settings.replace(project=plain.project), plain
         elif (
             plain.cluster != service.cluster
@@ -4675,7 +4675,7 @@ class SetUp:
         wanted["port"] = port
         data_dir = os.path.relpath(os.path.join(workspace.directory, DATA_DIR), directory)
         workspace.add_compose_file(render_addition(name, f"./{data_dir}"))
-        settings = settings.replace(url=settings.url.replace(port=port))
+        settings = self._plan_settings()  # the file decides on more than before
         return settings, workspace.resolve_service(settings, wanted["service"])
 
     def _choose_host(self, settings: Settings, service: ComposeService) -> Settings:

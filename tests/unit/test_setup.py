@@ -781,9 +781,16 @@ def test_init_beside_others(monkeypatch, beside, manager_of, network, answer):
         assert sorted(os.listdir(beside)) == ["compose.yaml"]
 
 
-def test_init_beside_others_again(init, beside):
-    """Without .env, the file that is there says that it is wanted; a second time writes nothing."""
-    init(beside)
+def test_init_beside_others_again(init, docker, beside):
+    """The file that is there says that it is wanted; a second time writes nothing."""
+    working = docker.answers["docker image inspect"]
+    docker.answers["docker image inspect"] = (1, "Error: No such image: x")
+    docker.answers["docker pull"] = (1, "no such host")
+    with pytest.raises(DockerCommandError):
+        init(beside)
+    docker.answers["docker image inspect"] = working
+    init(beside, interactive=True)
+    assert env_of(beside)["COMPOSE_PROJECT_NAME"] == "shop"  # Compose's own
     (beside / ".env").unlink()
     init(beside, interactive=True)
     before = snapshot(beside)
