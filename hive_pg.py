@@ -4876,7 +4876,8 @@ def set_up(
     if unknown := wishes.keys() - WISHES:
         raise TypeError(f"{', '.join(unknown)}: init takes {', '.join(WISHES)}")
     question = f"Set up PostgreSQL in Docker for {workspace.directory}?"
-    if interactive and is_interactive() and not workspace.console.confirm(question):
+    new = not workspace.state.major or workspace.is_copy  # nobody ever logged in here
+    if new and interactive and is_interactive() and not workspace.console.confirm(question):
         return False
     make_directory(workspace.directory, get_sudo_user())
     wanted = {**dict.fromkeys(WISHES), **wishes}

@@ -310,6 +310,19 @@ def test_init_asks(monkeypatch, tmp_path, manager_of, docker, answer, done):
     assert bool(docker.calls) is done
 
 
+def test_init_that_ended_with_a_login_asks_no_more(monkeypatch, tmp_path, init, manager_of):
+    """There is nothing to decide any more; in a copy of the workspace there is."""
+    monkeypatch.setattr(pg, "is_interactive", lambda: True)
+    workspace = init()
+    manager = manager_of(workspace)
+    manager.console.confirm = lambda question: pytest.fail(question)
+    assert manager.setup_postgres_container() is True
+    copy = shutil.copytree(workspace, tmp_path / "copy")
+    manager = manager_of(copy)
+    manager.console.confirm = lambda question: False
+    assert manager.setup_postgres_container() is False
+
+
 def test_init_without_terminal(monkeypatch, tmp_path, manager_of):
     """Without a terminal nobody is asked."""
     monkeypatch.setattr(pg, "is_interactive", lambda: False)
