@@ -3809,7 +3809,8 @@ def ensure_image(
 def look_in_place(workspace: Workspace, service: ComposeService, program: str, what: str) -> str:
     """Return what a program prints of `what` in a cluster, '' if the engine has none."""
     # To look into a volume would make it.
-    if not service.data_dir and not workspace.engine.has_volume(service.source):
+    there = service.data_dir or (service.lasts and workspace.engine.has_volume(service.source))
+    if not there:
         return ""
     script = f'cd /target && {{ [ ! -e "$0" ] || {program} "$0"; }}'
     result = workspace.run_in_place(service, "sh", "-c", script, service.target + what)

@@ -394,15 +394,15 @@ SAID_BY_UP = {
     "directory: Desktop": (
         f"{DAEMON}Mounts denied: \nThe path /srv/app/data/postgres is not shared from the host and"
         " is not known to Docker.",
-        ("the daemon does not see the data directory", "move the project below your home")),
+        ("the daemon does not see the data directory", "--data volume")),
     "directory: remote": (
         f'{DAEMON}invalid mount config for type "bind": bind source path does not exist:'
         " /srv/app/data/postgres",
-        ("the daemon does not see the data directory", "move the project below your home")),
+        ("the daemon does not see the data directory", "--data volume")),
     "directory: snap": (
         f"{DAEMON}error while creating mount source path '/srv/app/data/postgres': mkdir /srv:"
         " read-only file system",
-        ("the daemon does not see the data directory", "move the project below your home")),
+        ("the daemon does not see the data directory", "--data volume")),
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from fakes import (
     make_container,
     make_image,
     make_info,
+    make_service,
 )
 
 import hive_pg as pg
@@ -903,3 +904,10 @@ def test_make_cluster_is_kept(up, manager):
     before = sorted(os.listdir(up / "data/postgres/pgdata"))
     manager.start_container()
     assert sorted(os.listdir(up / "data/postgres/pgdata")) == before
+
+
+@pytest.mark.parametrize("cluster", ["", "tmpfs:/pgdata"], ids=["no name", "memory"])
+def test_look_in_place_of_what_ends_with_its_container(place, docker, cluster):
+    """There is nothing to look into."""
+    assert pg.look_in_place(place, make_service(data_dir="", cluster=cluster), "ls", "") == ""
+    assert docker.calls == []
