@@ -82,6 +82,7 @@ PROJECT_LABEL = "com.docker.compose.project"
 DIRECTORY_LABEL = f"{PROJECT_LABEL}.working_dir"
 CONFIG_FILES_LABEL = f"{PROJECT_LABEL}.config_files"
 SERVICE_LABEL = "com.docker.compose.service"
+ONEOFF_LABEL = "com.docker.compose.oneoff"  # of `compose run`
 GENERATED_LABEL = "hive-pg.generated-by"  # of the containers of a generated compose file
 WORKSPACE_LABEL = "hive-pg.workspace"  # the random id of the workspace
 FALLBACK_UID = 1000  # of the server, where root acts for nobody: PostgreSQL refuses to be root
@@ -131,7 +132,7 @@ CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector",
 COMMAND_LINE = f"""\
 init start run stop restart wait status check stats logs url psql backup
   directory DIR         the workspace (default: .)
-snapshot restore reset rotate destroy env
+snapshot restore reset rotate upgrade destroy env
   directory DIR         the workspace (default: .)
 *
   -q --quiet            only results, warnings and errors
@@ -139,7 +140,7 @@ snapshot restore reset rotate destroy env
   -C DIR                as if called in DIR, like git -C
 init start run restart wait
   --timeout S           how long to wait for the database (default: {READY_TIMEOUT_S:.0f} s)
-init snapshot restore reset destroy
+init snapshot restore reset upgrade destroy
   -y --yes              do not ask
 status check env list snapshot
   --json                one JSON object
@@ -185,6 +186,10 @@ restore [DIR] FILE: replace it by a dump; the old one is kept
 reset [DIR]: empty it; what was there is kept
   --seed FILE           a dump or an SQL script to load into it
 rotate [DIR]: change the password, in the server and in .env
+upgrade [DIR]: move to a later major version
+  --image IMAGE         an image of that version
+  --undo                take the old data again
+  --drop-old            delete what was kept
 destroy [DIR]: remove the container; the data stays
   --data                delete the data, too, after a backup
   --no-backup           delete it without
@@ -1917,7 +1922,7 @@ _GIVE_SCRIPT = f"""\
 cd /target || exit
 for name in * .[!.]*; do
   [ -e "$name" ] || [ -L "$name" ] || continue
-  case $name in "$1" | "$1".incomplete-* | lost+found | .git[ik]*) continue ;; esac
+  case $name in "$1" | "$1".incomplete-* | "$1".[1-9u]* | lost+found | .git[ik]*) continue ;; esac
   [ -z "$1" ] && [ -e PG_VERSION ] || {{ echo "$name"; exit {_FOREIGN}; }}
 done
 chown "$0" . && chmod u+rwx . && {{ [ ! -e "./$1" ] || chown -Rh "$0" "./$1"; }}
@@ -2113,6 +2118,12 @@ def choose_mount_point(image: ImageInfo) -> str:
     """
     pgdata = image.environment.get("PGDATA", DEFAULT_PGDATA)
     return next((place for place in image.volumes if f"{pgdata}/".startswith(f"{place}/")), pgdata)
+
+
+def aim(settings: Settings, image: ImageInfo | None) -> Settings:
+    """Have the data mounted where the image has its volume."""
+    target = choose_mount_point(image) if image else settings.target
+    return settings.replace(target="" if target == DEFAULT_PGDATA else target)
 
 
 def find_named(containers: Iterable[ContainerInfo], name: str) -> ContainerInfo | None:
@@ -2999,11 +3010,19 @@ class Server:
         result = self.engine.run(argv, COMPOSE_TIMEOUT_S, env=env)
         return check_result(result, "cannot dump them", sources=("login",)).stdout
 
-    def load(self, file: int, client: Sequence[str], idle: Callable[[], object]) -> CommandResult:
+    def check_room(self, action: str) -> None:
+        """Make sure that there is room for as much again as the cluster has."""
+        script = f'{_ROOM}room "$(du -sm "$PGDATA" | cut -f1)"'
+        argv = ["docker", "exec", self.container, "sh", "-c", script]
+        check_result(self.engine.run(argv, WALK_TIMEOUT_S), action, sources=("dump",))
+
+    def load(
+        self, file: int, client: Sequence[str], doing: str, idle: Callable[[], object]
+    ) -> CommandResult:
         """Run a client that reads a file, while there is room."""
         argv, env = self.build_client("sh", "-c", _WATCH_SCRIPT, "hive-pg", *client)
         with self.engine.start(argv, env=env, stdin=file, stdout=DEVNULL, long=True) as process:
-            return process.watch(file, "restoring the dump", idle)
+            return process.watch(file, doing, idle)
 
     def list_contents(self, action: str, file: int) -> str:
         """Return what `pg_restore --list` says of a dump, a descriptor."""
@@ -3103,6 +3122,9 @@ class State(Record):
     staging: str = ""  # the database that a script is loaded into
     keeper: str = ""  # the role that undoes what it changes; `databases` are what others were
     databases: Sequence[Mapping[str, Any]] = ()
+    exchange: Sequence[str] = ()  # what `finish_upgrade` does
+    kept: str = ""  # the major version of the old cluster
+    kept_image: str = ""
 
 
 def parse_state(text: str) -> State | None:
@@ -3274,7 +3296,7 @@ class Workspace:
             try:
                 write_file(self.state_path, format_json(state) + "\n", 0o600)
             except WorkspaceError as error:
-                if changes.keys() & {"next_password", "staging"}:
+                if changes.keys() & {"next_password", "staging", "exchange"}:
                     raise
                 self.console.warn(str(error))
         self.state = state
@@ -3461,6 +3483,9 @@ class Workspace:
         info = self.get_container()
         if not info.running:
             raise self.judge(info, info.name).error()
+        if info.labels.get(ONEOFF_LABEL) == "True":  # what is written there would be lost
+            why = "an upgrade is under way, or was killed"
+            raise NotSetUpError(why, hint="{start}")
         return info
 
     def judge(self, info: ContainerInfo | None, name: str) -> Condition:
@@ -3800,8 +3825,7 @@ def ensure_image(
     if made_by and version and made_by != version:
         raise ContainerStartupError(
             f"the data was made by PostgreSQL {made_by}, {name} is {version}",
-            hint=f"{{init}} --image, with one of PostgreSQL {made_by}; to upgrade, dump with that"
-            " one, and restore into a new workspace",
+            hint=f"{{init}} --image, with one of PostgreSQL {made_by}; then {{upgrade}}",
         )
     return service
 
@@ -4118,7 +4142,8 @@ def drop_fresh(workspace: Workspace, lock: str) -> None:
 def has_left(workspace: Workspace) -> bool:
     """Whether a killed command has left what no other one undoes."""
     left = workspace.state.staging or find_abandoned(workspace)
-    return bool(left and not is_locked(workspace.lock_path))
+    goes_on = left and is_locked(workspace.lock_path)
+    return bool(workspace.state.exchange or (left and not goes_on))
 
 
 def undo_restore(workspace: Workspace) -> None:
@@ -4174,6 +4199,52 @@ def _remember_login(workspace: Workspace, probe: Probe) -> None:
     workspace.remember(verified=True, begun=False, major=major, volume=volume or "")
 
 
+def serve(workspace: Workspace) -> ComposeService:
+    """Start the container as `.env` says, and log in; the lock is held."""
+    settings = workspace.settings
+    service = ensure_image(workspace, settings, workspace.resolve_service(settings))
+    bring_up(workspace, service, survey(workspace))
+    settle(workspace)
+    return service
+
+
+# Puts $0.$2 into the place of $0, which becomes $0.$1, unless that is done.
+_EXCHANGE_SCRIPT = """\
+if [ -e "$0.$2" ]; then
+  { [ ! -e "$0" ] || mv -T "$0" "$0.$1"; } && mv -T "$0.$2" "$0" || exit
+fi
+rm -rf "$0.upgrade"
+[ ! -e "$0.$1" ] || echo kept
+"""
+
+
+def finish_upgrade(workspace: Workspace) -> None:
+    """Finish an interrupted `upgrade`, or take it back if its cluster was not whole.
+
+    `exchange`: what to keep the present cluster as, which to take, its image, the image before,
+    and what to keep the one taken as on the way back.
+    """
+    engine, state = workspace.engine, workspace.state
+    if not state.exchange or workspace.is_copy:
+        return
+    aside, coming, image, before, _ = state.exchange
+    for info in survey(workspace).own:
+        ours = info.name.removesuffix("-upgrade") == workspace.settings.container
+        if ours and info.labels.get(ONEOFF_LABEL) == "True":
+            engine.stop(info.name, STOP_GRACE_S if coming else 3)
+            engine.ask(f"cannot remove {info.name}", "rm", "--volumes", info.name)
+    stop_container(workspace)
+    service = workspace.resolve_service(workspace.settings)
+    argv = ("sh", "-c", _EXCHANGE_SCRIPT, service.target, aside, coming)
+    result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
+    kept = check_result(result, f"cannot move {service.cluster}").stdout.strip()
+    if coming:
+        settings = workspace.settings.replace(image=image)
+        workspace.save_env(aim(settings, engine.find_image(image)).env)
+    serve(workspace)
+    workspace.remember(exchange=[], kept=kept and aside, kept_image=before)
+
+
 def get_settled(workspace: Workspace) -> None:
     """Make sure that it runs, and undo what a `restore` has left."""
     workspace.get_running()
@@ -4187,6 +4258,7 @@ def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = Non
     state = workspace.state
     if state.next_password or has_left(workspace):
         with workspace.lock(timeout):
+            finish_upgrade(workspace)
             settle(workspace, timeout)
         return
     probe = verify(workspace, timeout=timeout, probe=probe)
@@ -4215,6 +4287,7 @@ def start_service(
 ) -> None:
     """Start the container, which `stops` first, if nothing bars the way."""
     with workspace.lock(timeout):
+        finish_upgrade(workspace)
         settings, neighbours = workspace.settings, survey(workspace)
         neighbours.refuse_project(settings.project)
         service = ensure_image(workspace, settings, workspace.resolve_service(settings))
@@ -4248,6 +4321,7 @@ def restart(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> None:
 def stop(workspace: Workspace) -> bool:
     """Stop the database; return whether it ran."""
     with workspace.lock():
+        finish_upgrade(workspace)
         info = stop_container(workspace)
     if info:
         lost = info.home[0] == "memory"
@@ -4593,12 +4667,7 @@ class SetUp:
         return file is None or any(TARGET_KEY.encode() in text for text in texts)
 
     def _aim(self, settings: Settings, service: ComposeService) -> Settings:
-        """Have the data mounted where the image has its volume."""
-        image = service.image_info
-        if image is None or not self._follows_env:
-            return settings
-        target = choose_mount_point(image)
-        return settings.replace(target="" if target == DEFAULT_PGDATA else target)
+        return aim(settings, service.image_info) if self._follows_env else settings
 
     def _know_place(self, own: ContainerInfo | None) -> str:
         """Return `bind` or `volume`, if `.env`, container, state or disk know."""
@@ -4888,6 +4957,8 @@ def set_up(
             workspace.refuse_link_out(path, f"rm {quote_word(path)}")
             write_file(path, blank_example(workspace.env.text, os.environ), 0o600)
             workspace.reload()
+        if workspace.env.exists:
+            finish_upgrade(workspace)
         SetUp(workspace, wanted, ask=interactive).run(start=start, timeout=timeout)
     return True
 
@@ -4997,8 +5068,9 @@ where datname = {present}) as each (statement)
 # them. It is moved aside first, so that at any time it is there, whole, or not there.
 _DELETE_SCRIPT = """\
 cd "$2" && rm -rf "$0".$1 || exit
+[ "$1" = incomplete-deleted ] || rm -rf "$0".[1-9][0-9]
 [ ! -e "$0" ] || mv "$0" "$0".incomplete-deleted && rm -rf "$0".$1 || exit
-ls -d "$0".incomplete-* 2>/dev/null || [ -z "$3" ] ||
+ls -d "$0".incomplete-* "$0".[1-9][0-9] 2>/dev/null || [ -z "$3" ] ||
   find /target -type f ! -name ".*" -print -quit
 """
 
@@ -5194,6 +5266,15 @@ def insist(run: Callable[[], str], tries_left: int = 19) -> str:
     return insist(run, tries_left - 1)
 
 
+def analyze(server: Server, database: str) -> None:
+    """Let the planner know the tables before somebody's first query."""
+    try:
+        action = f"the planner does not know all tables of {database} yet"
+        server.query("analyze;", action, database, timeout=WALK_TIMEOUT_S)
+    except DockerCommandError as error:  # in a function that an index calls, perhaps
+        server.engine.runner.console.warn(str(error))
+
+
 class Restore:
     """One restore into a new database, which changes names with the old one."""
 
@@ -5267,14 +5348,6 @@ class Restore:
             if re.search(r"(?m)^[0-9]+; \S+ \S+ (DEFAULT )?ACL ", listing):
                 self.console.warn("the grants in the dump are left out")
 
-    def _analyze(self, staging: str) -> None:
-        """Let the planner know the tables before somebody's first query."""
-        action, how = "the planner does not know all tables yet", {"timeout": WALK_TIMEOUT_S}
-        try:
-            self.workspace.server.query("analyze;", action, staging, **how)
-        except DockerCommandError as error:  # in a function that an index calls, perhaps
-            self.console.warn(str(error))
-
     def _load(self, staging: str) -> None:
         client = ["pg_restore", "--exit-on-error", "-w", "-d", staging]
         client += [] if self.owner else ["--no-owner", "--no-privileges"]
@@ -5282,8 +5355,8 @@ class Restore:
         if not self.archive:
             client = self._build_script_client(staging, word, self._protect(staging))
         self.file.seek(self.start)
-        idle = functools.partial(_look_at_server, workspace)
-        result = workspace.server.load(self.file.fileno(), client, idle)
+        server, idle = workspace.server, functools.partial(_look_at_server, workspace)
+        result = server.load(self.file.fileno(), client, "restoring the dump", idle)
         words = re.sub(rf"(?m)^(?:LINE \d+: .*\n *\^|{word})\n", "", result.stderr)
         _check_dump(workspace, result.replace(stderr=words), "cannot restore it")
         if not self.archive and word not in result.stderr:
@@ -5296,7 +5369,7 @@ class Restore:
         made += " or exists (select from pg_largeobject_metadata)"
         if self._query(made, staging).strip() != "t":
             raise WorkspaceError("the file makes nothing in a database", hint="take another one")
-        self._analyze(staging)
+        analyze(server, staging)
 
     def _protect(self, staging: str) -> str:
         """Remember what a script may change; return the server's version.
@@ -5576,6 +5649,7 @@ def destroy(
     """Remove container and network, the `data`, backed up, or all that is ours."""
     console = workspace.console
     with workspace.lock():
+        finish_upgrade(workspace)
         neighbours = survey(workspace)
         info = find_named(neighbours.own, workspace.settings.container)
         place, stays = info.home if info else ("", True)
@@ -5589,7 +5663,8 @@ def destroy(
             return
         service = _get_own_cluster(workspace, neighbours, stays)
         held = not stays or _is_held(workspace, service)
-        dump = _back_up_last(workspace, service, neighbours) if held and backup else ""
+        hint = "with nothing saved: {destroy} --data --no-backup"
+        dump = _back_up_all(workspace, service, hint) if held and backup else ""
         _remove_container(workspace, "--volumes")
         if stays:
             place = service.cluster
@@ -5699,23 +5774,31 @@ def _get_own_cluster(workspace: Workspace, neighbours: Neighbours, stays: bool) 
     return service
 
 
-def _back_up_last(workspace: Workspace, service: ComposeService, neighbours: Neighbours) -> str:
+def find_used(workspace: Workspace) -> list[str]:
+    """Return all databases, those of initdb if somebody made something there."""
+    server, main = workspace.server, workspace.settings.url.database
+    every = "select json_object_agg(datname, datallowconn and datconnlimit <> -2)"
+    every += " from pg_database where datname <> 'template0'"
+    found, used = parse_json(server.query(every, "cannot list them")), []
+    for name in sorted(found.keys() - find_databases(workspace, STAGING_COMMENT)):
+        if not found[name]:  # the last of these is one whose DROP was interrupted
+            why = f"database {name} allows no connections"
+            raise WorkspaceError(why, hint="let it, or drop it")
+        usual = name in (DEFAULT_ROLE, "template1") and name != main
+        if not usual or server.query(_USED_SQL, f"cannot look into {name}", name).strip() == "t":
+            used.append(name)
+    return used
+
+
+def _back_up_all(workspace: Workspace, service: ComposeService, otherwise: str) -> str:
     """Back up all databases and roles; return the workspace's dump."""
     what, console, dump = "the databases", workspace.console, ""
     try:
-        bring_up(workspace, service, neighbours)
+        bring_up(workspace, service, survey(workspace))
         settle(workspace)
-        server, main = workspace.server, workspace.settings.url.database
-        every = "select json_object_agg(datname, datallowconn and datconnlimit <> -2)"
-        every += " from pg_database where datname <> 'template0'"
-        found = parse_json(server.query(every, "cannot list them"))
-        for name in sorted(found.keys() - find_databases(workspace, STAGING_COMMENT)):
+        server, main, path = workspace.server, workspace.settings.url.database, ""
+        for name in find_used(workspace):
             what = f"database {name}"
-            if not found[name]:  # the last of these is one whose DROP was interrupted
-                raise WorkspaceError("it allows no connections", hint="let it, or drop it")
-            usual = name in (DEFAULT_ROLE, "template1") and name != main
-            if usual and server.query(_USED_SQL, "cannot look into it", name).strip() != "t":
-                continue
             path = back_up(workspace, database=name)
             dump = path if name == main else dump
             console.step(f"the backup is {path}")
@@ -5727,9 +5810,198 @@ def _back_up_last(workspace: Workspace, service: ComposeService, neighbours: Nei
         console.step(f"the roles are in {path}")
         return dump
     except PostgreSQLIntegrationError as error:
-        hint = f"{error.hint}; or, " if error.hint else ""
-        hint += "with nothing saved: {destroy} --data --no-backup"
+        hint = "; or, ".join(filter(None, (error.hint, otherwise)))
         raise type(error)(f"no backup of {what}: {error}", hint=hint, detail=error.detail) from None
+
+
+# -- upgrade -------------------------------------------------------------------------------------
+
+# Copies the database of PGDATABASE from the host $1: into $2, or with `--create`.
+_COPY_SCRIPT = f"""\
+{{ PGHOST=$1 pg_dump -Fc -Z0 -w || echo "{_DUMP_FAILED}" >&2; }} |
+  pg_restore -w --exit-on-error -d "$2" $3
+"""
+_COUNT_SQL = f"""\
+set search_path = '';
+select format('select %L, count(*) from only %s', c.oid::regclass, c.oid::regclass) from pg_class c
+where relkind = 'r' and relpersistence <> 't' and oid >= {FIRST_USER_OID} and not exists (select
+from pg_depend where (classid, objid, deptype) = ('pg_class'::regclass, c.oid, 'e'))
+order by c.oid::regclass::text collate "C"
+\\gexec
+select 'large objects', count(*) from pg_largeobject_metadata;
+"""
+# Drops what init scripts made; returns the roles.
+_CLEAR_SQL = """\
+select format('drop database %I', datname) from pg_database
+where datname !~ '^(postgres|template[01])$'
+\\gexec
+select rolname from pg_roles;
+"""
+# What no dump has.
+_FILES_SQL = """\
+select name || ' = ' || setting from pg_file_settings
+union select concat_ws(' ', type, database, user_name, address, netmask, auth_method)
+from pg_hba_file_rules
+"""
+
+
+@contextlib.contextmanager
+def _going_back(workspace: Workspace, *plan: str) -> Iterator[None]:
+    """Do what `finish_upgrade` does, or let the present cluster serve again."""
+    major = workspace.state.major
+    try:
+        workspace.remember(exchange=plan)
+        yield
+        finish_upgrade(workspace)
+    except BaseException as error:
+        if (done := workspace.state.exchange) and done[1]:
+            aside, _, image, before, back = done
+            workspace.remember(exchange=[back, aside, before, image, aside])
+        finish_upgrade(workspace)
+        if not isinstance(error, PostgreSQLIntegrationError):
+            raise
+        why, hint = f"PostgreSQL {major} serves as before: {error}", error.hint
+        hint = "" if "{logs}" in hint else hint
+        raise PostgreSQLIntegrationError(why, hint=hint, detail=error.detail) from None
+
+
+class Upgrade:
+    """A new cluster is made and compared beside the old one; then they change places.
+
+    Meanwhile no application finds them. The old one has the container's own name: so nobody
+    starts a second server on it.
+    """
+
+    def __init__(self, workspace: Workspace, image: str) -> None:
+        self.workspace, self.image = workspace, image
+        self.engine, self.console = workspace.engine, workspace.console
+        self.service = serve(workspace)
+        self.settings = workspace.settings
+
+    def run(self) -> None:
+        """Do it; the lock is held."""
+        workspace, service = self.workspace, self.service
+        before = workspace.state.major
+        major = self._check(before)
+        workspace.server.check_room("there is no room")
+        databases = find_used(workspace)
+        with _going_back(workspace, "", "", "", "", ""):
+            stop_container(workspace)
+            self.engine.ask("cannot remove the container", "rm", service.container)
+            self._make(databases)
+            workspace.remember(exchange=[before, "upgrade", self.image, service.image, major])
+        self.console.step(f"the old cluster is {service.cluster}.{before}")
+        said = "{upgrade} --undo takes it again, {upgrade} --drop-old deletes it"
+        self.console.note(self.console.format(said))
+
+    def _check(self, before: str) -> str:
+        """Return the image's major version."""
+        engine, service, image = self.engine, self.service, self.image
+        if kept := self.workspace.state.kept:
+            hint = "{upgrade} --drop-old deletes it"
+            raise WorkspaceError(f"PostgreSQL {kept}'s cluster is still kept", hint=hint)
+        new = self.workspace.resolve_service(self.settings.replace(image=image))
+        if new.image == image and not new.image_info:
+            engine.pull(image)
+            new = new.with_image(engine.find_image(image))
+        below = service.lasts and service.source != service.cluster
+        if not below or (new.image, new.cluster) != (image, service.cluster):
+            needs = f"""\
+the compose file is yours, and nothing was moved; service {service.service} needs
+    image: {image}
+    environment: PGDATA, below the target of the volume
+    volumes: an empty one at that target"""
+            raise WorkspaceError(needs, hint="{backup}; change it; {init}; {restore} FILE")
+        self.environment = {**(new.image_info or ImageInfo({}, ())).environment, **new.environment}
+        major = self.environment.get("PG_MAJOR", "")
+        if parse_version(major) <= parse_version(before):
+            why = f"{image} has PostgreSQL {major or '?'}, and the data is of {before}"
+            raise WorkspaceError(why, hint="name a later one")
+        return major
+
+    def _make(self, databases: Sequence[str]) -> None:
+        settings, url = self.settings, self.settings.url
+        action = "cannot make the new cluster"
+        old = self._start(settings.container, settings, url)
+        boot = old.query("select rolname from pg_roles where oid = 10;", action).strip()
+        pgdata = {"PGDATA": DEFAULT_PGDATA, **self.environment}["PGDATA"]
+        values = (f"PGDATA={pgdata}.upgrade", f"{USER_KEY}={boot}", f"{DB_KEY}=hive_pg_upgrade")
+        first = url.replace(user=boot, database=DEFAULT_ROLE)
+        name = f"{settings.container}-upgrade"
+        new = self._start(name, settings.replace(image=self.image), first, *values)
+        roles = "|".join(map(re.escape, new.query(_CLEAR_SQL, action).splitlines()))
+        there = rf'(?m)^(?:CREATE ROLE "?(?:{roles})"?;|\\(?:un)?restrict .*)\n'
+        new.query(re.sub(there, "", old.dump_globals()), action)
+        new = new.with_url(user=url.user, database=url.database)
+        for name in databases:
+            self._copy(old, new, name)
+        if error := new.probe().error:
+            raise error
+        said = [{*server.query(_FILES_SQL, action).splitlines()} for server in (old, new)]
+        for line in sorted(said[0] - said[1]):
+            self.console.warn(f"set in a file, and not taken over: {line}")
+
+    def _start(self, name: str, settings: Settings, url: DatabaseURL, *values: str) -> Server:
+        engine, argv = self.engine, ["run", "--detach", "--no-deps", "--name", name]
+        argv += [f"--env={value}" for value in values]
+        self.console.doing("starting PostgreSQL")
+        self.workspace.run_compose(settings, *argv, self.service.service)
+        server, deadline = Server(engine, name, url), time.monotonic() + READY_TIMEOUT_S
+        while error := (probe := server.probe(WAIT_ROUND_S)).error:
+            info = engine.container(name)
+            if info is None or not info.running:
+                raise judge_container(info, name, engine.logs(name), awaited=True).error()
+            if probe.readiness is Readiness.ACCEPTING or time.monotonic() > deadline:
+                raise error
+            time.sleep(0.1)
+        return server
+
+    def _copy(self, old: Server, new: Server, name: str) -> None:
+        action = f"cannot copy database {name}"
+        target = (name, "") if name in (DEFAULT_ROLE, "template1") else ("template1", "--create")
+        client = ("sh", "-c", _COPY_SCRIPT, "hive-pg", old.container, *target)
+        place, doing = new.with_url(database=name), f"copying database {name}"
+        result = place.load(DEVNULL, client, doing, lambda: None)
+        if result.returncode or _DUMP_FAILED in result.stderr:
+            raise build_error(result, action, sources=["dump"])
+        analyze(new, name)
+        rows, other = (
+            server.query(_COUNT_SQL, action, name, timeout=WALK_TIMEOUT_S).splitlines()
+            for server in (old, new)
+        )
+        if rows != other:
+            differing = " ".join(sorted({*rows} ^ {*other})[:10])
+            raise WorkspaceError(f"database {name} has other rows: {differing}")
+        count = sum(int(row.rpartition("|")[2]) for row in rows)
+        self.console.step(f"database {name} is copied, {count} rows")
+
+
+def upgrade(workspace: Workspace, image: str) -> None:
+    """Move the data to a later major version."""
+    with workspace.lock():
+        finish_upgrade(workspace)
+        Upgrade(workspace, image).run()
+
+
+def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
+    """Delete the cluster that was kept, or take it again."""
+    with workspace.lock():
+        finish_upgrade(workspace)
+        state, service = workspace.state, workspace.resolve_service(workspace.settings)
+        if not state.kept:
+            hint = "{upgrade} --image IMAGE makes one"
+            raise WorkspaceError("no cluster is kept", hint=hint)
+        if undo:
+            _back_up_all(workspace, service, "")
+            major, image = workspace.state.major, service.image
+            plan = (major, state.kept, state.kept_image, image, state.kept)
+            with _going_back(workspace, *plan):
+                return
+        place = f"{service.target}.{state.kept}"
+        result = workspace.run_in_place(service, "rm", "-rf", place, timeout=WALK_TIMEOUT_S)
+        check_result(result, f"cannot delete {service.cluster}.{state.kept}")
+        workspace.remember(kept="", kept_image="")
+        workspace.console.step(f"{service.cluster}.{state.kept} is deleted")
 
 
 # == Looking ==================================================================================
@@ -6297,6 +6569,8 @@ class PostgreSQLManager(_Library):
     copy_workspace = _afresh(set_up_copy)
     drop_old_databases = _afresh(drop_old_databases)
     rotate_password = _afresh(rotate)
+    upgrade = _afresh(upgrade)
+    end_upgrade = _afresh(end_upgrade)
     destroy_container = _afresh(destroy)
 
     @property
@@ -6637,6 +6911,18 @@ class CommandLine:
     def _rotate(self) -> None:
         rotate(self.workspace)
 
+    def _upgrade(self) -> None:
+        kept = f"the cluster of PostgreSQL {self.workspace.state.kept}"
+        if self.undo or self.drop_old:
+            back = f"Take {kept} again, without later rows?"
+            self._get_yes(back if self.undo else f"Delete {kept}?")
+            end_upgrade(self.workspace, undo=bool(self.undo))
+        elif self.image:
+            self._get_yes(f"Upgrade to {self.image}? Nobody has the database meanwhile.")
+            upgrade(self.workspace, self.image)
+        else:
+            raise WorkspaceError("IMAGE is missing", hint="{upgrade} --image IMAGE")
+
     def _destroy(self) -> None:
         if self.data or self.purge:
             name = os.path.basename(self.workspace.directory)
@@ -6707,7 +6993,7 @@ _LEFT = {
         "; nothing is lost: the same command goes on from what {status} shows",
     ),
     "snapshot": "; {snapshot} --list shows what there is",
-    "rotate": "; {start} finishes what was begun",
+    **dict.fromkeys(("rotate", "upgrade"), "; {start} finishes what was begun"),
     "destroy": "; the same command goes on",
     "restore": "",
     "reset": "",

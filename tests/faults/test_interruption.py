@@ -62,8 +62,12 @@ LEAVES_THE_SAME = re.compile(
 
 def steps_of(workspace, *command):
     """Run a command to its end; return the steps that it took, one for each state it can leave."""
-    result = workspace.hive_pg(*command, argv=killer(workspace, "KILL", "none"))
-    steps = result.stderr.rpartition("steps\n")[2].splitlines()
+    return changing(workspace.hive_pg(*command, argv=killer(workspace, "KILL", "none")).stderr)
+
+
+def changing(said):
+    """Return the steps that a killer has said, without those that leave the same."""
+    steps = said.rpartition("steps\n")[2].splitlines()
     return [step for step in steps if not LEAVES_THE_SAME.match(step)]
 
 

@@ -118,6 +118,7 @@ OPTIONS = {
     "restore": "--no-owner --drop-old --yes",
     "reset": "--seed --yes",
     "rotate": "",
+    "upgrade": "--yes --image --undo --drop-old",
     "destroy": "--data --no-backup --purge --yes",
     "env": "--json --format",
     "list": "--json",

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fakes import REFUSED, WELL, make_cluster, make_container
+from fakes import REFUSED, WELL, make_cluster, make_container, make_image
 
 import hive_pg as pg
 from hive_pg import (
@@ -122,6 +122,7 @@ NEW, KEPT, WORD = (
 
 
 KINDS = {
+    "count": "large objects",
     "used": "pg_depend o",
     "every": "json_object_agg",
     "made": "pg_depend",
@@ -136,6 +137,9 @@ KINDS = {
     "extension": "create extension if not exists vector",
     "analyze": "analyze;",
     "role": "right(' ' || rolname",
+    "boot": "oid = 10",
+    "clear": "drop database %I'",
+    "files": "pg_file_settings",
 }
 
 
@@ -653,7 +657,9 @@ def test_restore_that_cannot_be_analyzed(place, server, dump, capsys):
     """It is a warning: the rows are all there."""
     server.words["analyze"] = [(3, "ERROR:  function f() does not exist")]
     assert pg.restore(place, dump) == KEPT
-    assert "warning: the planner does not know all tables yet: " in capsys.readouterr().err
+    assert (
+        f"warning: the planner does not know all tables of {NEW} yet: " in capsys.readouterr().err
+    )
 
 
 def test_restore_no_owner_of_sql(place, docker, script):
@@ -1486,8 +1492,8 @@ def test_destroy_data_of_other_databases(
     ("spoil", "words"),
     [
         pytest.param("every", "of the databases: ", id="the list"),
-        pytest.param("used", "of database postgres: ", id="the server's own"),
-        pytest.param("closed", "of database books: it allows no connections", id="a closed one"),
+        pytest.param("used", "of the databases: cannot look into p", id="the server's own"),
+        pytest.param("closed", "of the databases: database books allows no", id="a closed one"),
         pytest.param("roles", "of the roles: ", id="the roles"),
     ],
 )
@@ -1696,3 +1702,266 @@ def test_destroy_data_asks_for_the_name(hive, docker, removable, monkeypatch, an
     monkeypatch.setattr(pg.sys, "stdin", io.StringIO(answer))
     assert hive("destroy --data --no-backup") == (0 if done else 1)
     assert len(docker.calls_of("docker run")) == done
+
+
+# -- upgrade -------------------------------------------------------------------------------------
+
+NEWER, TO = "x/pgvector:18", "hive-postgres-upgrade"
+IMAGES = {
+    NEWER: ("18", "/var/lib/postgresql/18/docker", "/var/lib/postgresql"),
+    "x/none": ("",),
+    "x/pgvector:14": ("14",),
+}
+COPYING = f"{WATCHING} sh -c {shlex.quote(pg._COPY_SCRIPT)}".replace("hive-postgres", TO)
+ONEOFF = {"com.docker.compose.oneoff": "True"}
+MAKING = ("", "", "", "", "")
+
+
+@pytest.fixture
+def upgradable(docker, server, removable, up, place):
+    """Let an image of PostgreSQL 18 be there, containers be started, and clusters be moved."""
+
+    def start(call):
+        name = call.argv[call.argv.index("--name") + 1]
+        docker.containers.append(make_container(name, up, labels=ONEOFF))
+        return ""
+
+    def inspect(call):
+        return make_image(*IMAGES.get(call.argv[-1], ("16",)))
+
+    docker.answers["docker image inspect"], docker.answers["docker compose run"] = inspect, start
+    docker.answers["docker exec --interactive --env PGPASSWORD"] = docker.answers[QUERYING]
+
+    def exchange(call):
+        version = {"upgrade": "18", "14": "14"}.get(call.argv[-1], "16")
+        (up / "data" / "postgres" / "pgdata" / "PG_VERSION").write_text(version)
+        return "kept\n" if call.argv[-1] else ""
+
+    docker.answers[COPYING], docker.answers["docker run"] = "", exchange
+    docker.answers[COPYING.replace("=hive", "=postgres")] = ""
+    docker.answers[ROLES] = "\\restrict x\nCREATE ROLE ann;\nALTER ROLE ann;\nCREATE ROLE bob;\n"
+    server.words |= {
+        "count": ["public.t|3\nlarge objects|4\n"],
+        "boot": ["ann\n"],
+        "clear": ["ann\n"],
+    }
+    server.words["every"] = ['{"hive": true, "postgres": true}\n']
+    server.words["used"] = ["t\n"]
+    return place
+
+
+def exchanges(docker):
+    """Return what was to be kept as what, and which cluster to be taken, time after time."""
+    return [call.argv[-2:] for call in docker.calls_of("docker run")]
+
+
+def image_of(up):
+    """Return the image in `.env`."""
+    return pg.Workspace(str(up)).settings.image
+
+
+def test_upgrade(upgradable, docker, server, up, capsys):
+    """All is made, compared and logged in to in private; only then the clusters change places."""
+    server.words["files"] = ["work_mem = 9MB\nport = 1\n", "port = 1\n"]
+    pg.upgrade(upgradable, NEWER)
+    state = upgradable.state
+    assert (state.exchange, state.kept, state.kept_image) == ([], "16", "agnohq/pgvector:16")
+    assert (image_of(up), exchanges(docker)) == (NEWER, [["16", "upgrade"]])
+    assert pg.Workspace(str(up)).settings.target == "/var/lib/postgresql"
+    said = capsys.readouterr().err
+    assert "database hive is copied, 7 rows\n" in said
+    assert "warning: set in a file, and not taken over: work_mem = 9MB\n" in said
+    assert (
+        "pgdata.16\nhive-pg upgrade --undo takes it again, hive-pg upgrade --drop-old deletes it"
+        in said
+    )
+    roles = [sql for _, _, sql in server.scripts if "CREATE ROLE" in sql]
+    assert roles == ["ALTER ROLE ann;\nCREATE ROLE bob;\n"]
+    words = [w for w in docker.commands if w in ("docker stop", "docker compose run", "docker run")]
+    assert words == ["docker stop", *["docker compose run"] * 2, *["docker stop"] * 2, "docker run"]
+    assert [c["Name"] for c in docker.containers] == ["/hive-postgres"]
+    (old, new) = docker.calls_of("docker compose run")
+    assert "--env=PGDATA=/var/lib/postgresql/data/pgdata.upgrade" in new.argv
+    assert (old.env.get("HIVE_POSTGRES_IMAGE"), new.env["HIVE_POSTGRES_IMAGE"]) == (None, NEWER)
+    targets = [call.argv[-2:] for call in docker.calls_of("docker exec") if "--create" in call.argv]
+    assert targets == [["template1", "--create"]]
+
+
+def ends(docker):
+    """Let the new server end at once."""
+    docker.answers[f"docker exec --interactive {TO}"] = (1, "is not running")
+    start = docker.answers["docker compose run"]
+
+    def end(call):
+        start(call)
+        docker.containers[-1]["State"]["Status"] = "exited"
+        return ""
+
+    docker.answers["docker compose run"] = end
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        pytest.param(
+            lambda docker, _: docker.answers.update({COPYING: (1, "ERROR:  no such column")}),
+            *("cannot copy database hive: .*no such column",),
+            id="the copy",
+        ),
+        pytest.param(
+            lambda docker, _: docker.answers.update({COPYING: (0, pg._DUMP_FAILED)}),
+            *("cannot copy database hive: ",),
+            id="the dump",
+        ),
+        pytest.param(
+            lambda _, server: server.words.update(count=["t|3\n", "t|2\n"]),
+            r"database hive has other rows: t\|2 t\|3",
+            id="a row",
+        ),
+        pytest.param(
+            lambda docker, _: docker.answers.update({f"{PROBING[:-20]} {TO}": REFUSED}),
+            "refuses the user and password",
+            id="the login",
+        ),
+        pytest.param(lambda docker, _: ends(docker), "upgrade is stopped", id="the server"),
+    ],
+)
+def test_upgrade_that_fails(upgradable, docker, server, up, quick, spoil, words):
+    """What was made is removed, the old cluster serves again, and the error has why."""
+    spoil(docker, server)
+    with pytest.raises(
+        pg.PostgreSQLIntegrationError, match=f"^PostgreSQL 16 serves as before: .*{words}"
+    ) as caught:
+        pg.upgrade(upgradable, NEWER)
+    assert caught.value.exit_code is ExitCode.FAILED
+    assert "{logs}" not in caught.value.hint
+    assert (upgradable.state.exchange, image_of(up)) == ([], "")
+    assert exchanges(docker) == [["", ""]]
+    assert [c["State"]["Status"] for c in docker.containers] == ["running"]
+
+
+def test_upgrade_whose_cluster_does_not_serve(upgradable, docker, up):
+    """They change places again, and what was made is kept."""
+    up_, refusal = docker.up, (1, "Error: port is already allocated")
+    docker.answers["docker compose up"] = iter_answers(up_, refusal, up_)
+    with pytest.raises(pg.PostgreSQLIntegrationError, match="serves as before"):
+        pg.upgrade(upgradable, NEWER)
+    assert exchanges(docker) == [["16", "upgrade"], ["18", "16"]]
+    assert (image_of(up), upgradable.state.kept) == ("agnohq/pgvector:16", "18")
+
+
+def iter_answers(*answers):
+    """Return a function that gives one answer after the other."""
+    left = list(answers)
+
+    def answer(call):
+        found = left.pop(0)
+        return found(call) if callable(found) else found
+
+    return answer
+
+
+def test_upgrade_that_a_person_ends(upgradable, docker):
+    """Ctrl-C goes back as well."""
+
+    def end(_):
+        raise KeyboardInterrupt
+
+    docker.answers[COPYING] = end
+    with pytest.raises(KeyboardInterrupt):
+        pg.upgrade(upgradable, NEWER)
+    assert (upgradable.state.exchange, exchanges(docker)) == ([], [["", ""]])
+
+
+@pytest.mark.parametrize("action", [pg.start, pg.stop, pg.set_up, pg.destroy])
+def test_command_after_a_killed_upgrade(upgradable, docker, up, action):
+    """What it made is removed first, and its containers; the workspace is as it was."""
+    upgradable.remember(exchange=[*MAKING])
+    names = ("hive-postgres", "hive-postgres-upgrade")
+    docker.containers[:] = [make_container(name, up, labels=ONEOFF) for name in names]
+    action(upgradable, *([False] if action is pg.set_up else []))
+    assert upgradable.state.exchange == []
+    assert {c["Name"] for c in docker.containers} <= {"/hive-postgres"}
+    assert exchanges(docker) == [["", ""]]
+
+
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
+def test_nobody_writes_into_what_is_copied(upgradable, docker, up, dump, action):
+    """While an upgrade copies the old cluster, no other command acts on it."""
+    docker.containers[:] = [make_container("hive-postgres", up, labels=ONEOFF)]
+    with pytest.raises(NotSetUpError, match="an upgrade is under way"):
+        action(upgradable)
+    assert docker.calls_of("docker exec") == []
+
+
+def test_start_after_an_upgrade_killed_late(upgradable, docker, up):
+    """Where the new cluster was complete, it serves: somebody may have written to it."""
+    upgradable.remember(exchange=["16", "upgrade", NEWER, "agnohq/pgvector:16", "18"])
+    pg.start(upgradable)
+    assert (image_of(up), exchanges(docker)) == (NEWER, [["16", "upgrade"]])
+    assert pg.Workspace(str(up)).settings.target == "/var/lib/postgresql"
+    assert (upgradable.state.kept, upgradable.state.kept_image) == ("16", "agnohq/pgvector:16")
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ("x/pgvector:16", "x/pgvector:16 has PostgreSQL 16, and the data is of 16"),
+        ("x/none", r"has PostgreSQL \?"),
+    ],
+)
+def test_upgrade_to_no_later_version(upgradable, docker, image, words):
+    """It is refused before anything is stopped."""
+    with pytest.raises(WorkspaceError, match=words):
+        pg.upgrade(upgradable, image)
+    assert docker.calls_of("docker stop") == docker.calls_of("docker compose run") == []
+
+
+@pytest.mark.parametrize("own", ["image", "cluster"])
+def test_upgrade_with_a_compose_file_of_ones_own(upgradable, docker, own):
+    """Where it fixes the image, or the cluster is the mount, the lines are shown; nothing moves."""
+    config = docker.config
+
+    def changed(call):
+        found = json.loads(config(call))
+        service = found["services"]["postgres"]
+        if own == "image":
+            service["image"] = "agnohq/pgvector:16"
+        else:
+            service["environment"]["PGDATA"] = "/var/lib/postgresql/data"
+        return json.dumps(found)
+
+    docker.answers["docker compose config"] = changed
+    with pytest.raises(WorkspaceError, match=f"(?s)yours, and nothing was .*image: {NEWER}"):
+        pg.upgrade(upgradable, NEWER)
+    assert docker.calls_of("docker stop") == docker.calls_of("docker compose run") == []
+
+
+def test_upgrade_of_two(upgradable, hive, docker, capsys):
+    """One cluster is kept at a time; the answer to a second upgrade is what deletes it."""
+    upgradable.remember(kept="14", kept_image="x/pgvector:14")
+    assert hive(f"upgrade --yes --image {NEWER}") == ExitCode.FAILED
+    said = capsys.readouterr().err
+    assert "error: PostgreSQL 14's cluster is still kept\n" in said
+    assert "hint: hive-pg upgrade --drop-old deletes it\n" in said
+    assert hive("upgrade --yes --drop-old") == 0
+    assert docker.calls_of("docker run")[-1].argv[-2:] == ["-rf", "/target/pgdata.14"]
+    assert "pgdata.14 is deleted" in capsys.readouterr().err
+    for words in ("--undo --yes", "--drop-old --yes"):
+        assert hive(f"upgrade {words}") == ExitCode.FAILED
+    assert "no cluster is kept" in capsys.readouterr().err
+    assert hive("upgrade") == ExitCode.FAILED
+    assert "error: IMAGE is missing" in capsys.readouterr().err
+    assert hive(f"upgrade --image {NEWER}") == ExitCode.FAILED  # nobody says yes
+
+
+def test_upgrade_undo(upgradable, hive, docker, server, up):
+    """The present cluster is backed up, then kept, and the other one serves with its image."""
+    upgradable.remember(kept="14", kept_image="x/pgvector:14", major="16")
+    docker.answers[DUMPING.replace("=hive", "=postgres")] = docker.answers[DUMPING]
+    docker.answers[ROLES] = ""
+    assert hive("upgrade --undo --yes") == 0
+    assert len([*(up / "backups").glob("*.dump")]) == 2
+    state = pg.Workspace(str(up)).state
+    assert (state.kept, state.kept_image) == ("16", "agnohq/pgvector:16")
+    assert (image_of(up), exchanges(docker)) == ("x/pgvector:14", [["16", "14"]])

@@ -340,7 +340,7 @@ def test_load_argv(programs, server):
     """The client reads the descriptor itself, and what it prints is not wanted."""
     programs.answers["docker exec"] = (3, "ERROR:  no\n")
     with open(os.devnull, encoding="ascii") as file:
-        result = server.load(file.fileno(), ["psql", "-d", "x"], lambda: None)
+        result = server.load(file.fileno(), ["psql", "-d", "x"], "x", lambda: None)
         assert programs.calls[0].reads == file.fileno()
     assert (result.returncode, result.stderr) == (3, "ERROR:  no\n")
     (call,) = programs.calls

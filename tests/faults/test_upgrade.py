@@ -1,0 +1,112 @@
+"""`upgrade`: from PostgreSQL 16 to 18 and back, whatever fails or interrupts it."""
+
+import os
+import random
+import signal
+
+import pytest
+from dataset import databases, fill, fingerprint
+from laboratory import STAND_IN, LostError, docker, run
+from test_interruption import SEED, changing, killer, steps_of
+
+pytestmark = pytest.mark.engine
+
+NEWER = STAND_IN.replace(":16", ":18")
+KILLS = int(os.environ.get("HIVE_PG_TEST_UPGRADE_KILLS", "2"))
+OTHERS = """\
+create role reader password 'x' login;
+create role owner;
+grant owner to reader;
+create database books owner owner;
+grant connect on database books to reader;
+alter database books set work_mem = '7MB';
+alter system set statement_timeout = '70s';
+\\connect books
+create table page as select i from generate_series(1, 5000) i;
+alter table page owner to owner;
+grant select on page to reader;
+"""
+FACTS = """\
+select rolname, rolpassword, pg_get_userbyid(roleid) from pg_authid a
+left join pg_auth_members m on member = a.oid where a.oid >= 16384 or a.oid = 10 order by 1;
+select datname, datdba::regrole, datacl, setconfig from pg_database d
+left join pg_db_role_setting on setdatabase = d.oid where datname in ('books', 'hive') order by 1;
+"""
+
+
+@pytest.fixture(scope="module")
+def filled(lab):
+    """Give a workspace with two databases and roles, and what it is to be like."""
+    if run(["docker", "image", "inspect", NEWER]).returncode:
+        pytest.skip(f"no image {NEWER}")
+    with lab.workspace("upgrade") as workspace:
+        workspace.init()
+        workspace.before = fill(workspace)
+        workspace.trusted_script(OTHERS)
+        workspace.facts = workspace.trusted(FACTS).stdout
+        yield workspace
+
+
+def major(workspace):
+    """Return the major version that serves, once it is known that nothing is lost."""
+    if fingerprint(workspace) != workspace.before or databases(workspace) != ["books", "hive"]:
+        raise LostError("the database is not what it was")
+    assert workspace.trusted(FACTS).stdout == workspace.facts
+    pages = workspace.hive_pg("psql", "--", "-AtXd", "books", "-c", "select count(*) from page")
+    assert pages.stdout == "5000\n"
+    names = [info["Name"] for info in workspace.lab.containers(workspace.path)]
+    assert names == [f"/{workspace.container}"]
+    return workspace.trusted("show server_version").stdout.partition(".")[0]
+
+
+def clusters(workspace):
+    """Return the names in the data directory."""
+    return sorted(path.name for path in (workspace.path / "data" / "postgres").iterdir())
+
+
+def test_upgrade_and_back(filled):
+    """All is as it was, in either version; what failed on the way is the old one, which serves."""
+    upgrade = ("upgrade", "--yes", "--image", NEWER)
+    filled.trusted("create view gone as select buffers_backend from pg_stat_bgwriter")
+    said = filled.hive_pg(*upgrade, code=1).stderr
+    assert "error: PostgreSQL 16 serves as before: cannot copy database hive: " in said
+    assert 'column "buffers_backend" does not exist' in said
+    assert (major(filled), clusters(filled)) == ("16", ["pgdata"])
+    filled.trusted("drop view gone")
+    said = filled.hive_pg(*upgrade, argv=killer(filled, "KILL", "none")).stderr
+    filled.steps = changing(said)
+    assert "database books is copied, 5000 rows" in said
+    assert "warning: set in a file, and not taken over: statement_timeout = 70s" in said
+    assert (major(filled), clusters(filled)) == ("18", ["pgdata", "pgdata.16"])
+    assert filled.env["HIVE_POSTGRES_IMAGE"] == NEWER
+    assert filled.trusted("select count(*) > 3 from pg_stats").stdout.strip() == "t"
+    filled.hive_pg("init")
+    filled.trusted("create table later ()")
+    filled.hive_pg("upgrade", "--undo", "--yes")
+    assert (major(filled), clusters(filled)) == ("16", ["pgdata", "pgdata.18"])
+    assert len([*filled.path.glob("backups/*.dump")]) == 2
+    assert "is still kept" in filled.hive_pg(*upgrade, code=1).stderr
+    filled.hive_pg("upgrade", "--drop-old", "--yes")
+    assert clusters(filled) == ["pgdata"]
+    assert "no cluster is kept" in filled.hive_pg("upgrade", "--undo", "--yes", code=1).stderr
+
+
+def test_upgrade_is_interrupted(filled):
+    """At any step, by SIGKILL or Ctrl-C: one of the two serves all the rows, after a start."""
+    upgrade = ("upgrade", "--yes", "--image", NEWER)
+    steps = getattr(filled, "steps", None) or steps_of(filled, *upgrade)
+    chosen, ended = random.Random(SEED), set()
+    for number in range(KILLS):
+        if major(filled) == "18":
+            filled.hive_pg("upgrade", "--undo", "--yes")
+        if clusters(filled) != ["pgdata"]:
+            filled.hive_pg("upgrade", "--drop-old", "--yes")
+        step, name = chosen.choice(steps), ("INT", "KILL")[number % 2]
+        result = filled.hive_pg(*upgrade, argv=killer(filled, name, step), code=None)
+        assert result.returncode in (0, 130, -signal.SIGKILL), f"{step}: {result.stderr}"
+        if name == "KILL":
+            filled.hive_pg("start")
+        ended.add(major(filled))
+        kept = {"16": [["pgdata"], ["pgdata", "pgdata.18"]], "18": [["pgdata", "pgdata.16"]]}
+        assert clusters(filled) in kept[major(filled)], step
+    assert docker("ps", "--all", "--quiet", "--filter", f"name={filled.container}-upgrade") == ""
