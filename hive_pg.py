@@ -6415,7 +6415,7 @@ class ListedDatabase(Record):
 
 
 def find_home(engine: Engine, info: ContainerInfo) -> str:
-    """Return the workspace of a container, moved while that runs perhaps."""
+    """Return where a container's workspace is now."""
     place, source = info.directory, info.cluster[0]
     if place and is_gone(place) and info.running and source.startswith(place):
         server, below = Server(engine, info.name, DatabaseURL("", "")), source[len(place) :]
@@ -6439,30 +6439,26 @@ def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
                 told = engine.run_in_place(info.image, volume, "du", "-sk", "/target").stdout
                 size = int(told.split()[0]) << 10 if told else None
             bind, port = info.ports[0] if info.ports else (None, None)
-            database = ListedDatabase(
-                place, gone, info.name, info.state, info.health, info.image, bind, port, size
-            )
-            found.append(database)
+            known = (place, gone, info.name, info.state, info.health, info.image, bind, port, size)
+            found.append(ListedDatabase(*known))
     return sorted(found, key=lambda database: (database.workspace or "", database.container))
 
 
 def format_list(databases: Iterable[ListedDatabase], home: str, width: int) -> str:
     """Return the table of `list`, as much of it as fits."""
-    rows = [_format_row(found, home) for found in databases]
-    heads = ("WORKSPACE", "STATE", "PORT", "SIZE", "CONTAINER", "IMAGE")
-    return format_table([heads, *([printable(cell) for cell in row] for row in rows)], width, 4)
-
-
-def _format_row(found: ListedDatabase, home: str) -> tuple[str, ...]:
-    place, state, port = found.workspace or "-", found.state.value, str(found.host_port or "-")
-    if f"{place}/".startswith(f"{home}/"):
-        place = f"~{place[len(home) :]}"
-    if found.state is ContainerState.RUNNING and found.health is Health.UNHEALTHY:
-        state += " (unhealthy)"
-    if not is_local(found.bind or "localhost"):
-        port = f"{found.bind}:{port}"
-    size = "-" if found.size_bytes is None else format_size(found.size_bytes)
-    return place + " (gone)" * found.gone, state, port, size, found.container, found.image
+    rows = [["WORKSPACE", "STATE", "PORT", "SIZE", "CONTAINER", "IMAGE"]]
+    for found in databases:
+        place, state, port = found.workspace or "-", found.state.value, str(found.host_port or "-")
+        if f"{place}/".startswith(f"{home}/"):
+            place = f"~{place[len(home) :]}"
+        if found.state is ContainerState.RUNNING and found.health is Health.UNHEALTHY:
+            state += " (unhealthy)"
+        if not is_local(found.bind or "localhost"):
+            port = f"{found.bind}:{port}"
+        size = "-" if found.size_bytes is None else format_size(found.size_bytes)
+        cells = (place + " (gone)" * found.gone, state, port, size, found.container, found.image)
+        rows.append([*map(printable, cells)])
+    return format_table(rows, width, 4)
 
 
 # == Library ==================================================================================
