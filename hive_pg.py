@@ -5589,6 +5589,7 @@ def snapshot(workspace: Workspace, name: str = "") -> str:
 
 def _make_database(workspace: Workspace, new: str, source: str, mark: str) -> str:
     """Make a database, empty or a copy; return psql's words."""
+    workspace.console.doing(f"making database {new}")
     sql = build_staging_sql(workspace.settings.url.database, new, source, mark)
     if not source:
         place = quote_identifier(f"dbname={quote_literal(new)[1:]}")
@@ -5689,6 +5690,7 @@ def _delete_cluster(workspace: Workspace, service: ComposeService, backup: bool)
     """Delete a cluster, and a volume that is empty then."""
     engine, volume = workspace.engine, "" if service.data_dir else service.source
     action, left = f"cannot delete {service.cluster}", []
+    workspace.console.doing(f"deleting {service.cluster}")
     if volume and not engine.has_volume(volume):
         return
     if volume != service.cluster:
