@@ -4721,7 +4721,7 @@ class SetUp:
         return settings, service
 
     def _find_service(self, settings: Settings) -> tuple[Settings, ComposeService]:
-        """Find the service; after a yes, add one, or its port."""
+        """Find the service, or add one, or its port."""
         workspace, wanted, name = self.workspace, self.wanted, ""
         directory = os.path.dirname(workspace.compose_file() or "")
         try:
@@ -4745,7 +4745,7 @@ class SetUp:
         wanted["port"] = port
         data_dir = os.path.relpath(os.path.join(workspace.directory, DATA_DIR), directory)
         workspace.add_compose_file(render_addition(name, f"./{data_dir}"))
-        settings = self._plan_settings()  # the file decides on more than before
+        settings = self._plan_settings()  # with its file
         return settings, workspace.resolve_service(settings, wanted["service"])
 
     def _choose_host(self, settings: Settings, service: ComposeService) -> Settings:
@@ -5707,7 +5707,7 @@ def _delete_cluster(workspace: Workspace, service: ComposeService, backup: bool)
 
 
 def _remove_files(workspace: Workspace, service: ComposeService) -> None:
-    """Remove our keys from `.env`, and files that nobody changed."""
+    """Remove our keys from `.env`, and unchanged files."""
     directory, base = workspace.directory, workspace.compose_file() or ""
     data_dir, keys = os.path.join(directory, DATA_DIR), {*OUR_KEYS}
     data, ours = os.path.dirname(data_dir), os.path.dirname(base)
@@ -5717,8 +5717,11 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
         added: [render_addition(name, place) for name in ("", service.service)],
         os.path.join(data, ".gitignore"): ["/postgres/\n/.gitignore\n"],
     }
-    unchanged = [path for path, texts in written.items() if _read_unversioned(path) in texts]
-    removed = [workspace.state_path, *unchanged]
+    removed = [workspace.state_path]
+    for path, texts in written.items():
+        text = (read_file(path) or b"").decode("utf-8", "replace")
+        if re.sub(r"hive-pg [0-9][.\w]*\w", f"hive-pg {__version__}", text) in texts:
+            removed.append(path)
     if added in removed and workspace.drop_compose_file():
         keys |= {"COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR"}
     left = remove_keys(workspace.env.text, workspace.env.items, keys)
@@ -5736,11 +5739,6 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
             os.rmdir(path)
     names = ", ".join(os.path.relpath(path, directory) for path in removed)
     workspace.console.step(f"{names} removed")
-
-
-def _read_unversioned(path: str) -> str:
-    text = (read_file(path) or b"").decode("utf-8", "replace")
-    return re.sub(r"hive-pg [0-9][.\w]*\w", f"hive-pg {__version__}", text)
 
 
 def _remove_container(workspace: Workspace, *options: str) -> None:

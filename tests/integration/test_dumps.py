@@ -907,7 +907,7 @@ def test_destroy_of_data_behind_a_link(make):
     (workspace.path / "data" / "postgres").symlink_to(elsewhere)
     for option in ((), ("--no-backup",)):
         result = workspace.hive_pg("destroy", "--data", "--yes", *option, code=1)
-        assert "the data is not in" in result.stderr
+        assert "the data is neither in" in result.stderr
     assert (elsewhere / "pgdata" / "PG_VERSION").exists()
     assert workspace.inspect() is not None
 
