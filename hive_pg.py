@@ -111,7 +111,8 @@ DATA_KEY, TARGET_KEY = "HIVE_POSTGRES_DATA", "HIVE_POSTGRES_TARGET"
 PROJECT_KEY, WORKSPACE_KEY = "COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_WORKSPACE"
 URL_KEYS = (URL_KEY, USER_KEY, PASSWORD_KEY, DB_KEY, PORT_KEY)
 PRIVATE_KEYS = (USER_KEY, PASSWORD_KEY, UID_KEY, GID_KEY, PROJECT_KEY, WORKSPACE_KEY)
-OUR_KEYS = (*URL_KEYS, *PRIVATE_KEYS, CONTAINER_KEY, IMAGE_KEY, BIND_KEY, DATA_KEY, TARGET_KEY)
+PLACE_KEYS = (UID_KEY, GID_KEY, DATA_KEY, TARGET_KEY)
+OUR_KEYS = (*URL_KEYS, *PRIVATE_KEYS, CONTAINER_KEY, IMAGE_KEY, BIND_KEY, *PLACE_KEYS[2:])
 
 # With a shell's own values of these, Compose would act on another project or on other files.
 COMPOSE_SELECTORS = frozenset(
@@ -140,7 +141,7 @@ snapshot restore reset rotate upgrade destroy env
   -C DIR                as if called in DIR, like git -C
 init start run restart wait
   --timeout S           how long to wait for the database (default: {READY_TIMEOUT_S:.0f} s)
-init snapshot restore reset upgrade destroy
+init start snapshot restore reset upgrade destroy
   -y --yes              do not ask
 status check env list snapshot
   --json                one JSON object
@@ -154,6 +155,7 @@ init [DIR]: set up the database, or mend it, and log in
   --no-start            only write the files
   --from DIR            with the data of another workspace, which goes on
 start [DIR]: start the database if need be, and log in
+  --take-over           serve data that another engine had, which is gone
 run [DIR] -- CMD ...: start it, then run a command that finds it
   --fresh @NAME         with a database of its own, empty or of a snapshot, dropped at its end
 stop [DIR]: stop it gracefully; the data stays
@@ -639,8 +641,7 @@ class Settings(Record):
         }
         if self.data:
             values |= {UID_KEY: "", GID_KEY: ""}
-        blank = (UID_KEY, GID_KEY, DATA_KEY, TARGET_KEY)  # the data may have moved
-        return {key: value for key, value in values.items() if value or key in blank}
+        return {k: value for k, value in values.items() if value or k in PLACE_KEYS}
 
 
 DATABASE_NAME = r"[A-Za-z0-9_.-]{1,63}"
@@ -1457,7 +1458,7 @@ def find_filesystem(mounts: str, path: str) -> str:
     at, kind = "", ""
     for line in mounts.splitlines():
         left, _, right = line.partition(" - ")
-        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), left.split()[4])
+        point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), left.split()[4])
         if f"{path}/".startswith(point.rstrip("/") + "/") and len(point) >= len(at):
             at, kind = point, right.split()[0]
     return kind
@@ -1692,6 +1693,8 @@ _NO_SOURCE = "bind source path does not exist"
 
 # fmt: off
 DIAGNOSES = (
+    Diagnosis("docker", "permission denied .*podman", "your user may not use Podman's socket",
+        "DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock", DockerNotAvailableError),
     Diagnosis("docker", "permission denied while trying to connect to the docker (?:API|daemon)",
         "your user may not use Docker's socket",
         "sudo usermod -aG docker $USER, then log in again", DockerNotAvailableError),
@@ -1699,6 +1702,10 @@ DIAGNOSES = (
         "`docker` is only Docker Desktop's stand-in in this WSL distribution",
         "switch it on: Docker Desktop > Settings > Resources > WSL integration",
         DockerNotAvailableError),
+    Diagnosis("docker", r"docker \S* at unix:///run/user", "rootless Docker is not running",
+        "systemctl --user start docker", DockerNotAvailableError),
+    Diagnosis("docker", r"docker \S* at (?:tcp|ssh|http)", "Docker there cannot be reached",
+        "start it there; or see docker context ls", DockerNotAvailableError),
     Diagnosis("docker", "Cannot connect to the Docker daemon|failed to connect to the docker API|"
         "error during connect|unable to resolve docker endpoint|docker_engine|"
         "dockerDesktopLinuxEngine|Internal Server Error"
@@ -2076,12 +2083,12 @@ class EngineFacts(Record):
     identity: Sequence[str] = ()  # its ID, root directory and name
     system: str = ""
     security: str = ""
-    endpoint: str = ""  # '' for the CLI's usual one
-    near: bool = True  # the root directory is on this disk
+    endpoint: str = ""
+    near: bool = True  # its root is on this disk
 
 
 def is_elsewhere(host: Host, engine: EngineFacts) -> bool:
-    """Whether an engine's disk is not a host's: it is remote, or the host a container."""
+    """Whether an engine is remote, or a host a container in front of it."""
     remote = r"ssh:|(?:tcp|https?)://(?!(?:localhost|127\.[0-9.]+)(?::|\Z))"
     if re.match(remote, engine.endpoint):
         return True
@@ -2117,7 +2124,8 @@ def choose_mount_point(image: ImageInfo) -> str:
     '/pg'
     """
     pgdata = image.environment.get("PGDATA", DEFAULT_PGDATA)
-    return next((place for place in image.volumes if f"{pgdata}/".startswith(f"{place}/")), pgdata)
+    found = [place for place in image.volumes if f"{pgdata}/".startswith(f"{place}/")]
+    return (*found, pgdata)[0]
 
 
 def aim(settings: Settings, image: ImageInfo | None) -> Settings:
@@ -2389,7 +2397,7 @@ class Engine:
     def has_volume(self, name: str = "", project: str = "") -> bool:
         """Whether a volume has a name, and a Compose project."""
         known = {f"name=^{name}$": name, f"label={PROJECT_LABEL}={project}": project}
-        argv = [f"--filter={condition}" for condition, given in known.items() if given]
+        argv = [f"--filter={text}" for text, given in known.items() if given]
         return bool(self.ask("cannot list the volumes", "volume", "ls", "--quiet", *argv).strip())
 
     def logs(self, container: str, tail: int = 50, *, since: float = 0) -> str:
@@ -3190,6 +3198,7 @@ class Workspace:
     """A directory, its `.env`, its state, and the engine."""
 
     begins = False  # this command has begun a first start
+    takes_over = False  # from an engine that is gone
     worked = False  # this command has had the lock
 
     def __init__(
@@ -3241,7 +3250,7 @@ class Workspace:
         if not (self.env.exists and any(item.key in OUR_KEYS for item in self.env.items)):
             add = f"echo {URL_KEY}= >>{quote_word(os.path.realpath(self.env_path))}"
             self.refuse_link_out(self.env_path, f"rm {quote_word(self.env_path)}; or {add}")
-        changes = {key: value for key, value in changes.items() if value or self.values.get(key)}
+        changes = {k: new for k, new in changes.items() if new or self.values.get(k)}
         edited = edit_env(self.env.text, self.env.items, changes)
         if self.env.exists and edited == self.env.text:
             if (mode := close_to_others(self.env_path)) is not None:
@@ -3417,7 +3426,7 @@ class Workspace:
         return is_elsewhere(read_host(self.directory), self.engine.facts)
 
     def _resembles(self, info: ContainerInfo, here: bool) -> bool:
-        """Whether a container has our project or compose file, `here` or before."""
+        """Whether a container has our project or compose file."""
         named = info.project == self.values.get(PROJECT_KEY)
         if not here:
             return named and info.project != "" and is_gone(info.directory) and not self.is_apart
@@ -3607,12 +3616,12 @@ class Neighbours:
         gone, inside = is_gone(lock), f"{service.target}/postmaster.pid"
         if not gone and not os.path.lexists(lock):  # it is not ours to see
             gone = self.workspace.run_in_place(service, "test", "!", "-e", inside).returncode == 0
-        if not gone:
+        if not (gone or self.workspace.takes_over):
             raise ContainerConflictError(
                 f"the data was last used on another engine ({there}) than this one ({here}), and"
                 " was not shut down there: a second server would destroy it",
-                hint="{stop}, with the other engine's DOCKER_HOST or context; if there is no such"
-                f" server any more: rm {quote_word(lock)}",
+                hint="{stop}, with the other engine's DOCKER_HOST or context; or, if that engine"
+                " is gone: {start} --take-over",
             )
         self.workspace.console.note(f"the engine was {there} before, and is {here} now")
 
@@ -3758,7 +3767,7 @@ def format_login(url: DatabaseURL, probe: Probe, took: str, width: int) -> str:
 
 
 def refuse_port(workspace: Workspace, objection: str, right: str) -> str:
-    """Raise the error of a URL that leads elsewhere, or return what helps apart."""
+    """Raise a misleading URL's error; apart, return what helps."""
     url = workspace.settings.url
     if not workspace.is_apart:
         raise build_port_error(url, objection, right)
@@ -3831,7 +3840,7 @@ def ensure_image(
 
 
 def look_in_place(workspace: Workspace, service: ComposeService, program: str, what: str) -> str:
-    """Return what a program prints of `what` in a cluster, '' if the engine has none."""
+    """Return what a program prints of `what` in a cluster, if there is one."""
     # To look into a volume would make it.
     there = service.data_dir or (service.lasts and workspace.engine.has_volume(service.source))
     if not there:
@@ -4670,7 +4679,7 @@ class SetUp:
         return aim(settings, service.image_info) if self._follows_env else settings
 
     def _know_place(self, own: ContainerInfo | None) -> str:
-        """Return `bind` or `volume`, if `.env`, container, state or disk know."""
+        """Return `bind` or `volume`, if that is known."""
         workspace = self.workspace
         cluster = "" if workspace.is_copy else workspace.state.volume
         cluster = own.cluster[1] if own else cluster
@@ -4680,7 +4689,7 @@ class SetUp:
         return "bind" if cluster or held else ""
 
     def _place_data(self, project: str, own: ContainerInfo | None) -> str:
-        """Return '' or `volume`: where the data is or is wanted, or else works."""
+        """Return '' or `volume`: where the data is, is wanted or works."""
         workspace, wanted = self.workspace, self.wanted["data"]
         known = self._know_place(own)
         if not self._follows_env:
@@ -4864,7 +4873,7 @@ class SetUp:
         for name in (ENV_FILE, STATE_FILE, COMPOSE_FILE, ".gitignore"):
             remove_leftover(os.path.join(workspace.directory, name))
         data_dir, user = service.data_dir, parse_user(service.user)
-        if lost and data_dir and user and not workspace.is_apart:  # else the engine makes it
+        if lost and data_dir and user and not workspace.is_apart:
             if not os.path.isdir(data_dir):
                 workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
             make_directory(data_dir, user, 0o700)
@@ -6435,7 +6444,7 @@ def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
             home = find_home(engine, info)
             size = measure_directory(info.cluster[0].replace(info.directory, home, 1))
             place, gone = home or None, home != "" and is_gone(home)
-            if volume := info.cluster[1].partition("/")[0]:  # '' of an absolute path
+            if volume := info.cluster[1].partition("/")[0]:
                 told = engine.run_in_place(info.image, volume, "du", "-sk", "/target").stdout
                 size = int(told.split()[0]) << 10 if told else None
             bind, port = info.ports[0] if info.ports else (None, None)
@@ -6726,6 +6735,10 @@ class CommandLine:
             self.console.result(steps, shown=True)
 
     def _start(self) -> None:
+        if self.take_over:
+            danger = "a server of the other engine that still runs destroys the data"
+            self._get_yes(f"{danger}. Go on?")
+            self.workspace.takes_over = True
         try:
             if not start(self.workspace, timeout=self.timeout):
                 self.console.note("it was running already")

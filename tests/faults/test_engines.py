@@ -74,7 +74,7 @@ def elsewhere(make, other):
     workspace.init(DOCKER_HOST=other.host, code=5)  # but for the port, all is well
     ask(other, workspace, "create table kept as select generate_series(1, 1000) as i")
     yield workspace
-    other.docker("rm", "--force", workspace.container)
+    run(["docker", "--host", other.host, "rm", "--force", workspace.container])
 
 
 @pytest.mark.parametrize("command", ["start", "init", "restart", "destroy"])
@@ -87,6 +87,15 @@ def test_data_that_another_engine_serves_is_left_alone(elsewhere, other, command
     assert "DOCKER_HOST" in said
     if elsewhere.inspect() is not None or ask(other, elsewhere, COUNT) != "1000":
         raise LostError("a second server ran on the data")
+
+
+def test_data_of_an_engine_that_is_gone_is_taken_over(elsewhere, other):
+    """A yes that names the danger serves it here, as after a crash."""
+    other.docker("rm", "--force", elsewhere.container)
+    assert "start --take-over" in elsewhere.hive_pg("start", code=1).stderr
+    assert "nothing was done" in elsewhere.hive_pg("start", "--take-over", code=1).stderr
+    elsewhere.hive_pg("start", "--take-over", "--yes")
+    assert elsewhere.login(COUNT) == "1000"
 
 
 def test_data_of_another_engine_whose_server_was_stopped_is_served(elsewhere, other):

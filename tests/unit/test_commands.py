@@ -102,7 +102,7 @@ def test_split_argv_table(argv, command, arguments, rest):
 
 OPTIONS = {
     "init": "--timeout --yes --port --database --image --service --bind --data --no-start --from",
-    "start": "--timeout",
+    "start": "--timeout --take-over --yes",
     "run": "--fresh --timeout",
     "stop": "--all",
     "restart": "--timeout",

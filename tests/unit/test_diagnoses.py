@@ -49,8 +49,6 @@ DOCKER_TEXTS = {
         "docker 29, no socket": f"failed to connect to the docker API at {SOCKET}; check if the"
         " path is correct and if the daemon is running: dial unix /var/run/docker.sock: connect:"
         " no such file or directory",
-        "docker 29, no such host": "failed to connect to the docker API at tcp://nowhere:2375:"
-        " dial tcp: lookup nowhere: no such host",
         "Windows 28": 'error during connect: Get "http://%2F%2F.%2Fpipe%2Fdocker_engine/v1.24/'
         'info": open //./pipe/docker_engine: The system cannot find the file specified.',
         "Windows 29": "failed to connect to the docker API at npipe:////./pipe/docker_engine",
@@ -62,6 +60,21 @@ DOCKER_TEXTS = {
         "Desktop, starting": "request returned 500 Internal Server Error for API route and version"
         " http://%2F%2F.%2Fpipe%2Fx/v1.24/info, check if the server supports the requested API",
         "older": "request returned Internal Server Error for API route and version http://x/v1.24",
+    },
+    "your user may not use Podman's socket": {
+        "docker 28": "permission denied while trying to connect to the Docker daemon socket at"
+        " unix:///run/podman/podman.sock",
+    },
+    "rootless Docker is not running": {
+        "docker 28": "Cannot connect to the Docker daemon at unix:///run/user/1000/docker.sock."
+        " Is the docker daemon running?",
+        "docker 29": "failed to connect to the docker API at unix:///run/user/1000/docker.sock",
+    },
+    "Docker there cannot be reached": {
+        "docker 28": "Cannot connect to the Docker daemon at tcp://10.0.0.5:2375. Is the docker"
+        " daemon running?",
+        "docker 29": "failed to connect to the docker API at tcp://nowhere:2375:"
+        " dial tcp: lookup nowhere: no such host",
     },
     "too far apart": {
         "engine 29": DAEMON + "client version 1.41 is too old. Minimum supported API version is"
@@ -401,6 +414,9 @@ CLASSES = {
     "may not use Docker's socket": DockerNotAvailableError,
     "stand-in in this WSL": DockerNotAvailableError,
     "daemon is not running": DockerNotAvailableError,
+    "your user may not use Podman's socket": DockerNotAvailableError,
+    "rootless Docker is not running": DockerNotAvailableError,
+    "Docker there cannot be reached": DockerNotAvailableError,
     "too far apart": DockerNotAvailableError,
     "ended, was paused or was about to restart": ContainerStartupError,
     "has the port": ContainerConflictError,
