@@ -2118,7 +2118,7 @@ def choose_data_placement(host: Host, engine: EngineFacts) -> tuple[str, str]:
 
 
 def choose_mount_point(image: ImageInfo) -> str:
-    """Return where an image has its volume for PGDATA.
+    """Return where an image has its volume.
 
     >>> choose_mount_point(ImageInfo({"PGDATA": "/pg/18/docker"}, ["/pg"]))
     '/pg'
@@ -3840,7 +3840,7 @@ def ensure_image(
 
 
 def look_in_place(workspace: Workspace, service: ComposeService, program: str, what: str) -> str:
-    """Return what a program prints of `what` in a cluster, if there is one."""
+    """Return what a program prints of `what` in a cluster."""
     # To look into a volume would make it.
     there = service.data_dir or (service.lasts and workspace.engine.has_volume(service.source))
     if not there:
@@ -3853,7 +3853,7 @@ def look_in_place(workspace: Workspace, service: ComposeService, program: str, w
 
 
 def list_cluster(workspace: Workspace, service: ComposeService) -> str:
-    """Return the names in a cluster, '' where the engine has none."""
+    """Return the names in a cluster, if there is one."""
     return look_in_place(workspace, service, "ls -A", "")
 
 
@@ -4679,7 +4679,7 @@ class SetUp:
         return aim(settings, service.image_info) if self._follows_env else settings
 
     def _know_place(self, own: ContainerInfo | None) -> str:
-        """Return `bind` or `volume`, if that is known."""
+        """Return `bind` or `volume`, if known."""
         workspace = self.workspace
         cluster = "" if workspace.is_copy else workspace.state.volume
         cluster = own.cluster[1] if own else cluster
@@ -6737,7 +6737,7 @@ class CommandLine:
     def _start(self) -> None:
         if self.take_over:
             danger = "a server of the other engine that still runs destroys the data"
-            self._get_yes(f"{danger}. Go on?")
+            self._get_yes(f"{danger}; go on?")
             self.workspace.takes_over = True
         try:
             if not start(self.workspace, timeout=self.timeout):
