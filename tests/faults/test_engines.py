@@ -91,6 +91,10 @@ def test_data_that_another_engine_serves_is_left_alone(elsewhere, other, command
 
 def test_data_of_an_engine_that_is_gone_is_taken_over(elsewhere, other):
     """A yes that names the danger serves it here, as after a crash."""
+    elsewhere.hive_pg("stop", DOCKER_HOST=other.host)
+    other.docker("start", elsewhere.container)
+    lock = elsewhere.path / "data" / "postgres" / "pgdata" / "postmaster.pid"
+    wait_until(lambda: lock.exists() and "ready" in lock.read_text())
     other.docker("rm", "--force", elsewhere.container)
     assert "start --take-over" in elsewhere.hive_pg("start", code=1).stderr
     assert "nothing was done" in elsewhere.hive_pg("start", "--take-over", code=1).stderr
