@@ -6957,7 +6957,7 @@ class CommandLine:
         workspace = self.workspace
         if self.command == "backup":
             return "" if self.output in STDOUT else "; no file is left"
-        if self.command in _LEFT and not workspace.worked:
+        if self.command in _LEFT and not (workspace.worked or self.all):
             return "; nothing was done"
         if self.command == "rotate":
             vars(workspace).pop("state", None)

@@ -413,6 +413,7 @@ LEFT = "; nothing is lost: the same command goes on from what hive-pg status sho
         ("start", "start", True, LEFT),
         ("start", "start", False, "; nothing was done"),
         ("init", "set_up", False, "; nothing was done"),
+        ("stop --all", "list_databases", False, LEFT),  # it may have stopped others
         ("restore x", "restore", False, "; nothing was done"),
         ("restore x", "restore", True, ""),
         ("status", "read_status", False, ""),
