@@ -110,9 +110,9 @@ IMAGE_KEY, BIND_KEY = "HIVE_POSTGRES_IMAGE", "HIVE_POSTGRES_BIND"
 DATA_KEY, TARGET_KEY = "HIVE_POSTGRES_DATA", "HIVE_POSTGRES_TARGET"
 PROJECT_KEY, WORKSPACE_KEY = "COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_WORKSPACE"
 URL_KEYS = (URL_KEY, USER_KEY, PASSWORD_KEY, DB_KEY, PORT_KEY)
-PRIVATE_KEYS = (USER_KEY, PASSWORD_KEY, UID_KEY, GID_KEY, PROJECT_KEY, WORKSPACE_KEY)
 PLACE_KEYS = (UID_KEY, GID_KEY, DATA_KEY, TARGET_KEY)
-OUR_KEYS = (*URL_KEYS, *PRIVATE_KEYS, CONTAINER_KEY, IMAGE_KEY, BIND_KEY, *PLACE_KEYS[2:])
+PRIVATE_KEYS = (USER_KEY, PASSWORD_KEY, *PLACE_KEYS, PROJECT_KEY, WORKSPACE_KEY)
+OUR_KEYS = (*URL_KEYS, *PRIVATE_KEYS, CONTAINER_KEY, IMAGE_KEY, BIND_KEY)
 
 # With a shell's own values of these, Compose would act on another project or on other files.
 COMPOSE_SELECTORS = frozenset(
@@ -4683,7 +4683,7 @@ class SetUp:
         workspace = self.workspace
         cluster = "" if workspace.is_copy else workspace.state.volume
         cluster = own.cluster[1] if own else cluster
-        if self.values.get(DATA_KEY) or name_placement(cluster):
+        if self.values.get(DATA_KEY) == "volume" or name_placement(cluster):
             return "volume"
         held = holds_data(os.path.join(workspace.directory, DATA_DIR))
         return "bind" if cluster or held else ""

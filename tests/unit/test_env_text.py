@@ -301,6 +301,7 @@ def outside(text, keys):
         ("export POSTGRES_USER='a b' # c", "export POSTGRES_USER='' # c"),
         ("COMPOSE_PROJECT_NAME=", "COMPOSE_PROJECT_NAME="),
         ("POSTGRES_UID=0", "POSTGRES_UID=''"),
+        ("HIVE_POSTGRES_DATA=volume", "HIVE_POSTGRES_DATA=''"),
         ("HIVE_POSTGRES_BIND=0.0.0.0", "HIVE_POSTGRES_BIND=127.0.0.1"),
         ("P=x\nPOSTGRES_PASSWORD=${P}", "P=x\nPOSTGRES_PASSWORD=''"),
         (

@@ -177,6 +177,14 @@ def test_init_keeps_data_where_it_is(init, docker, data, other):
     assert values["POSTGRES_UID"] == ("" if data == "bind" else uid)
 
 
+def test_init_bind_in_env(init, workspace):
+    """What a person may write for a directory is what the compose file takes for one: nothing."""
+    with open(workspace / ".env", "a") as file:
+        file.write("HIVE_POSTGRES_DATA=bind\n")
+    init(workspace)
+    assert env_of(workspace)["HIVE_POSTGRES_DATA"] == ""
+
+
 @pytest.mark.parametrize("container", [True, False], ids=["a container", "the state"])
 def test_init_recovers_a_volume(init, docker, container):
     """A lost `.env` comes back, with the place of the data in it."""
