@@ -6444,7 +6444,7 @@ def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
             home = find_home(engine, info)
             size = measure_directory(info.cluster[0].replace(info.directory, home, 1))
             place, gone = home or None, home != "" and is_gone(home)
-            if volume := info.cluster[1].partition("/")[0]:
+            if (volume := info.cluster[1].partition("/")[0]) and info.home[1]:
                 told = engine.run_in_place(info.image, volume, "du", "-sk", "/target").stdout
                 size = int(told.split()[0]) << 10 if told else None
             bind, port = info.ports[0] if info.ports else (None, None)

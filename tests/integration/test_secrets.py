@@ -18,7 +18,8 @@ EVERY_COMMAND = [  # but init; the last one leaves no container
     *(["stop"], ["start"], ["start"], ["restart"], ["status"], ["check"], ["logs"], ["url"]),
     *(["run", "--", "true"], ["psql", "--", "-c", "select 1"], ["backup", "--output", "dump"]),
     *(["wait"], ["stats"], ["list"], ["completion", "bash"], ["env"]),
-    *(["restore", "--yes", "dump"], ["rotate"], ["destroy", "--yes"]),
+    *(["restore", "--yes", "dump"], ["snapshot", "@kept"], ["reset", "--yes"]),
+    *(["upgrade", "--drop-old", "--yes"], ["rotate"], ["destroy", "--yes"]),
 ]
 
 
@@ -52,7 +53,8 @@ def test_password_is_in_no_argument_list(make):
     with watched_arguments() as seen:
         workspace.init()
         for words in EVERY_COMMAND[:-1]:
-            workspace.hive_pg(*words, secret=words[0] in ("url", "env"))
+            code = int(words[0] == "upgrade")  # there is nothing to drop
+            workspace.hive_pg(*words, code=code, secret=words[0] in ("url", "env"))
         passwords = {PASSWORD, workspace.env["POSTGRES_PASSWORD"]}
         (container,) = inspect_containers(workspace.container)
         workspace.hive_pg(*EVERY_COMMAND[-1])
