@@ -6733,6 +6733,8 @@ class CommandLine:
             settings = self.workspace.settings
             steps = format_next_steps(settings, self.console, started=started, width=width)
             self.console.result(steps, shown=True)
+        elif self.no_start:
+            self.console.note(self.console.format("the files are ready: {start}"))
 
     def _start(self) -> None:
         if self.take_over:

@@ -112,8 +112,8 @@ def test_run_dies_of_the_signal_that_its_command_dies_of(served):
 
 
 def test_run_of_a_missing_command_fails(served):
-    """It is an error, not a traceback."""
-    result = served.hive_pg("run", "--", "no-such-command", code=1)
+    """It is an error, not a traceback, and a shell's own exit code."""
+    result = served.hive_pg("run", "--", "no-such-command", code=127)
     assert "cannot run no-such-command: No such file" in result.stderr
 
 
@@ -321,7 +321,7 @@ def test_url_for_libpq_is_understood_by_psql(served):
         (("--postgres-status",), "accepting"),
         (("--postgres-start",), "running already"),
         (("--postgres-logs", "-n", "all"), "LOG:"),
-        (("--init", "--no-start"), "is as it"),
+        (("--init", "--no-start"), "the files are ready: hive-pg start"),
         (("-v", "--postgres-status"), "+ docker inspect"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
@@ -357,7 +357,7 @@ def test_every_command_takes_a_directory(served):
     for command in ("start", "status", "check", "logs"):
         served.hive_pg(command, str(served.path), cwd="/")
     result = served.hive_pg("init", "--no-start", str(served.path), cwd="/")
-    assert f"hive-pg start {served.path}" in result.stdout
+    assert f"hive-pg start {served.path}" in result.stderr
 
 
 def test_module_and_copied_file_are_the_program(served, lab):

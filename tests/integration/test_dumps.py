@@ -528,7 +528,7 @@ def test_restore_refuses(dumped, kind):
 )
 def test_restore_of_no_file(dumped, file, what):
     """Exit 1, why, and what helps."""
-    result = dumped.hive_pg("restore", "--yes", file, code=1)
+    result = dumped.hive_pg("restore", "--yes", ".", file, code=1)
     assert what in result.stderr
     assert "\nhint: " in result.stderr
 
