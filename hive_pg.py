@@ -886,11 +886,12 @@ def format_hint(text: str, program: str = "hive-pg", directory: str = ".") -> st
     return re.sub(rf"\{{({'|'.join(COMMANDS)})\}}", lambda m: f"{program} {m[1]}{place}", text)
 
 
-def format_commands(text: str, width: int) -> str:
-    """Align lines of `COMMAND: what it does`, or leave that out."""
+def format_commands(text: str, write: Callable[[str], str], width: int) -> str:
+    """Align lines of `COMMAND: what it does`, or leave that out; `write` writes a hint."""
     rows = [line.split(": ") for line in text.splitlines()]
-    column = max(len(command) for command, _ in rows) + 4
-    lines = [f"  {command:<{column}}{told}" for command, told in rows]
+    commands = [write(command) for command, _ in rows]
+    column = max(map(len, commands)) + 4
+    lines = [f"  {command:<{column}}{told}" for command, (_, told) in zip(commands, rows)]
     return "\n".join(x if len(x) <= width else x[:column].rstrip() for x in lines)
 
 
@@ -4522,8 +4523,9 @@ def format_next_steps(settings: Settings, console: Console, *, started: bool, wi
     url, key = shorten_url(repr(settings.url)), f"in {ENV_FILE}: {URL_KEY}"
     wide = len(url + key) + 7 <= width
     gap = " " * 5 if wide else "\n  "
-    steps = console.format(_NEXT_STEPS if started else "{start}: start it")
-    return "\n".join(["", f"  {url}{gap}{key}", *[""] * wide, format_commands(steps, width)])
+    steps = _NEXT_STEPS if started else "{start}: start it"
+    rows = format_commands(steps, console.format, width)
+    return "\n".join(["", f"  {url}{gap}{key}", *[""] * wide, rows])
 
 
 def recover_values(values: Mapping[str, str], info: ContainerInfo) -> dict[str, str]:
@@ -7051,7 +7053,8 @@ def format_epilog(program: str, width: int) -> str:
     import textwrap
 
     listing = "".join(f"  {name:<11} {about}\n" for name, (_, about) in COMMANDS.items())
-    examples = format_commands(format_hint(_EXAMPLES, program), width)
+    write = functools.partial(format_hint, program=program)
+    examples = format_commands(_EXAMPLES, write, width)
     codes = textwrap.fill((__doc__ or "").partition("Exit codes: ")[2], width)
     return f"COMMANDS\n{listing}\nEXAMPLES\n{examples}\n\n{_EPILOG}\n\nEXIT CODES\n{codes}"
 
