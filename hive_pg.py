@@ -3945,7 +3945,7 @@ def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
 _FIRST_START_ENDED = (
     "(?s)PostgreSQL init process complete(?!.*The files belonging to this database system)"
 )
-# Of a later container, which found that the one before it had shut down in order.
+# Of a later container, where the one before it had shut down in order.
 _FIRST_START_UNSEEN = (
     "(?s)(?!.*The files belonging to this database system)"
     "(?:(?!database system was).)*database system was shut down"
@@ -3984,7 +3984,7 @@ def check_first_start(
     log = _read_half_start(workspace, info)
     if serves and re.match(_FIRST_START_UNSEEN, log):
         said = "the log of the first start went with its container"
-        workspace.console.warn(f"{said}: see whether all is there that init scripts make")
+        workspace.console.warn(f"{said}: see what its scripts have made")
     elif log:
         errors = "\n".join(re.findall(r"(?m)^.*/docker-entrypoint-initdb\.d/\S+: .*$", log))
         why = "the first start was interrupted, or an init script of the image failed"

@@ -374,7 +374,7 @@ def at_terminal(workspace, *arguments, env):
 @pytest.mark.parametrize(
     ("arguments", "moment", "said"),
     [
-        pytest.param(("init",), "[Y/n] ", NOTHING, id="init, question"),
+        pytest.param(("destroy", "--data"), "to go on: ", NOTHING, id="destroy, question"),
         pytest.param(("restart",), "waiting for PostgreSQL … ", LEFT, id="restart, waiting"),
         pytest.param(("logs", "-f"), "ready to accept connections", "", id="logs -f"),
     ],
