@@ -2479,7 +2479,7 @@ def render_compose() -> str:
 
 
 def render_addition(service: str, data_dir: str) -> str:
-    """Return a file beside theirs: a port for its service, or a service."""
+    """Return a file beside theirs: a service, or the port of one."""
     text = render_compose()
     head, _, body = text.partition("services:\n")
     if service:
