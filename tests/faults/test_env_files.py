@@ -565,15 +565,16 @@ def test_uid_of_a_user_of_the_machine_is_named(spoil, tmp_path, name):
 
 @contextlib.contextmanager
 def full_disk(workspace):
-    """Put the workspace on a disk of eight pages; give the function that fills all but one."""
+    """Put the workspace on a disk of eight pages; give the function that fills all but some."""
     page = os.sysconf("SC_PAGE_SIZE")
 
-    def fill():
+    def fill(pages=1):
         (workspace.path / "filler").write_bytes(b"x" * page)
         with contextlib.suppress(OSError), (workspace.path / "filler").open("ab") as file:
             while file.write(b"x" * page):
                 file.flush()
-        os.truncate(workspace.path / "filler", (workspace.path / "filler").stat().st_size - page)
+        size = (workspace.path / "filler").stat().st_size
+        os.truncate(workspace.path / "filler", size - pages * page)
 
     target = workspace.path
     with mounted(target, "-t", "tmpfs", "-o", f"size={8 * page}", "tmpfs"):
@@ -599,7 +600,7 @@ def test_disk_full_after_env_goes_on_with_it(spoil):
     """The credentials are kept; of the compose file there is nothing, until there is space."""
     workspace = spoil(actor="root")
     with full_disk(workspace) as fill:
-        fill()
+        fill(2)  # for the lock, which says who has it, and for .env
         said = call(workspace, "init", "--no-start", code=1)
         assert "docker-compose.yml: No space left on device" in said
         assert "hint: free space" in said
