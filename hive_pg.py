@@ -3294,6 +3294,12 @@ class Workspace:
         before, same = self.state.directory, self.state.inode == identify_file(self.directory)
         return not same and before not in (self.directory, "") and os.path.isdir(before)
 
+    def refuse_copy(self) -> None:
+        """Refuse what leads to another workspace's data."""
+        if self.is_copy:
+            why = f"this is a copy of {self.state.directory}, and has its names"
+            raise WorkspaceError(why, hint="{init} gives it its own")
+
     def remember(self, **changes: object) -> None:
         """Update the state file; the lock is held."""
         settings, here = self.settings, identify_file(self.directory)
@@ -5777,7 +5783,10 @@ def _get_own_cluster(workspace: Workspace, neighbours: Neighbours, stays: bool) 
     volume, has_volume = service.source, workspace.engine.has_volume
     ours = real == (own, os.path.join(own, os.path.basename(cluster)))
     if not service.data_dir and service.lasts:
-        ours = has_volume(volume, service.project) or not has_volume(volume)
+        workspace.refuse_copy()
+        # Without its state, `.env` may be a copy.
+        known = not is_gone(workspace.state_path) and has_volume(volume, service.project)
+        ours = known or not has_volume(volume)
     if stays and not ours:
         hint = f"delete it yourself, if it is not needed: {cluster}"
         why = f"the data is neither in {own} nor in a volume of this project"
@@ -5990,6 +5999,8 @@ the compose file is yours, and nothing was moved; service {service.service} need
 def upgrade(workspace: Workspace, image: str) -> None:
     """Move the data to a later major version."""
     with workspace.lock():
+        workspace.refuse_copy()
+        workspace.find_container()  # which is refused if it is another's
         finish_upgrade(workspace)
         Upgrade(workspace, image).run()
 
@@ -5997,6 +6008,7 @@ def upgrade(workspace: Workspace, image: str) -> None:
 def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
     """Delete the cluster that was kept, or take it again."""
     with workspace.lock():
+        workspace.refuse_copy()
         finish_upgrade(workspace)
         state, service = workspace.state, workspace.resolve_service(workspace.settings)
         if not state.kept:

@@ -1607,9 +1607,10 @@ def test_destroy_data_behind_a_link(place, docker, up, removable, tmp_path, link
 
 
 @pytest.fixture
-def in_volume(docker, up):
+def in_volume(docker, up, place):
     """Give the data a volume, which the engine has, and with it a file `PG_VERSION`."""
     config = docker.config
+    place.remember()
 
     def volume(call):
         found = json.loads(config(call))
@@ -1649,6 +1650,26 @@ def test_destroy_data_in_a_volume_of_others(place, docker, removable, in_volume)
     with pytest.raises(WorkspaceError, match="nor in a volume of this project"):
         pg.destroy(place, data=True, backup=False)
     assert docker.calls_of("docker run") == docker.calls_of("docker rm") == []
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["with its state", ".env alone"])
+def test_destroy_data_of_a_copy(place, docker, removable, in_volume, known):
+    """The volume of a copied .env is the other workspace's, even where its container is gone."""
+    copy_workspace(place, known=known)
+    docker.containers.clear()
+    with pytest.raises(WorkspaceError, match=r"this is a copy|in a volume of this"):
+        pg.destroy(place, data=True, backup=False)
+    assert docker.calls_of("docker run") == docker.calls_of("docker volume rm") == []
+
+
+def copy_workspace(place, *, known=True):
+    """Let the workspace be the copy of its parent directory."""
+    place.remember()
+    state = place.state.replace(directory=os.path.dirname(place.directory), inode="", kept="14")
+    Path(place.state_path).write_text(pg.format_json(state))
+    if not known:
+        os.unlink(place.state_path)
+    place.reload()
 
 
 def test_destroy_data_that_only_the_engine_sees(place, docker, removable, up):
@@ -1953,6 +1974,15 @@ def test_upgrade_of_two(upgradable, hive, docker, capsys):
     assert hive("upgrade") == ExitCode.FAILED
     assert "error: IMAGE is missing" in capsys.readouterr().err
     assert hive(f"upgrade --image {NEWER}") == ExitCode.FAILED  # nobody says yes
+
+
+@pytest.mark.parametrize("words", [f"--image {NEWER}", "--undo", "--drop-old"])
+def test_upgrade_of_a_copy(upgradable, hive, docker, capsys, words):
+    """The container and the clusters of the other workspace stay as they are."""
+    copy_workspace(upgradable)
+    assert hive(f"upgrade --yes {words}") == ExitCode.FAILED
+    assert "and has its names\n" in capsys.readouterr().err
+    assert docker.calls_of("docker run") == docker.calls_of("docker compose up") == []
 
 
 def test_upgrade_undo(upgradable, hive, docker, server, up):
