@@ -5521,13 +5521,16 @@ def set_up_copy(
     if not set_up(workspace, interactive, foreign=url.password, **options):
         return False
     server, database = workspace.server, workspace.settings.url.database
-    if server.query(_USED_SQL, "cannot look into it", database).strip() == "t":
+    if is_used(server, database):
         hint = named.format("{backup} -o - | ") + console.format("{restore} -")
         raise WorkspaceError(f"{database} has data, and stays as it is", hint=hint)
     with tempfile.TemporaryFile(dir=workspace.directory) as file:
         with naming(other):
             _dump(other, url.database, file.fileno())
         kept = restore(workspace, f"/dev/fd/{file.fileno()}")
+    if is_used(server, kept):
+        console.warn(f"somebody wrote to {database} meanwhile: {kept} stays")
+        return True
     server.query(f"drop database {quote_identifier(kept)};", "cannot drop it")
     console.step(f"the data is that of {source}; {kept}, which was empty, is dropped")
     return True
@@ -5794,6 +5797,11 @@ def _get_own_cluster(workspace: Workspace, neighbours: Neighbours, stays: bool) 
     return service
 
 
+def is_used(server: Server, database: str) -> bool:
+    """Whether somebody made something in a database."""
+    return server.query(_USED_SQL, f"cannot look into {database}", database).strip() == "t"
+
+
 def find_used(workspace: Workspace) -> list[str]:
     """Return all databases, those of initdb if somebody made something there."""
     server, main = workspace.server, workspace.settings.url.database
@@ -5805,7 +5813,7 @@ def find_used(workspace: Workspace) -> list[str]:
             why = f"database {name} allows no connections"
             raise WorkspaceError(why, hint="let it, or drop it")
         usual = name in (DEFAULT_ROLE, "template1") and name != main
-        if not usual or server.query(_USED_SQL, f"cannot look into {name}", name).strip() == "t":
+        if not usual or is_used(server, name):
             used.append(name)
     return used
 

@@ -724,6 +724,9 @@ def test_init_from(tmp_path, place, docker, server, monkeypatch, copied):
     assert url.database == theirs.database
     assert not {url.user, url.password, new.settings.container} & {*place.settings.env.values()}
     assert server.scripts[-1][2] == f'drop database "{KEPT}";'
+    server.words["used"] = ["f\n", "t\n"]  # an application wrote to it meanwhile
+    assert pg.set_up_copy(new, place.directory, interactive=False)
+    assert server.scripts[-1][2] == pg._USED_SQL
     server.words["used"] = ["t\n"]
     with pytest.raises(WorkspaceError, match="hive has data, and stays") as caught:
         pg.set_up_copy(new, place.directory, interactive=False)
