@@ -2505,6 +2505,7 @@ class ComposeService(Record):
     builds: bool = False
     closed: str = ""  # the kind of network from which no port can be published
     mounts: Sequence[tuple[str, str]] = ()
+    command: Sequence[str] = ()
     image_info: ImageInfo | None = None
 
     def with_image(self, image: ImageInfo | None) -> ComposeService:
@@ -2606,6 +2607,7 @@ def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeS
         builds="build" in service,
         closed=_find_closed_network(whole, name),
         mounts=mounts,
+        command=service.get("command", []),
     )
 
 
@@ -5896,7 +5898,7 @@ def _going_back(workspace: Workspace, *plan: str) -> Iterator[None]:
 class Upgrade:
     """A new cluster is made and compared beside the old one; then they change places.
 
-    Meanwhile no application finds them. The old one has the container's own name: so nobody
+    Meanwhile no application writes to them. The old one has the container's own name: so nobody
     starts a second server on it.
     """
 
@@ -5973,7 +5975,11 @@ the compose file is yours, and nothing was moved; service {service.service} need
         engine, argv = self.engine, ["run", "--detach", "--no-deps", "--name", name]
         argv += [f"--env={value}" for value in values]
         self.console.doing("starting PostgreSQL")
-        self.workspace.run_compose(settings, *argv, self.service.service)
+        argv.append(self.service.service)
+        if not values and self.service.command[:1] == ["postgres"]:
+            # Who finds it by its name, on its network, is not to write to it.
+            argv += [*self.service.command, "-c", "default_transaction_read_only=on"]
+        self.workspace.run_compose(settings, *argv)
         server, deadline = Server(engine, name, url), time.monotonic() + READY_TIMEOUT_S
         while error := (probe := server.probe(WAIT_ROUND_S)).error:
             info = engine.container(name)

@@ -1753,6 +1753,12 @@ def upgradable(docker, server, removable, up, place):
     def inspect(call):
         return make_image(*IMAGES.get(call.argv[-1], ("16",)))
 
+    def configure(call):
+        found = json.loads(config(call))
+        found["services"]["postgres"]["command"] = ["postgres", "-c", "x=y z"]
+        return json.dumps(found)
+
+    config, docker.answers["docker compose config"] = docker.config, configure
     docker.answers["docker image inspect"], docker.answers["docker compose run"] = inspect, start
     docker.answers["docker exec --interactive --env PGPASSWORD"] = docker.answers[QUERYING]
 
@@ -1805,6 +1811,8 @@ def test_upgrade(upgradable, docker, server, up, capsys):
     assert words == ["docker stop", *["docker compose run"] * 2, *["docker stop"] * 2, "docker run"]
     assert [c["Name"] for c in docker.containers] == ["/hive-postgres"]
     (old, new) = docker.calls_of("docker compose run")
+    reads = ["postgres", "postgres", "-c", "x=y z", "-c", "default_transaction_read_only=on"]
+    assert (old.argv[-6:], new.argv[-1]) == (reads, "postgres")
     assert "--env=PGDATA=/var/lib/postgresql/data/pgdata.upgrade" in new.argv
     assert (old.env.get("HIVE_POSTGRES_IMAGE"), new.env["HIVE_POSTGRES_IMAGE"]) == (None, NEWER)
     targets = [call.argv[-2:] for call in docker.calls_of("docker exec") if "--create" in call.argv]

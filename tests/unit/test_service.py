@@ -129,7 +129,7 @@ def test_default_service_resolved(name, changes):
     """The service that is planned is the one that Compose makes of the file."""
     settings = make_settings(url=make_url(password="pa$$word"), **changes)
     planned, resolved = default_service(settings, "/w"), parse_compose_config(config(name))
-    rest = {"environment": {}, "mounts": ()}
+    rest = {"environment": {}, "mounts": (), "command": ()}
     assert planned.replace(**rest) == resolved.replace(**rest)
     keys = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
     assert [planned.environment[k] for k in keys] == [resolved.environment[k] for k in keys]
@@ -192,7 +192,7 @@ def test_default_service_resolved(name, changes):
 def test_parse_compose_config_service(name, expected):
     """Container, image, user, port and data are what Compose resolves."""
     service = parse_compose_config(config(name))
-    rest = {"environment": {}, "mounts": ()}
+    rest = {"environment": {}, "mounts": (), "command": ()}
     assert service.replace(**rest) == expected.replace(**rest)
     assert "word" not in repr(service)
 
