@@ -5947,6 +5947,10 @@ the compose file is yours, and nothing was moved; service {service.service} need
         if parse_version(major) <= parse_version(before):
             why = f"{image} has PostgreSQL {major or '?'}, and the data is of {before}"
             raise WorkspaceError(why, hint="name a later one")
+        for other in (before, major):  # it would be taken on the way back
+            if look_in_place(self.workspace, service, "ls -d", f".{other}"):
+                place = f"{service.cluster}.{other}"
+                raise WorkspaceError(f"{place} is in the way", hint="move it, or delete it")
         return major
 
     def _make(self, databases: Sequence[str]) -> None:
