@@ -311,7 +311,7 @@ SAID_OF_THE_DAEMON = {
         NOT_RUNNING),
     "docker 29: no such host": (
         "failed to connect to the docker API at tcp://nowhere:2375: dial tcp: lookup nowhere: no"
-        " such host", NOT_RUNNING),
+        " such host", ELSEWHERE),
     "Windows 28": (
         'error during connect: in the default daemon configuration on Windows, the docker client'
         ' must be run with elevated privileges to connect: Get "http://%2F%2F.%2Fpipe%2F'
@@ -395,15 +395,15 @@ SAID_BY_UP = {
     "directory: Desktop": (
         f"{DAEMON}Mounts denied: \nThe path /srv/app/data/postgres is not shared from the host and"
         " is not known to Docker.",
-        ("the daemon does not see the data directory", "--data volume")),
+        ("the daemon does not see the data directory", "hive-pg init --data volume")),
     "directory: remote": (
         f'{DAEMON}invalid mount config for type "bind": bind source path does not exist:'
         " /srv/app/data/postgres",
-        ("the daemon does not see the data directory", "--data volume")),
+        ("the daemon does not see the data directory", "hive-pg init --data volume")),
     "directory: snap": (
         f"{DAEMON}error while creating mount source path '/srv/app/data/postgres': mkdir /srv:"
         " read-only file system",
-        ("the daemon does not see the data directory", "--data volume")),
+        ("the daemon does not see the data directory", "hive-pg init --data volume")),
 }  # fmt: skip
 
 
