@@ -1812,7 +1812,8 @@ def test_upgrade(upgradable, docker, server, up, capsys):
     roles = [sql for _, _, sql in server.scripts if "CREATE ROLE" in sql]
     assert roles == ["ALTER ROLE ann;\nCREATE ROLE bob;\n"]
     words = [w for w in docker.commands if w in ("docker stop", "docker compose run", "docker run")]
-    assert words[2:] == ["docker stop", *["docker compose run"] * 2, *["docker stop"] * 2, "docker run"]
+    starts, stops = ["docker compose run"] * 2, ["docker stop"] * 2
+    assert words[2:] == ["docker stop", *starts, *stops, "docker run"]
     assert [c["Name"] for c in docker.containers] == ["/hive-postgres"]
     (old, new) = docker.calls_of("docker compose run")
     reads = ["postgres", "postgres", "-c", "x=y z", "-c", "default_transaction_read_only=on"]
