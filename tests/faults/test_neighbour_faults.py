@@ -497,16 +497,21 @@ def test_place_of_a_moved_workspace_is_taken_while_it_runs(make):
 
 
 def test_workspace_is_removed_and_made_anew(make):
-    """Its container runs on files that are gone: `init` says so, and makes a new database."""
+    """Its container runs on files that are gone, and it alone has them: it is named, and left."""
     workspace = make()
     text = (workspace.path / ".env").read_text()
     workspace.init()
+    identity = workspace.identity
     shutil.rmtree(workspace.path)
     workspace.path.mkdir()
     workspace.lab.give(workspace.path, workspace.actor)
     workspace.write(".env", text)
-    words = "data/postgres is missing: this is a new, empty database"
-    assert words in workspace.init().stderr
+    said = workspace.init(code=1).stderr
+    remedy = f"docker stop {workspace.container}; docker rm {workspace.container}"
+    assert remedy in said
+    assert workspace.identity == identity
+    assert run(["sh", "-c", remedy]).returncode == 0
+    workspace.init()
     assert workspace.login("select '[1]'::vector") == "[1]"
     workspace.plant()
     workspace.hive_pg("restart")
