@@ -410,8 +410,7 @@ def test_value_that_compose_cannot_read_is_not_shown(beside, key, value):
 
 def test_compose_file_of_something_else_is_refused(beside, lab):
     """Its one service is not taken for a database, and gets no container."""
-    image = lab.build_image("web", "true")
-    text = f"services:\n  web: {{image: '{image}', ports: ['127.0.0.1::80']}}\n"
+    text = f"services:\n  web: {{image: '{lab.token}-web', ports: ['127.0.0.1::80']}}\n"
     refused(beside(text), "the compose file has no PostgreSQL service")
 
 
@@ -434,9 +433,9 @@ def test_compose_file_that_cannot_be_read_is_refused(beside, kind):
 
 
 def test_compose_file_with_two_databases_serves_the_one_that_is_chosen(beside):
-    """The hint of the refusal leads out: the service called postgres is it."""
+    """The refusal names the way out; without it, the service called postgres is it."""
     workspace = beside(TWO)
-    assert "hint: call the one to use postgres" in refused(workspace)
+    assert "hint: hive-pg init --service NAME takes one" in refused(workspace)
     chosen = f'postgres: {{ports: ["127.0.0.1:{workspace.port}:5432"],'
     workspace.write("docker-compose.yml", TWO.replace("db2: {", chosen))
     workspace.hive_pg("init", "--no-start")
