@@ -3418,7 +3418,7 @@ class Workspace:
 
     def drop_compose_file(self) -> bool:
         """Have Compose read theirs alone; return whether it does so by itself."""
-        separator = self.values.get("COMPOSE_PATH_SEPARATOR", os.pathsep)
+        separator = self.values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
         named = self.values.get("COMPOSE_FILE", "").split(separator)
         theirs = [name for name in named if os.path.basename(name) != ADDED_FILE]
         self.save_env({"COMPOSE_FILE": separator.join(theirs)})
@@ -5965,7 +5965,8 @@ the compose file is yours, and nothing was moved; service {service.service} need
         new = self._start(name, settings.replace(image=self.image), first, *values)
         roles = "|".join(map(re.escape, new.query(_CLEAR_SQL, action).splitlines()))
         there = rf'(?m)^(?:CREATE ROLE "?(?:{roles})"?;|\\(?:un)?restrict .*)\n'
-        new.query(re.sub(there, "", old.dump_globals()), action)
+        forget = f"alter role {quote_identifier(boot)} password null;\n"  # ours
+        new.query(forget + re.sub(there, "", old.dump_globals()), action)
         new = new.with_url(user=url.user, database=url.database)
         for name in databases:
             self._copy(old, new, name)
