@@ -887,7 +887,7 @@ def format_hint(text: str, program: str = "hive-pg", directory: str = ".") -> st
 
 
 def format_commands(text: str, write: Callable[[str], str], width: int) -> str:
-    """Align lines of `COMMAND: what it does`, or leave that out; `write` writes a hint."""
+    """Align lines of `COMMAND: what it does`, or leave that out."""
     rows = [line.split(": ") for line in text.splitlines()]
     commands = [write(command) for command, _ in rows]
     column = max(map(len, commands)) + 4
@@ -1094,7 +1094,7 @@ class Console:
 
 
 SYMBOLS = dict(zip(Outcome, "✓!✗-"))
-_PLAIN = str.maketrans({"✓": "ok", "✗": "FAIL", "…": "..."})  # where there are no such letters
+_PLAIN = str.maketrans({"✓": "ok", "✗": "FAIL", "…": "..."})
 _COLORS = {  # how lines begin that are green, yellow, red
     r"(?m)^(?:✓|ok)(?= )": 32,
     r"(?m)^(?:!|warning:)(?= )": 33,
@@ -1223,7 +1223,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
         file = opened.enter_context(open(os.open(temporary, flags, 0o600), "wb"))
         try:
             _lock(file.fileno())
-            directory = os.open(os.path.dirname(target), os.O_RDONLY)  # which is synced in the end
+            directory = os.open(os.path.dirname(target), os.O_RDONLY)
             opened.callback(os.close, directory)
             if owner and owner != (os.geteuid(), os.getegid()):
                 os.fchown(file.fileno(), *owner)
@@ -1483,7 +1483,7 @@ def measure_directory(directory: str) -> int | None:
         blocks = os.stat(directory).st_blocks
         for place, names, files in os.walk(directory, onerror=fail):
             for name in names + files:
-                with contextlib.suppress(FileNotFoundError):  # a server removes files all the time
+                with contextlib.suppress(FileNotFoundError):
                     blocks += os.lstat(os.path.join(place, name)).st_blocks
         return blocks * 512
     return None
@@ -1670,7 +1670,7 @@ class Runner:
 
         self.console.trace(argv)
         self.console.clear()
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and it would, too
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
             signal.signal(number, signal.SIG_DFL)
         os.execvpe(argv[0], list(argv), env)
 
@@ -2866,7 +2866,7 @@ def parse_probe(result: CommandResult) -> Probe:
         why = f"the login failed: {last_line(words)}"
         row = diagnose(words, "login") or Diagnosis("", "", why, "{logs}", DatabaseConnectionError)
         error = row.error(row.cause, hint=row.hint, repair=row.repair)
-    elif words and code != 137:  # SIGKILL, which the end of a container is to its other programs
+    elif words and code != 137:  # SIGKILL, at the container's end
         readiness, error = Readiness.UNKNOWN, build_error(result, "cannot ask the container")
     else:
         why = "the container ended while it was asked"
@@ -3953,11 +3953,6 @@ def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
 _FIRST_START_ENDED = (
     "(?s)PostgreSQL init process complete(?!.*The files belonging to this database system)"
 )
-# Of a later container, where the one before it had shut down in order.
-_FIRST_START_UNSEEN = (
-    "(?s)(?!.*The files belonging to this database system)"
-    "(?:(?!database system was).)*database system was shut down"
-)
 
 
 def _note_first_start(
@@ -3982,18 +3977,12 @@ def _read_half_start(workspace: Workspace, info: ContainerInfo) -> str:
     return "" if re.search(_FIRST_START_ENDED, log) else log
 
 
-def check_first_start(
-    workspace: Workspace, info: ContainerInfo | None, *, serves: bool = False
-) -> None:
+def check_first_start(workspace: Workspace, info: ContainerInfo | None) -> None:
     """Refuse a cluster of hive-pg's whose init scripts did not end."""
     unbroken = workspace.begins and info and info.restart_count == 0
     if info is None or unbroken or not workspace.state.begun:
         return
-    log = _read_half_start(workspace, info)
-    if serves and re.match(_FIRST_START_UNSEEN, log):
-        said = "the log of the first start went with its container"
-        workspace.console.warn(f"{said}: see what its scripts have made")
-    elif log:
+    if log := _read_half_start(workspace, info):
         errors = "\n".join(re.findall(r"(?m)^.*/docker-entrypoint-initdb\.d/\S+: .*$", log))
         why = "the first start was interrupted, or an init script of the image failed"
         hint = "{init} makes the cluster anew, once the cause is mended"
@@ -4071,7 +4060,7 @@ def verify(
         console.tick()
         time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise
         probe = look(workspace, left, sql)
-    check_first_start(workspace, probe.info, serves=True)
+    check_first_start(workspace, probe.info)
     url = workspace.settings.url
     if probe.objection:
         reach = refuse_port(workspace, probe.objection, probe.address)
@@ -5234,7 +5223,7 @@ def open_source(path: str, directory: str) -> IO[bytes]:
         file = open(place, "rb", buffering=0)  # noqa: SIM115 (the caller closes it)
         if file.seekable():
             return file
-        copy = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115 (so with this one)
+        copy = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115
         with file:
             shutil.copyfileobj(file, copy, 1 << 20)
         copy.seek(0)
@@ -5737,8 +5726,11 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
     written = {
         base: [render_compose()],
         added: [render_addition(name, place) for name in ("", service.service)],
-        os.path.join(data, ".gitignore"): ["/postgres/\n/.gitignore\n"],
     }
+    with contextlib.suppress(OSError):  # a cluster that was kept is in it
+        os.rmdir(data_dir)
+    if not os.path.lexists(data_dir):  # else git would see that
+        written[os.path.join(data, ".gitignore")] = ["/postgres/\n/.gitignore\n"]
     removed = [workspace.state_path]
     for path, texts in written.items():
         text = (read_file(path) or b"").decode("utf-8", "replace")
@@ -5756,9 +5748,8 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
     for path in removed:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-    for path in (data_dir, data):
-        with contextlib.suppress(OSError):  # somebody has something in it
-            os.rmdir(path)
+    with contextlib.suppress(OSError):  # somebody has something in it
+        os.rmdir(data)
     names = ", ".join(os.path.relpath(path, directory) for path in removed)
     workspace.console.step(f"{names} removed")
 
@@ -6204,7 +6195,7 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
         yield CheckPoint("connections", Outcome.WARNING, finding, probe.warning.hint)
     else:
         yield CheckPoint("connections", passed, finding)
-    check_first_start(workspace, info, serves=not probe.error)
+    check_first_start(workspace, info)
     if probe.error:
         raise name_unfinished(workspace, probe.error)
     url = workspace.settings.url
@@ -7186,6 +7177,8 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     word, arguments, rest = split_argv(words, os.path.isdir)
     line, command = CommandLine(), ALIASES.get(word, word)
     line.program, line.word, line.command, line.argv = program, word, command, rest
+    if command == "run" and not rest and not {"-h", "--help"} & {*arguments}:
+        _refuse("put -- before the program: run [DIR] -- CMD", f"{program} run")
     other = command in ("", "restore", "list", "completion")  # than DIR is what they take
     if other or len(arguments) > 1 or any(word.startswith("-") for word in arguments):
         build_parser(program, command).parse_intermixed_args(arguments, line)
@@ -7195,8 +7188,8 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
         print(build_parser(program).format_help(), end="", file=sys.stderr)
         raise SystemExit(int(ExitCode.USAGE))
     _sort_arguments(line)
-    if not {"run": bool(rest), "psql": True}.get(command, not rest):
-        _refuse("a command after -- goes with run: run [DIR] -- CMD ...", f"{program} run")
+    if rest and command not in ("run", "psql"):
+        _refuse("a command after -- goes with run: run [DIR] -- CMD", f"{program} run")
     return line
 
 

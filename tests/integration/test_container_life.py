@@ -165,6 +165,8 @@ def test_status_says_what_the_engine_says(served):
         "readiness": "accepting",
         "database_url": f"postgresql+psycopg://{env['POSTGRES_USER']}:****@{place}",
         "image": served.lab.image,
+        "data": f"{served.path}/data/postgres/pgdata",
+        "data_reason": "local engine",
         "bind": "127.0.0.1",
         "host_port": served.port,
         "restart_count": 0,

@@ -252,6 +252,7 @@ def test_read_command_line_without_argparse(command, arguments):
         ("run", "run [DIR] -- CMD"),
         ("run --", "run [DIR] -- CMD"),
         ("start -- make", "run [DIR] -- CMD"),
+        ("run make test", "put -- before the program: run [DIR] -- CMD"),
     ],
 )
 def test_main_usage(capsys, argv, message):

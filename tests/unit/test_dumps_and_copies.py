@@ -1565,6 +1565,14 @@ def test_destroy_purge(place, up, removable, capsys, kind):
     assert ".env" in capsys.readouterr().err.splitlines()[-2]
 
 
+def test_destroy_purge_beside_a_cluster_that_is_kept(place, up, removable):
+    """What keeps the rest of the data out of git stays with it."""
+    (up / "data/.gitignore").write_text("/postgres/\n/.gitignore\n")
+    (up / "data/postgres/pgdata").rename(up / "data/postgres/pgdata.18")
+    pg.destroy(place, purge=True, backup=False)
+    assert (up / "data/.gitignore").exists()
+
+
 @pytest.mark.parametrize("theirs", ["", "db.yml:more.yml:"], ids=["Compose's own choice", "a list"])
 def test_destroy_purge_beside_others(place, up, removable, theirs):
     """Compose goes on with the others' files, and a linked .env loses no more than our keys."""

@@ -405,39 +405,6 @@ def test_start_after_an_interrupted_first_start(up, manager, docker, remember, a
         assert "init" in caught.value.hint
 
 
-NO_DATABASE = (82, 'FATAL:  database "hive" does not exist')
-SKIPPED = "PostgreSQL Database directory appears to contain a database; Skipping initialization\n"
-IN_ORDER = "LOG:  database system was shut down at 2026-11-23 15:54:30 UTC\n"
-KILLED = "LOG:  database system was interrupted; last known up at 2026-11-23 15:54:30 UTC\n"
-INITDB = "The files belonging to this database system will be owned by user\n"
-
-
-@pytest.mark.parametrize(
-    ("log", "answer", "told"),
-    [
-        pytest.param(SKIPPED + IN_ORDER, WELL, True, id="stopped in order, and served since"),
-        pytest.param(SKIPPED + IN_ORDER, NO_DATABASE, False, id="but not all is there"),
-        pytest.param(SKIPPED + KILLED + IN_ORDER, WELL, False, id="killed first"),
-        pytest.param(INITDB + IN_ORDER, WELL, False, id="its own first start"),
-    ],
-)
-def test_first_start_that_another_container_made(
-    up, manager, docker, remember, capsys, log, answer, told
-):
-    """A cluster that was served since, by plain Compose, is not called interrupted."""
-    remember(verified=False, begun=True)
-    docker.answers |= {"docker exec": answer, "docker logs": log}
-    if told:
-        manager.start_container()
-        assert "warning: the log of the first start went with" in capsys.readouterr().err
-        manager.start_container()
-        assert "warning" not in capsys.readouterr().err
-        return
-    for command in (manager.start_container, manager.wait_until_ready):
-        with pytest.raises(ContainerStartupError, match="the first start was interrupted"):
-            command()
-
-
 @pytest.mark.parametrize(
     ("answer", "error", "message", "exit_code"),
     [
