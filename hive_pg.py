@@ -1129,7 +1129,7 @@ def terminal_width(stream: IO[str] | None) -> int:
         return sys.maxsize
     import shutil
 
-    return shutil.get_terminal_size().columns
+    return shutil.get_terminal_size().columns or 80  # which Python 3.9 leaves at 0
 
 
 # == Files and locks ==========================================================================
