@@ -498,7 +498,7 @@ def _read_env_value(found: re.Match[str], follow: Callable[[re.Match[str]], str]
 
 
 def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[str, str]:
-    """Return each key's last value; readers agree on `required` ones."""
+    """Return each key's last value; refuse a `required` one that readers differ on."""
     last = {item.key: item for item in items}
     for key in required:
         if key in last and last[key].value is None:
@@ -1247,7 +1247,7 @@ def refuse_strangers(path: str) -> None:
         place = os.path.dirname(place)
     for place in filter(os.path.lexists, places):
         directory, owner = os.stat(os.path.dirname(place)), os.lstat(place).st_uid
-        own = {0, os.geteuid(), *(get_sudo_user() or ())[:1], directory.st_uid}
+        own = {0, directory.st_uid} | get_own_uids()
         if directory.st_mode & 0o022 and owner not in own:
             why = f"{place} is another user's, in a directory that others may write to"
             raise WorkspaceError(f"cannot write {path}: {why}", hint="name another file")
@@ -1386,7 +1386,7 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
 
 
 def close_to_others(path: str) -> int | None:
-    """Close a file to others; return its new mode, None if it was."""
+    """Close a file to others; return its new mode, None if it was closed."""
     mode = os.stat(path).st_mode & 0o777
     if not mode & 0o077:
         return None
@@ -1450,6 +1450,15 @@ class Host(Record):
     filesystem: str = ""
 
 
+def decode_mount(path: str) -> str:
+    r"""Read a path of mountinfo, where blanks and the like are octal.
+
+    >>> decode_mount(r"/my\040app")
+    '/my app'
+    """
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
+
+
 def find_filesystem(mounts: str, path: str) -> str:
     r"""Return the kind of a path's file system, as /proc/self/mountinfo has it.
 
@@ -1459,7 +1468,7 @@ def find_filesystem(mounts: str, path: str) -> str:
     at, kind = "", ""
     for line in mounts.splitlines():
         left, _, right = line.partition(" - ")
-        point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), left.split()[4])
+        point = decode_mount(left.split()[4])
         if f"{path}/".startswith(point.rstrip("/") + "/") and len(point) >= len(at):
             at, kind = point, right.split()[0]
     return kind
@@ -1510,6 +1519,11 @@ def get_sudo_user() -> tuple[int, int] | None:
     ids = f"{os.environ.get('SUDO_UID')}:{os.environ.get('SUDO_GID')}"
     found = re.fullmatch("([1-9][0-9]*):([0-9]+)", ids)
     return (int(found[1]), int(found[2])) if found and os.geteuid() == 0 else None
+
+
+def get_own_uids() -> set[int]:
+    """Return the uids of whom we act for: our own, and that behind sudo."""
+    return {os.geteuid(), *(get_sudo_user() or ())[:1]}
 
 
 def is_port_free(bind: str, port: int) -> bool:
@@ -1905,7 +1919,7 @@ def build_error(
 def check_result(
     result: CommandResult, action: str, hint: str = "", sources: Sequence[str] = ()
 ) -> CommandResult:
-    """Return a result whose exit code is 0; raise another's error."""
+    """Return a result whose exit code is 0; raise the error of another."""
     if result.returncode != 0:
         raise build_error(result, action, hint, sources)
     return result
@@ -2129,8 +2143,8 @@ def choose_mount_point(image: ImageInfo) -> str:
     return (*found, pgdata)[0]
 
 
-def aim(settings: Settings, image: ImageInfo | None) -> Settings:
-    """Have the data mounted where the image has its volume."""
+def follow_image(settings: Settings, image: ImageInfo | None) -> Settings:
+    """Return the settings with the data mounted where the image has its volume."""
     target = choose_mount_point(image) if image else settings.target
     return settings.replace(target="" if target == DEFAULT_PGDATA else target)
 
@@ -2526,6 +2540,11 @@ class ComposeService(Record):
     def lasts(self) -> bool:
         """Whether the cluster outlives a container."""
         return self.source not in ("", IN_MEMORY)
+
+    @property
+    def in_volume(self) -> bool:
+        """Whether the cluster is in a named volume, which is nobody's by its place."""
+        return self.lasts and not self.data_dir
 
     @property
     def target(self) -> str:
@@ -3071,7 +3090,7 @@ class Server:
             for same, base, point in own:
                 if (target, device) == (path, same) and root.startswith(base):
                     place = os.path.join(point, root[len(base) :].lstrip("/"))
-                    yield re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), place)
+                    yield decode_mount(place)
 
     def run_psql(self, arguments: Sequence[str]) -> int:
         """Become the image's psql, or without a terminal wait for it."""
@@ -3133,7 +3152,7 @@ class State(Record):
     staging: str = ""  # the database that a script is loaded into
     keeper: str = ""  # the role that undoes what it changes; `databases` are what others were
     databases: Sequence[Mapping[str, Any]] = ()
-    exchange: Sequence[str] = ()  # what `finish_upgrade` does
+    exchange: Sequence[str] = ()  # what `exchange_clusters` does
     kept: str = ""  # the major version of the old cluster
     kept_image: str = ""
 
@@ -3179,7 +3198,7 @@ def find_workspace(directory: str) -> str:
     """
     here = place = os.path.realpath(directory)
     home, key = os.path.expanduser("~"), f"\n{CONTAINER_KEY}=".encode()
-    own = {0, os.geteuid(), *(get_sudo_user() or ())[:1]}
+    own = {0} | get_own_uids()
     with contextlib.suppress(OSError, WorkspaceError):
         device = os.stat(here).st_dev
         while os.stat(place).st_dev == device:
@@ -3336,7 +3355,10 @@ class Workspace:
 
     @contextlib.contextmanager
     def lock(self, timeout: float = READY_TIMEOUT_S, *, new: bool = False) -> Iterator[None]:
-        """Let no other hive-pg change the workspace, which is set up or `new`."""
+        """Let no other hive-pg change the workspace, which is set up or `new`.
+
+        Its files are read again inside; the one who has the lock may wait for `timeout` s, too.
+        """
         if not new:
             self.settings  # noqa: B018
         with Lock(self.lock_path, self.console, timeout + COMPOSE_TIMEOUT_S):
@@ -3358,12 +3380,25 @@ class Workspace:
 
     def compose_file(self) -> str | None:
         """Return the compose file that Compose takes, None for none."""
-        named = self.values.get("COMPOSE_FILE")
-        if named:
-            separator = self.values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
-            return os.path.join(self.directory, named.split(separator)[0])
-        paths = (os.path.join(self.directory, name) for name in COMPOSE_FILES)
-        return next((path for path in paths if os.path.lexists(path)), None)
+        paths = [os.path.join(self.directory, n) for n in self.named_files or COMPOSE_FILES]
+        there = paths[:1] if self.named_files else filter(os.path.lexists, paths)
+        return next(iter(there), None)
+
+    @property
+    def _separator(self) -> str:
+        """What parts the names in COMPOSE_FILE."""
+        return self.values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
+
+    @property
+    def named_files(self) -> list[str]:
+        """The compose files that `.env` names."""
+        names = self.values.get("COMPOSE_FILE", "").split(self._separator)
+        return [name for name in names if name]
+
+    @property
+    def has_added_file(self) -> bool:
+        """Whether `.env` names the file that `add_compose_file` writes."""
+        return ADDED_FILE in map(os.path.basename, self.named_files)
 
     @property
     def overruled(self) -> set[str]:
@@ -3402,26 +3437,22 @@ class Workspace:
 
     def add_compose_file(self, text: str) -> None:
         """Write a file that Compose reads beside the compose file."""
-        base, named = self.compose_file() or "", self.values.get("COMPOSE_FILE")
-        place, separator = os.path.dirname(base), self.values.get("COMPOSE_PATH_SEPARATOR")
-        separator = separator or (os.pathsep if named else ":")
+        place, name = os.path.split(self.compose_file() or "")
         pattern = r"(docker-)?compose\.override\.ya?ml"
         beside = [name for name in os.listdir(place) if re.fullmatch(pattern, name)]
         # Compose prefers one as their lengths do, by chance.
-        files = [named] if named else [os.path.basename(base), *sorted(beside, key=len)[:1]]
+        files = self.named_files or [name, *sorted(beside, key=len)[:1]]
         path = os.path.join(place, ADDED_FILE)
         if not os.path.lexists(path):
             write_file(path, text)
             self.console.step(f"{ADDED_FILE} is written, and yours to edit")
-        files.append(os.path.relpath(path, self.directory))
-        self.save_env({"COMPOSE_FILE": separator.join(files), "COMPOSE_PATH_SEPARATOR": separator})
+        text = self._separator.join([*files, os.path.relpath(path, self.directory)])
+        self.save_env({"COMPOSE_FILE": text, "COMPOSE_PATH_SEPARATOR": self._separator})
 
     def drop_compose_file(self) -> bool:
         """Have Compose read theirs alone; return whether it does so by itself."""
-        separator = self.values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
-        named = self.values.get("COMPOSE_FILE", "").split(separator)
-        theirs = [name for name in named if os.path.basename(name) != ADDED_FILE]
-        self.save_env({"COMPOSE_FILE": separator.join(theirs)})
+        theirs = [name for name in self.named_files if os.path.basename(name) != ADDED_FILE]
+        self.save_env({"COMPOSE_FILE": self._separator.join(theirs)})
         return all(name in COMPOSE_FILES or ".override." in name for name in theirs)
 
     def run_in_place(self, service: ComposeService, *argv: str, **options: Any) -> CommandResult:
@@ -3696,7 +3727,10 @@ _NO_TLS, _STRANGER = "the server has no TLS", "another program answers at "
 
 
 def ask_published_port(url: DatabaseURL, binds: Sequence[str]) -> tuple[str, str]:
-    """Ask each address of the URL's host; return objection and right one."""
+    """Ask each address of the URL's host whether it leads to the database.
+
+    Returns the first objection, '' for none, and the address that is right, '' for none.
+    """
     import socket
 
     objection, failure, right = "", "", ""
@@ -3737,7 +3771,10 @@ def judge_answer(url: DatabaseURL, binds: Sequence[str], address: str, answer: b
 
 
 def login_with_psycopg(url: DatabaseURL, address: str) -> str | None:
-    """Log in, never in clear; return the objection, None without psycopg."""
+    """Log in, but never with the password in clear.
+
+    Returns the objection, '' for none; None where psycopg is not installed.
+    """
     try:
         import psycopg
     except ImportError:
@@ -3770,13 +3807,17 @@ def build_port_error(url: DatabaseURL, objection: str, right: str) -> DatabaseCo
 def format_login(url: DatabaseURL, probe: Probe, took: str, width: int) -> str:
     """Write what a login has found, as far as there is room."""
     created = probe.created_version
-    found = f"PostgreSQL {probe.server_version} {f'+ pgvector {created}' if created else 'alone'}"
+    beside = f"+ pgvector {created}" if created else "without pgvector"
+    found = f"PostgreSQL {probe.server_version} {beside}"
     place = f" on {url.host}:{url.port}"
     return f"{found}{place * (len(found + place + took) + 4 <= width)}, {took}"
 
 
 def refuse_port(workspace: Workspace, objection: str, right: str) -> str:
-    """Raise a misleading URL's error; apart, return what helps."""
+    """Raise the error of a URL that leads elsewhere.
+
+    With an engine elsewhere, return in words how its port is reached from here.
+    """
     url = workspace.settings.url
     if not workspace.is_apart:
         raise build_port_error(url, objection, right)
@@ -3820,7 +3861,10 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
 def ensure_image(
     workspace: Workspace, settings: Settings, service: ComposeService
 ) -> ComposeService:
-    """Return the service with its image, which fits the data."""
+    """Return the service with its image, which is pulled or built if it is missing.
+
+    Raises: ContainerStartupError for one of another major version than the data.
+    """
     engine, name = workspace.engine, service.image
     if service.image_info is None:
         if service.builds:
@@ -3851,7 +3895,7 @@ def ensure_image(
 def look_in_place(workspace: Workspace, service: ComposeService, program: str, what: str) -> str:
     """Return what a program prints of `what` in a cluster."""
     # To look into a volume would make it.
-    there = service.data_dir or (service.lasts and workspace.engine.has_volume(service.source))
+    there = service.data_dir or (service.in_volume and workspace.engine.has_volume(service.source))
     if not there:
         return ""
     script = f'cd /target && {{ [ ! -e "$0" ] || {program} "$0"; }}'
@@ -3894,7 +3938,7 @@ def is_empty(
     """Whether a server finds no data."""
     if find_loss(workspace, service, own):
         return True
-    if service.data_dir or not service.lasts:
+    if not service.in_volume:
         return False
     ensure_image(workspace, settings, service)
     return not list_cluster(workspace, service)
@@ -4208,9 +4252,10 @@ def _remember_login(workspace: Workspace, probe: Probe) -> None:
 
 def serve(workspace: Workspace) -> ComposeService:
     """Start the container as `.env` says, and log in; the lock is held."""
-    settings = workspace.settings
+    settings, neighbours = workspace.settings, survey(workspace)
     service = ensure_image(workspace, settings, workspace.resolve_service(settings))
-    bring_up(workspace, service, survey(workspace))
+    neighbours.refuse_conflicts(service)
+    bring_up(workspace, service, neighbours)
     settle(workspace)
     return service
 
@@ -4226,7 +4271,19 @@ rm -rf "$0.upgrade"
 
 
 def finish_upgrade(workspace: Workspace) -> None:
-    """Finish an interrupted `upgrade`, or take it back if its cluster was not whole.
+    """Finish an interrupted `upgrade`, or take it back if its cluster was not whole."""
+    plan = workspace.state.exchange
+    try:
+        exchange_clusters(workspace)
+    except PostgreSQLIntegrationError as error:
+        if plan and plan[1]:  # somebody may have written to the new one: a person decides
+            ways = (error.hint, "{upgrade} --undo takes the old cluster")
+            error.hint = "; or, ".join(filter(None, ways))
+        raise
+
+
+def exchange_clusters(workspace: Workspace) -> None:
+    """Let the clusters change places as the state's `exchange` says, and serve.
 
     `exchange`: what to keep the present cluster as, which to take, its image, the image before,
     and what to keep the one taken as on the way back.
@@ -4247,7 +4304,7 @@ def finish_upgrade(workspace: Workspace) -> None:
     kept = check_result(result, f"cannot move {service.cluster}").stdout.strip()
     if coming:
         settings = workspace.settings.replace(image=image)
-        workspace.save_env(aim(settings, engine.find_image(image)).env)
+        workspace.save_env(follow_image(settings, engine.find_image(image)).env)
     serve(workspace)
     workspace.remember(exchange=[], kept=kept and aside, kept_image=before)
 
@@ -4303,6 +4360,8 @@ def start_service(
             why = f"the compose file has container {service.container} on port {port},"
             why += f" {ENV_FILE} has {settings.container} on {settings.url.port}"
             raise WorkspaceError(why, hint=f"{{init}} makes {ENV_FILE} follow the compose file")
+        if service.in_volume:
+            workspace.refuse_copy()
         neighbours.refuse_conflicts(service)
         loss = find_loss(workspace, service, find_named(neighbours.containers, service.container))
         if loss and workspace.state.verified:
@@ -4356,7 +4415,10 @@ def stop_container(workspace: Workspace) -> ContainerInfo | None:
 
 
 def wait(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> None:
-    """Wait until the database serves; start nothing."""
+    """Wait until the database serves; start nothing.
+
+    Raises: NotSetUpError at once where no container runs; else as `start` does.
+    """
     probe = look(workspace)
     if not (probe.info and probe.info.running):
         raise workspace.judge(probe.info, workspace.settings.container).error()
@@ -4445,7 +4507,7 @@ def append_lines(path: str, lines: Iterable[str], *, again: bool = False) -> lis
 
 
 def ignore_in_git(workspace: Workspace, written: list[str]) -> bool:
-    """In a git work tree, keep the credentials out; return whether it is."""
+    """In a git work tree, keep the credentials out; return whether it is one."""
     directory, console = workspace.directory, workspace.console
     missing = find_unignored(workspace, IGNORED)
     if missing:
@@ -4638,9 +4700,9 @@ class SetUp:
             known = bool(self.values.get(URL_KEY)) and has_login(self.values)
             try:
                 settings, service = self._resolve(settings)
-                aimed = self._aim(settings, service)
-                if aimed != settings:
-                    settings, service = self._resolve(aimed)
+                following = self._follow_image(settings, service)
+                if following != settings:
+                    settings, service = self._resolve(following)
                 service = read_login_files(service)
                 settings = adopt_service(settings, service, self.wanted, known=known)
             except BaseException:
@@ -4651,7 +4713,7 @@ class SetUp:
         else:
             service = default_service(settings, workspace.directory)
             service = service.with_image(workspace.engine.find_image(service.image))
-            settings = self._aim(settings, service)
+            settings = self._follow_image(settings, service)
         host = settings.url.host
         if service.host_port and not self.named and not (is_local(host) or host == settings.bind):
             hint = f"keep that {ENV_FILE} elsewhere, or make the host localhost"
@@ -4674,8 +4736,8 @@ class SetUp:
         texts = (read_file(path) or b"" for path in (file, added) if path)
         return file is None or any(TARGET_KEY.encode() in text for text in texts)
 
-    def _aim(self, settings: Settings, service: ComposeService) -> Settings:
-        return aim(settings, service.image_info) if self._follows_env else settings
+    def _follow_image(self, settings: Settings, service: ComposeService) -> Settings:
+        return follow_image(settings, service.image_info) if self._follows_env else settings
 
     def _know_place(self, own: ContainerInfo | None) -> str:
         """Return `bind` or `volume`, if known."""
@@ -4690,9 +4752,9 @@ class SetUp:
     def _place_data(self, project: str, own: ContainerInfo | None) -> str:
         """Return '' or `volume`: where the data is, is wanted or works."""
         workspace, wanted = self.workspace, self.wanted["data"]
-        known = self._know_place(own)
         if not self._follows_env:
             return ""
+        known = self._know_place(own)
         data_dir, volume = os.path.join(workspace.directory, DATA_DIR), f"{project}_{SERVICE}"
         moves = known and wanted not in (None, known)
         if moves and (holds_data(data_dir) or workspace.engine.has_volume(volume)):
@@ -4714,8 +4776,7 @@ class SetUp:
             return settings, service
         plain = workspace.resolve_service(settings.replace(project=""), wanted or service.service)
         if plain.project not in self.neighbours.projects:
-            added = workspace.values.get("COMPOSE_FILE", "").endswith(ADDED_FILE)
-            if added or engine.has_volume(project=plain.project):
+            if workspace.has_added_file or engine.has_volume(project=plain.project):
                 return settings.replace(project=plain.project), plain
         elif (
             plain.cluster != service.cluster
@@ -4740,7 +4801,7 @@ class SetUp:
             question = f"{name} publishes no fixed port. Publish it on this machine"
         except NoServiceError as error:
             question, missing = f"{error}. Add one", error
-        added = workspace.values.get("COMPOSE_FILE", "").endswith(ADDED_FILE)
+        added = workspace.has_added_file
         agreed = not self.ask or os.path.lexists(os.path.join(directory, ADDED_FILE))
         if not (added or agreed) and is_interactive():
             agreed = self.console.confirm(f"{question}, in {ADDED_FILE}?")
@@ -5289,6 +5350,7 @@ class Restore:
     file: IO[bytes]
     head, archive = b"", False  # of the file, where there is one
     snapshot, extends = "", False
+    remedy = "; drop it: {restore} --drop-old"  # for the database that is replaced
 
     def __init__(self, workspace: Workspace, file: IO[bytes] | None, *, owner: bool) -> None:
         self.workspace, self.console, self.owner = workspace, workspace.console, owner
@@ -5311,7 +5373,7 @@ class Restore:
         names = drop_unfinished(self.workspace)
         kept = choose_database_name(database, "before", names)
         staging = choose_database_name(database, "restoring", names)
-        remedy = "" if drop_old else self.console.format("; drop it: {restore} --drop-old")
+        remedy = "" if drop_old else self.console.format(self.remedy)
         done = f"what was {database} is {kept} now{remedy}"
         try:
             if self.archive and self.owner:
@@ -5515,10 +5577,13 @@ def set_up_copy(
     if is_used(server, database):
         hint = named.format("{backup} -o - | ") + console.format("{restore} -")
         raise WorkspaceError(f"{database} has data, and stays as it is", hint=hint)
-    with tempfile.TemporaryFile(dir=workspace.directory) as file:
+    with tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file:
         with naming(other):
             _dump(other, url.database, file.fileno())
-        kept = restore(workspace, f"/dev/fd/{file.fileno()}")
+        file.seek(0)
+        task = Restore(workspace, file, owner=True)
+        task.remedy = ""  # it is dropped below
+        kept = _run_alone(task)
     if is_used(server, kept):
         console.warn(f"somebody wrote to {database} meanwhile: {kept} stays")
         return True
@@ -5658,7 +5723,12 @@ def rotate(workspace: Workspace) -> None:
 def destroy(
     workspace: Workspace, *, data: bool = False, backup: bool = True, purge: bool = False
 ) -> None:
-    """Remove container and network, the `data`, backed up, or all that is ours."""
+    """Remove the container and its network; with `data` the cluster, after a backup.
+
+    `purge` goes on to our keys in `.env` and to files that are as `init` has written them.
+
+    Raises: WorkspaceError where data would be lost, or is not this workspace's alone.
+    """
     console = workspace.console
     with workspace.lock():
         finish_upgrade(workspace)
@@ -5676,7 +5746,7 @@ def destroy(
         service = _get_own_cluster(workspace, neighbours, stays)
         held = not stays or _is_held(workspace, service)
         hint = "with nothing saved: {destroy} --data --no-backup"
-        dump = _back_up_all(workspace, service, hint) if held and backup else ""
+        dump = _back_up_all(workspace, hint) if held and backup else ""
         _remove_container(workspace, "--volumes")
         if stays:
             place = service.cluster
@@ -5778,7 +5848,7 @@ def _get_own_cluster(workspace: Workspace, neighbours: Neighbours, stays: bool) 
     real = os.path.realpath(service.data_dir), os.path.realpath(cluster)
     volume, has_volume = service.source, workspace.engine.has_volume
     ours = real == (own, os.path.join(own, os.path.basename(cluster)))
-    if not service.data_dir and service.lasts:
+    if service.in_volume:
         workspace.refuse_copy()
         # Without its state, `.env` may be a copy.
         known = not is_gone(workspace.state_path) and has_volume(volume, service.project)
@@ -5811,12 +5881,11 @@ def find_used(workspace: Workspace) -> list[str]:
     return used
 
 
-def _back_up_all(workspace: Workspace, service: ComposeService, otherwise: str) -> str:
+def _back_up_all(workspace: Workspace, otherwise: str) -> str:
     """Back up all databases and roles; return the workspace's dump."""
     what, console, dump = "the databases", workspace.console, ""
     try:
-        bring_up(workspace, service, survey(workspace))
-        settle(workspace)
+        serve(workspace)
         server, main, path = workspace.server, workspace.settings.url.database, ""
         for name in find_used(workspace):
             what = f"database {name}"
@@ -5866,19 +5935,24 @@ from pg_hba_file_rules
 """
 
 
+def _turn_back(workspace: Workspace) -> None:
+    """Let the cluster serve that did before; what should have taken its place is kept."""
+    if (plan := workspace.state.exchange) and plan[1]:
+        aside, _, image, before, back = plan
+        workspace.remember(exchange=[back, aside, before, image, aside])
+    exchange_clusters(workspace)
+
+
 @contextlib.contextmanager
 def _going_back(workspace: Workspace, *plan: str) -> Iterator[None]:
-    """Do what `finish_upgrade` does, or let the present cluster serve again."""
+    """Do what `exchange_clusters` does, or let the present cluster serve again."""
     major = workspace.state.major
     try:
         workspace.remember(exchange=plan)
         yield
-        finish_upgrade(workspace)
+        exchange_clusters(workspace)
     except BaseException as error:
-        if (done := workspace.state.exchange) and done[1]:
-            aside, _, image, before, back = done
-            workspace.remember(exchange=[back, aside, before, image, aside])
-        finish_upgrade(workspace)
+        _turn_back(workspace)
         if not isinstance(error, PostgreSQLIntegrationError):
             raise
         why, hint = f"PostgreSQL {major} serves as before: {error}", error.hint
@@ -5893,10 +5967,9 @@ class Upgrade:
     starts a second server on it.
     """
 
-    def __init__(self, workspace: Workspace, image: str) -> None:
-        self.workspace, self.image = workspace, image
+    def __init__(self, workspace: Workspace, service: ComposeService, image: str) -> None:
+        self.workspace, self.service, self.image = workspace, service, image
         self.engine, self.console = workspace.engine, workspace.console
-        self.service = serve(workspace)
         self.settings = workspace.settings
 
     def run(self) -> None:
@@ -6012,29 +6085,41 @@ def upgrade(workspace: Workspace, image: str) -> None:
         workspace.refuse_copy()
         workspace.find_container()  # which is refused if it is another's
         finish_upgrade(workspace)
-        Upgrade(workspace, image).run()
+        Upgrade(workspace, serve(workspace), image).run()
+
+
+def get_kept(workspace: Workspace) -> str:
+    """Return the major version of the cluster that an upgrade has kept."""
+    if not workspace.state.kept:
+        raise WorkspaceError("no cluster is kept", hint="{upgrade} --image IMAGE makes one")
+    return workspace.state.kept
 
 
 def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
     """Delete the cluster that was kept, or take it again."""
     with workspace.lock():
         workspace.refuse_copy()
-        finish_upgrade(workspace)
-        state, service = workspace.state, workspace.resolve_service(workspace.settings)
-        if not state.kept:
-            hint = "{upgrade} --image IMAGE makes one"
-            raise WorkspaceError("no cluster is kept", hint=hint)
+        plan = workspace.state.exchange
+        try:
+            finish_upgrade(workspace)
+        except PostgreSQLIntegrationError as error:
+            if not (undo and plan and plan[1]):
+                raise
+            workspace.console.warn(f"the new cluster does not serve: {error}")
+            _turn_back(workspace)
+            return
+        kept, service = get_kept(workspace), workspace.resolve_service(workspace.settings)
         if undo:
-            _back_up_all(workspace, service, "")
+            _back_up_all(workspace, "")
             major, image = workspace.state.major, service.image
-            plan = (major, state.kept, state.kept_image, image, state.kept)
+            plan = (major, kept, workspace.state.kept_image, image, kept)
             with _going_back(workspace, *plan):
                 return
-        place = f"{service.target}.{state.kept}"
+        place = f"{service.target}.{kept}"
         result = workspace.run_in_place(service, "rm", "-rf", place, timeout=WALK_TIMEOUT_S)
-        check_result(result, f"cannot delete {service.cluster}.{state.kept}")
+        check_result(result, f"cannot delete {service.cluster}.{kept}")
         workspace.remember(kept="", kept_image="")
-        workspace.console.step(f"{service.cluster}.{state.kept} is deleted")
+        workspace.console.step(f"{service.cluster}.{kept} is deleted")
 
 
 # == Looking ==================================================================================
@@ -6460,20 +6545,25 @@ def find_home(engine: Engine, info: ContainerInfo) -> str:
     return place
 
 
+def find_homes(engine: Engine) -> Iterator[tuple[ContainerInfo, str]]:
+    """Yield each container of hive-pg, and where its workspace is now."""
+    for info in engine.containers():
+        if GENERATED_LABEL in info.labels or WORKSPACE_LABEL in info.labels:
+            yield info, find_home(engine, info)
+
+
 def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
     """Return every database of hive-pg on the engine, by workspace."""
     found, engine = [], engine or Engine(Runner(Console(quiet=True)))
-    for info in engine.containers():
-        if GENERATED_LABEL in info.labels or WORKSPACE_LABEL in info.labels:
-            home = find_home(engine, info)
-            size = measure_directory(info.cluster[0].replace(info.directory, home, 1))
-            place, gone = home or None, home != "" and is_gone(home)
-            if (volume := info.cluster[1].partition("/")[0]) and info.home[1]:
-                told = engine.run_in_place(info.image, volume, "du", "-sk", "/target").stdout
-                size = int(told.split()[0]) << 10 if told else None
-            bind, port = info.ports[0] if info.ports else (None, None)
-            known = (place, gone, info.name, info.state, info.health, info.image, bind, port, size)
-            found.append(ListedDatabase(*known))
+    for info, home in find_homes(engine):
+        size = measure_directory(info.cluster[0].replace(info.directory, home, 1))
+        place, gone = home or None, home != "" and is_gone(home)
+        if (volume := info.cluster[1].partition("/")[0]) and info.home[1]:
+            told = engine.run_in_place(info.image, volume, "du", "-sk", "/target").stdout
+            size = int(told.split()[0]) << 10 if told else None
+        bind, port = info.ports[0] if info.ports else (None, None)
+        known = (place, gone, info.name, info.state, info.health, info.image, bind, port, size)
+        found.append(ListedDatabase(*known))
     return sorted(found, key=lambda database: (database.workspace or "", database.container))
 
 
@@ -6577,7 +6667,7 @@ class DockerComposeManager(_Library):
 
 
 class PostgreSQLManager(_Library):
-    """A workspace's database: methods do what the commands do."""
+    """A workspace's database: methods do what the commands do, or raise the base error."""
 
     setup_postgres_container = _afresh(set_up)
     start_container = _afresh(start)
@@ -6800,11 +6890,9 @@ class CommandLine:
     def _stop_all(self) -> int:
         """Stop what runs of this user's; one that fails keeps no other one up."""
         code, engine = ExitCode.DONE, self.workspace.engine
-        own = {os.geteuid(), *(get_sudo_user() or ())[:1]}
-        for found in list_databases(engine):
-            place = found.workspace or ""
-            ended = found.state in (ContainerState.CREATED, ContainerState.EXITED)
-            if ended or not os.path.isdir(place) or os.stat(place).st_uid not in own:
+        for info, place in find_homes(engine):
+            ended = info.state in (ContainerState.CREATED, ContainerState.EXITED)
+            if ended or not os.path.isdir(place) or os.stat(place).st_uid not in get_own_uids():
                 continue
             self.console.note(f"{place}:")
             try:
@@ -6909,16 +6997,24 @@ class CommandLine:
                 size = format_size(found.size_bytes)
                 self.console.result(f"@{found.name:<24}  {found.created}  {size:>9}")
         elif self.drop:
+            self._check_snapshot(name)
             self._get_yes(f"drop the snapshot @{name}?")
             drop_snapshot(workspace, name)
         else:
             name = snapshot(workspace, name)
             self.console.result(format_json({"name": name}) if self.json else f"@{name}")
 
+    def _check_snapshot(self, name: str) -> None:
+        """Make sure that there is something to ask about."""
+        get_settled(self.workspace)
+        find_snapshot(self.workspace, name.removeprefix("@"))
+
     def _restore(self) -> None:
         database, drop_old = self.workspace.settings.url.database, bool(self.drop_old)
         if self.file is not None:
-            if not self.file.startswith("@"):
+            if self.file.startswith("@"):
+                self._check_snapshot(self.file)
+            else:
                 check_source(self.file)
             place = f"put {self.file} in the place of database {database}"
             self._get_yes(f"{place}, and end its sessions?")
@@ -6947,13 +7043,16 @@ class CommandLine:
         rotate(self.workspace)
 
     def _upgrade(self) -> None:
-        kept = f"the cluster of PostgreSQL {self.workspace.state.kept}"
+        state = self.workspace.state
         if self.undo or self.drop_old:
-            back = f"Take {kept} again, without later rows?"
-            self._get_yes(back if self.undo else f"Delete {kept}?")
+            if not (state.kept or state.exchange):
+                get_kept(self.workspace)
+            kept = f"the cluster of PostgreSQL {state.kept or state.exchange[0]}"
+            back = f"take {kept} again, without later rows?"
+            self._get_yes(back if self.undo else f"delete {kept}?")
             end_upgrade(self.workspace, undo=bool(self.undo))
         elif self.image:
-            self._get_yes(f"Upgrade to {self.image}? Nobody has the database meanwhile.")
+            self._get_yes(f"upgrade to {self.image}, while nobody has the database?")
             upgrade(self.workspace, self.image)
         else:
             raise WorkspaceError("IMAGE is missing", hint="{upgrade} --image IMAGE")
@@ -7163,7 +7262,8 @@ def enter_directory(program: str, argv: Sequence[str]) -> tuple[str, list[str]]:
     words = [*argv]
     while "-C" in words[: words.index("--") if "--" in words else -1]:
         at = words.index("-C")
-        (_, place), words[at : at + 2] = words[at : at + 2], []
+        place = words[at + 1]
+        del words[at : at + 2]
         program += f" -C {quote_word(place)}"
         os.chdir(place)
     return program, words
@@ -7202,7 +7302,13 @@ def _sort_arguments(line: CommandLine) -> None:
             _refuse("FILE is missing", f"{line.program} restore")
     elif line.command == "snapshot" and line.directory.startswith("@"):
         line.directory, line.file = ".", line.directory
+    elif line.command == "snapshot" and not (line.file or os.path.isdir(line.directory)):
+        why = f"{line.directory!r} is no directory, and a name begins with @"
+        _refuse(why, f"{line.program} snapshot")
     elif line.fresh and line.fresh[0] != "@":  # --fresh alone, before DIR
+        if not os.path.isdir(line.fresh):
+            why = f"{line.fresh!r} is no directory, and a snapshot is --fresh=@NAME"
+            _refuse(why, f"{line.program} run")
         line.directory, line.fresh = line.fresh, ""
 
 

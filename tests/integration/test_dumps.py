@@ -588,6 +588,7 @@ def test_init_from(whole, make):
     copy.write(".env", (whole.path / ".env").read_text(), 0o600)
     said = copy.init("--yes", "--from", whole.path).stderr
     assert f"the data is that of {whole.path}" in said
+    assert "drop it" not in said
     assert fingerprint(copy) == whole.whole == fingerprint(whole)
     assert databases(copy) == [DATABASE]
     same = {key for key in copy.env if copy.env[key] == whole.env[key]}

@@ -193,8 +193,9 @@ def test_read_command_line_values(argv, expected):
 
 @pytest.mark.parametrize("arguments", [[], ["d"]], ids=["alone", "directory"])
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("restore", "completion")])
-def test_read_command_line_without_argparse(command, arguments):
+def test_read_command_line_without_argparse(monkeypatch, command, arguments):
     """Without an option it is read without argparse, and as argparse reads it."""
+    monkeypatch.setattr("os.path.isdir", lambda path: path in ("d", "."))
     if command == "list":
         arguments = []
     rest = ["--", "make"] if command == "run" else []
@@ -253,6 +254,8 @@ def test_read_command_line_without_argparse(command, arguments):
         ("run --", "run [DIR] -- CMD"),
         ("start -- make", "run [DIR] -- CMD"),
         ("run make test", "put -- before the program: run [DIR] -- CMD"),
+        ("run --fresh=s1 -- make", "'s1' is no directory, and a snapshot is --fresh=@NAME"),
+        ("snapshot s1", "'s1' is no directory, and a name begins with @"),
     ],
 )
 def test_main_usage(capsys, argv, message):
@@ -414,7 +417,7 @@ LEFT = "; nothing is lost: the same command goes on from what hive-pg status sho
         ("start", "start", True, LEFT),
         ("start", "start", False, "; nothing was done"),
         ("init", "set_up", False, "; nothing was done"),
-        ("stop --all", "list_databases", False, LEFT),  # it may have stopped others
+        ("stop --all", "find_homes", False, LEFT),  # it may have stopped others
         ("restore x", "restore", False, "; nothing was done"),
         ("restore x", "restore", True, ""),
         ("status", "read_status", False, ""),
@@ -605,6 +608,8 @@ def test_command_stop_all(capsys, hive, docker, workspace, tmp_path):
         make_container(place.name, place, place.name, labels=labels) for place in places
     ]
     docker.containers[2]["State"]["Status"] = "exited"
+    volume = {"Type": "volume", "Name": "pg", "Destination": "/var/lib/postgresql/data"}
+    docker.containers[0]["Mounts"] = [volume]
     for place in (*places[:1], *places[2:3], *places[4:]):
         settings = make_settings(url=make_url(), container=place.name, project=place.name)
         pg.Workspace(str(place)).save_env(settings.env)
@@ -612,6 +617,7 @@ def test_command_stop_all(capsys, hive, docker, workspace, tmp_path):
     err = capsys.readouterr().err
     assert f"{places[0]}:\n✓ stopped; the data stays\n{places[1]}:\nerror: not set up" in err
     assert [call.argv[-1] for call in docker.calls_of("docker stop")] == ["a"]
+    assert docker.calls_of("docker run") == []  # nobody wants to know their sizes
 
 
 def test_command_restart(hive, docker):

@@ -712,9 +712,13 @@ def test_init_from(tmp_path, place, docker, server, monkeypatch, copied):
         shutil.copy(place.env_path, tmp_path / "new" / ".env")
     server.words["used"] = ["f\n"]
     restored = []
-    monkeypatch.setattr(
-        pg, "restore", lambda w, path: restored.append(Path(path).read_text()) or KEPT
-    )
+
+    def run(task, *, drop_old):
+        task.file.seek(0)
+        restored.append(task.file.read().decode())
+        return KEPT
+
+    monkeypatch.setattr(pg.Restore, "run", run)
     new = pg.Workspace(str(tmp_path / "new"), place.console, place.engine)
     login = {"docker exec --interactive --env PGPASSWORD": docker.answers[QUERYING]}
     docker.answers = {**docker.answers, **login}
@@ -1158,10 +1162,11 @@ def test_abandoned_locks(place, up):
 def test_snapshot_drop(hive, server, capsys):
     """That one alone, after a yes."""
     server.words["listed"] = ["", f"{COPY}\n"]
+    assert hive("snapshot --drop @nope") == ExitCode.FAILED
+    assert "there is no snapshot @nope" in capsys.readouterr().err
     assert hive("snapshot --drop @old") == ExitCode.FAILED
-    assert server.kinds == []
-    assert hive("snapshot --drop --yes @nope") == ExitCode.FAILED
-    assert server.kinds == ["listed"]
+    assert "nobody is there to answer" in capsys.readouterr().err
+    assert server.kinds == ["listed", "listed"]
     assert hive("snapshot --drop --yes @old") == 0
     assert server.sql("drop") == pg.build_list_sql("hive", pg.SNAPSHOT_COMMENT + "old", drops=True)
 
@@ -1180,8 +1185,9 @@ def test_snapshot_drop(hive, server, capsys):
         ("restore DIR @x", ("DIR", "@x")),
     ],
 )
-def test_snapshot_beside_a_directory(words, expected):
+def test_snapshot_beside_a_directory(monkeypatch, words, expected):
     """What begins with @ is a snapshot."""
+    monkeypatch.setattr("os.path.isdir", lambda path: path in ("DIR", "."))
     line = pg.read_command_line("hive-pg", words.split())
     assert (line.directory, line.file) == expected
 
@@ -1277,8 +1283,9 @@ def test_run_fresh(hive, docker, server, answer):
         ("run --fresh @x -- make", (".", "@x")),
     ],
 )
-def test_run_fresh_beside_a_directory(words, expected):
+def test_run_fresh_beside_a_directory(monkeypatch, words, expected):
     """What does not begin with @ is DIR."""
+    monkeypatch.setattr("os.path.isdir", lambda path: path in ("DIR", "."))
     line = pg.read_command_line("hive-pg", words.split())
     assert (line.directory, line.fresh, line.argv) == (*expected, ["make"])
 
@@ -1648,7 +1655,10 @@ def test_destroy_data_in_a_volume(place, docker, removable, in_volume, up):
 
 def test_destroy_data_in_a_volume_with_other_files(place, docker, removable, in_volume, capsys):
     """What somebody else put into the volume keeps it, and is named."""
-    docker.answers["docker run"] = ["PG_VERSION\n", "/target/photo\n"]
+    look = docker.answers["docker run"]
+    docker.answers["docker run"] = lambda call: (
+        "/target/photo\n" if "rm -rf" in call.command else look(call)
+    )
     pg.destroy(place, data=True)
     assert docker.calls_of("docker volume rm") == []
     assert "/target/photo beside it stay" in capsys.readouterr().err
@@ -1671,6 +1681,16 @@ def test_destroy_data_of_a_copy(place, docker, removable, in_volume, known):
     with pytest.raises(WorkspaceError, match=r"this is a copy|in a volume of this"):
         pg.destroy(place, data=True, backup=False)
     assert docker.calls_of("docker run") == docker.calls_of("docker volume rm") == []
+
+
+def test_start_of_a_copy_in_a_volume(place, docker, removable, in_volume):
+    """It would serve the original's volume, under its names."""
+    copy_workspace(place)
+    docker.containers.clear()
+    with pytest.raises(WorkspaceError, match="this is a copy") as caught:
+        pg.start(place)
+    assert "{init} gives it its own" in caught.value.hint
+    assert docker.calls_of("docker compose up") == []
 
 
 def copy_workspace(place, *, known=True):
@@ -1947,6 +1967,35 @@ def test_start_after_an_upgrade_killed_late(upgradable, docker, up):
     assert (image_of(up), exchanges(docker)) == (NEWER, [["16", "upgrade"]])
     assert pg.Workspace(str(up)).settings.target == "/var/lib/postgresql"
     assert (upgradable.state.kept, upgradable.state.kept_image) == ("16", "agnohq/pgvector:16")
+
+
+def test_upgrade_killed_late_whose_cluster_never_serves(upgradable, docker, up, capsys):
+    """Nothing goes back by itself, as somebody may have written to it; --undo does."""
+    upgradable.remember(exchange=["16", "upgrade", NEWER, "agnohq/pgvector:16", "18"])
+    up_, refusal = docker.up, (1, "Error: it does not serve")
+    docker.answers["docker compose up"] = iter_answers(refusal, refusal, up_)
+    with pytest.raises(pg.DockerCommandError) as caught:
+        pg.start(upgradable)
+    assert "hive-pg upgrade --undo takes the old cluster" in pg.format_hint(caught.value.hint)
+    pg.end_upgrade(upgradable, undo=True)
+    assert "the new cluster does not serve: " in capsys.readouterr().err
+    assert exchanges(docker)[-1] == ["18", "16"]
+    state = upgradable.state
+    assert (image_of(up), state.kept, state.exchange) == ("agnohq/pgvector:16", "18", [])
+
+
+def test_upgrade_undo_of_nothing(hive, upgradable, capsys):
+    """It is refused before anybody is asked."""
+    for option in ("--undo", "--drop-old"):
+        assert hive(f"upgrade {option}") == ExitCode.FAILED
+        assert "no cluster is kept" in capsys.readouterr().err
+
+
+def test_restore_of_no_snapshot_asks_nobody(hive, server, capsys):
+    """What cannot be done is refused before the question."""
+    server.words["listed"] = [""]
+    assert hive("restore @nope") == ExitCode.FAILED
+    assert "there is no snapshot @nope" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
