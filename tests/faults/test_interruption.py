@@ -323,7 +323,7 @@ def test_container_that_is_stopped_meanwhile_stays_stopped(planted):
     with planted.started("start") as process:
         assert any("waiting for PostgreSQL" in line for line in process.stderr)
         with subprocess.Popen(["docker", "stop", "-t", "600", planted.container], **SILENT) as stop:
-            wait_until(lambda: re.search(r"ShdPnd:\s0*[1-9a-f]", server.read_text()))
+            wait_until(lambda: signal.SIGINT in pending_signals(server))
             docker("kill", "--signal", "CONT", planted.container)
             stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
             stop.wait(timeout=COMMAND_TIMEOUT_S)
@@ -331,6 +331,12 @@ def test_container_that_is_stopped_meanwhile_stays_stopped(planted):
     assert "is stopped (exit code 0)" in stderr
     assert "hint: hive-pg start" in stderr
     assert planted.state == "exited"
+
+
+def pending_signals(status):
+    """Give the signals that wait for a process, of its file in /proc."""
+    pending = int(re.search(r"^ShdPnd:\s*(\w+)", status.read_text(), re.MULTILINE)[1], 16)
+    return [number for number in signal.valid_signals() if pending >> (number - 1) & 1]
 
 
 @contextlib.contextmanager

@@ -584,7 +584,7 @@ def test_restore_of_a_missing_role(whole):
 
 def test_init_from(whole, make):
     """A copied `.env` gets a login, names and a port of its own; the rows are there, analyzed."""
-    copy = make("copy")
+    copy = make("copy", env="")
     copy.write(".env", (whole.path / ".env").read_text(), 0o600)
     said = copy.init("--yes", "--from", whole.path).stderr
     assert f"the data is that of {whole.path}" in said
