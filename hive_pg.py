@@ -197,7 +197,7 @@ destroy [DIR]: remove the container; the data stays
   --no-backup           delete it without
   --purge               and what init has written, if unchanged
 env [DIR]: print variables for programs, with password
-  --format shell|dotenv  shell: export lines for eval; dotenv: as in .env
+  --format shell|powershell|dotenv  shell: lines for eval; dotenv: as in .env
 list: show every database of hive-pg on this engine
 completion SHELL: print a shell completion script
   shell bash|zsh|fish   the shell
@@ -395,8 +395,9 @@ class CredentialsRefusedError(DatabaseConnectionError):
 
 
 # == The .env text ==========================================================================
-# The grammar is what Compose, python-dotenv and POSIX sh read alike, assignment by assignment.
-# The rest is kept byte for byte, and refused only where it decides on a key of ours.
+# The grammar is what Compose, python-dotenv and POSIX sh read alike, assignment by assignment; sh
+# does not count where lines end with CR LF, as CR is the value's to it. The rest is kept byte for
+# byte, and refused only where it decides on a key of ours.
 
 _UNLIKE = "Compose, python-dotenv and sh read it differently"
 _ENV_FAULTS = (  # what spoils a whole file, its name, and the filter that mends it
@@ -405,25 +406,24 @@ _ENV_FAULTS = (  # what spoils a whole file, its name, and the filter that mends
     (r"\A\ufeff", "line {line}: a byte order mark", "tail -c +4"),
     (r"\0", "line {line}: a NUL character", "tr -d '\\0'"),
     (r"\r(?!\n)", "line {line}: a carriage return", "tr '\\r' '\\n'"),
-    (r"\r", "line {line}: a carriage return", "tr -d '\\r'"),
 )
 # A blank line, a comment, what some reader takes for an assignment, or what none takes.
 _ENV_LINE = r"""(?xs)[ \t]*(?:
     (?:(?P<plain>(?=(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*=(?![ \t])))|)
-    (?P<export>export[ \t]+)?['"]?(?P<key>[\w.\-\[\]]+)['"]?[ \t]*(?:[=:][ \t]*|(?=\n|\Z))
+    (?P<export>export[ \t]+)?['"]?(?P<key>[\w.\-\[\]]+)['"]?[ \t]*(?:[=:][ \t]*|(?=\r?\n|\Z))
     (?P<value>(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<unclosed>['"])|\S*)
-    (?P<end>(?:(?(quoted)[ \t]|[ ])+\#[^\n]*|[ \t]*)(?=\n|\Z))?[^\n]*
+    (?P<end>(?:(?(quoted)[ \t]|[ ])+\#[^\n]*|[ \t]*)(?=\r?\n|\Z))?[^\n]*
     |(?:\#[^\n]*)?
     |(?P<garbage>[^\n]+)
-)(?:\n|\Z)"""
+)(?:\r?\n|\Z)"""
 _ENV_BARE = r"(?![#~=])(?:(?<![:=])~|(?<!:)=|[\w!#%+,\-./:@^*?\[\]{}])*"
 _ENV_SAFE = r"[A-Za-z0-9_%+,./:@-]*"  # bare, it means itself to every reader
 _ENV_REFERENCE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([A-Za-z0-9_%+,./:@-]*))?\}"
 # python-dotenv expands ${...} inside single quotes too, and before 1.2.3 it loses the lines that
 # follow a value which ends with a backslash.
 _ENV_EXPANDED = r"\$\{(?:[^}:$]|\$(?!\{))*(?::-[^}]*)?\}"
-_ENV_SINGLE_UNSAFE = rf"'|\\\\|\\\Z|{_ENV_EXPANDED}"
-_ENV_DOUBLE = r"(?:[^\\`$]|\\[\\\"])*(?<!\\)|[^\\`]*"
+_ENV_SINGLE_UNSAFE = rf"'|\r|\\\\|\\\Z|{_ENV_EXPANDED}"
+_ENV_DOUBLE = r"(?:[^\\`$\r]|\\[\\\"])*(?<!\\)|[^\\`\r]*"
 
 
 class EnvItem(Record):
@@ -539,8 +539,9 @@ def edit_env(text: str, items: Sequence[EnvItem], changes: Mapping[str, str]) ->
         refers = changed and "$" in text[item.start : item.end]  # to a value that may change
         if refers or changes[key] != present[key]:
             text = text[: item.start] + format_env_value(changes[key]) + text[item.end :]
-    added = [f"{key}={format_env_value(changes[key])}\n" for key in changes if key not in last]
-    separator = "\n" if added and text and not text.endswith("\n") else ""
+    end = "\r\n" if "\r\n" in text else "\n"
+    added = [f"{key}={format_env_value(changes[key])}{end}" for key in changes if key not in last]
+    separator = end if added and text and not text.endswith("\n") else ""
     return text + separator + "".join(added)
 
 
@@ -900,6 +901,15 @@ def quote_word(text: str) -> str:
     import shlex
 
     return shlex.quote(text)
+
+
+def quote_powershell(text: str) -> str:
+    """Quote a word for PowerShell, which takes four more letters for a quote.
+
+    >>> quote_powershell("it's $1")
+    "'it''s $1'"
+    """
+    return "'" + re.sub("['\u2018-\u201b]", r"\g<0>\g<0>", text) + "'"
 
 
 def last_line(text: str) -> str:
@@ -7099,6 +7109,10 @@ class CommandLine:
             lines = [format_json(env)]
         elif self.format == "dotenv":
             lines = [f"{key}={format_env_value(value)}" for key, value in env.items()]
+        elif self.format == "powershell":
+            places = ", ".join(f"Env:{name}" for name in others)
+            lines, left = [f"Remove-Item {places} -ErrorAction Ignore"], ""
+            lines += [f"$env:{key} = {quote_powershell(value)}" for key, value in env.items()]
         else:
             lines, left = [f"unset {' '.join(others)}"], ""
             lines += [f"export {key}={quote_word(value)}" for key, value in env.items()]

@@ -58,7 +58,6 @@ def spoil(lab):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        pytest.param(b"A='\xc3\xa9'\r\nB=2\r\n", "line 1: a carriage return", id="CRLF"),
         pytest.param(b"\xef\xbb\xbfA='\xc3\xa9'\nB=2\n", "line 1: a byte order mark", id="BOM"),
         pytest.param(b"A='\xe9'\nB=2\n", ".env is not UTF-8 (byte 3)", id="Latin-1"),
         pytest.param("\ufeffA='é'\nB=2\n".encode("utf-16-le"), ".env is UTF-16", id="UTF-16"),
@@ -73,13 +72,28 @@ def test_env_in_another_encoding_is_refused(spoil, data, words):
     for command in ("status", "url"):
         refused(workspace, words, command=[command])
     follow(workspace, refused(workspace, words))
-    if b"\r\0" in data:
-        follow(workspace, refused(workspace, "line 1: a carriage return"))
-    assert set_up(workspace).startswith("A='é'\nB=2\nHIVE_DATABASE_URL=".encode())
+    end = "\r\n" if b"\r\0" in data else "\n"
+    assert set_up(workspace).startswith(f"A='é'{end}B=2{end}HIVE_DATABASE_URL=".encode())
+
+
+def test_line_ends_of_windows_are_kept(spoil):
+    """Compose and hive-pg read such an .env alike, and what is added ends as the rest does."""
+    workspace = spoil(b"# theirs\r\nA='\xc3\xa9' # c\r\nPOSTGRES_DB=shop\r\n")
+    data = set_up(workspace)
+    assert data.startswith("# theirs\r\nA='é' # c\r\nPOSTGRES_DB=shop\r\nHIVE_".encode())
+    assert data.count(b"\n") == data.count(b"\r\n")
+    workspace.hive_pg("start")
+    assert workspace.hive_pg("psql", "-Atc", "select current_database()").stdout == "shop\n"
+    workspace.hive_pg("rotate")
+    rotated = workspace.path.joinpath(".env").read_bytes()
+    assert rotated != data
+    assert rotated.count(b"\n") == rotated.count(b"\r\n") == data.count(b"\n")
+    config = json.loads(workspace.compose("config", "--format", "json").stdout)
+    environment = config["services"]["postgres"]["environment"]
+    assert environment["POSTGRES_PASSWORD"] in workspace.hive_pg("url", secret=True).stdout
 
 
 SPOILT = {
-    "CRLF": b"A=1\r\nB=2\r\n",
     "lone CR": b"A=1\rB=2\r",
     "BOM": b"\xef\xbb\xbfA=1\nB=2\n",
     "NUL": b"A=1\n\0B=2\n",
@@ -107,11 +121,11 @@ def test_hint_for_another_encoding_keeps_mode_and_link(spoil, data, link):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (SPOILT["CRLF"], "line 1: a carriage return"),
+        (SPOILT["lone CR"], "line 1: a carriage return"),
         (SPOILT["BOM"], "line 1: a byte order mark"),
         (SPOILT["UTF-16"], "is UTF-16"),
     ],
-    ids=["CRLF", "BOM", "UTF-16"],
+    ids=["lone CR", "BOM", "UTF-16"],
 )
 def test_example_in_another_encoding_is_refused(spoil, data, words):
     """Without an .env it is the example that is named, and that the hint mends."""

@@ -192,8 +192,8 @@ def test_completion_lists_in_fish(directory):
     assert offered("hive-pg -") == {"-h", "--help", "--version"}
     assert offered("hive-pg logs -") >= {"-n", "--tail", "-f", "--since"}
     assert offered("hive-pg stop --wat") == offered("hive-pg status sto") == set()
-    assert offered("hive-pg env --format ") == {"shell", "dotenv"}
-    assert offered("hive-pg env --format=") == {"--format=shell", "--format=dotenv"}
+    assert offered("hive-pg env --format ") == {"shell", "powershell", "dotenv"}
+    assert offered("hive-pg url --format=l") == {"--format=libpq"}
     assert offered("hive-pg init --port ") == offered("hive-pg stop -- fac") == set()
     assert offered("hive-pg start my\\ d") == {"my dir/"}
     assert offered("hive-pg start a") == {"app-of-mine/"}
@@ -223,7 +223,7 @@ def test_completion_with_each_awk(directory, tmp_path, awk):
 
     assert offered("hive-pg st", "st") == ["start", "stop", "status", "stats"]
     assert offered("hive-pg  -q url  --fo", "--fo") == ["--format"]
-    assert offered("hive-pg env --format=", "") == ["shell", "dotenv"]
+    assert offered("hive-pg env --format=", "") == ["shell", "powershell", "dotenv"]
     assert offered("hive-pg init --port ", "") == []
     assert offered("hive-pg start app", "app") == ["app-of-mine"]
     assert offered("hive-pg backup -o my\\ dir/a-f", "a-f") == ["a-file"]

@@ -1030,6 +1030,11 @@ def test_command_env_formats(hive, docker, workspace, capsys):
     assert hive("env", "--format", "dotenv") == 0
     items = pg.parse_env(capsys.readouterr().out, {})
     assert {item.key: item.value for item in items} == expected
+    assert hive("env", "--format", "powershell") == 0
+    remove, *lines = capsys.readouterr().out.splitlines()
+    assert {*re.findall(r"Env:(\w+)", remove)} == pg.LEADING_VARIABLES
+    found = dict(re.fullmatch(r"\$env:(\w+) = '(.*)'", line).groups() for line in lines)
+    assert {key: value.replace("''", "'") for key, value in found.items()} == expected
     assert docker.calls == []
 
 

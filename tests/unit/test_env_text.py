@@ -61,6 +61,8 @@ def test_parse_env_vector(vector):
     """A value is what Compose, python-dotenv and sh read, or it is not read at all."""
     value = read_vector(vector)
     readers = {vector["compose_go"], vector["python_dotenv"], vector["posix_sh"]}
+    if "\r\n" in vector["input"]:  # where sh takes CR for the value's
+        readers = {vector["compose_go"], vector["python_dotenv"]}
     assert value is None or readers == {value}
 
 
@@ -106,7 +108,7 @@ def test_format_env_value_refused(value):
     [
         pytest.param(b"\xef\xbb\xbfA=1\n", "line 1: a byte order mark", id="BOM"),
         pytest.param(b"A=1\n\nB=\0\n", "line 3: a NUL", id="NUL"),
-        pytest.param(b"A=1\nB=2\r\n", "line 2: a carriage return", id="CRLF"),
+        pytest.param(b"A=1\r\nB=2\r\r\n", "line 2: a carriage return", id="CR before CRLF"),
         pytest.param(b"A=1\rB=2\n", "line 1: a carriage return", id="CR alone"),
         pytest.param(b"A=1\nB=\xe9\n", "not UTF-8 (byte 6)", id="Latin-1"),
         pytest.param("\ufeffA=1\n".encode("utf-16-le"), ".env is UTF-16", id="UTF-16"),
@@ -206,6 +208,12 @@ def test_parse_env_reference(text, environ, value):
         pytest.param("A=*\nexport K=[a]\n", {"A": "*"}, id="a pattern, which export expands"),
         pytest.param("A=~/x\nB=a:~/x\nK=a~b\n", {"K": "a~b"}, id="tildes that sh expands"),
         pytest.param("", {}, id="empty"),
+        pytest.param(
+            "#\r\n\r\nA=\r\nB=b # c\r\nexport C='c'\r\nD=\"${B}\"\r\nE\r\nK=1",
+            {"A": "", "B": "b", "C": "c", "D": "b", "K": "1"},
+            id="CRLF",
+        ),
+        pytest.param("A='\r\n'\r\nB=\"\r\n\"\r\nK=1\r\n", {"K": "1"}, id="CRLF in a value"),
     ],
 )
 def test_env_values_lines(text, values):
@@ -239,6 +247,10 @@ def test_env_values_required():
         pytest.param("A='\nK=1\n'\n", "A='\nK=1\n'\nK=new v\n", id="inside another's value"),
         pytest.param("K='new v' #x\n", "K='new v' #x\n", id="equal, single quotes"),
         pytest.param('K="new v"\n', 'K="new v"\n', id="equal, double quotes"),
+        pytest.param("A=1\r\n", "A=1\r\nK=new v\r\n", id="CRLF, appended"),
+        pytest.param("A=1\r\nB=", "A=1\r\nB=\r\nK=new v\r\n", id="CRLF, no final one"),
+        pytest.param("K=1\r\nA=1\n", "K=new v\r\nA=1\n", id="CRLF and LF"),
+        pytest.param("K='1'  # c\r\n", "K=new v  # c\r\n", id="CRLF and comment"),
     ],
 )
 def test_edit_env_text(text, edited):
