@@ -4584,7 +4584,11 @@ def run_repair(server: Server, repair: Repair) -> None:
 _NEXT_STEPS = """\
 {psql}: a SQL prompt
 {run} -- CMD: your program, with DATABASE_URL set
-{stop}: stop it; the data stays"""
+"""
+_LAST_STEPS = {  # a volume goes with Docker's own data, and is easily pruned
+    "": "{stop}: stop it; the data stays",
+    "volume": "{backup}: a dump, outside of Docker's volume",
+}
 
 
 def format_next_steps(settings: Settings, console: Console, *, started: bool, width: int) -> str:
@@ -4592,7 +4596,7 @@ def format_next_steps(settings: Settings, console: Console, *, started: bool, wi
     url, key = shorten_url(repr(settings.url)), f"in {ENV_FILE}: {URL_KEY}"
     wide = len(url + key) + 7 <= width
     gap = " " * 5 if wide else "\n  "
-    steps = _NEXT_STEPS if started else "{start}: start it"
+    steps = _NEXT_STEPS + _LAST_STEPS[settings.data] if started else "{start}: start it"
     rows = format_commands(steps, console.format, width)
     return "\n".join(["", f"  {url}{gap}{key}", *[""] * wide, rows])
 
@@ -5986,7 +5990,7 @@ class Upgrade:
         """Do it; the lock is held."""
         workspace, service = self.workspace, self.service
         before = workspace.state.major
-        major = self._check(before)
+        major = self.check(before)
         workspace.server.check_room("there is no room")
         databases = find_used(workspace)
         with _going_back(workspace, "", "", "", "", ""):
@@ -5998,8 +6002,8 @@ class Upgrade:
         said = "{upgrade} --undo takes it again, {upgrade} --drop-old deletes it"
         self.console.note(self.console.format(said))
 
-    def _check(self, before: str) -> str:
-        """Return the image's major version."""
+    def check(self, before: str) -> str:
+        """Return the image's major version, if there is a way to it."""
         engine, service, image = self.engine, self.service, self.image
         if kept := self.workspace.state.kept:
             hint = "{upgrade} --drop-old deletes it"
@@ -6009,6 +6013,9 @@ class Upgrade:
             engine.pull(image)
             new = new.with_image(engine.find_image(image))
         below = service.lasts and service.source != service.cluster
+        if (command := service.command) and not re.match("postgres$|-", command[0]):
+            why = f"service {service.service} runs {command[0]}, which cannot be kept from writing"
+            raise WorkspaceError(why, hint="let its command be a list that begins with postgres")
         if not below or (new.image, new.cluster) != (image, service.cluster):
             needs = f"""\
 the compose file is yours, and nothing was moved; service {service.service} needs
@@ -6041,23 +6048,26 @@ the compose file is yours, and nothing was moved; service {service.service} need
         there = rf'(?m)^(?:CREATE ROLE "?(?:{roles})"?;|\\(?:un)?restrict .*)\n'
         forget = f"alter role {quote_identifier(boot)} password null;\n"  # ours
         new.query(forget + re.sub(there, "", old.dump_globals()), action)
+        for name in (DEFAULT_ROLE, "template1"):  # pg_dump has them only with --create
+            new.query(old.query(build_settings_sql(name, name), action), action)
         new = new.with_url(user=url.user, database=url.database)
         for name in databases:
             self._copy(old, new, name)
         if error := new.probe().error:
             raise error
         said = [{*server.query(_FILES_SQL, action).splitlines()} for server in (old, new)]
-        for line in sorted(said[0] - said[1]):
-            self.console.warn(f"set in a file, and not taken over: {line}")
+        for line in sorted(said[0] - said[1]):  # a value may be a secret
+            name = line.partition(" = ")[0]
+            self.console.warn(f"set in a file, and not taken over: {name}")
 
     def _start(self, name: str, settings: Settings, url: DatabaseURL, *values: str) -> Server:
         engine, argv = self.engine, ["run", "--detach", "--no-deps", "--name", name]
         argv += [f"--env={value}" for value in values]
         self.console.doing("starting PostgreSQL")
         argv.append(self.service.service)
-        if not values and self.service.command[:1] == ["postgres"]:
-            # Who finds it by its name, on its network, is not to write to it.
-            argv += [*self.service.command, "-c", "default_transaction_read_only=on"]
+        if not values:  # who finds it by its name, on its network, is not to write to it
+            command = self.service.command or ["postgres"]
+            argv += [*command, "-c", "default_transaction_read_only=on"]
         self.workspace.run_compose(settings, *argv)
         server, deadline = Server(engine, name, url), time.monotonic() + READY_TIMEOUT_S
         while error := (probe := server.probe(WAIT_ROUND_S)).error:
@@ -6096,6 +6106,14 @@ def upgrade(workspace: Workspace, image: str) -> None:
         workspace.find_container()  # which is refused if it is another's
         finish_upgrade(workspace)
         Upgrade(workspace, serve(workspace), image).run()
+
+
+def check_upgrade(workspace: Workspace, image: str) -> None:
+    """Refuse an upgrade that cannot be, before a person is asked."""
+    workspace.refuse_copy()
+    if not workspace.state.exchange:  # else `upgrade` goes on first
+        service = workspace.resolve_service(workspace.settings)
+        Upgrade(workspace, service, image).check(workspace.state.major)
 
 
 def get_kept(workspace: Workspace) -> str:
@@ -7062,6 +7080,7 @@ class CommandLine:
             self._get_yes(back if self.undo else f"delete {kept}?")
             end_upgrade(self.workspace, undo=bool(self.undo))
         elif self.image:
+            check_upgrade(self.workspace, self.image)
             self._get_yes(f"upgrade to {self.image}, while nobody has the database?")
             upgrade(self.workspace, self.image)
         else:
@@ -7206,7 +7225,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
             words = message.partition("unrecognized arguments: ")[2].split()
-            if words and not command:
+            if words and not command and words[0][0] != "-":
                 message = f"{words[0]!r} is neither a command nor a directory"
             _refuse(message, self.prog, *words)
 

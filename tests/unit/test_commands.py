@@ -213,7 +213,7 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
         ("statu", "'statu' is neither a command nor a directory: did you mean status?\n"),
         ("stauts", "'stauts' is neither a command nor a directory: did you mean status?\n"),
         ("shop init", "'shop' is neither a command nor a directory\nhint: hive-pg --help\n"),
-        ("--nonsense", "hint: hive-pg --help\n"),
+        ("--nonsense", "unrecognized arguments: --nonsense\nhint: hive-pg --help\n"),
         ("start --nonsense", "unrecognized arguments: --nonsense\nhint: hive-pg start --help\n"),
         ("start a b", "unrecognized arguments: b\n"),
         ("init --prot=1 d", "unrecognized arguments: --prot=1: did you mean --port?\n"),

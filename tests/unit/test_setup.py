@@ -374,6 +374,13 @@ def test_format_next_steps_width(monkeypatch, call, width, expected):
     assert pg.format_next_steps(settings, console, started=True, width=width) == expected
 
 
+def test_format_next_steps_volume():
+    """What is in a volume is to be in a file, too."""
+    settings = make_settings(data="volume")
+    text = pg.format_next_steps(settings, pg.Console(), started=True, width=80)
+    assert text.splitlines()[-1] == "  hive-pg backup        a dump, outside of Docker's volume"
+
+
 def test_format_next_steps_not_started():
     """What is only written has yet to be started."""
     text = pg.format_next_steps(make_settings(), pg.Console(), started=False, width=60)
