@@ -1,7 +1,11 @@
-"""A database with some of everything, and how to tell whether two of them are the same."""
+"""A database with some of everything, and how to tell whether two of them are the same.
+
+HIVE_PG_TEST_ROWS is how many rows its largest table has: 1,400,000 are 100 MB.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 
@@ -16,11 +20,12 @@ ODD_ROWS = [
     "a;\ndrop database hive;\n\\c postgres\ncreate database x;\n",
     "",
 ]
+ROWS = int(os.environ.get("HIVE_PG_TEST_ROWS", "1000"))
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'"})
 _ODD = ", ".join(f"(E'{row.translate(_ESCAPES)}')" for row in ODD_ROWS)
 
 SCRIPT = f"""\
-create table kept as select i, md5(i::text) as word from generate_series(1, 1000) i;
+create table kept as select i, md5(i::text) as word from generate_series(1, {ROWS}) i;
 create table odd (line text);
 insert into odd values {_ODD}, (null);
 create schema "Other Schema";

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from dataset import assert_no_program, assert_same, databases, drop_kept, dump_of, fill
+from dataset import ROWS, assert_no_program, assert_same, databases, drop_kept, dump_of, fill
 from laboratory import COMMAND_TIMEOUT_S, LostError, at_most, docker, run, wait_until
 from test_data import small_disk
 from test_interruption import killer, steps_of
@@ -559,13 +559,13 @@ def test_destroy_of_data_backs_up_every_database_and_the_roles(make):
     argv = ["exec", workspace.container, "psql", "-XqAtU", workspace.env["POSTGRES_USER"]]
     found = {name: docker(*argv, "-d", name, "-c", sql) for name, sql in asked.items()}
     assert found.pop("template1").split() == ["template1", "template0", "seeds"]
-    whole = {"seeds": "1000|readers", "a/b 'c": "large", "postgres": "40", before: "1000"}
+    whole = {"seeds": "1000|readers", "a/b 'c": "large", "postgres": "40", before: str(ROWS)}
     if found != whole:
         raise LostError(f"{found} is not {whole}")
     argv = ["-XwqAt", "-h", "127.0.0.1", "-p", workspace.env["HIVE_POSTGRES_PORT"], "-U", "reader"]
     sql = "select count(*) from kept; show work_mem"
     result = workspace.lab.psql(*argv, "-d", "hive", "-c", sql, password="r3ad")
-    assert result.stdout.split() == ["1000", "6MB"], result.stderr
+    assert result.stdout.split() == [str(ROWS), "6MB"], result.stderr
 
 
 def test_destroy_of_data_that_cannot_be_backed_up(make):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from dataset import (
     ODD_ROWS,
+    ROWS,
     assert_no_program,
     assert_same,
     databases,
@@ -119,7 +120,7 @@ def test_psql_runs_stdin(dumped, script, code, stdout):
 def test_psql_arguments(dumped):
     """What follows -- is psql's, and so is the exit code."""
     result = dumped.hive_pg("psql", "--", "-AtXc", "select count(*) from kept")
-    assert result.stdout == "1000\n"
+    assert result.stdout == f"{ROWS}\n"
     dumped.hive_pg("psql", "--", "-c", "select nope", code=1)
     dumped.hive_pg("psql", "--", "-d", "nope", "-c", "select 1", code=2)
 
@@ -259,7 +260,7 @@ def test_backup_and_restore(whole):
     assert KEPT.fullmatch(kept)
     assert f"what was {DATABASE} is {kept} now" in said
     sql = "select count(*) from kept where word = ''"
-    assert whole.hive_pg("psql", "--", "-AtXd", kept, "-c", sql).stdout == "1000\n"
+    assert whole.hive_pg("psql", "--", "-AtXd", kept, "-c", sql).stdout == f"{ROWS}\n"
     # What comes after the rows works: the sequence, the trigger, the index.
     sql = 'insert into "Other Schema".item (embedding) values (null) returning id, changed'
     assert whole.trusted(f"set timezone = 'UTC'; {sql}").stdout.startswith("201|01.01.2026 00:00")
@@ -768,7 +769,7 @@ def test_drop_old_spares_what_was_renamed_back(whole):
         whole.hive_pg("psql", "--", "-qXd", "postgres", "-c", sql)
     whole.hive_pg("restore", "--yes", "--drop-old")
     assert databases(whole) == [DATABASE, "restored"]
-    assert whole.trusted("select count(*) from kept where word = ''").stdout == "1000\n"
+    assert whole.trusted("select count(*) from kept where word = ''").stdout == f"{ROWS}\n"
     whole.hive_pg("restore", "--yes", "--drop-old", "whole.dump")
     whole.trusted("drop database restored")
     assert_same(whole, whole.whole)
