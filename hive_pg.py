@@ -35,6 +35,7 @@ import enum
 import errno
 import functools
 import os
+import posixpath
 import re
 import time
 
@@ -874,6 +875,175 @@ def generate_credentials() -> tuple[str, str]:
     return secrets.choice(letters) + text[:15], text[15:]
 
 
+# == The operating system =====================================================================
+# All that differs by it, behind what says what it is for. Python shows neither modes nor owners on
+# Windows, where a file that is open can be neither moved nor removed.
+
+WINDOWS = os.name == "nt"
+HAS_MODES = OPEN_FILES_MOVE = not WINDOWS
+LOCALHOST = "127.0.0.1" if WINDOWS else "localhost"  # Docker Desktop lets ::1 wait for 20 s there
+PYTHON = "python" if WINDOWS else "python3"
+TEMPORARY = os.environ.get("TEMP", ".") if WINDOWS else "/tmp"
+# A file of our own is nobody's link, and has the line ends that it is given.
+OWN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)
+PORT_TAKEN = (errno.EADDRINUSE, errno.EACCES) if WINDOWS else (errno.EADDRINUSE,)
+_LOCKED_BYTE = 1 << 30  # behind all text, as nobody can read what is locked on Windows
+_TYPED_THERE = {  # in cmd and in PowerShell
+    r"sudo systemctl (?:re)?start docker, or ": "",
+    r"sudo usermod -aG docker \$USER": "join the group docker-users",
+    r"ss -ltnp(?: '[^']*')?": "netstat -ano",
+    r"ls -ld?\b": "dir",
+    "mkdir -p": "mkdir",
+    r"(?<![a-z] )\brm (?!-)": "del ",
+    r"chmod u\+w": "attrib -r",
+    r"(?:chmod u\+rwX|sudo chown \$USER:) (.*), or, if .*": r"close what has it open; icacls \1",
+    "type -a": "where.exe",
+    r": (?:fuser -v|df -h)[^;]*": "",
+    "(?s)cp -p .*": "save it as UTF-8, without a byte order mark",
+    r'eval "\$\((.*?)\)"': r"\1 --format powershell | Out-String | Invoke-Expression",
+}
+
+
+def quote_sh(text: str) -> str:
+    """Quote a word for sh."""
+    import shlex
+
+    return shlex.quote(text)
+
+
+def quote_word(text: str) -> str:
+    """Quote a word for this system's shells."""
+    if not WINDOWS:
+        return quote_sh(text)
+    return text if re.fullmatch(r"[\w.:\\/@%+=-]+", text) else f'"{text}"'
+
+
+def translate_commands(text: str) -> str:
+    """Write a hint's commands as this system has them."""
+    for ours, theirs in _TYPED_THERE.items() if WINDOWS else ():
+        text = re.sub(ours, theirs, text)
+    return text
+
+
+def has_escapes() -> bool:
+    """Whether a terminal here understands escape sequences."""
+    names = {"WT_SESSION", "TERM", "TERM_PROGRAM", "ANSICON"} if WINDOWS else {}
+    return not WINDOWS or any(name in os.environ for name in names)
+
+
+def is_path(text: str) -> bool:
+    """Whether a text is an absolute path of some system, and no volume's name."""
+    return bool(re.match(r"/|[A-Za-z]:[\\/]|\\\\", text))
+
+
+def is_foreign_path(text: str) -> bool:
+    """Whether a path is another system's, so that nobody here knows what it leads to."""
+    return bool(re.match("/" if WINDOWS else r"[A-Za-z]:[\\/]|\\\\", text))
+
+
+def get_user() -> tuple[int, int]:
+    """Return our uid and gid; on Windows root's, as those of all files."""
+    return (0, 0) if WINDOWS else (os.geteuid(), os.getegid())
+
+
+def is_root() -> bool:
+    """Whether we may give files away."""
+    return HAS_MODES and os.geteuid() == 0
+
+
+def name_user(uid: int) -> str:
+    """Return the name of a user of this machine, '' for none."""
+    with contextlib.suppress(ImportError, KeyError):
+        import pwd
+
+        return pwd.getpwuid(uid).pw_name
+    return ""
+
+
+def read_machine() -> tuple[str, str]:
+    """Return the system, and the machine's name."""
+    return ("Windows", os.environ.get("COMPUTERNAME", "")) if WINDOWS else os.uname()[:2]
+
+
+def set_mode(descriptor: int, mode: int) -> None:
+    """Set an open file's mode, where it has one."""
+    if HAS_MODES:
+        os.fchmod(descriptor, mode)
+
+
+def lock_file(descriptor: int) -> OSError | None:
+    """Lock an open file; return why not: BlockingIOError if it is locked."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            finally:
+                os.lseek(descriptor, 0, os.SEEK_SET)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        held = WINDOWS and error.errno in (errno.EACCES, 0)  # 0 under Wine
+        return BlockingIOError() if held else error
+    return None
+
+
+def end_lock(descriptor: int, path: str) -> None:
+    """Remove, unlock and close a locked file, so that nobody gets it without its name."""
+    if WINDOWS:  # in this order; while somebody waits for it, it stays
+        os.close(descriptor)
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+    if not WINDOWS:
+        import fcntl
+
+        with contextlib.suppress(OSError):  # also for children that still have a copy
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def let_go(file: IO[bytes]) -> None:
+    """Close a file where it could else not be moved or removed."""
+    if WINDOWS:
+        file.close()
+
+
+def replace_file(file: IO[bytes], path: str, target: str) -> None:
+    """Put a file of ours in another's place; on Windows wait a second for who has that open."""
+    let_go(file)
+    deadline = time.monotonic() + 1
+    while True:
+        try:
+            return os.replace(path, target)
+        except PermissionError:
+            if not WINDOWS or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def synced(directory: str) -> Iterator[None]:
+    """Write a directory to the disk at the end, so that names in it survive a power cut."""
+    descriptor = -1 if WINDOWS else os.open(directory, os.O_RDONLY)
+    try:
+        yield
+        if not WINDOWS:
+            os.fsync(descriptor)
+    finally:
+        if not WINDOWS:
+            os.close(descriptor)
+
+
+def is_reader_gone(error: OSError) -> bool:
+    """Whether nobody reads any more what we write."""
+    return isinstance(error, BrokenPipeError) or (WINDOWS and error.errno == errno.EINVAL)
+
+
 # == Console ==================================================================================
 
 
@@ -894,13 +1064,6 @@ def format_commands(text: str, write: Callable[[str], str], width: int) -> str:
     column = max(map(len, commands)) + 4
     lines = [f"  {command:<{column}}{told}" for command, (_, told) in zip(commands, rows)]
     return "\n".join(x if len(x) <= width else x[:column].rstrip() for x in lines)
-
-
-def quote_word(text: str) -> str:
-    """Quote a word for a shell."""
-    import shlex
-
-    return shlex.quote(text)
 
 
 def quote_powershell(text: str) -> str:
@@ -998,7 +1161,7 @@ class Console:
 
     def format(self, text: str) -> str:
         """Write the commands in a text as they work here."""
-        return format_hint(text, self.program, self.path)
+        return translate_commands(format_hint(text, self.program, self.path))
 
     def result(self, text: str, *, shown: bool = False) -> None:
         """Print a result in one piece, as programs want it."""
@@ -1119,7 +1282,7 @@ def is_terminal(stream: IO[str] | None) -> bool:
 
 def can_draw(stream: IO[str] | None) -> bool:
     """Whether a stream is a terminal that can write over what it shows."""
-    return is_terminal(stream) and os.environ.get("TERM") != "dumb"
+    return is_terminal(stream) and has_escapes() and os.environ.get("TERM") != "dumb"
 
 
 def wants_color(stream: IO[str] | None) -> bool:
@@ -1143,7 +1306,6 @@ def terminal_width(stream: IO[str] | None) -> int:
 
 
 # == Files and locks ==========================================================================
-# Modes, owners, locks and process groups: all that an operating system has of its own.
 
 # What helps where a file cannot be had; `place` is the file, or the directory that bars the way.
 _FILE_REMEDIES = {
@@ -1157,20 +1319,6 @@ _FILE_REMEDIES = {
     errno.ELOOP: "rm {path}",
     errno.ENOENT: "mkdir -p {place}",
 }
-
-
-def check_platform() -> None:
-    """Refuse Windows, which has no modes, owners and process groups."""
-    if os.name != "posix":
-        raise WorkspaceError("hive-pg needs Linux, macOS or WSL", hint="wsl --install")
-
-
-def end_tree(pid: int, *, at_once: bool = False) -> None:
-    """End a process that leads a session, and all that it started."""
-    import signal
-
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # the second one on macOS
-        os.killpg(pid, signal.SIGKILL if at_once else signal.SIGTERM)
 
 
 def file_error(action: str, path: str, error: OSError) -> WorkspaceError:
@@ -1228,25 +1376,23 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     owner = (status.st_uid, status.st_gid) if status else get_sudo_user()
     usual = status.st_mode & 0o777 if status else 0o644
     temporary = remove_leftover(target)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with contextlib.ExitStack() as opened:
-        file = opened.enter_context(open(os.open(temporary, flags, 0o600), "wb"))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | OWN_FILE
+    with open(os.open(temporary, flags, 0o600), "wb") as file:
         try:
-            _lock(file.fileno())
-            directory = os.open(os.path.dirname(target), os.O_RDONLY)
-            opened.callback(os.close, directory)
-            if owner and owner != (os.geteuid(), os.getegid()):
-                os.fchown(file.fileno(), *owner)
-            yield file
-            file.flush()
-            os.fchmod(file.fileno(), usual if mode is None else mode)
-            os.fsync(file.fileno())
-            os.replace(temporary, target)
+            lock_file(file.fileno())
+            with synced(os.path.dirname(target)):
+                if owner and owner != get_user():
+                    os.fchown(file.fileno(), *owner)
+                yield file
+                file.flush()
+                set_mode(file.fileno(), usual if mode is None else mode)
+                os.fsync(file.fileno())
+                replace_file(file, temporary, target)
         except BaseException:
+            let_go(file)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
-        os.fsync(directory)  # so that the name survives a power cut, too
 
 
 def refuse_strangers(path: str) -> None:
@@ -1277,21 +1423,10 @@ def remove_leftover(path: str) -> str:
 
 def is_locked(path: str) -> bool:
     """Whether somebody holds a lock on a file that can be opened."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    flags = os.O_RDONLY | OWN_FILE | WITHOUT_WAITING
     with contextlib.suppress(OSError), open(os.open(path, flags), "rb") as file:
-        return isinstance(_lock(file.fileno()), BlockingIOError)
+        return isinstance(lock_file(file.fileno()), BlockingIOError)
     return False
-
-
-def _lock(descriptor: int, *, release: bool = False) -> OSError | None:
-    """Lock an open file; return why not: BlockingIOError if it is locked."""
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_UN if release else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error
-    return None
 
 
 class Lock:
@@ -1309,7 +1444,7 @@ class Lock:
     def __enter__(self) -> Lock:
         deadline = time.monotonic() + self.timeout
         while isinstance(refusal := self._try(), BlockingIOError):
-            holder = "another hive-pg" + os.fsdecode(os.pread(self.descriptor, 4096, 0))
+            holder = "another hive-pg" + os.fsdecode(os.read(self.descriptor, 4096))
             self.close()
             if not self.waited:
                 self.waited = True
@@ -1325,37 +1460,37 @@ class Lock:
         else:
             with contextlib.suppress(OSError):
                 os.ftruncate(self.descriptor, 0)
-                os.pwrite(self.descriptor, os.fsencode(self.holder), 0)
+                os.write(self.descriptor, os.fsencode(self.holder))
         return self
 
     def _try(self) -> OSError | None:
         """Open the file and lock it; return why not."""
         try:
-            self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | OWN_FILE, 0o600)
             os.set_inheritable(self.descriptor, True)
             status = os.fstat(self.descriptor)
             if status.st_nlink > 1:
                 raise OSError(errno.ELOOP, "it is a hard link to another file")
             # The user whose directory it is waits for root, but gets no file that they moved here.
-            if status.st_uid == 0 and not status.st_size:
-                os.fchown(self.descriptor, os.stat(os.path.dirname(self.path)).st_uid, -1)
-            os.fchmod(self.descriptor, 0o600)
+            owner = os.stat(os.path.dirname(self.path)).st_uid
+            if owner != status.st_uid == 0 and not status.st_size:
+                os.fchown(self.descriptor, owner, -1)
+            set_mode(self.descriptor, 0o600)
         except OSError as error:
             self.close()
             bars = (errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT)
             if error.errno in bars and not os.path.lexists(self.path):
                 return error  # a directory that nothing can be changed in, either
             raise file_error("lock", self.path, error) from None
-        refusal = _lock(self.descriptor)
-        gone = identify_file(self.path) != f"{status.st_dev}:{status.st_ino}"  # with its holder
+        refusal = lock_file(self.descriptor)
+        here = identify_file(self.path)
+        gone = OPEN_FILES_MOVE and here != f"{status.st_dev}:{status.st_ino}"  # with its holder
         return refusal or (BlockingIOError() if gone else None)
 
     def __exit__(self, *_: object) -> None:
         if self.descriptor >= 0:
-            with contextlib.suppress(OSError):
-                os.unlink(self.path)
-            _lock(self.descriptor, release=True)  # also for children that still have a copy
-            self.close()
+            end_lock(self.descriptor, self.path)
+            self.descriptor = -1
 
     def close(self) -> None:
         """Let go of it; the file stays."""
@@ -1367,16 +1502,16 @@ class Lock:
 @contextlib.contextmanager
 def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock]:
     """Lock the choice of names and ports on an engine, or warn."""
-    places = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
-    base = next((place for place in places if place and os.access(place, os.W_OK)), "/tmp")
-    place = os.path.join(base, f"hive-pg-{os.geteuid()}")
+    places = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), TEMPORARY)
+    base = next((place for place in places if place and os.access(place, os.W_OK)), TEMPORARY)
+    place, uid = os.path.join(base, f"hive-pg-{get_user()[0]}"), get_user()[0]
     name = re.sub(r"\W", "_", engine)[-200:]
     lock = Lock(f"{place}/{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, f" of {directory}")
     with contextlib.ExitStack() as held:
         try:
             os.makedirs(place, 0o700, exist_ok=True)
             status = os.lstat(place)  # in /tmp it may be a stranger's trap
-            if status.st_uid != os.geteuid() or status.st_mode & 0o170077 != 0o040000:
+            if status.st_uid != uid or (HAS_MODES and status.st_mode & 0o170077 != 0o040000):
                 raise OSError(f"{place} is not this user's alone")
             held.enter_context(lock)
         except (OSError, WorkspaceError) as error:
@@ -1391,14 +1526,14 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
     make_directory(os.path.dirname(path), get_sudo_user())
     with explaining("create", path):
         os.mkdir(path, mode)
-        if owner and os.geteuid() == 0:
+        if owner and is_root():
             os.chown(path, *owner)
 
 
 def close_to_others(path: str) -> int | None:
     """Close a file to others; return its new mode, None if it was closed."""
     mode = os.stat(path).st_mode & 0o777
-    if not mode & 0o077:
+    if not (HAS_MODES and mode & 0o077):
         return None
     with explaining("change the mode of", path):
         os.chmod(path, mode & 0o700)
@@ -1408,6 +1543,8 @@ def close_to_others(path: str) -> int | None:
 def is_usable_by(data_dir: str, uid: int) -> bool:
     """Whether a user can have its cluster in a data directory."""
     cluster = os.path.join(data_dir, "pgdata")
+    if not HAS_MODES:
+        return True
     with explaining("look at", data_dir):
         status, made = os.stat(data_dir), os.path.exists(cluster)
         bits = 0o700 if status.st_uid == uid else 0o001
@@ -1442,8 +1579,8 @@ def identify_file(path: str) -> str:
 
 
 def is_gone(path: str) -> bool:
-    """Whether a path is known to be gone: one of Windows is not, nor one unseen."""
-    if re.match(r"[A-Za-z]:[\\/]|\\\\", path):
+    """Whether a path is known to be gone: another system's is not, nor one unseen."""
+    if is_foreign_path(path):
         return False
     try:
         os.stat(path)
@@ -1487,8 +1624,7 @@ def find_filesystem(mounts: str, path: str) -> str:
 def read_host(directory: str) -> Host:
     """Return what this machine is."""
     mounts = read_file("/proc/self/mountinfo") or b""
-    kind, here = find_filesystem(os.fsdecode(mounts), directory), os.uname()
-    return Host(here.sysname, here.nodename, kind)
+    return Host(*read_machine(), find_filesystem(os.fsdecode(mounts), directory))
 
 
 def measure_directory(directory: str) -> int | None:
@@ -1498,42 +1634,35 @@ def measure_directory(directory: str) -> int | None:
         if not isinstance(error, FileNotFoundError):
             raise error
 
+    def measure(status: os.stat_result) -> int:
+        return getattr(status, "st_blocks", status.st_size >> 9)
+
     with contextlib.suppress(OSError):
-        blocks = os.stat(directory).st_blocks
+        blocks = measure(os.stat(directory))
         for place, names, files in os.walk(directory, onerror=fail):
             for name in names + files:
                 with contextlib.suppress(FileNotFoundError):
-                    blocks += os.lstat(os.path.join(place, name)).st_blocks
+                    blocks += measure(os.lstat(os.path.join(place, name)))
         return blocks * 512
     return None
 
 
 def get_postgres_uid_gid() -> tuple[int, int]:
     """Return the server's uid and gid: the caller's, but never root's."""
-    if os.geteuid() != 0:
-        return os.geteuid(), os.getegid()
-    return get_sudo_user() or (FALLBACK_UID, FALLBACK_UID)
-
-
-def name_user(uid: int) -> str:
-    """Return the name of a user of this machine, '' for none."""
-    import pwd
-
-    with contextlib.suppress(KeyError):
-        return pwd.getpwuid(uid).pw_name
-    return ""
+    user = get_user()
+    return user if user[0] else get_sudo_user() or (FALLBACK_UID, FALLBACK_UID)
 
 
 def get_sudo_user() -> tuple[int, int] | None:
     """Return uid and gid of the user behind sudo, None for none."""
     ids = f"{os.environ.get('SUDO_UID')}:{os.environ.get('SUDO_GID')}"
     found = re.fullmatch("([1-9][0-9]*):([0-9]+)", ids)
-    return (int(found[1]), int(found[2])) if found and os.geteuid() == 0 else None
+    return (int(found[1]), int(found[2])) if found and is_root() else None
 
 
 def get_own_uids() -> set[int]:
     """Return the uids of whom we act for: our own, and that behind sudo."""
-    return {os.geteuid(), *(get_sudo_user() or ())[:1]}
+    return {get_user()[0], *(get_sudo_user() or ())[:1]}
 
 
 def is_port_free(bind: str, port: int) -> bool:
@@ -1543,11 +1672,12 @@ def is_port_free(bind: str, port: int) -> bool:
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # A port whose last connections have just ended is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)  # as on Windows
+        probe.setsockopt(socket.SOL_SOCKET, free, 1)
         try:
             probe.bind((bind, port))
         except OSError as error:
-            return error.errno != errno.EADDRINUSE  # the rest is for Docker to judge
+            return error.errno not in PORT_TAKEN  # the rest is for Docker to judge
     return True
 
 
@@ -1563,6 +1693,20 @@ class CommandResult(Record):
     returncode: int
     stdout: str
     stderr: str
+
+
+def end_tree(process: Popen[str], *, at_once: bool = False) -> None:
+    """End a process that leads a session, and all that it started."""
+    import signal
+    import subprocess
+
+    if WINDOWS:
+        argv = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
+        subprocess.run(argv, stdout=DEVNULL, stderr=DEVNULL, timeout=QUESTION_TIMEOUT_S)
+        process.kill()
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # the second one on macOS
+        os.killpg(process.pid, signal.SIGKILL if at_once else signal.SIGTERM)
 
 
 class Process:
@@ -1618,11 +1762,11 @@ class Process:
         with self.process:
             if self.process.returncode is None:  # else the group may be another program's
                 try:
-                    end_tree(self.process.pid)
+                    end_tree(self.process)
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         self.process.wait(timeout=0.5)
                 finally:  # the rest of the group, also where a second Ctrl-C comes meanwhile
-                    end_tree(self.process.pid, at_once=True)
+                    end_tree(self.process, at_once=True)
 
 
 class Runner:
@@ -1652,6 +1796,8 @@ class Runner:
         # Python's own files are not inherited, except a Lock's.
         process = subprocess.Popen(argv, close_fds=False, start_new_session=True, **options)
         process.stderr = words or process.stderr  # which the Process closes
+        if process.stdin:
+            process.stdin.reconfigure(newline="\n")  # type: ignore[attr-defined]
         return Process(argv, process, self.console)
 
     def ask(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> CommandResult:
@@ -1692,6 +1838,11 @@ class Runner:
         """Become another program, or raise OSError."""
         import signal
 
+        if WINDOWS:  # where the caller would not wait for the other one; and npm is npm.cmd
+            import shutil
+
+            program = shutil.which(argv[0], path=env.get("PATH")) or argv[0]
+            raise SystemExit(self.attach([program, *argv[1:]], env, waits=True))
         self.console.trace(argv)
         self.console.clear()
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
@@ -1756,6 +1907,9 @@ DIAGNOSES = (
         "{init} chooses another one where the compose file lets it", ContainerConflictError),
     Diagnosis("docker", "toomanyrequests|429 Too Many Requests",
         "the registry's pull limit is reached", "docker login, or wait"),
+    Diagnosis("docker", "no matching manifest for windows",
+        "Docker runs Windows containers now, and the image is one of Linux",
+        "Docker Desktop > Switch to Linux containers"),
     Diagnosis("docker", "no matching manifest|no match for platform in manifest|exec format error",
         "the image does not exist for this processor", "{init} --image IMAGE"),
     Diagnosis("docker", "pull access denied|(?:manifest|name) unknown|manifest for .* not found|"
@@ -2080,7 +2234,7 @@ def _diagnose_end(info: ContainerInfo, logs: str) -> tuple[str, str, Repair | No
 
 def name_placement(cluster: str) -> str:
     """Return what `.env` says of a cluster's place: nothing of a directory."""
-    return "" if os.path.isabs(cluster) or not cluster else "volume"
+    return "" if is_path(cluster) or not cluster else "volume"
 
 
 def locate_cluster(mounts: Iterable[tuple[str, str]], pgdata: str) -> tuple[str, str]:
@@ -2092,7 +2246,7 @@ def locate_cluster(mounts: Iterable[tuple[str, str]], pgdata: str) -> tuple[str,
     holding = [(s, t) for s, t in mounts if f"{pgdata}/".startswith(t.rstrip("/") + "/")]
     source, target = max(holding, key=lambda mount: len(mount[1]), default=("", pgdata))
     cluster = source and source + pgdata[len(target.rstrip("/")) :]
-    return source if os.path.isabs(source) else "", cluster
+    return source if is_path(source) else "", cluster
 
 
 class ImageInfo(Record):
@@ -2380,7 +2534,7 @@ class Engine:
         options = ["--rm", "--network", "none", "--user", "0:0", "--entrypoint", argv[0]]
         mounts = {"/target": at, "/aside": aside}
         for target in filter(mounts.get, mounts):
-            source, kind = mounts[target], "bind" if os.path.isabs(mounts[target]) else "volume"
+            source, kind = mounts[target], "bind" if is_path(mounts[target]) else "volume"
             quoted = source.replace('"', '""')
             options += ["--mount", f'type={kind},"source={quoted}",target={target}']
         return self.run(["docker", "run", *options, image, *argv[1:]], timeout)
@@ -2559,7 +2713,7 @@ class ComposeService(Record):
     @property
     def target(self) -> str:
         """Where a container that has `source` as /target sees the cluster."""
-        return os.path.normpath(f"/target/{self.cluster[len(self.source) :]}")
+        return posixpath.normpath(f"/target/{self.cluster[len(self.source) :]}")
 
 
 def default_service(settings: Settings, directory: str) -> ComposeService:
@@ -2574,7 +2728,7 @@ def default_service(settings: Settings, directory: str) -> ComposeService:
         bind=settings.bind or DEFAULT_BIND,
         host_port=settings.url.port,
         data_dir=data_dir,
-        cluster=os.path.join(data_dir or f"{settings.project}_{SERVICE}", "pgdata"),
+        cluster=f"{data_dir or f'{settings.project}_{SERVICE}'}/pgdata",
         environment=settings.env,
         project=settings.project,
     )
@@ -2619,7 +2773,7 @@ def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeS
         mounts.append((volumes.get(source, {}).get("name", source), mount["target"]))
     for kind, place in (("secrets", "/run/secrets"), ("configs", "/")):
         for item in service.get(kind, []):
-            target = os.path.join(place, item.get("target", item["source"]))
+            target = posixpath.join(place, item.get("target", item["source"]))
             mounts.append((config[kind][item["source"]].get("file", ""), target))
     data_dir, cluster = locate_cluster(mounts, environment.get("PGDATA", DEFAULT_PGDATA))
     return ComposeService(
@@ -2683,7 +2837,7 @@ def read_login_files(service: ComposeService) -> ComposeService:
             raise WorkspaceError(why, hint="take one out; env_file: .env brings the first, too")
         path = locate_cluster(service.mounts, file)[1]
         with contextlib.suppress(WorkspaceError):
-            text = (os.path.isabs(path) and read_file(path)) or b""
+            text = (is_path(path) and read_file(path)) or b""
         if not text.strip():
             why = f"{key}_FILE of service {name} is {file}, which cannot be read here"
             hint = f"make it a file that you may read, or let {name} take {key} from {ENV_FILE}"
@@ -2720,7 +2874,7 @@ def adopt_service(
     if not service.host_port:
         url = url.replace(host=name)
     elif url.host == name:  # it was not published before
-        url = url.replace(host="localhost")
+        url = url.replace(host=LOCALHOST)
     url = url.replace(port=service.host_port or CONTAINER_PORT)
     return settings.replace(url=url, container=service.container, uid=uid, gid=gid)
 
@@ -3074,7 +3228,7 @@ class Server:
     def create(self, sql: str, action: str, source: str = "") -> str:
         """Run SQL that makes a database, while there is room."""
         size = "select size + least(size, 1 << 30) >> 20 from pg_database_size"
-        size = f"$(psql -XqAtwd template1 -c {quote_word(f'{size}({quote_literal(source)}) size')})"
+        size = f"$(psql -XqAtwd template1 -c {quote_sh(f'{size}({quote_literal(source)}) size')})"
         script = f"{_ROOM}room {size if source else ''} && exec psql -XqAtwv ON_ERROR_STOP=1"
         argv, env = self.build_client("sh", "-c", f"{script} -d template1")
         result = self.engine.run(argv, WALK_TIMEOUT_S, sql, env=env)
@@ -3219,7 +3373,7 @@ def find_workspace(directory: str) -> str:
             trusted = all(os.lstat(path).st_uid in own for path in there)
             if found and (trusted or place == here):
                 return place
-            edges = ("/", os.path.realpath(home))
+            edges = (os.path.dirname(place), os.path.realpath(home))
             if not trusted or place in edges or os.path.lexists(f"{place}/.git"):
                 break
             place = os.path.dirname(place)
@@ -3236,7 +3390,6 @@ class Workspace:
     def __init__(
         self, directory: str = ".", console: Console | None = None, engine: Engine | None = None
     ) -> None:
-        check_platform()
         self.directory = os.path.realpath(directory)
         self.console = console or Console()
         self.engine = engine or Engine(Runner(self.console))
@@ -3575,7 +3728,7 @@ def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
     data_dir, cluster = service.data_dir, info.cluster[1]
     if not data_dir:
         return service.lasts and cluster == service.cluster
-    places = [p for p in (*dict(info.mounts), cluster) if os.path.isabs(p)]
+    places = [p for p in (*dict(info.mounts), cluster) if is_path(p)]
     # The same directory may have another path: a mount, or a file system without case.
     own = {identify_file(data_dir), identify_file(service.cluster)} - {""}
     base = os.path.join(os.path.realpath(data_dir), "")
@@ -4643,7 +4796,10 @@ class SetUp:
     def __init__(self, workspace: Workspace, wanted: Mapping[str, Any], *, ask: bool) -> None:
         self.workspace, self.console = workspace, workspace.console
         self.wanted, self.ask = {**wanted, "service": wanted["service"] or ""}, ask
-        self.fresh, self.fresh_id = DatabaseURL(*generate_credentials()), os.urandom(8).hex()
+        self.fresh, self.fresh_id = (
+            DatabaseURL(*generate_credentials(), LOCALHOST),
+            os.urandom(8).hex(),
+        )
         self.values, self.neighbours = workspace.values, survey(workspace)
         self.named = False  # whether the names in `.env` are this workspace's
         self.blank, self.reason = not workspace.env.exists, ""  # an example has no login
@@ -4875,7 +5031,7 @@ class SetUp:
             check_agreement(given, url, (USER_KEY, PASSWORD_KEY))
         host, bind = url.host, wanted["bind"]
         if bind:
-            host = "localhost" if bind in USUAL_BINDS else bind
+            host = LOCALHOST if bind in USUAL_BINDS else bind
         database, port = wanted["database"] or url.database, wanted["port"] or url.port
         return url.replace(host=host, port=port, database=database)
 
@@ -4910,7 +5066,7 @@ class SetUp:
             self.console.warn(self.console.format(f"{service.service} {said}"))
         if not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
-        chosen = os.geteuid() or get_sudo_user() or self.values.get(UID_KEY)
+        chosen = get_user()[0] or get_sudo_user() or self.values.get(UID_KEY)
         user = parse_user(service.user) or (0, 0)
         name = name_user(FALLBACK_UID) if user[0] == FALLBACK_UID and not chosen else ""
         if name:
@@ -6825,7 +6981,7 @@ def render_completion(shell: str) -> str:
             if value not in ("", "@NAME"):
                 rows += [f"{command}:{name}:{word}" for name in named or [""] for word in words]
     script = COMPLETIONS[shell].replace("CHOOSE", _CHOOSE).replace("NAMES", "|".join(COMMANDS))
-    return script.replace("ROWS", quote_word("\n".join([*rows, "::@directory"])))
+    return script.replace("ROWS", quote_sh("\n".join([*rows, "::@directory"])))
 
 
 # == Commands =================================================================================
@@ -7134,7 +7290,7 @@ class CommandLine:
             lines += [f"$env:{key} = {quote_powershell(value)}" for key, value in env.items()]
         else:
             lines, left = [f"unset {' '.join(others)}"], ""
-            lines += [f"export {key}={quote_word(value)}" for key, value in env.items()]
+            lines += [f"export {key}={quote_sh(value)}" for key, value in env.items()]
         if left:
             self.console.warn(f"in this shell {left} may lead libpq elsewhere: unset {left}")
         self.console.result("\n".join(lines))
@@ -7362,7 +7518,7 @@ def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:
 def name_program(called: str, prefix: str) -> str:
     """Return how hive-pg is called here, for what can be pasted."""
     if os.path.basename(called) == "hive_pg.py":
-        return f"python3 {called}"
+        return f"{PYTHON} {called}"
     for place, run, option in (  # where uvx and `pipx run` keep what they do not install
         (r"/archive-v\d+/", "uvx", "--from"),
         ("/[0-9a-f]{15}$", "pipx run", "--spec"),
@@ -7391,7 +7547,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 (closed by who called us)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace", newline="\n")
     given = [*(sys.argv[1:] if argv is None else argv)]
     program = name_program(sys.argv[0], sys.prefix)
     line = CommandLine()
@@ -7415,7 +7571,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line.console.interrupted(line.tell_left())
         return int(ExitCode.INTERRUPTED)
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # its reader has gone, and knows
+        if not is_reader_gone(error):  # who has gone knows
             why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             line.console.error(WorkspaceError(why))
         with contextlib.suppress(OSError):  # else Python would try again
@@ -7432,7 +7588,8 @@ def _leave_in_order_on_termination() -> None:
     def leave(number: int, _: object) -> NoReturn:
         raise SystemExit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
+        number = getattr(signal, name, signal.SIGTERM)
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
             signal.signal(number, leave)
 

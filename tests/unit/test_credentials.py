@@ -238,11 +238,3 @@ def test_validate_credentials_refused(service, env, changes, message):
     with pytest.raises(EnvFileError, match=message):
         service.save_credentials_to_env(make_url(**changes))
     assert not env.exists()
-
-
-def test_service_windows(monkeypatch, tmp_path):
-    """Where there are no modes, owners and locks, the first step says what is needed."""
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "name", "nt")
-        with pytest.raises(WorkspaceError, match="needs Linux, macOS or WSL"):
-            CredentialService(str(tmp_path))

@@ -131,6 +131,10 @@ DOCKER_TEXTS = {
         f' by container "{"0" * 64}". You have to remove (or rename) that container to be able to'
         " reuse that name.",
     },
+    "runs Windows containers": {
+        "Docker Desktop": "no matching manifest for windows/amd64 10.0.19045 in the manifest"
+        " list entries",
+    },
     "does not exist for this processor": {
         "all versions": "no matching manifest for linux/arm64/v8 in the manifest list entries",
         "containerd": "no match for platform in manifest: not found",

@@ -17,8 +17,8 @@ import hive_pg
 
 # A word of each room's banner; hyphens do not count.
 ROOMS = (
-    "vocabulary errors .env settings console processes files diagnos engine service server"
-    " workspace neighbour setup life dumps looking library completion commands"
+    "vocabulary errors .env settings operating console processes files diagnos engine service"
+    " server workspace neighbour setup life dumps looking library completion commands"
 ).split()
 BANNER = re.compile(r"# == (.+?) =+ *$", re.MULTILINE)
 VERBS = frozenset(
@@ -28,6 +28,10 @@ VERBS = frozenset(
 )
 NOUNS = frozenset("builder container context image network plugin system volume".split())
 DONE_TO_NOUNS = VERBS | frozenset("connect df disconnect ls prune show use".split())
+ONLY_SOME = (
+    "fchmod getegid geteuid getgid getuid pread pwrite uname"
+    " O_BINARY O_DIRECTORY O_NOFOLLOW O_NONBLOCK".split()
+)
 ELSEWHERE = "*"  # in place of a word that is not a literal
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -235,14 +239,21 @@ def find_docker_in_commands(module):
 
 
 def find_system(module):
-    """Find the questions for the operating system."""
-    asked = {"os": "name", "sys": "platform", "platform": "system"}
+    """Find the questions for the operating system, and what only some systems have."""
+    asked = {"sys": ["platform"], "platform": ["system"], "os": ["name", *ONLY_SOME]}
     for node in module.nodes(ast.Attribute):
-        if isinstance(node.value, ast.Name) and asked.get(node.value.id) == node.attr:
+        if isinstance(node.value, ast.Name) and node.attr in asked.get(node.value.id, ()):
             yield node, f"{node.value.id}.{node.attr}"
     for node in module.nodes(ast.ImportFrom):
-        if asked.get(node.module) in [alias.name for alias in node.names]:
-            yield node, f"{node.module}.{asked[node.module]}"
+        names = {alias.name for alias in node.names}.intersection(asked.get(node.module, ()))
+        yield from ((node, f"{node.module}.{name}") for name in names)
+    for name in ("fcntl", "msvcrt", "pwd"):
+        yield from find_imports(module, name)
+
+
+def find_windows(module):
+    """Find the uses of the name that tells Windows from the others."""
+    return ((node, "WINDOWS") for node in module.nodes(ast.Name) if node.id == "WINDOWS")
 
 
 def find_parse_env(module):
@@ -290,7 +301,8 @@ SEAMS = {
     "verbs": Seam(find_other_verbs, ("engine",)),
     "argv": Seam(find_open_argv, ("engine", "service", "server")),
     "commands": Seam(find_docker_in_commands),
-    "system": Seam(find_system, ("files", "operating system")),
+    "system": Seam(find_system, ("operating",)),
+    "windows": Seam(find_windows, ("operating", "processes")),
     "parse_env": Seam(find_parse_env, (".env", "workspace")),
     "order": Seam(find_lower_rooms),
 }
@@ -330,6 +342,9 @@ BREAKS = [
     ("system", {"setup": "def f():\n    return sys.platform\n"}, "sys.platform"),
     ("system", {"setup": "from sys import platform\n"}, "sys.platform"),
     ("system", {"setup": "import platform\nx = platform.system()\n"}, "platform.system"),
+    ("system", {"files": "if os.geteuid() == 0:\n    pass\n"}, "os.geteuid"),
+    ("system", {"files": "def f():\n    import fcntl\n"}, "import fcntl"),
+    ("windows", {"files": "if WINDOWS:\n    pass\n"}, "WINDOWS"),
     ("parse_env", {"setup": "values = parse_env(text)\n"}, "parse_env"),
     ("parse_env", {"setup": "values = map(pg.parse_env, texts)\n"}, "parse_env"),
     ("order", {"server": "def f():\n    return g()\n", "life": "def g(): ...\n"}, "g, which"),
@@ -367,7 +382,8 @@ KEEPS = [
     ("argv", {"life": "found = which('docker')\nPROGRAMS = ('docker', 'git')\n"}),
     ("verbs", {"vocabulary": "CHECKED = ('docker', 'container', 'credentials')\n"}),
     ("commands", {"commands": "help = 'as docker logs does'\n"}),
-    ("system", {"files": "WINDOWS = os.name == 'nt'\n"}),
+    ("system", {"operating": "WINDOWS = os.name == 'nt'\n"}),
+    ("windows", {"processes": "if WINDOWS:\n    pass\n"}),
     ("system", {"life": "name = os.environ\nname = self.name\n"}),
     ("parse_env", {".env": "def parse_env(text): ...\n", "workspace": "x = parse_env('')\n"}),
     ("order", {"server": "def f(): ...\n", "life": "def g():\n    return f()\n"}),
@@ -403,7 +419,7 @@ def test_seam_line():
     """The line is the file's."""
     module = Module("import os\n\n# == Set-up ====\n\nx = 1\ny = os.name\n")
     (words,) = SEAMS["system"].judge(module)
-    assert words == "line 6, in 'Set-up': os.name; only for files, operating system"
+    assert words == "line 6, in 'Set-up': os.name; only for operating"
 
 
 @pytest.fixture(scope="module")
