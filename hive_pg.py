@@ -134,7 +134,7 @@ CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector",
 COMMAND_LINE = f"""\
 init start run stop restart wait status check stats logs url psql backup
   directory DIR         the workspace (default: .)
-snapshot restore reset rotate upgrade destroy env
+snapshot restore reset push pull rotate upgrade destroy env
   directory DIR         the workspace (default: .)
 *
   -q --quiet            only results, warnings and errors
@@ -142,10 +142,12 @@ snapshot restore reset rotate upgrade destroy env
   -C DIR                as if called in DIR, like git -C
 init start run restart wait
   --timeout S           how long to wait for the database (default: {READY_TIMEOUT_S:.0f} s)
-init start snapshot restore reset upgrade destroy
+init start snapshot restore reset pull upgrade destroy
   -y --yes              do not ask
 status check env list snapshot
   --json                one JSON object
+push pull
+  --url-env VARIABLE    it has the URL; else asked for, or on stdin
 init [DIR]: set up the database, or mend it, and log in
   --port N              port on this machine (default: {DEFAULT_HOST_PORT}, or the next free one)
   --database NAME       database (default: {DEFAULT_DATABASE})
@@ -188,6 +190,8 @@ restore [DIR] FILE: replace it by a dump; the old one is kept
   --drop-old            drop what earlier restores kept
 reset [DIR]: empty it; what was there is kept
   --seed FILE           a dump or an SQL script to load into it
+push [DIR]: copy the database to a server elsewhere
+pull [DIR]: replace it by one elsewhere; the old is kept
 rotate [DIR]: change the password, in the server and in .env
 upgrade [DIR]: move to a later major version
   --image IMAGE         an image of that version
@@ -604,6 +608,11 @@ class DatabaseURL(Record):
         pairs = [p for p in self.query.split("&") if p.partition("=")[0] in LIBPQ_OPTIONS]
         return self.replace(driver="", query="&".join(pairs))
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether it leads to Supabase's pooler, or to Neon's."""
+        return self.port == 6543 or "-pooler." in self.host
+
     def __repr__(self) -> str:  # for people to see
         return build_database_url(self.replace(password="x")).replace(":x@", ":****@", 1)
 
@@ -699,8 +708,8 @@ def shorten_url(text: str) -> str:
     return re.sub("//([^:@]{4})[^:@]{5,}:", r"//\1…:", text)
 
 
-def parse_database_url(text: str) -> DatabaseURL:
-    """Read a URL that SQLAlchemy and libpq read alike.
+def parse_database_url(text: str, subject: str = URL_KEY) -> DatabaseURL:
+    """Read a URL that SQLAlchemy and libpq read alike; `subject` begins the error.
 
     >>> parse_database_url("postgresql+psycopg://u:p%40ss@localhost:5532/hive").password
     'p@ss'
@@ -709,7 +718,7 @@ def parse_database_url(text: str) -> DatabaseURL:
     for name, (pattern, rule) in _URL_PARTS.items():
         found = re.compile(pattern).match(text, at)
         if not found or re.search("[\udc80-\udcff]", _decode_percent(found[0])):
-            said = f"{URL_KEY}: its {name} is missing, or not read alike by SQLAlchemy and libpq"
+            said = f"{subject}: its {name} is missing, or not read alike by SQLAlchemy and libpq"
             hint = f"{name}: {rule}; in all: postgresql+psycopg://USER:PASSWORD@localhost:5532/hive"
             raise EnvFileError(said, hint=hint)
         parts.append(found[1] or "")
@@ -721,7 +730,7 @@ def parse_database_url(text: str) -> DatabaseURL:
     unknown = ", ".join(sorted(url.options.keys() - LIBPQ_OPTIONS))
     if unknown and (not driver or driver.startswith("psycopg")):
         hint = "query: libpq's own key words; for asyncpg's, postgresql+asyncpg://"
-        said = f"{URL_KEY}: its query is not libpq's, which does not know {unknown}"
+        said = f"{subject}: its query is not libpq's, which does not know {unknown}"
         raise EnvFileError(said, hint=hint)
     return url
 
@@ -1866,6 +1875,7 @@ class Diagnosis(Record):
 
 
 _NO_SOURCE = "bind source path does not exist"
+POOLER_HINT = "take the direct URL: Neon's host without -pooler, Supabase's port 5432"
 
 # fmt: off
 DIAGNOSES = (
@@ -2035,6 +2045,51 @@ DIAGNOSES = (
         " .* does not exist",
         "the script drops or uses something that is not there",
         "dump all of it: without -a, -t or --clean (or with --if-exists, too)"),
+
+    Diagnosis("elsewhere", "unsupported startup parameter|pgbouncer cannot connect",
+        "a connection pooler answers there", POOLER_HINT),
+    Diagnosis("elsewhere", "server version mismatch",
+        "the server there is newer than the image",
+        "{upgrade} --image IMAGE, as new as the server"),
+    Diagnosis("elsewhere", "unrecognized configuration parameter",
+        "the server there is older than the image",
+        "take one of the same version"),
+    Diagnosis("elsewhere", "permission denied to create extension",
+        "the role there may not make the extension",
+        "as administrator: create extension NAME; or in the provider's console"),
+    Diagnosis("elsewhere", "extension .* is not available|could not open extension control file",
+        "one of the servers lacks an extension",
+        "install it there; or drop it here"),
+    Diagnosis("elsewhere", "permission denied|must be (?:owner|superuser|able to)",
+        "the role there lacks a privilege",
+        "as administrator: grant create on schema public to ROLE"),
+    Diagnosis("elsewhere", "certificate verify failed|root certificate file|"
+        "does not match host name",
+        "the URL does not trust the server's certificate",
+        "sslrootcert=FILE in the URL: the provider's CA"),
+    Diagnosis("elsewhere", "server does not support SSL|SSL support is not compiled in",
+        "the URL asks for TLS, which the server or the image lacks",
+        "take sslmode out of the URL, if the network is yours"),
+    Diagnosis("elsewhere", "no encryption|SSL (?:connection )?(?:is )?required",
+        "the server asks for TLS",
+        "sslmode=require in the URL, or verify-full"),
+    Diagnosis("elsewhere", "password authentication failed|Tenant or user not found|"
+        "no pg_hba.conf entry",
+        "the server there refuses the user and password",
+        "correct the URL", CredentialsRefusedError),
+    Diagnosis("elsewhere", '(?:database|role) ".*" does not exist',
+        "there is no such database there, or no such role",
+        "make it; or correct the URL", DatabaseConnectionError),
+    Diagnosis("elsewhere", "could not translate host name",
+        "there is no such host, or none with IPv4",
+        "correct the URL; or take Supabase's session pooler, which has IPv4",
+        DatabaseConnectionError),
+    Diagnosis("elsewhere", "Connection refused|timeout expired|No route to host|"
+        "Network is unreachable|connection to server .* failed|"
+        "server closed the connection|terminating connection",
+        "the server there does not answer, or not any more",
+        "see host and port; localhost is the database's container",
+        DatabaseConnectionError),
 )
 # fmt: on
 
@@ -2942,7 +2997,7 @@ _DUMP_FAILED = "hive-pg: pg_dump failed"
 _DUMP_SCRIPT = f"""\
 exec 3<&0 4>&1
 {{ {{
-    pg_dump -Fc -w --lock-wait-timeout=30s 3<&- 4>&- 5>&- & dump=$!
+    pg_dump -Fc -w --lock-wait-timeout=30s "$@" 3<&- 4>&- 5>&- & dump=$!
     {{ cat <&3; kill "$dump"; :; }} >/dev/null 2>&1 4>&- 5>&- & watch=$!
     wait "$dump" || echo "{_DUMP_FAILED}" >&2
     kill "$watch"
@@ -3136,6 +3191,10 @@ select format('grant %s to %s%s', other_roleid, other_member, case
 class Server:
     """The server in a container, for the credentials of a URL."""
 
+    sources = ("login",)  # of the diagnoses of what it says
+    session = _OWN_SESSION
+    guard: Sequence[str] = ("sh", "-c", _WATCH_SCRIPT, "hive-pg")  # of who loads
+
     def __init__(self, engine: Engine, container: str, url: DatabaseURL) -> None:
         self.engine, self.container, self.url = engine, container, url
 
@@ -3143,15 +3202,21 @@ class Server:
         """Return the same server for other parts of the URL."""
         return Server(self.engine, self.container, self.url.replace(**changes))
 
+    @property
+    def login(self) -> dict[str, str]:
+        """Libpq's variables, but for the password."""
+        return {"PGUSER": self.url.user, "PGDATABASE": self.url.database}
+
     def build_client(
-        self, program: str, *arguments: str, options: Sequence[str] = ("--env", _OWN_SESSION)
+        self, program: str, *arguments: str, options: Sequence[str] | None = None
     ) -> tuple[list[str], dict[str, str]]:
         """Build a client's `docker exec` and its environment."""
-        login = ["--env", "PGPASSWORD", "--env", f"PGUSER={self.url.user}"]
-        login += ["--env", f"PGDATABASE={self.url.database}"]
-        login += ["--env", f"PGCONNECT_TIMEOUT={LOGIN_TIMEOUT_S}"]
-        argv = ["docker", "exec", "--interactive", *login, *options, self.container, program]
-        return [*argv, *arguments], {**os.environ, "PGPASSWORD": self.url.password}
+        login = {**self.login, "PGCONNECT_TIMEOUT": str(LOGIN_TIMEOUT_S)}
+        argv = ["docker", "exec", "--interactive", "--env", "PGPASSWORD"]
+        argv += [word for pair in login.items() for word in ("--env", "=".join(pair))]
+        argv += ("--env", self.session) if options is None else options
+        argv += [self.container, program, *arguments]
+        return argv, {**os.environ, "PGPASSWORD": self.url.password}
 
     def _build_script(self, script: str, *more: str) -> list[str]:
         """Build a script's `docker exec`: its stdin has the password."""
@@ -3180,7 +3245,16 @@ class Server:
         argv, env = self.build_client("psql", *options)
         how = {"timeout": COMPOSE_TIMEOUT_S, **how}
         result = self.engine.run(argv, stdin=sql, env=env, **how)
-        return check_result(result, action, sources=("login",)).stdout
+        return check_result(result, action, sources=self.sources).stdout
+
+    def end_sessions(self, name: str) -> None:
+        """End what goes on for those who have a name."""
+        sql = "select pg_terminate_backend(pid) from pg_stat_activity"
+        sql += f" where application_name = {quote_literal(name)} and pid <> pg_backend_pid()"
+        try:
+            self.query(sql, "cannot end its session", self.url.database)
+        except PostgreSQLIntegrationError as error:
+            self.engine.runner.console.warn(f"what it ran may go on: {error}")
 
     def set_password(self, password: str, action: str) -> None:
         """Give the role a new password, which the server and its log never see."""
@@ -3188,9 +3262,9 @@ class Server:
         scram = "set password_encryption = 'scram-sha-256';"
         self.query(f"{scram}\n\\password\n{password}\n{password}\n", action)
 
-    def dump(self, file: int, idle: Callable[[], object]) -> CommandResult:
+    def dump(self, file: int, idle: Callable[[], object], *options: str) -> CommandResult:
         """Write pg_dump's output, which is read back; see `Process.watch`."""
-        argv, env = self.build_client("sh", "-c", _DUMP_SCRIPT)
+        argv, env = self.build_client("sh", "-c", _DUMP_SCRIPT, *options)
         with self.engine.start(argv, env=env, stdin=PIPE, stdout=file, long=True) as process:
             result = process.watch(file, f"dumping {self.url.database}", idle)
         words = result.stderr.replace(f"{_DUMP_FAILED}\n", "")
@@ -3214,7 +3288,7 @@ class Server:
         self, file: int, client: Sequence[str], doing: str, idle: Callable[[], object]
     ) -> CommandResult:
         """Run a client that reads a file, while there is room."""
-        argv, env = self.build_client("sh", "-c", _WATCH_SCRIPT, "hive-pg", *client)
+        argv, env = self.build_client(*self.guard, *client)
         with self.engine.start(argv, env=env, stdin=file, stdout=DEVNULL, long=True) as process:
             return process.watch(file, doing, idle)
 
@@ -3274,12 +3348,63 @@ class Server:
             returncode = runner.attach(argv, env)
         finally:
             if returncode == ExitCode.INTERRUPTED:  # psql itself would go on with what it has
-                sql = "select pg_terminate_backend(pid) from pg_stat_activity where"
-                try:
-                    self.query(f"{sql} application_name = '{name}'", "cannot end its session")
-                except PostgreSQLIntegrationError as error:
-                    runner.console.warn(f"what it ran may go on: {error}")
+                self.end_sessions(name)
         return returncode if returncode >= 0 else 128 - returncode
+
+
+class Elsewhere(Server):
+    """A server elsewhere, for the clients in a container.
+
+    Files that the URL names, a CA perhaps, are in its memory as long as the context lasts.
+    """
+
+    sources, guard = ("elsewhere",), ()
+
+    def __init__(self, engine: Engine, container: str, url: DatabaseURL) -> None:
+        super().__init__(engine, container, url)
+        self.session = f"PGOPTIONS={url.options.get('options', '')} -c statement_timeout=0"
+        self.place = f"/dev/shm/hive-pg-{os.urandom(8).hex()}"
+        self.files: dict[str, str] = {}
+
+    @property
+    def login(self) -> dict[str, str]:
+        """Libpq's variables, but for the password."""
+        own = build_client_environment(self.url)
+        kept = LEADING_VARIABLES | {"PGHOST", "PGPORT", "PGUSER", "PGDATABASE"}
+        named = {key: own[key] for key in own if key in kept - {"PGOPTIONS"}}
+        return {**named, "PGAPPNAME": f"hive-pg {self.place[-16:]}", **self.files}
+
+    def put(self, name: str, text: str) -> str:
+        """Write a file there; return its path."""
+        path = f"{self.place}.{name}"
+        argv = ["docker", "exec", "--interactive", self.container, "sh", "-c"]
+        argv += ['umask 077; cat >"$0"', path]
+        check_result(self.engine.run(argv, stdin=text), f"cannot write {path}")
+        return path
+
+    def load(
+        self, file: int, client: Sequence[str], doing: str, idle: Callable[[], object]
+    ) -> CommandResult:
+        """Run a client that reads a file."""
+        try:
+            return super().load(file, client, doing, idle)
+        except BaseException:
+            self.end_sessions(self.login["PGAPPNAME"])
+            raise
+
+    def __enter__(self) -> Elsewhere:
+        for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
+            path = self.url.options.get(name, "system")  # the image's own
+            if path != "system":
+                data = read_file(path)
+                if data is None:
+                    raise WorkspaceError(f"there is no file {path!r}, the URL's {name}")
+                self.files[_VARIABLES[name]] = self.put(name, data.decode("utf-8", "replace"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        argv = ["docker", "exec", self.container, "sh", "-c", 'rm -f "$0".*', self.place]
+        self.engine.run(argv)  # a container that has ended has none of them
 
 
 # == Workspace ================================================================================
@@ -5411,11 +5536,11 @@ def _write_dump(workspace: Workspace, database: str, path: str) -> str:
     return path
 
 
-def _dump(workspace: Workspace, database: str, file: int) -> None:
+def _dump(workspace: Workspace, database: str, file: int, *options: str) -> None:
 
     def dump() -> CommandResult:
         server = workspace.server.with_url(database=database)
-        return server.dump(file, functools.partial(_look_at_server, workspace))
+        return server.dump(file, functools.partial(_look_at_server, workspace), *options)
 
     url = workspace.await_rotation()  # it may have waited for another backup
     result = dump()
@@ -5749,7 +5874,7 @@ def set_up_copy(
         raise WorkspaceError(f"{database} has data, and stays as it is", hint=hint)
     with tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file:
         with naming(other):
-            _dump(other, url.database, file.fileno())
+            _dump(other, url.database, file.fileno(), "-Z1")
         file.seek(0)
         task = Restore(workspace, file, owner=True)
         task.remedy = ""  # it is dropped below
@@ -6088,8 +6213,23 @@ where relkind = 'r' and relpersistence <> 't' and oid >= {FIRST_USER_OID} and no
 from pg_depend where (classid, objid, deptype) = ('pg_class'::regclass, c.oid, 'e'))
 order by c.oid::regclass::text collate "C"
 \\gexec
-select 'large objects', count(*) from pg_largeobject_metadata;
+select 'pg_largeobject_metadata', count(*) from pg_largeobject_metadata having count(*) > 0;
 """
+
+
+def compare_rows(old: Server, new: Server, action: str) -> int:
+    """Count a database's rows, which are those of its copy, too."""
+    how: dict[str, Any] = {"action": action, "timeout": WALK_TIMEOUT_S}
+    rows = old.query(_COUNT_SQL, database=old.url.database, **how).splitlines()
+    names = [row.rpartition("|")[0] for row in rows]
+    sql = "".join(f"select {quote_literal(t)}, count(*) from only {t};\n" for t in names)
+    copied = new.query(sql, database=new.url.database, **how).splitlines()
+    if differing := [f"{row}, there {other}" for row, other in zip(rows, copied) if row != other]:
+        why = f"{action}: the copy has other rows: {'; '.join(differing[:10])}"
+        raise WorkspaceError(why, hint="let nobody write to either meanwhile")
+    return sum(int(row.rpartition("|")[2]) for row in rows)
+
+
 # Drops what init scripts made; returns the roles.
 _CLEAR_SQL = """\
 select format('drop database %I', datname) from pg_database
@@ -6244,14 +6384,7 @@ the compose file is yours, and nothing was moved; service {service.service} need
         if result.returncode or _DUMP_FAILED in result.stderr:
             raise build_error(result, action, sources=["dump"])
         analyze(new, name)
-        rows, other = (
-            server.query(_COUNT_SQL, action, name, timeout=WALK_TIMEOUT_S).splitlines()
-            for server in (old, new)
-        )
-        if rows != other:
-            differing = " ".join(sorted({*rows} ^ {*other})[:10])
-            raise WorkspaceError(f"database {name} has other rows: {differing}")
-        count = sum(int(row.rpartition("|")[2]) for row in rows)
+        count = compare_rows(old.with_url(database=name), place, action)
         self.console.step(f"database {name} is copied, {count} rows")
 
 
@@ -6304,6 +6437,116 @@ def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
         check_result(result, f"cannot delete {service.cluster}.{kept}")
         workspace.remember(kept="", kept_image="")
         workspace.console.step(f"{service.cluster}.{kept} is deleted")
+
+
+# -- push and pull -------------------------------------------------------------------------------
+
+# What a dump would make.
+_MADE_SQL = f"""\
+set search_path = '';
+select json_build_object(
+'schemas', array(select nspname from pg_namespace
+    where oid >= {FIRST_USER_OID} and nspname !~ '^pg_'),
+'extensions', (select json_object_agg(extname, nspname)
+    from pg_extension join pg_namespace n on n.oid = extnamespace),
+'relations', array(select c.oid::regclass::text from pg_class c
+    where oid >= {FIRST_USER_OID} and relkind !~ '[iIt]' and relpersistence <> 't' and not exists (
+    select from pg_depend where (classid, objid, deptype) = ('pg_class'::regclass, c.oid, 'e'))),
+'large objects', exists (select from pg_largeobject_metadata))
+"""
+
+
+def find_obstacles(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    """Return what a push would make that is there.
+
+    >>> sides = [{"schemas": [], "extensions": {}, "relations": ["public.t"], "large objects": 0}]
+    >>> find_obstacles(*sides * 2)
+    ['public.t']
+    """
+    schemas = {*here["schemas"]} & {*there["schemas"]} - {*here["extensions"].values()}
+    found = sorted({*here["relations"]} & {*there["relations"]})
+    found = [f"schema {name}" for name in sorted(schemas)] + found
+    found += ["large objects"] * bool(here["large objects"] and there["large objects"])
+    return found
+
+
+def choose_entries(listing: str, present: Iterable[str]) -> str:
+    r"""Leave what is somebody else's out of a list of `pg_restore`.
+
+    >>> choose_entries("7; 2615 9 SCHEMA - ext ann\n2; 0 0 COMMENT - EXTENSION a \n", ["ext"])
+    ''
+    """
+    names = "|".join(re.escape(word) for name in present for word in (name, quote_identifier(name)))
+    own = rf"COMMENT - EXTENSION |(?:SCHEMA - |COMMENT - SCHEMA )(?:{names}) \S*$"
+    lines = listing.splitlines(keepends=True)
+    return "".join(line for line in lines if not re.match(rf"\d+; \d+ \d+ (?:{own})", line))
+
+
+def open_elsewhere(workspace: Workspace, url: DatabaseURL) -> Elsewhere:
+    """Return a URL's server, for the clients in the container, which runs."""
+    if url.is_pooled:
+        raise WorkspaceError(f"{url.host}:{url.port} is a connection pooler", hint=POOLER_HINT)
+    get_settled(workspace)
+    return Elsewhere(workspace.engine, workspace.settings.container, url)
+
+
+def push(workspace: Workspace, url: DatabaseURL) -> None:
+    """Copy the database to a server elsewhere: all of it, or nothing.
+
+    All becomes the role's there, without grants. Nothing that is there is replaced.
+    """
+    import tempfile
+
+    console, target = workspace.console, f"{url.database} on {url.host}"
+    action = f"cannot push to {target}"
+    with (
+        open_elsewhere(workspace, url) as there,
+        tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file,
+    ):
+        here = workspace.server
+        how = (action, url.database)
+        ours = parse_json(here.query(_MADE_SQL, action, here.url.database))
+        theirs = parse_json(there.query(_MADE_SQL, *how))
+        if found := find_obstacles(ours, theirs):
+            more = f", and {len(found) - 5} more" * (len(found) > 5)
+            why = f"{target} has {', '.join(found[:5])}{more}, which would be made"
+            raise WorkspaceError(why, hint="push into an empty database; or drop them")
+        for name, schema in ours["extensions"].items():
+            other = theirs["extensions"].get(name)
+            if other is None:
+                there.query(f"begin; create extension {quote_identifier(name)}; rollback;", *how)
+            elif other != schema:
+                why = f"extension {name} is in schema {other} there, and in {schema} here"
+                hint = f"in one of them: alter extension {name} set schema …"
+                raise WorkspaceError(why, hint=hint)
+        database = here.url.database
+        _dump(workspace, database, file.fileno(), "-Z1")
+        file.seek(0)
+        entries = choose_entries(here.list_contents(action, file.fileno()), theirs["schemas"])
+        client = ["pg_restore", "-1", "--no-owner", "--no-privileges", "-w"]
+        client += ["-L", there.put("list", entries), "-d", url.database]
+        file.seek(0)
+        idle = functools.partial(_look_at_server, workspace)
+        workspace.worked = True
+        result = there.load(file.fileno(), client, f"pushing to {target}", idle)
+        check_result(result, f"{action}, where nothing was made", sources=(*there.sources, "dump"))
+        analyze(there, url.database)
+        rows = compare_rows(here, there, action)
+    console.step(f"{database} is {target} now, {rows} rows, login verified")
+
+
+def pull(workspace: Workspace, url: DatabaseURL) -> str:
+    """Put a database of elsewhere in the place of ours, which is kept; see `restore`."""
+    import tempfile
+
+    with tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file:
+        with open_elsewhere(workspace, url) as there:
+            idle = functools.partial(_look_at_server, workspace)
+            result = there.dump(file.fileno(), idle, "-Z1")
+            action = f"cannot pull {url.database} from {url.host}"
+            check_result(result, action, sources=(*there.sources, "dump"))
+        file.seek(0)
+        return _run_alone(Restore(workspace, file, owner=False))
 
 
 # == Looking ==================================================================================
@@ -6867,6 +7110,8 @@ class PostgreSQLManager(_Library):
     list_snapshots = _afresh(list_snapshots)
     drop_snapshot = _afresh(drop_snapshot)
     restore = _afresh(restore)
+    push = _afresh(push)
+    pull = _afresh(pull)
     reset = _afresh(reset)
     temporary_database = _afresh(temporary_database)
     copy_workspace = _afresh(set_up_copy)
@@ -7223,6 +7468,29 @@ class CommandLine:
         self._get_yes(f"put an empty database in the place of {database}?")
         reset(self.workspace, self.seed or "")
 
+    def _push(self) -> None:
+        push(self.workspace, self._read_url())
+
+    def _pull(self) -> None:
+        url, database = self._read_url(), self.workspace.settings.url.database
+        place = f"put {url.database} of {url.host} in the place of database {database}"
+        self._get_yes(f"{place}, and end its sessions?")
+        pull(self.workspace, url)
+
+    def _read_url(self) -> DatabaseURL:
+        """Read the URL of a server elsewhere."""
+        if self.url_env is not None:
+            text, subject = os.environ.get(self.url_env, ""), f"the URL in ${self.url_env}"
+        elif is_interactive():
+            import getpass
+
+            text, subject = getpass.getpass("URL: ", sys.stderr), "the URL"
+        else:
+            text, subject = sys.stdin.readline() if sys.stdin else "", "the URL on stdin"
+        if not text.strip():
+            raise WorkspaceError(f"{subject} is missing", hint="--url-env VARIABLE")
+        return parse_database_url(text.strip(), subject)
+
     def _rotate(self) -> None:
         rotate(self.workspace)
 
@@ -7318,8 +7586,8 @@ _LEFT = {
     "snapshot": "; {snapshot} --list shows what there is",
     **dict.fromkeys(("rotate", "upgrade"), "; {start} finishes what was begun"),
     "destroy": "; the same command goes on",
-    "restore": "",
-    "reset": "",
+    **dict.fromkeys(("restore", "reset", "pull"), ""),
+    "push": "; there is all of it there, or nothing",
 }
 _EXAMPLES = """\
 {init}: set up this directory
@@ -7469,6 +7737,9 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     if command == "run" and not rest and not {"-h", "--help"} & {*arguments}:
         _refuse("put -- before the program: run [DIR] -- CMD", f"{program} run")
     other = command in ("", "restore", "list", "completion")  # than DIR is what they take
+    if any("://" in word for word in arguments):
+        why = "everybody on this machine sees a URL on the command line"
+        raise UsageError(why, hint="--url-env VARIABLE; or on stdin")
     if other or len(arguments) > 1 or any(word.startswith("-") for word in arguments):
         build_parser(program, command).parse_intermixed_args(arguments, line)
     else:  # without argparse, which would take a fifth of the time of `url`

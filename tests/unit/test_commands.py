@@ -117,6 +117,8 @@ OPTIONS = {
     "snapshot": "--list --drop --json --yes",
     "restore": "--no-owner --drop-old --yes",
     "reset": "--seed --yes",
+    "push": "--url-env",
+    "pull": "--url-env --yes",
     "rotate": "",
     "upgrade": "--yes --image --undo --drop-old",
     "destroy": "--data --no-backup --purge --yes",

