@@ -975,10 +975,16 @@ def read_machine() -> tuple[str, str]:
     return ("Windows", os.environ.get("COMPUTERNAME", "")) if WINDOWS else os.uname()[:2]
 
 
-def set_mode(descriptor: int, mode: int) -> None:
-    """Set an open file's mode, where it has one."""
-    if HAS_MODES:
-        os.fchmod(descriptor, mode)
+def set_mode(file: str | int, mode: int) -> int:
+    """Set a file's mode as far as its file system keeps any; return what it is."""
+    if not HAS_MODES:
+        return mode
+    try:
+        os.chmod(file, mode)
+    except PermissionError as error:  # FAT refuses what it cannot keep; others say nothing
+        if not is_root() and os.stat(file).st_uid != get_user()[0]:
+            raise OSError(error.errno, error.strerror) from None  # without a descriptor as name
+    return os.stat(file).st_mode & 0o777
 
 
 def lock_file(descriptor: int) -> OSError | None:
@@ -1539,14 +1545,11 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
             os.chown(path, *owner)
 
 
-def close_to_others(path: str) -> int | None:
-    """Close a file to others; return its new mode, None if it was closed."""
-    mode = os.stat(path).st_mode & 0o777
-    if not (HAS_MODES and mode & 0o077):
-        return None
+def close_to_others(path: str) -> tuple[int, int]:
+    """Close a file to others; return its mode before and now."""
+    mode = os.stat(path).st_mode & 0o777 if HAS_MODES else 0
     with explaining("change the mode of", path):
-        os.chmod(path, mode & 0o700)
-    return mode & 0o700
+        return mode, set_mode(path, mode & 0o700) if mode & 0o077 else mode
 
 
 def is_usable_by(data_dir: str, uid: int) -> bool:
@@ -1634,6 +1637,22 @@ def read_host(directory: str) -> Host:
     """Return what this machine is."""
     mounts = read_file("/proc/self/mountinfo") or b""
     return Host(*read_machine(), find_filesystem(os.fsdecode(mounts), directory))
+
+
+def find_gateway(routes: str) -> str:
+    r"""Return the gateway in the default row of /proc/net/route, '' for none.
+
+    >>> find_gateway("Iface Destination Gateway\neth0 00000000 010011AC 0003")
+    '172.17.0.1'
+    """
+    found = re.search(r"(?m)^\S+\s+0{8}\s+([0-9A-F]{8})\b", routes)
+    return ".".join(map(str, reversed(bytes.fromhex(found[1])))) if found else ""
+
+
+def read_gateway() -> str:
+    """Return the engine's machine as a container sees it, '' outside of one."""
+    marked = any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv")))
+    return find_gateway(os.fsdecode(read_file("/proc/net/route") or b"")) if marked else ""
 
 
 def measure_directory(directory: str) -> int | None:
@@ -1888,6 +1907,13 @@ DIAGNOSES = (
         "`docker` is only Docker Desktop's stand-in in this WSL distribution",
         "switch it on: Docker Desktop > Settings > Resources > WSL integration",
         DockerNotAvailableError),
+    Diagnosis("docker", "See 'podman --help'|can't evaluate field ID in type",
+        "`docker` here is Podman's own program, which has no Compose",
+        "install Docker's CLI with Compose, and let it use Podman's socket:"
+        " DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock", DockerNotAvailableError),
+    Diagnosis("docker", r"docker \S* at unix://\S*podman", "nobody serves Podman's socket",
+        "systemctl --user start podman.socket; root's own: sudo systemctl start podman.socket",
+        DockerNotAvailableError),
     Diagnosis("docker", r"docker \S* at unix:///run/user", "rootless Docker is not running",
         "systemctl --user start docker", DockerNotAvailableError),
     Diagnosis("docker", r"docker \S* at (?:tcp|ssh|http)", "Docker there cannot be reached",
@@ -1937,6 +1963,9 @@ DIAGNOSES = (
         "all predefined address pools have been fully subnetted",
         "Docker has no addresses left for another network",
         "docker network prune removes the networks that nobody uses"),
+    Diagnosis("docker", "unable to setup user",
+        "the engine maps users, and has none of that number",
+        "{init} --data volume: there the server is the image's own user"),
     Diagnosis("docker", f"Mounts denied|{_NO_SOURCE}|error while creating mount source path",
         "the daemon does not see the data directory: Docker Desktop does not share it, or the"
         " daemon is remote, or confined (snap)",
@@ -2148,10 +2177,11 @@ def check_result(
 
 INSPECT = ("docker", "inspect", "--type", "container")
 # Two engines of one machine can share an ID: Docker 20.10 has it from /etc/docker/key.json.
+# Podman's is another one at each call; no other engine has the driver k8s-file for logs.
 # The same call knows the versions; Compose's is '' where the plugin does not work.
 _IDENTITY_FORMAT = (
-    "{{.ID}}|{{.DockerRootDir}}|{{.Name}}|{{.OperatingSystem}}|{{.SecurityOptions}}|"
-    "{{.ClientInfo.Context}}|{{.ServerVersion}}|"
+    "{{.ID}}|{{.DockerRootDir}}|{{.Name}}|{{.OperatingSystem}}|{{.SecurityOptions}}"
+    "{{.Plugins.Log}}|{{.ClientInfo.Context}}|{{.ServerVersion}}|"
     '{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Version}}{{end}}{{end}}'
 )
 IDENTITY = ("docker", "info", "--format", _IDENTITY_FORMAT)
@@ -2185,6 +2215,7 @@ class ContainerInfo(Record):
     labels: Mapping[str, str]
     mounts: Sequence[tuple[str, str]]  # (directory on the host or name of a volume, target)
     ports: Sequence[tuple[str, int]]  # the (host address, port) that lead to PostgreSQL's
+    host_ports: Sequence[str] = ()  # all that it has on this machine
 
     @property
     def running(self) -> bool:
@@ -2320,6 +2351,11 @@ class EngineFacts(Record):
     endpoint: str = ""
     near: bool = True  # its root is on this disk
 
+    @property
+    def program(self) -> str:
+        """Whose engine it is."""
+        return "Podman" if "k8s-file" in self.security else "Docker"
+
 
 def is_elsewhere(host: Host, engine: EngineFacts) -> bool:
     """Whether an engine is remote, or a host a container in front of it."""
@@ -2342,6 +2378,7 @@ def choose_data_placement(host: Host, engine: EngineFacts) -> tuple[str, str]:
         "engine with another disk": is_elsewhere(host, engine),
         host.system: host.system != "Linux",
         "Docker Desktop": "Docker Desktop" in engine.system,
+        "Podman": engine.program == "Podman",  # rootful or not, it does not say
         "rootless engine": "name=rootless" in security,
         "engine that maps users": "name=userns" in security,
         "SELinux": "name=selinux" in security,
@@ -2425,14 +2462,20 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         labels=config.get("Labels") or {},
         mounts=mounts,
         ports=_parse_ports(item),
+        host_ports=[b["HostPort"] for given in _get_published(item).values() for b in given or ()],
     )
+
+
+def _get_published(item: Mapping[str, Any]) -> Mapping[str, list[dict[str, str]] | None]:
+    """Return all ports in the container, with where they are published."""
+    return (item.get("NetworkSettings") or {}).get("Ports") or {}
 
 
 def _parse_ports(item: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Return where PostgreSQL's port is published, or is to be."""
     port = f"{CONTAINER_PORT}/tcp"
     asked = (item["HostConfig"].get("PortBindings") or {}).get(port) or []
-    given = ((item.get("NetworkSettings") or {}).get("Ports") or {}).get(port) or []
+    given = _get_published(item).get(port) or []
     # A range, of which Docker takes any, is no fixed port.
     fixed = {binding["HostPort"] for binding in asked if binding["HostPort"].isdigit()}
     given = [binding for binding in given if binding["HostPort"] in fixed] or asked
@@ -2453,7 +2496,7 @@ def parse_inspect(result: CommandResult, name: str) -> ContainerInfo | None:
 
 def _is_missing(result: CommandResult) -> bool:
     """Whether docker says that there is no such thing."""
-    pattern = "no such (?:object|container|image)"
+    pattern = "no such (?:object|container|image)|image not known"  # the last is Podman's
     return result.returncode != 0 and bool(re.search(pattern, result.stderr, re.IGNORECASE))
 
 
@@ -2510,7 +2553,9 @@ class Engine:
             argv = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
             endpoint = self.run(argv).stdout.strip()
         near = not is_gone(identity[1])
-        self.facts = EngineFacts(identity, system, security, endpoint, near)
+        self.facts = facts = EngineFacts(identity, system, security, endpoint, near)
+        if facts.program == "Podman":
+            self.facts = facts.replace(identity=[facts.program, *identity[1:]])
         return self.facts
 
     @functools.cached_property
@@ -2536,7 +2581,7 @@ class Engine:
     def versions(self) -> str:
         """Which Docker and Compose answer, in numbers."""
         self.compose_argv  # noqa: B018 (which knows the version)
-        said = f"Docker {self.version}, Compose {self.compose_version}"
+        said = f"{self.facts.program} {self.version}, Compose {self.compose_version}"
         return re.sub(r"(?<= )v(?=\d)|(?<=\d)[^0-9., ][^, ]*| (?=,|$)", "", said)
 
     def container(self, name: str) -> ContainerInfo | None:
@@ -2552,11 +2597,6 @@ class Engine:
         if not _is_missing(result):  # one was removed in between; the others are printed
             check_result(result, "cannot inspect the containers")
         return parse_containers(result.stdout)
-
-    def publishing(self, port: int) -> list[str]:
-        """Return the names of the containers that have a host port."""
-        argv = ("ps", "--filter", f"publish={port}", "--format", "{{.Names}}")
-        return self.ask("cannot list the containers", *argv).split()
 
     def find_image(self, image: str) -> ImageInfo | None:
         """Return what an image sets, None where it is not on the engine."""
@@ -3562,13 +3602,17 @@ class Workspace:
             self.refuse_link_out(self.env_path, f"rm {quote_word(self.env_path)}; or {add}")
         changes = {k: new for k, new in changes.items() if new or self.values.get(k)}
         edited = edit_env(self.env.text, self.env.items, changes)
-        if self.env.exists and edited == self.env.text:
-            if (mode := close_to_others(self.env_path)) is not None:
-                self.console.step(f"{ENV_FILE} was open to others; its mode is {mode:04o} now")
-            return False
-        write_file(self.env_path, edited, 0o600)
-        self.env = EnvFile(edited)
-        return True
+        changed = not self.env.exists or edited != self.env.text
+        if changed:
+            write_file(self.env_path, edited, 0o600)
+            self.env = EnvFile(edited)
+        before, mode = close_to_others(self.env_path)
+        if mode & 0o077:
+            said = f"others may read {ENV_FILE} and its password"
+            self.console.warn(f"{said}: its mode cannot be changed here")
+        elif mode != before:
+            self.console.step(f"{ENV_FILE} was open to others; its mode is {mode:04o} now")
+        return changed
 
     def refuse_link_out(self, path: str, hint: str) -> None:
         """Refuse to change what a link outside leads to."""
@@ -3963,13 +4007,12 @@ class Neighbours:
     def _check_port(
         self, service: ComposeService, own: ContainerInfo | None, others: Sequence[ContainerInfo]
     ) -> None:
-        engine, port, owner, remedy = self.workspace.engine, service.host_port, "", ""
+        port, owner, remedy = service.host_port, "", ""
         serves = own and (own.running or own.restarting) and port in [p for _, p in own.ports]
         if serves or is_port_free(service.bind, port):
             return
-        names = engine.publishing(port)
         for info in others:
-            if info.name in names:
+            if info.running and str(port) in info.host_ports:
                 place, remedy = describe_origin(info)
                 owner = f"container {info.name} of {place}"
         if not owner:
@@ -4109,11 +4152,13 @@ def refuse_port(workspace: Workspace, objection: str, right: str) -> str:
     url = workspace.settings.url
     if not workspace.is_apart:
         raise build_port_error(url, objection, right)
-    remedy = "{init} --bind ADDRESS, one of the engine's machine"
+    remedy, gateway = "{init} --bind ADDRESS, one of the engine's machine", read_gateway()
     found = re.match(r"(?:ssh|tcp|https?)://([^/:]+)", workspace.engine.facts.endpoint)
     if found:
         tunnel = f"ssh -NL {url.port}:127.0.0.1:{url.port} {found[1]}"
         remedy = f"{tunnel}, or {remedy}"
+    elif gateway:
+        remedy = f"{{init}} --bind {gateway}, if that is the engine's machine"
     return workspace.console.format(remedy)
 
 
@@ -4928,6 +4973,7 @@ class SetUp:
         self.values, self.neighbours = workspace.values, survey(workspace)
         self.named = False  # whether the names in `.env` are this workspace's
         self.blank, self.reason = not workspace.env.exists, ""  # an example has no login
+        self.doubt = ""  # why a directory for the data may not work here
         self.lost = self.blank or not has_login(self.values)
 
     def run(self, *, start: bool, timeout: float) -> None:
@@ -5056,11 +5102,11 @@ class SetUp:
             why = f"the data is in {volume if known == 'volume' else data_dir}"
             hint = f"{{backup}}; {{destroy}} --data; {{init}} --data {wanted}; {{restore}}"
             raise WorkspaceError(why, hint=hint)
-        placement = wanted or known
-        self.reason = f"--data {wanted}" if wanted else ""
-        if not placement:
-            host = read_host(workspace.directory)
-            placement, self.reason = choose_data_placement(host, workspace.engine.facts)
+        host = read_host(workspace.directory)
+        chosen, why = choose_data_placement(host, workspace.engine.facts)
+        placement = wanted or known or chosen
+        self.reason = f"--data {wanted}" if wanted else "" if known else why
+        self.doubt = why if placement == "bind" != chosen else ""
         return "volume" if placement == "volume" else ""
 
     def _resolve(self, settings: Settings) -> tuple[Settings, ComposeService]:
@@ -5154,7 +5200,7 @@ class SetUp:
         if has_data:
             given = {key: value for key, value in values.items() if value}
             check_agreement(given, url, (USER_KEY, PASSWORD_KEY))
-        host, bind = url.host, wanted["bind"]
+        host, bind = url.host, wanted["bind"] or (not values.get(URL_KEY) and values.get(BIND_KEY))
         if bind:
             host = LOCALHOST if bind in USUAL_BINDS else bind
         database, port = wanted["database"] or url.database, wanted["port"] or url.port
@@ -5323,7 +5369,14 @@ def set_up(
             workspace.reload()
         if workspace.env.exists:
             finish_upgrade(workspace)
-        SetUp(workspace, wanted, ask=interactive).run(start=start, timeout=timeout)
+        setup = SetUp(workspace, wanted, ask=interactive)
+        try:
+            setup.run(start=start, timeout=timeout)
+        except (DockerCommandError, ContainerStartupError) as error:
+            if setup.doubt:
+                why = f"a directory may not do here ({setup.doubt})"
+                error.hint = f"{{init}} --data volume: {why}"
+            raise
     return True
 
 

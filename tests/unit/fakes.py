@@ -249,7 +249,6 @@ class FakeDocker(FakeRunner):
             {
                 "git": (128, "fatal: not a git repository"),
                 "docker ps": lambda _: "\n".join(c["Id"] for c in self.containers),
-                "docker ps --filter": lambda _: "\n".join(c["Name"][1:] for c in self.published),
                 "ss": FileNotFoundError(2, "No such file or directory", "ss"),
                 "docker inspect --type container": self.inspect,
                 "docker image inspect": make_image("16"),
@@ -264,7 +263,6 @@ class FakeDocker(FakeRunner):
             }
         )
         self.containers = list(containers)
-        self.published = []  # on the port that is asked for
 
     def inspect(self, call):
         wanted = call.argv[4:]

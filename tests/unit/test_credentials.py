@@ -8,6 +8,7 @@ import stat
 import pytest
 from fakes import make_settings, make_url
 
+import hive_pg as pg
 from hive_pg import (
     CredentialService,
     EnvFileError,
@@ -72,8 +73,9 @@ def test_save_keeps_the_owners_bits(service, env, mode, closed):
     assert (env.stat().st_ino, env.read_bytes()) == before
 
 
-def test_save_mode_refused(monkeypatch, service, env):
-    """A mode that is not ours to change is an error that says so."""
+@pytest.fixture
+def open_env(monkeypatch, service, env):
+    """Give an `.env` that others may read, and whose mode nobody changes."""
     service.save_credentials_to_env(make_url())
     env.chmod(0o644)
 
@@ -81,6 +83,21 @@ def test_save_mode_refused(monkeypatch, service, env):
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "chmod", refuse)
+    return env
+
+
+def test_save_mode_not_kept(service, open_env, capsys):
+    """Where the file system keeps no modes, it is written, and that others may read it is said."""
+    assert service.save_credentials_to_env(make_url()) is False
+    assert "warning: others may read .env and its password" in capsys.readouterr().err
+    assert service.save_credentials_to_env(make_url(password="n3w")) is True
+
+
+def test_save_mode_refused(monkeypatch, service, open_env):
+    """A mode that is not ours to change is an error that says so."""
+    env = open_env
+    monkeypatch.setattr(pg, "is_root", lambda: False)
+    monkeypatch.setattr(pg, "get_user", lambda: (os.geteuid() + 1, 0))
     with pytest.raises(WorkspaceError, match=f"cannot change the mode of {env}: .* not") as caught:
         service.save_credentials_to_env(make_url())
     assert f"sudo chown $USER: {env}" in caught.value.hint

@@ -188,6 +188,20 @@ DOCKER_TEXTS = {
         " among the defaults to assign to the network",
         "engine 28": DAEMON + "all predefined address pools have been fully subnetted",
     },
+    "has none of that number": {
+        "rootless 20.10, uid 300000": DAEMON + "failed to create shim task: OCI runtime create"
+        " failed: runc create failed: unable to start container process: unable to setup user:"
+        " invalid argument: unknown",
+    },
+    "nobody serves Podman's socket": {
+        "CLI 28": "Cannot connect to the Docker daemon at unix:///run/user/1001/podman/podman.sock."
+        " Is the docker daemon running?",
+    },
+    "Podman's own program": {
+        "podman 4.3.1 info": 'Error: template: info:1:2: executing "info" at <.ID>: can\'t evaluate'
+        " field ID in type *define.Info",
+        "podman 4.3.1 compose": "Error: unknown flag: --short\nSee 'podman --help'",
+    },
     "does not see the data directory": {
         "Desktop": DAEMON + "Mounts denied: \nThe path /srv/app/data/postgres is not shared from"
         " the host and is not known to Docker.",
@@ -476,6 +490,8 @@ def test_diagnose_nothing(text, source):
 
 
 CLASSES = {
+    "Podman's own program": DockerNotAvailableError,
+    "nobody serves Podman's socket": DockerNotAvailableError,
     "may not use Docker's socket": DockerNotAvailableError,
     "stand-in in this WSL": DockerNotAvailableError,
     "daemon is not running": DockerNotAvailableError,

@@ -164,8 +164,12 @@ def test_parse_inspect_id():
 
 @pytest.mark.parametrize(
     "stderr",
-    ["Error: No such container: c", "Error response from daemon: no such object: c"],
-    ids=["20.10", "29"],
+    [
+        "Error: No such container: c",
+        "Error response from daemon: no such object: c",
+        'Error response from daemon: no container with name or ID "c" found: no such container',
+    ],
+    ids=["20.10", "29", "Podman 4.3"],
 )
 def test_parse_inspect_missing(stderr):
     """A container that is not there is no error; all else is."""
@@ -506,12 +510,6 @@ def test_engine_container_name():
     assert engine_of({"docker inspect": NO_CONTAINER}).container("c") is None
 
 
-def test_engine_publishing_port():
-    """The names of those that have a port."""
-    engine = engine_of({"docker ps --filter publish=5532": "a\nb\n"})
-    assert engine.publishing(5532) == ["a", "b"]
-
-
 @pytest.mark.parametrize(
     ("answer", "found"),
     [
@@ -522,6 +520,7 @@ def test_engine_publishing_port():
         ),
         pytest.param('{"Env": null, "Volumes": null}', pg.ImageInfo({}, []), id="none"),
         pytest.param((1, "Error: No such image: x"), None, id="no image"),
+        pytest.param((1, "Error: failed to find image x: x: image not known"), None, id="Podman"),
     ],
 )
 def test_engine_find_image(answer, found):
@@ -695,6 +694,7 @@ def test_is_elsewhere(system, changes, elsewhere):
 
 
 RECORDED = recorded("docker_info_20.10.24.json")  # each of a dockerd of its own, in IDENTITY's form
+PODMAN = recorded("docker_info_podman_4.3.1.json")  # two calls of one engine, through its socket
 MOUNTS = """\
 22 1 0:21 / /proc rw,relatime - proc proc rw
 27 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -719,6 +719,7 @@ MOUNTS = """\
         pytest.param(
             "userns-remap", "/home/ann", {}, "volume", "that maps users", id="userns-remap"
         ),
+        pytest.param("podman", "/home/ann/app", {}, "volume", "Podman", id="rootless Podman"),
         pytest.param(
             *("remote-tcp", "/home/ann", {"endpoint": "tcp://10.9.9.2:2375"}),
             *("volume", "another disk"),
@@ -748,9 +749,18 @@ def test_choose_data_placement(info, path, changes, placement, why):
     """A directory where it works, for people to see; a volume where it does not, and why."""
     system = changes.pop("os", "Linux") if changes else "Linux"
     host = pg.Host(system, "vm", pg.find_filesystem(MOUNTS, path))
-    facts = engine_of({"docker info": RECORDED[info]}).facts.replace(**{"near": True, **changes})
+    said = {**RECORDED, "podman": PODMAN["rootless"]}[info]
+    facts = engine_of({"docker info": said}).facts.replace(**{"near": True, **changes})
     chosen, reason = pg.choose_data_placement(host, facts)
     assert (chosen, why in reason) == (placement, True), reason
+
+
+def test_engine_facts_podman():
+    """It is the same engine at each call, whatever ID it gives, and has its name in `init`."""
+    engines = [engine_of({"docker info": said}) for said in PODMAN.values()]
+    first, again = (engine.facts.identity for engine in engines)
+    assert first == again == ["Podman", "/home/hive-pg-test/.local/share/containers/storage", "vm"]
+    assert engines[0].versions == "Podman 4.3.1, Compose 2.26.1"
 
 
 @pytest.mark.parametrize("shell", [True, False], ids=["DOCKER_HOST", "a context"])

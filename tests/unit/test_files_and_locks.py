@@ -91,7 +91,7 @@ def test_write_file_mode_of_existing(path, asked, mode):
     assert (path.read_text(), mode_of(path)) == ("new", mode)
 
 
-@pytest.mark.parametrize("function", ["replace", "fsync", "fchmod"])
+@pytest.mark.parametrize("function", ["replace", "fsync", "chmod"])
 @pytest.mark.parametrize("error", [OSError(28, "disk full"), KeyboardInterrupt()], ids=str)
 def test_write_file_failure(monkeypatch, path, function, error):
     """Whatever fails, the old text is there and no other file."""
@@ -519,15 +519,46 @@ def test_is_usable_by_missing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mode", "changed", "after"),
-    [(0o644, 0o600, 0o600), (0o640, 0o600, 0o600), (0o600, None, 0o600), (0o400, None, 0o400)],
+    ("mode", "after"),
+    [(0o644, 0o600), (0o640, 0o600), (0o600, 0o600), (0o400, 0o400)],
     ids=["open to all", "open to the group", "closed", "read-only"],
 )
-def test_close_to_others_mode(path, mode, changed, after):
+def test_close_to_others_mode(path, mode, after):
     """Group and others lose their bits, the owner keeps his."""
     path.chmod(mode)
-    assert pg.close_to_others(str(path)) == changed
+    assert pg.close_to_others(str(path)) == (mode, after)
     assert mode_of(path) == after
+
+
+@pytest.mark.parametrize(
+    ("refusal", "own"),
+    [
+        pytest.param(None, True, id="as ntfs-3g does, silently"),
+        pytest.param(PermissionError(1, "Operation not permitted", 3), True, id="as FAT does"),
+        pytest.param(PermissionError(1, "Operation not permitted", 3), False, id="another user's"),
+    ],
+)
+def test_set_mode_not_kept(monkeypatch, path, refusal, own):
+    """A file system without modes is none to fail on; a file of another user is."""
+    path.chmod(0o755)
+
+    def chmod(*_):
+        if refusal:
+            raise refusal
+
+    monkeypatch.setattr(os, "chmod", chmod)
+    monkeypatch.setattr(pg, "is_root", lambda: False)
+    monkeypatch.setattr(pg, "get_user", lambda: (os.geteuid() + (not own), 0))
+    with contextlib.nullcontext() if own else pytest.raises(PermissionError) as caught:
+        assert pg.set_mode(str(path), 0o600) == 0o755
+    assert own or caught.value.filename is None
+
+
+def test_lock_of_root_without_owners(monkeypatch, tmp_path):
+    """A file system that knows no other owner is asked for none."""
+    monkeypatch.setattr(os, "fchown", lambda *_: pytest.fail("as exfat: Operation not permitted"))
+    with lock_in(tmp_path):
+        assert (tmp_path / "lock").exists()
 
 
 def test_identify_file_there(path):

@@ -440,19 +440,20 @@ def test_verify_published_port(up, manager, docker, network, port, objection):
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "words"),
+    ("endpoint", "gateway", "words"),
     [
-        pytest.param("", "hive-pg init --bind ADDRESS, one of", id="no name"),
-        pytest.param("ssh://bob@db", "ssh -NL 5532:127.0.0.1:5532 bob@db, or", id="over SSH"),
+        pytest.param("", "", "hive-pg init --bind ADDRESS, one of", id="no name"),
+        pytest.param("", "172.17.0.1", "hive-pg init --bind 172.17.0.1, if", id="in a container"),
+        pytest.param("ssh://bob@db", "", "ssh -NL 5532:127.0.0.1:5532 bob@db, or", id="over SSH"),
     ],
 )
 def test_verify_port_on_another_machine(
-    monkeypatch, up, manager, docker, network, capsys, endpoint, words
+    monkeypatch, up, manager, docker, network, capsys, endpoint, gateway, words
 ):
     """There the login inside the container is enough; how the port comes here is a warning."""
     monkeypatch.setenv("DOCKER_HOST", endpoint)
     docker.answers["docker info"] = INFO.replace(os.uname().nodename, "db")
-    network.objection = "Connection refused"
+    network.objection, network.gateway = "Connection refused", gateway
     manager.start_container()
     said = capsys.readouterr().err
     assert f"warning: the database serves, but not at localhost:5532: {words}" in said

@@ -429,9 +429,11 @@ def test_refuse_conflicts_port_of_a_process(workspace, programs, taken, answer, 
 def test_refuse_conflicts_port_of_a_container(workspace, programs, taken, place, owner, remedy):
     """A container that is published there is named with its origin, whatever it serves."""
     taken.add(5532)
-    programs.answers = {"docker ps --filter publish=5532": "web\ntheirs\n"}
     changes = {"place": place, "mounts": [], "project": "theirs" if place else ""}
-    found = [theirs(workspace, "beside", **changes), theirs(workspace, **changes)]
+    has_it = {**changes, "host_ports": ["80", "5532"]}
+    stopped = {**has_it, "state": ContainerState.EXITED}  # Podman shows its port all the same
+    found = [theirs(workspace, "beside", **changes), theirs(workspace, **has_it)]
+    found.append(theirs(workspace, "stopped", **stopped))
     with pytest.raises(ContainerConflictError) as caught:
         Neighbours(workspace, found).refuse_conflicts(service(workspace))
     parent = os.path.dirname(workspace.directory)

@@ -150,6 +150,15 @@ def test_init_places_the_data(init, docker, capsys, info, wanted, volume, why):
     assert "; data " not in capsys.readouterr().err
 
 
+def test_init_in_a_directory_that_cannot_work(init, docker):
+    """The hint is a volume, and why."""
+    docker.answers["docker info"] = ROOTLESS
+    docker.answers["docker compose up"] = (1, "odd")
+    with pytest.raises(DockerCommandError, match="odd") as caught:
+        init(data="bind")
+    assert "init --data volume: a directory may not do here (rootless" in caught.value.hint
+
+
 @pytest.mark.parametrize("data", ["bind", "volume"])
 def test_init_mounts_where_the_image_has_its_volume(init, docker, data):
     """From 18 on that is another directory; the data has the same names in it."""
@@ -604,6 +613,21 @@ def test_init_recovers_from_container(init, workspace, docker, env):
     assert saved["HIVE_DATABASE_URL"] == "postgresql+psycopg://bob:b0b@localhost:5777/app"
     assert saved["HIVE_POSTGRES_CONTAINER"] == named
     assert saved["COMPOSE_PROJECT_NAME"] == "w-1a2b3c"
+
+
+@pytest.mark.parametrize(
+    ("bind", "host"),
+    [("10.9.9.2", "10.9.9.2"), ("0.0.0.0", "localhost"), ("127.0.0.1", "localhost")],
+)
+def test_init_recovers_where_it_is_published(init, workspace, docker, bind, host):
+    """The URL's host is the address that the container is published on, if that is another one."""
+    (workspace / ".env").unlink()
+    container = make_container("db-of-bob", workspace, port=5777, environment=OF_BOB)
+    container["HostConfig"]["PortBindings"]["5432/tcp"][0]["HostIp"] = bind
+    docker.containers = [container]
+    docker.answers["docker stop"] = ""
+    init(workspace)
+    assert f"@{host}:5777/app" in env_of(workspace)["HIVE_DATABASE_URL"]
 
 
 @pytest.mark.parametrize(
