@@ -200,7 +200,7 @@ upgrade [DIR]: move to a later major version
 destroy [DIR]: remove the container; the data stays
   --data                delete the data, too, after a backup
   --no-backup           delete it without
-  --purge               and what init has written, if unchanged
+  --purge               as --data, and what init has written
 env [DIR]: print variables for programs, with password
   --format shell|powershell|dotenv  shell: lines for eval; dotenv: as in .env
 list: show every database of hive-pg on this engine
@@ -655,7 +655,7 @@ class Settings(Record):
         return {k: value for k, value in values.items() if value or k in PLACE_KEYS}
 
 
-DATABASE_NAME = r"[A-Za-z0-9_.-]{1,63}"
+DATABASE_NAME, _NAME_RULE = r"[A-Za-z0-9_.-]{1,63}", "letters, digits and _ . - only, 63 at most"
 _USERINFO = r"((?:[A-Za-z0-9._~!$&'()*+,;=-]|%(?!00)[0-9A-Fa-f]{2})+)"
 _PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _PAIR = (
@@ -693,7 +693,7 @@ _URL_PARTS = {
     "password": (f":{_USERINFO}@", "percent-encoded, as in p%40ss"),
     "host": (r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?=[:/?]|\Z)", "one name or address"),
     "port": (rf"(?::({_PORT}))?(?=[/?]|\Z)", "a number from 1 to 65535"),
-    "database": (rf"/({DATABASE_NAME})(?=\?|\Z)", "letters, digits and _ . - only"),
+    "database": (rf"/({DATABASE_NAME})(?=\?|\Z)", _NAME_RULE),
     "query": (rf"(?:\?({_PAIR}(?:&{_PAIR})*|))?\Z", "libpq's name=value, percent-encoded"),
 }
 
@@ -851,7 +851,7 @@ def check_agreement(values: Mapping[str, str], url: DatabaseURL, keys: Sequence[
             if key == PORT_KEY:
                 hint += f", {{init}} --port {values[key]} makes both follow {key}"
             elif key in (USER_KEY, PASSWORD_KEY):  # the data may know either of them
-                hint = "make both the same; {init} --yes sets a new password in the server"
+                hint = "make both the same; if the server has another one, then {init} --yes"
             raise EnvFileError(f"{ENV_FILE}: {key} and {URL_KEY} disagree", hint=hint)
 
 
@@ -1192,6 +1192,7 @@ class Console:
     def step(self, text: str) -> None:
         """Say that a step is done."""
         self.note(f"{SYMBOLS[Outcome.PASSED]} {text}")
+        self.doing()
 
     def note(self, text: str) -> None:
         """Print a line of progress for a person."""
@@ -1233,7 +1234,7 @@ class Console:
     def error(self, error: PostgreSQLIntegrationError) -> None:
         """Print an error, the other program's last 20 lines, and the hint."""
         detail = [f"    {line}" for line in error.detail.splitlines() if line.strip()][-20:]
-        if len(detail) == 1 and str(error).endswith(detail[0].strip()):
+        if len(detail) == 1 and str(error).endswith(detail[0].strip().removeprefix("ERROR:  ")):
             detail = []
         hint = [f"hint: {self.format(error.hint)}"] if error.hint else []
         self._print("\n".join([f"error: {error}", *detail, *hint]))
@@ -1947,10 +1948,11 @@ DIAGNOSES = (
         "Docker runs Windows containers now, and the image is one of Linux",
         "Docker Desktop > Switch to Linux containers"),
     Diagnosis("docker", "no matching manifest|no match for platform in manifest|exec format error",
-        "the image does not exist for this processor", "{init} --image IMAGE"),
+        "the image does not exist for this processor", "name another one with --image"),
     Diagnosis("docker", "pull access denied|(?:manifest|name) unknown|manifest for .* not found|"
         "failed to resolve reference .*: not found|: (?:denied|unauthorized)",
-        "there is no such image, or it is private", "{init} --image IMAGE, or docker login"),
+        "there is no such image, or it is private",
+        "name another one with --image, or docker login"),
     Diagnosis("docker", "error getting credentials",
         "the credential helper that ~/.docker/config.json names is missing or broken",
         "remove credsStore from ~/.docker/config.json"),
@@ -1958,7 +1960,7 @@ DIAGNOSES = (
         "Client.Timeout exceeded|context deadline exceeded|connection reset by peer|"
         "unexpected (?:HTTP )?status.*: 5",
         "the image registry cannot be reached",
-        "check the network and Docker's proxy; or {init} --image IMAGE, one of docker images"),
+        "check the network and Docker's proxy; or name one of `docker images` with --image"),
     Diagnosis("docker", "could not find an available, non-overlapping IPv4 address pool|"
         "all predefined address pools have been fully subnetted",
         "Docker has no addresses left for another network",
@@ -2050,8 +2052,8 @@ DIAGNOSES = (
     Diagnosis("dump", r"unsupported version \(.*\) in file header|"
         "unrecognized configuration parameter",
         "the dump was made by a newer PostgreSQL than the image's",
-        "dump it again with pg_dump of the image's version; or {init} --image IMAGE, a newer one,"
-        " in a new workspace"),
+        "dump it again with pg_dump of the image's version; or {upgrade} --image IMAGE, of its"
+        " version"),
     Diagnosis("dump", "could not read from input file: end of file|unexpected end of file|"
         "(?:could not find|found unexpected) block ID|unrecognized data block type|"
         "could not uncompress data|corrupt tar header|did not find magic string in file header",
@@ -2216,6 +2218,7 @@ class ContainerInfo(Record):
     mounts: Sequence[tuple[str, str]]  # (directory on the host or name of a volume, target)
     ports: Sequence[tuple[str, int]]  # the (host address, port) that lead to PostgreSQL's
     host_ports: Sequence[str] = ()  # all that it has on this machine
+    stop_timeout: int = 0  # the container's own, in seconds; 0 for none
 
     @property
     def running(self) -> bool:
@@ -2227,6 +2230,11 @@ class ContainerInfo(Record):
         """Whether it starts again and again; in between it runs."""
         unwell = self.health in (Health.STARTING, Health.UNHEALTHY) and self.restart_count > 0
         return self.state is ContainerState.RESTARTING or (self.running and unwell)
+
+    @property
+    def grace(self) -> int:
+        """How many seconds its server may take to stop."""
+        return max(STOP_GRACE_S, self.stop_timeout)
 
     @property
     def cluster(self) -> tuple[str, str]:
@@ -2463,6 +2471,7 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         mounts=mounts,
         ports=_parse_ports(item),
         host_ports=[b["HostPort"] for given in _get_published(item).values() for b in given or ()],
+        stop_timeout=config.get("StopTimeout") or 0,
     )
 
 
@@ -2618,7 +2627,7 @@ class Engine:
         try:
             result = self.run(["docker", "pull", image], PULL_TIMEOUT_S, stdout=shown)
         except DockerNotAvailableError as error:  # docker answers; the registry does not
-            hint = "check the network and Docker's proxy; or {init} --image IMAGE"
+            hint = "check the network and Docker's proxy; or name another one with --image"
             raise DockerCommandError(f"cannot pull {image}: {error}", hint=hint) from None
         check_result(result, f"cannot pull {image}")
 
@@ -2651,7 +2660,7 @@ class Engine:
             raise WorkspaceError(why.strip(), hint=hint)
         check_result(result, f"cannot change the owner of {source}")
 
-    def stop(self, container: str, grace: int = STOP_GRACE_S) -> None:
+    def stop(self, container: str, grace: int) -> None:
         """Stop the server (SIGINT, fast shutdown) in `grace` seconds."""
         argv, timeout = ("stop", "-t", str(grace), container), grace + QUESTION_TIMEOUT_S
         self.ask("cannot stop the container", *argv, timeout=timeout)
@@ -2916,8 +2925,8 @@ def choose_service(
     if names:
         why = f"the compose file has several PostgreSQL services: {', '.join(names)}"
         raise WorkspaceError(why, hint="{init} --service NAME takes one")
-    hint = f"{{init}} --yes adds one, in {ADDED_FILE}; {{init}} --service NAME takes another;"
-    hint += f" one behind a profile takes COMPOSE_PROFILES in {ENV_FILE}"
+    hint = f"{{init}} --yes adds one, in {ADDED_FILE}; {{init}} --service NAME takes one that is"
+    hint += f" there; for one behind a profile, set COMPOSE_PROFILES in {ENV_FILE}"
     raise NoServiceError("the compose file has no PostgreSQL service", hint=hint)
 
 
@@ -3450,6 +3459,9 @@ class Elsewhere(Server):
 # == Workspace ================================================================================
 
 
+_PUT_BACK = "put the data back, or mount it"
+
+
 class EnvFile:
     """What `.env` says, or a blank example in its place."""
 
@@ -3674,8 +3686,9 @@ class Workspace:
     def settings(self) -> Settings:
         """The settings in `.env`, which has to be whole."""
         if is_gone(self.env_path) and not os.path.islink(self.env_path):
-            there = os.path.isdir(self.directory)
-            missing = self.env_path if there else f"directory {self.directory}"
+            if not is_gone(self.directory) and not os.path.isdir(self.directory):
+                raise WorkspaceError(f"{self.directory} is no directory")
+            missing = f"directory {self.directory}" if is_gone(self.directory) else self.env_path
             raise NotSetUpError(f"not set up: there is no {missing}", hint="{init}")
         return parse_settings(self.values)
 
@@ -3874,7 +3887,12 @@ class Workspace:
         logs = None
         if info and info.state is ContainerState.RESTARTING:
             logs = self.engine.logs(name, since=info.started_at - 0.1)
-        return judge_container(info, name, logs)
+        condition = judge_container(info, name, logs)
+        place, cluster = info.cluster if info and condition.exit_code else ("", "")
+        if place.startswith(f"{self.directory}/") and is_gone(cluster) and not self.is_apart:
+            words, hint = f"{condition.words}, and {cluster} is missing", f"{_PUT_BACK}: {{start}}"
+            condition = condition.replace(words=words, hint=hint)
+        return condition
 
 
 # == Neighbours ===============================================================================
@@ -4220,9 +4238,19 @@ def ensure_image(
     if made_by and version and made_by != version:
         raise ContainerStartupError(
             f"the data was made by PostgreSQL {made_by}, {name} is {version}",
-            hint=f"{{init}} --image, with one of PostgreSQL {made_by}; then {{upgrade}}",
+            hint=_name_way_up(workspace, name, made_by),
         )
     return service
+
+
+def _name_way_up(workspace: Workspace, image: str, made_by: str) -> str:
+    """Return the hint for an image of another major version than the data."""
+    way = f"{{upgrade}} --image {image}, if it is a later one"
+    before = workspace.state.image
+    if workspace.values.get(IMAGE_KEY) != image:  # it was asked for only now
+        return way
+    before = before if before not in ("", image) else f"IMAGE, one of PostgreSQL {made_by}"
+    return f"{{init}} --image {before}; then {way}"
 
 
 def look_in_place(workspace: Workspace, service: ComposeService, program: str, what: str) -> str:
@@ -4289,7 +4317,7 @@ def bring_up(
     mend = mend or (not serves and has_wrong_owner(service))
     if own:
         if mend or own.restarting:  # or it would start by itself in between
-            engine.stop(own.name, 10 if own.restarting else STOP_GRACE_S)
+            engine.stop(own.name, 10 if own.restarting else own.grace)
         else:
             _await_first_start(workspace, own)  # Compose would cut it short
     user = parse_user(service.user)
@@ -4301,7 +4329,8 @@ def bring_up(
         engine.give_data_to(user, source, cluster, service.image or DEFAULT_IMAGE, hint)
         ensure_image(workspace, workspace.settings, service)  # only now its version can be read
     _note_first_start(workspace, service, own)
-    timeout = PULL_TIMEOUT_S if service.builds else COMPOSE_TIMEOUT_S
+    timeout = max(COMPOSE_TIMEOUT_S, PULL_TIMEOUT_S * service.builds)
+    timeout += own.stop_timeout if own else 0  # of the container that it replaces
     argv = ("up", "--detach", service.service)
     workspace.console.doing(("starting PostgreSQL", "creating the cluster")[workspace.begins])
     workspace.run_compose(workspace.settings, *argv, timeout=timeout)
@@ -4446,6 +4475,9 @@ def verify(
         console.warn(f"{probe.warning.cause}; {probe.warning.hint}")
     if url.unchecked:
         console.warn(url.unchecked)
+    if probe.info and url.host == probe.info.inner_host:
+        said = f"{url.host} publishes no fixed port: the URL is for its networks alone; if they are"
+        console.warn(console.format(f"{said} open, {{init}} --yes publishes one"))
     took = f"login verified ({time.monotonic() - began:.1f} s)"
     console.step(format_login(url, probe, took, terminal_width(sys.stderr)))
     return probe
@@ -4628,7 +4660,7 @@ def exchange_clusters(workspace: Workspace) -> None:
     for info in survey(workspace).own:
         ours = info.name.removesuffix("-upgrade") == workspace.settings.container
         if ours and info.labels.get(ONEOFF_LABEL) == "True":
-            engine.stop(info.name, STOP_GRACE_S if coming else 3)
+            engine.stop(info.name, info.grace if coming else 3)
             engine.ask(f"cannot remove {info.name}", "rm", "--volumes", info.name)
     stop_container(workspace)
     service = workspace.resolve_service(workspace.settings)
@@ -4698,7 +4730,7 @@ def start_service(
         neighbours.refuse_conflicts(service)
         loss = find_loss(workspace, service, find_named(neighbours.containers, service.container))
         if loss and workspace.state.verified:
-            hint = "put the data back, or mount it; {init} makes an empty database"
+            hint = f"{_PUT_BACK}; {{init}} makes an empty database"
             raise WorkspaceError(loss, hint=hint)
         if stops and service.source == IN_MEMORY:
             said = "the data was in memory, and ends with its server: this is a new, empty database"
@@ -4739,10 +4771,10 @@ def stop_container(workspace: Workspace) -> ContainerInfo | None:
     _note_its_end(workspace, info)
     waited = round(time.monotonic() - began) if workspace.state.verified else 0
     workspace.console.doing("stopping PostgreSQL")
-    engine.stop(info.name, max(STOP_GRACE_S - waited, 1))
+    engine.stop(info.name, max(info.grace - waited, 1))
     stopped = engine.container(info.name)
     if stopped is not None and stopped.exit_code == 137:
-        why = f"{info.name} did not stop within {STOP_GRACE_S} s and was killed"
+        why = f"{info.name} did not stop within {info.grace} s and was killed"
         raise ContainerStartupError(why, hint="{start}: PostgreSQL recovers by itself")
     return info
 
@@ -4904,10 +4936,8 @@ def run_repair(server: Server, repair: Repair) -> None:
         server.query(_APPEND_NETWORK_LINE_SQL, action)
 
 
-_NEXT_STEPS = """\
-{psql}: a SQL prompt
-{run} -- CMD: your program, with DATABASE_URL set
-"""
+_NEXT_STEPS = "{psql}: a SQL prompt\n"
+_RUN_STEP = "{run} -- CMD: your program, with DATABASE_URL set\n"
 _LAST_STEPS = {  # a volume goes with Docker's own data, and is easily pruned
     "": "{stop}: stop it; the data stays",
     "volume": "{backup}: a dump, outside of Docker's volume",
@@ -4917,9 +4947,11 @@ _LAST_STEPS = {  # a volume goes with Docker's own data, and is easily pruned
 def format_next_steps(settings: Settings, console: Console, *, started: bool, width: int) -> str:
     """Return the last lines of `init`: the URL, and commands."""
     url, key = shorten_url(repr(settings.url)), f"in {ENV_FILE}: {URL_KEY}"
+    reached = is_local(settings.url.host) or settings.url.host == settings.bind
     wide = len(url + key) + 7 <= width
     gap = " " * 5 if wide else "\n  "
-    steps = _NEXT_STEPS + _LAST_STEPS[settings.data] if started else "{start}: start it"
+    steps = _NEXT_STEPS + _RUN_STEP * reached + _LAST_STEPS[settings.data]
+    steps = steps if started else "{start}: start it"
     rows = format_commands(steps, console.format, width)
     return "\n".join(["", f"  {url}{gap}{key}", *[""] * wide, rows])
 
@@ -4972,6 +5004,7 @@ class SetUp:
         )
         self.values, self.neighbours = workspace.values, survey(workspace)
         self.named = False  # whether the names in `.env` are this workspace's
+        self.answers: dict[str, bool] = {}  # by question: who has to plan again asks no more
         self.blank, self.reason = not workspace.env.exists, ""  # an example has no login
         self.doubt = ""  # why a directory for the data may not work here
         self.lost = self.blank or not has_login(self.values)
@@ -5144,8 +5177,7 @@ class SetUp:
             question, missing = f"{error}. Add one", error
         added = workspace.has_added_file
         agreed = not self.ask or os.path.lexists(os.path.join(directory, ADDED_FILE))
-        if not (added or agreed) and is_interactive():
-            agreed = self.console.confirm(f"{question}, in {ADDED_FILE}?")
+        agreed = agreed or (not added and self._confirm(f"{question}, in {ADDED_FILE}?"))
         if added or not agreed:
             if missing:
                 raise missing
@@ -5213,28 +5245,33 @@ class SetUp:
         loss = find_loss(workspace, service, own)
         # A volume is looked into only before there is a state file.
         anew = loss or (not state.id and is_empty(workspace, settings, service, own))
+        replaces = loss and state.verified and (own or state.id)
+        if replaces:
+            self._agree_to_begin_anew(loss)
         if start and not (anew or self.lost):
             self._agree_with_server(settings, own)
         self._write_files(settings, service, lost=bool(loss))
         reason = self.reason or state.reason
         workspace.remember(verified=state.verified and not anew, reason=reason)
         self._describe(settings, service, is_new=bool(anew))
-        if loss and state.verified and (own or state.id):
+        if replaces:
             self.console.warn(f"{loss}: this is a new, empty database")
             if own:  # it may have another directory mounted
-                workspace.engine.stop(own.name)
+                workspace.engine.stop(own.name, own.grace)
         if start:
             bring_up(workspace, service, self.neighbours)
+
+    def _agree_to_begin_anew(self, loss: str) -> None:
+        """Refuse it if nobody says yes: a disk may only be unmounted."""
+        question = f"{loss}. Make a new, empty database?"
+        if self.ask and not self._confirm(question, enter=False):
+            raise WorkspaceError(loss, hint=f"{_PUT_BACK}; {{init}} --yes makes an empty database")
 
     def _describe(self, settings: Settings, service: ComposeService, *, is_new: bool) -> None:
         """Say what stays, who can reach it, and how long it lasts."""
         before, database = self.values.get(DB_KEY), settings.url.database
         if before not in (None, "", database) and not is_new:
             self.console.note(f"database {before} stays as it is, beside {database}")
-        if not service.host_port:
-            said = "publishes no fixed port: the URL is for its networks alone"
-            said += "" if service.closed else "; {init} --yes publishes one"
-            self.console.warn(self.console.format(f"{service.service} {said}"))
         if not is_local(service.bind):
             self.console.warn(f"published on {service.bind}: other machines can reach it")
         chosen = get_user()[0] or get_sudo_user() or self.values.get(UID_KEY)
@@ -5261,6 +5298,7 @@ class SetUp:
         if isinstance(error, CredentialsRefusedError):
             if not error.repair or not self._may(error.repair, error):
                 raise error
+            self.console.note(f"mending: {error.repair.value}")
             run_repair(server, error.repair)
 
     def _write_files(self, settings: Settings, service: ComposeService, *, lost: bool) -> None:
@@ -5287,7 +5325,8 @@ class SetUp:
             self.console.step(said + why * (wide or not data_dir))
         if theirs and not workspace.state.id:
             name = os.path.relpath(theirs, workspace.directory)
-            self.console.step(f"{name} is used as it is, with its service {service.service}")
+            said = f"{name} stays as it is; the database is service {service.service}"
+            self.console.step(said)
 
     def _verify_or_mend(self, service: ComposeService, timeout: float) -> None:
         """Log in; what keeps the application out is mended, each way once."""
@@ -5317,12 +5356,17 @@ class SetUp:
 
     def _may(self, repair: Repair, error: PostgreSQLIntegrationError) -> bool:
         """Whether a repair is wanted; one that changes who gets in takes a yes."""
-        person = is_interactive()
-        asks = {Repair.PASSWORD: True, Repair.NETWORK: True, Repair.REMAKE: person}
+        asks = {Repair.PASSWORD: True, Repair.NETWORK: True, Repair.REMAKE: is_interactive()}
         if not self.ask or not asks.get(repair):
             return True
-        sure = repair is not Repair.REMAKE
-        return person and self.console.confirm(f"{error}.\n{repair.value}?", enter=sure)
+        return self._confirm(f"{error}.\n{repair.value}?", enter=repair is not Repair.REMAKE)
+
+    def _confirm(self, question: str, *, enter: bool = True) -> bool:
+        """Ask a person, if one is there, nothing twice."""
+        if question not in self.answers:
+            asks = is_interactive()
+            self.answers[question] = asks and self.console.confirm(question, enter=enter)
+        return self.answers[question]
 
     def _move_cluster_aside(self, service: ComposeService) -> None:
         workspace, source, target = self.workspace, service.source, service.target
@@ -5616,7 +5660,8 @@ def check_source(path: str) -> None:
         if sys.stdin is None or sys.stdin.isatty():
             raise WorkspaceError("there is no dump on stdin", hint="{restore} FILE")
     elif is_gone(path):
-        raise WorkspaceError(f"there is no file {path!r}", hint=f"ls {BACKUP_DIR}")
+        hint = f"ls {BACKUP_DIR}; a snapshot is @NAME"
+        raise WorkspaceError(f"there is no file {path!r}", hint=hint)
     elif os.path.isdir(path):
         raise WorkspaceError(f"{path} is a directory", hint="pg_dump -Fc writes a file")
 
@@ -5743,7 +5788,8 @@ class Restore:
             elif database in names:
                 self.console.note(f"{database} serves as it did")
             raise
-        self.console.note(done)
+        if self.remedy:
+            self.console.step(done)
         verify(self.workspace)
         return kept
 
@@ -5776,7 +5822,10 @@ class Restore:
         server, idle = workspace.server, functools.partial(_look_at_server, workspace)
         result = server.load(self.file.fileno(), client, "restoring the dump", idle)
         words = re.sub(rf"(?m)^(?:LINE \d+: .*\n *\^|{word})\n", "", result.stderr)
-        _check_dump(workspace, result.replace(stderr=words), "cannot restore it")
+        place = re.search(r"(?m)^psql:<stdin>:(\d+): ERROR", words)
+        words = re.sub(r"(?m)^psql:<stdin>:\d+: ", "", words)
+        action = "cannot restore it" + (f": line {int(place[1]) - 1}" if place else "")
+        _check_dump(workspace, result.replace(stderr=words), action)
         if not self.archive and word not in result.stderr:
             if "hive-pg: a backslash" in words:
                 raise build_error(result.replace(stderr=words), "cannot restore it", "", ["dump"])
@@ -5822,7 +5871,8 @@ where name <> {quote_literal(staging)};
         end = f"\n;\n{unrestrict}select now() = statement_timestamp() as hive_pg_end \\gset\n"
         end += f"\\if :hive_pg_end\n\\warn {word}\n\\endif\n\\q\n"
         client = [begin, build_script_filter(self.head, restricts=restricts), end, "psql"]
-        client += ["-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", staging]
+        # psql counts the lines of a file.
+        client += ["-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", staging, "-f", "-"]
         return ["sh", "-c", _LOAD_SCRIPT, "hive-pg", *client]
 
     def _swap(self, staging: str, kept: str, source: str) -> None:
@@ -5987,6 +6037,7 @@ def drop_snapshot(workspace: Workspace, name: str) -> None:
     with workspace.lock():
         find_snapshot(workspace, name)
         drop_databases(workspace, SNAPSHOT_COMMENT + name)
+    workspace.console.step(f"@{name} is dropped")
 
 
 def snapshot(workspace: Workspace, name: str = "") -> str:
@@ -5996,7 +6047,7 @@ def snapshot(workspace: Workspace, name: str = "") -> str:
     meanwhile waits. Until it is whole, the next command takes it for unfinished, and drops it.
     """
     if not re.fullmatch(r"(\w[\w.-]{,62})?", name):
-        raise WorkspaceError(f"{name!r} is no name of a snapshot: letters, digits and _ . - only")
+        raise WorkspaceError(f"{name!r} is no name of a snapshot: {_NAME_RULE}")
     workspace.get_running()
     with workspace.lock():
         database, names = workspace.settings.url.database, drop_unfinished(workspace)
@@ -6103,6 +6154,7 @@ def destroy(
             console.step(f"{place} is deleted")
         else:
             console.note(f"there was no data in {service.source}")
+        workspace.remember(verified=False, begun=False, major="", volume="")
         back = f", then {{restore}} {quote_word(dump)}" if dump else " makes a new, empty database"
         if purge:
             _remove_files(workspace, service)
@@ -6484,7 +6536,11 @@ def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
             major, image = workspace.state.major, service.image
             plan = (major, kept, workspace.state.kept_image, image, kept)
             with _going_back(workspace, *plan):
-                return
+                pass
+            said = f"PostgreSQL {kept} serves; {service.cluster}.{major} is kept"
+            workspace.console.step(said)
+            workspace.console.note(workspace.console.format("{upgrade} --drop-old deletes it"))
+            return
         place = f"{service.target}.{kept}"
         result = workspace.run_in_place(service, "rm", "-rf", place, timeout=WALK_TIMEOUT_S)
         check_result(result, f"cannot delete {service.cluster}.{kept}")
@@ -7371,17 +7427,20 @@ class CommandLine:
 
     def _stop_all(self) -> int:
         """Stop what runs of this user's; one that fails keeps no other one up."""
-        code, engine = ExitCode.DONE, self.workspace.engine
+        code, engine, ran = ExitCode.DONE, self.workspace.engine, False
         for info, place in find_homes(engine):
             ended = info.state in (ContainerState.CREATED, ContainerState.EXITED)
             if ended or not os.path.isdir(place) or os.stat(place).st_uid not in get_own_uids():
                 continue
             self.console.note(f"{place}:")
+            ran = True
             try:
                 stop(Workspace(place, self.console, engine))
             except PostgreSQLIntegrationError as error:
                 self.console.error(error)
                 code = error.exit_code
+        if not ran:
+            self.console.note("none of yours was running")
         return code
 
     def _restart(self) -> None:
@@ -7590,9 +7649,10 @@ class CommandLine:
             return "" if self.output in STDOUT else "; no file is left"
         if self.command in _LEFT and not (workspace.worked or self.all):
             return "; nothing was done"
-        if self.command == "rotate":
+        if self.command in ("rotate", "upgrade"):
             vars(workspace).pop("state", None)
-            return _LEFT["rotate"] if workspace.state.next_password else ""
+            goes_on = workspace.state.next_password or workspace.state.exchange
+            return _LEFT[self.command] if goes_on else ""
         return _LEFT.get(self.command, "")
 
     def _env(self) -> None:
@@ -7658,14 +7718,18 @@ ps is status, shell is psql."""
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _ADDRESS = rf"{_OCTET}(\.{_OCTET}){{3}}"
 _NAME = rf"(?!template[01]\Z){DATABASE_NAME}"
-_NAME_RULE = "letters, digits and _ . - only, 63 at most; not a template's name"
 # The values of options: what they are called, the rule in words, how they are read, the rule.
 _VALUES: dict[str, tuple[str, str, Callable[[str], Any], Callable[[Any], object]]] = {
     "S": ("seconds", "above 0, a day at most", float, lambda s: 0 < s <= 86400),
     "N": ("port", "1 to 65535", int, lambda n: 0 < n < 65536),
     "LINES": ("lines", "a number, or all", str, lambda text: re.fullmatch("all|[0-9]+", text)),
     "ADDRESS": ("address", "IPv4 only", str, lambda text: re.fullmatch(_ADDRESS, text)),
-    "NAME": ("name", _NAME_RULE, str, lambda text: re.fullmatch(_NAME, text)),
+    "NAME": (
+        "name",
+        f"{_NAME_RULE}; not a template's",
+        str,
+        lambda text: re.fullmatch(_NAME, text),
+    ),
 }
 
 
@@ -7808,21 +7872,28 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
 
 def _sort_arguments(line: CommandLine) -> None:
     """Tell DIR from what may stand alone in its place."""
-    if line.command == "restore" and line.file is None:
-        if not os.path.isdir(line.directory):
-            line.directory, line.file = ".", line.directory
-        elif not line.drop_old:
-            _refuse("FILE is missing", f"{line.program} restore")
-    elif line.command == "snapshot" and line.directory.startswith("@"):
-        line.directory, line.file = ".", line.directory
-    elif line.command == "snapshot" and not (line.file or os.path.isdir(line.directory)):
-        why = f"{line.directory!r} is no directory, and a name begins with @"
-        _refuse(why, f"{line.program} snapshot")
+    if line.command in ("restore", "snapshot"):
+        _sort_file(line)
+    elif line.all and line.directory != ".":
+        _refuse("--all takes no directory", f"{line.program} stop")
     elif line.fresh and line.fresh[0] != "@":  # --fresh alone, before DIR
         if not os.path.isdir(line.fresh):
             why = f"{line.fresh!r} is no directory, and a snapshot is --fresh=@NAME"
             _refuse(why, f"{line.program} run")
         line.directory, line.fresh = line.fresh, ""
+
+
+def _sort_file(line: CommandLine) -> None:
+    """Tell FILE or @NAME from DIR, in either order."""
+    if line.file is None and not os.path.isdir(line.directory):
+        line.directory, line.file = ".", line.directory
+    elif line.file and os.path.isdir(line.file):
+        line.directory, line.file = line.file, line.directory
+    if line.command == "restore" and not (line.file or line.drop_old):
+        _refuse("FILE is missing", f"{line.program} restore")
+    if line.command == "snapshot" and line.file and line.file[0] != "@":
+        why = f"{line.file!r} is no directory, and a name begins with @"
+        _refuse(why, f"{line.program} snapshot")
 
 
 def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:

@@ -231,6 +231,7 @@ def test_service_without_a_fixed_port_is_served_inside(serve, port):
     result = workspace.hive_pg("init")
     assert "db publishes no fixed port: the URL is for its networks alone" in result.stderr
     assert "hive-pg psql  " in result.stdout
+    assert "hive-pg run" not in result.stdout
     url = "postgresql+psycopg://shop:s3cret-of-shop@db:5432/shop"
     assert workspace.env["HIVE_DATABASE_URL"] == url
     psql = ("psql", "--", "-Atc")
@@ -240,6 +241,7 @@ def test_service_without_a_fixed_port_is_served_inside(serve, port):
     workspace.hive_pg("restore", dump, "--yes")
     for command in ("start", "wait", "restart", "init", "stats", "status"):
         workspace.hive_pg(command)
+    assert "the URL is for its networks alone" in workspace.hive_pg("run", "--", "true").stderr
     check = workspace.hive_pg("check").stdout.splitlines()
     assert [line[0] for line in check] == [*"✓✓✓✓✓-"]
     assert check[5] == "- published port: skipped: db:5432 is for its networks alone"

@@ -183,6 +183,9 @@ def test_read_options_of_no_command():
         ("ps d", {"command": "status", "directory": "d"}),
         ("down", {"command": "stop"}),
         ("shell -c x", {"command": "psql", "argv": ["-c", "x"]}),
+        ("restore @a /", {"directory": "/", "file": "@a"}),
+        ("snapshot @a /", {"directory": "/", "file": "@a"}),
+        ("snapshot @a", {"directory": ".", "file": "@a"}),
         ("restore --drop-old /", {"directory": "/", "file": None}),
         ("restore --drop-old x.dump", {"directory": ".", "file": "x.dump"}),
     ],
@@ -257,6 +260,7 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
         ("start -- make", "run [DIR] -- CMD"),
         ("run make test", "put -- before the program: run [DIR] -- CMD"),
         ("run --fresh=s1 -- make", "'s1' is no directory, and a snapshot is --fresh=@NAME"),
+        ("snapshot / s1", "'s1' is no directory, and a name begins with @"),
         ("snapshot s1", "'s1' is no directory, and a name begins with @"),
     ],
 )
@@ -622,6 +626,23 @@ def test_command_stop_all(capsys, hive, docker, workspace, tmp_path):
     assert docker.calls_of("docker run") == []  # nobody wants to know their sizes
 
 
+def test_command_stop_all_of_none(capsys, hive, docker):
+    """It says so; a directory beside --all would be misunderstood."""
+    docker.containers.clear()
+    assert hive("stop", "--all") == 0
+    assert capsys.readouterr().err == "none of yours was running\n"
+    assert hive("stop", "--all", directory := "app") == 2, directory
+    assert "--all takes no directory" in capsys.readouterr().err
+
+
+def test_command_stop_of_a_patient_container(hive, docker):
+    """What the compose file grants beyond a minute is granted."""
+    docker.containers[0]["Config"]["StopTimeout"] = 300
+    assert hive("stop") == 0
+    (call,) = docker.calls_of("docker stop")
+    assert call.argv[2:4] == ["-t", "300"]
+
+
 def test_command_restart(hive, docker):
     """Restart stops and starts."""
     assert hive("restart") == 0
@@ -773,6 +794,17 @@ def test_command_status_stopped(capsys, hive, docker):
     out, err = capsys.readouterr()
     assert "stopped (exit code 0)" in out
     assert err == "hint: hive-pg start\n"
+
+
+@pytest.mark.parametrize("command", ["status", "check"])
+def test_command_status_without_data(capsys, hive, docker, workspace, command):
+    """Where the data of a stopped container is gone, `start` alone is no remedy."""
+    docker.containers[0]["State"]["Status"] = "exited"
+    docker.answers["docker exec"] = (1, "is not running")
+    shutil.rmtree(workspace / "data" / "postgres")
+    assert hive(command) == 3
+    said = "".join(capsys.readouterr())
+    assert "put the data back, or mount it: hive-pg start" in said
 
 
 def test_command_status_unhealthy(capsys, hive, docker):
@@ -964,7 +996,7 @@ def test_command_init_of_a_compose_file(capsys, docker, anew):
     assert anew() == 0
     err = capsys.readouterr().err
     assert " .env and .gitignore written\n" in err
-    assert " compose.yaml is used as it is, with its service postgres\n" in err
+    assert " compose.yaml stays as it is; the database is service postgres\n" in err
     assert anew() == 0
     assert "compose.yaml" not in capsys.readouterr().err
 

@@ -872,7 +872,7 @@ def test_restore_of_sql(place, docker, server, script, version, restricts):
     (call,) = docker.calls_of(LOADING)
     begin, line_filter, end, *client = call.argv[call.argv.index(pg._LOAD_SCRIPT) + 2 :]
     assert call.taken.decode() == "create table t();\n" * 1000
-    assert client == ["psql", "-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", NEW]
+    assert client == ["psql", "-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", NEW, "-f", "-"]
     assert ("hive-pg: a backslash" in line_filter) != restricts
     key = begin.removeprefix("\\restrict ")
     assert len(key) == (32 if restricts else 0)
@@ -931,8 +931,8 @@ def test_restore_of_an_ordinary_roles_sql(place, server, script):
     [
         pytest.param((0, ""), "in the middle of a statement or transaction", id="no end"),
         pytest.param(
-            (3, 'ERROR:  syntax error at "nope"\nLINE 1: nope\n        ^\n'),
-            'syntax error at "nope"$',
+            (3, 'psql:<stdin>:8: ERROR:  syntax error at "nope"\nLINE 1: nope\n        ^\n'),
+            'cannot restore it: line 7: syntax error at "nope"$',
             id="an error, without where it points",
         ),
         pytest.param(

@@ -556,7 +556,7 @@ def test_engine_pull_failed(answer, message):
     """A registry that does not answer is not put down to Docker."""
     with pytest.raises(DockerCommandError, match=message) as caught:
         engine_of({"docker pull": answer}).pull("x")
-    assert caught.value.hint.startswith("check the network and Docker's proxy; or {init} --image")
+    assert caught.value.hint.startswith("check the network and Docker's proxy; or name ")
 
 
 @pytest.mark.parametrize(
@@ -640,7 +640,7 @@ def test_engine_stop_grace():
     engine = engine_of({"docker stop -t 7 c": ""})
     engine.stop("c", 7)
     with pytest.raises(ContainerConflictError, match="cannot stop the container: "):
-        engine_of({"docker stop": (1, "port is already allocated")}).stop("c")
+        engine_of({"docker stop": (1, "port is already allocated")}).stop("c", 7)
 
 
 IN_USE = "error while removing network: network w_app has active endpoints"

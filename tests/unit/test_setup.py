@@ -1,5 +1,6 @@
 """`init`: what it decides, writes, recovers and mends, and what it refuses."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -749,6 +750,22 @@ def test_init_data_directory_refused(init, workspace):
     assert state_of(workspace).verified
 
 
+@pytest.mark.parametrize("answer", ["y", "", None], ids=["yes", "enter", "nobody there"])
+def test_init_data_missing_asks(monkeypatch, init, up, capsys, answer):
+    """A disk may only be unmounted: an empty database takes a yes."""
+    shutil.rmtree(up / "data")
+    monkeypatch.setattr(pg, "is_interactive", lambda: answer is not None)
+    monkeypatch.setattr(pg.Console, "ask", lambda console, question: answer)
+    if answer:
+        init(up, interactive=True)
+        assert "this is a new, empty database" in capsys.readouterr().err
+        return
+    with pytest.raises(WorkspaceError, match="postgres is missing") as caught:
+        init(up, interactive=True)
+    assert "hive-pg init --yes makes an empty database" in caught.value.hint
+    assert not (up / "data").exists()
+
+
 def test_init_data_missing(init, up, docker, capsys):
     """Where a database was and its data are missing, init makes a new one, and warns."""
     shutil.rmtree(up / "data")
@@ -831,6 +848,31 @@ def test_init_beside_others(monkeypatch, beside, manager_of, network, answer):
         with pytest.raises(pg.NoServiceError, match="no PostgreSQL service"):
             manager.setup_postgres_container()
         assert sorted(os.listdir(beside)) == ["compose.yaml"]
+
+
+def test_init_asks_nothing_twice(monkeypatch, tmp_path, manager_of, docker):
+    """Who has to plan again, after a pull, knows the answer."""
+    (tmp_path / "compose.yaml").write_text("services: {}")
+    asked, pulled = [], []
+    monkeypatch.setattr(pg, "is_interactive", lambda: True)
+    monkeypatch.setattr(
+        pg.Console, "ask", lambda _, text: asked.append(text) or answers[len(asked)]
+    )
+    answers, config = ["", "y", "n"], docker.config
+
+    def unpublished(call):
+        found = json.loads(config(call))
+        del found["services"]["postgres"]["ports"]
+        return json.dumps(found)
+
+    docker.answers["docker compose config"] = unpublished
+    missing = (1, "Error: No such image: x")
+    docker.answers["docker image inspect"] = lambda _: make_image("16") if pulled else missing
+    docker.answers["docker pull"] = lambda call: pulled.append(call) or ""
+    with contextlib.suppress(pg.PostgreSQLIntegrationError):  # nobody serves at its name
+        manager_of(tmp_path).setup_postgres_container()
+    assert pulled
+    assert [text.partition(". ")[0] for text in asked[1:]] == ["postgres publishes no fixed port"]
 
 
 def test_init_beside_others_again(init, docker, beside):
