@@ -2470,7 +2470,7 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         labels=config.get("Labels") or {},
         mounts=mounts,
         ports=_parse_ports(item),
-        host_ports=[b["HostPort"] for given in _get_published(item).values() for b in given or ()],
+        host_ports=_list_host_ports(item),
         stop_timeout=config.get("StopTimeout") or 0,
     )
 
@@ -2478,6 +2478,10 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
 def _get_published(item: Mapping[str, Any]) -> Mapping[str, list[dict[str, str]] | None]:
     """Return all ports in the container, with where they are published."""
     return (item.get("NetworkSettings") or {}).get("Ports") or {}
+
+
+def _list_host_ports(item: Mapping[str, Any]) -> list[str]:
+    return [b["HostPort"] for given in _get_published(item).values() for b in given or ()]
 
 
 def _parse_ports(item: Mapping[str, Any]) -> list[tuple[str, int]]:
