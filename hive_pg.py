@@ -147,7 +147,7 @@ init start snapshot restore reset pull upgrade destroy
 status check env list snapshot
   --json                one JSON object
 push pull
-  --url-env VARIABLE    it has the URL; else asked for, or on stdin
+  --url-env VARIABLE    the one with the URL; else asked for, or on stdin
 init [DIR]: set up the database, or mend it, and log in
   --port N              port on this machine (default: {DEFAULT_HOST_PORT}, or the next free one)
   --database NAME       database (default: {DEFAULT_DATABASE})
@@ -3043,7 +3043,7 @@ CREATE_EXTENSION_SQL = "set client_min_messages = warning; create extension if n
 
 # Settings of a role or a database must not keep anybody from dumping or mending it.
 _OWN_SESSION = "PGOPTIONS=-c role=none -c default_transaction_read_only=off -c statement_timeout=0"
-# Reads the dump back to its end: `pg_restore --list` would be content with a truncated one. Where
+# Has $0 read the dump to its end: `pg_restore --list` would be content with a truncated one. Where
 # stdin ends, as hive-pg was killed, so does pg_dump. No child may outlive its shell and die of a
 # signal: it would be PostgreSQL's, as PID 1, which takes that for a crash and restarts.
 _DUMP_FAILED = "hive-pg: pg_dump failed"
@@ -3056,8 +3056,9 @@ exec 3<&0 4>&1
     kill "$watch"
     wait "$watch"
   }} | tee /dev/fd/5 >&4
-}} 5>&1 | pg_restore --file=/dev/null
+}} 5>&1 | $0
 """
+_READ_BACK, _READ_LATER = "pg_restore --file=/dev/null", "dd of=/dev/null status=none"
 # A server without room for its log stops: a client that loads is watched, and its session ended in
 # time. The trap waits for a program that runs: none may be left behind.
 _ROOM = f"""\
@@ -3315,9 +3316,10 @@ class Server:
         scram = "set password_encryption = 'scram-sha-256';"
         self.query(f"{scram}\n\\password\n{password}\n{password}\n", action)
 
-    def dump(self, file: int, idle: Callable[[], object], *options: str) -> CommandResult:
-        """Write pg_dump's output, which is read back; see `Process.watch`."""
-        argv, env = self.build_client("sh", "-c", _DUMP_SCRIPT, *options)
+    def dump(self, file: int, idle: Callable[[], object], *, lasts: bool = True) -> CommandResult:
+        """Write pg_dump's output; what `lasts` is read back. See `Process.watch`."""
+        how = (_READ_BACK,) if lasts else (_READ_LATER, "-Z1")
+        argv, env = self.build_client("sh", "-c", _DUMP_SCRIPT, *how)
         with self.engine.start(argv, env=env, stdin=PIPE, stdout=file, long=True) as process:
             result = process.watch(file, f"dumping {self.url.database}", idle)
         words = result.stderr.replace(f"{_DUMP_FAILED}\n", "")
@@ -5637,11 +5639,11 @@ def _write_dump(workspace: Workspace, database: str, path: str) -> str:
     return path
 
 
-def _dump(workspace: Workspace, database: str, file: int, *options: str) -> None:
+def _dump(workspace: Workspace, database: str, file: int, *, lasts: bool = True) -> None:
 
     def dump() -> CommandResult:
         server = workspace.server.with_url(database=database)
-        return server.dump(file, functools.partial(_look_at_server, workspace), *options)
+        return server.dump(file, functools.partial(_look_at_server, workspace), lasts=lasts)
 
     url = workspace.await_rotation()  # it may have waited for another backup
     result = dump()
@@ -5981,7 +5983,7 @@ def set_up_copy(
         raise WorkspaceError(f"{database} has data, and stays as it is", hint=hint)
     with tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file:
         with naming(other):
-            _dump(other, url.database, file.fileno(), "-Z1")
+            _dump(other, url.database, file.fileno(), lasts=False)
         file.seek(0)
         task = Restore(workspace, file, owner=True)
         task.remedy = ""  # it is dropped below
@@ -6633,7 +6635,7 @@ def push(workspace: Workspace, url: DatabaseURL) -> None:
                 hint = f"in one of them: alter extension {name} set schema …"
                 raise WorkspaceError(why, hint=hint)
         database = here.url.database
-        _dump(workspace, database, file.fileno(), "-Z1")
+        _dump(workspace, database, file.fileno(), lasts=False)
         file.seek(0)
         entries = choose_entries(here.list_contents(action, file.fileno()), theirs["schemas"])
         client = ["pg_restore", "-1", "--no-owner", "--no-privileges", "-w"]
@@ -6655,7 +6657,7 @@ def pull(workspace: Workspace, url: DatabaseURL) -> str:
     with tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file:
         with open_elsewhere(workspace, url) as there:
             idle = functools.partial(_look_at_server, workspace)
-            result = there.dump(file.fileno(), idle, "-Z1")
+            result = there.dump(file.fileno(), idle, lasts=False)
             action = f"cannot pull {url.database} from {url.host}"
             check_result(result, action, sources=(*there.sources, "dump"))
         file.seek(0)
@@ -7595,14 +7597,17 @@ class CommandLine:
 
     def _read_url(self) -> DatabaseURL:
         """Read the URL of a server elsewhere."""
+        text, subject = "", "the URL"
         if self.url_env is not None:
             text, subject = os.environ.get(self.url_env, ""), f"the URL in ${self.url_env}"
         elif is_interactive():
             import getpass
 
-            text, subject = getpass.getpass("URL: ", sys.stderr), "the URL"
-        else:
-            text, subject = sys.stdin.readline() if sys.stdin else "", "the URL on stdin"
+            with contextlib.suppress(EOFError):
+                text = getpass.getpass("URL: ", sys.stderr)
+            self.console.doing()
+        elif sys.stdin:
+            text, subject = sys.stdin.readline(), "the URL on stdin"
         if not text.strip():
             raise WorkspaceError(f"{subject} is missing", hint="--url-env VARIABLE")
         return parse_database_url(text.strip(), subject)

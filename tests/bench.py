@@ -234,6 +234,101 @@ def time_copy(container: str, user: str) -> float:
         quietly("docker", "exec", container, "dropdb", "-U", user, "copied")
 
 
+@contextmanager
+def filled(image: str) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Give a workspace with vectors in its database, and what its `.env` says."""
+    with directory() as workspace:
+        try:
+            init(workspace, image, free_port())
+            vectors = VECTORS.format(rows=20000)
+            quietly(HIVE_PG, "psql", str(workspace), "--", "-c", vectors)
+            lines = (workspace / ".env").read_text().split()
+            yield workspace, dict(line.split("=", 1) for line in lines)
+        finally:
+            remove(workspace)
+
+
+def time_push(image: str) -> tuple[float, float]:
+    """Time `push`, and the bare pipe, into databases of a second server on the same network."""
+    with filled(image) as (workspace, env):
+        name, user = env["HIVE_POSTGRES_CONTAINER"], env["POSTGRES_USER"]
+        other, ask = f"{name}-other", ("--network", f"{env['COMPOSE_PROJECT_NAME']}_app_network")
+        quietly("docker", "run", "-d", "--name", other, *ask, "-e", "POSTGRES_PASSWORD=x", image)
+        there = ("docker", "exec", other, "psql", "-XqU", "postgres", "-h", "127.0.0.1", "-c")
+        pipe = f"export PGPASSWORD=x; pg_dump -Fc -U {user} hive | pg_restore -1 --no-owner -xd"
+
+        def ours() -> float:
+            url = {"BENCH_URL": f"postgresql://postgres:x@{other}/ours"}
+            argv = (HIVE_PG, "push", str(workspace), "--url-env", "BENCH_URL")
+            quietly(*there, "drop database if exists ours with (force)")
+            quietly(*there, "create database ours")
+            return seconds(lambda: quietly(*argv, env={**os.environ, **url}))
+
+        def theirs() -> float:
+            target = f"'postgresql://postgres@{other}/theirs'"
+            script = f"{pipe} {target} && psql {target} -qc analyze"
+            argv = ("docker", "exec", name, "sh", "-c", script)
+            quietly(*there, "drop database if exists theirs with (force)")
+            quietly(*there, "create database theirs")
+            return seconds(lambda: quietly(*argv))
+
+        try:
+            while subprocess.run([*there, "select 1"], capture_output=True).returncode:
+                time.sleep(0.1)
+            return paired(3, ours, theirs)
+        finally:
+            quietly("docker", "rm", "--force", "--volumes", other)
+
+
+def time_init_from(image: str) -> tuple[float, float]:
+    """Time `init --from`, and `init` with the bare pipe into its database."""
+    with filled(image) as (source, env):
+        dump = f"docker exec {env['HIVE_POSTGRES_CONTAINER']} pg_dump -Fc"
+        dump += f" -U {env['POSTGRES_USER']} hive"
+
+        def copy(*options: str) -> float:
+            with directory() as workspace:
+                argv = (HIVE_PG, "init", str(workspace), "--yes", "--image", image, *options)
+                try:
+                    took = seconds(lambda: quietly(*argv, "--port", str(free_port())))
+                    if options:
+                        return took
+                    lines = (workspace / ".env").read_text().split()
+                    own = dict(line.split("=", 1) for line in lines)
+                    load = f"docker exec -i {own['HIVE_POSTGRES_CONTAINER']} pg_restore"
+                    load += f" --no-owner -U {own['POSTGRES_USER']} -d hive"
+                    load += f" && {HIVE_PG} psql {workspace} -c analyze"
+                    return took + seconds(lambda: quietly("sh", "-c", f"{dump} | {load}"))
+                finally:
+                    remove(workspace)
+
+        return paired(3, lambda: copy("--from", str(source)), copy)
+
+
+def time_upgrade(image: str) -> tuple[float, float]:
+    """Time `upgrade` to 18, and what a person would do: dump, move, `init`, restore."""
+    newer = image.replace(":16", ":18")
+
+    def ours() -> float:
+        with filled(image) as (workspace, _):
+            argv = (HIVE_PG, "upgrade", str(workspace), "--yes", "--image", newer)
+            return seconds(lambda: quietly(*argv))
+
+    def by_hand(workspace: Path) -> None:
+        quietly(HIVE_PG, "backup", str(workspace), "-o", str(workspace / "x.dump"))
+        quietly(HIVE_PG, "stop", str(workspace))
+        place = workspace / "data" / "postgres" / "pgdata"
+        place.rename(place.with_name("old"))
+        quietly(HIVE_PG, "init", str(workspace), "--yes", "--image", newer)
+        quietly(HIVE_PG, "restore", str(workspace), "--yes", str(workspace / "x.dump"))
+
+    def theirs() -> float:
+        with filled(image) as (workspace, _):
+            return seconds(lambda: by_hand(workspace))
+
+    return paired(1, ours, theirs)
+
+
 def write_logs(container: str, megabytes: int) -> None:
     """Have PostgreSQL's container write so much to its log."""
     script = f"head -c {megabytes}M /dev/zero | tr '\\0' 'x' | fold -w 1000 > /proc/1/fd/2"
@@ -352,6 +447,10 @@ def main() -> None:
                 )
         finally:
             remove(workspace)
+    if not args.short:
+        row("push | pg_dump -Fc, pg_restore -1, analyze", *time_push(image), 1.15)
+        row("init --from | init, dump, restore, analyze", *time_init_from(image), 1.15)
+        row("upgrade | backup, init, restore", *time_upgrade(image), 1.15)
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ CLIENT = (
 )
 WATCHING = f"{CLIENT} sh -c {shlex.quote(pg._WATCH_SCRIPT)} hive-pg"
 DUMPING, RESTORING = f"{CLIENT} sh -c {shlex.quote(pg._DUMP_SCRIPT)}", f"{WATCHING} pg_restore"
+READING_BACK = f"{DUMPING} {shlex.quote(pg._READ_BACK)}"
 LOADING = f"{WATCHING} sh -c {shlex.quote(pg._LOAD_SCRIPT)}"
 LISTING = "docker exec --interactive hive-postgres pg_restore --list"
 CREATING = f"{CLIENT} sh -c"
@@ -248,6 +249,7 @@ def test_backup(place, docker, up):
     assert (up / "backups" / ".gitignore").read_text() == "*\n"
     assert all(c.env["PGPASSWORD"] == "s3cret" for c in docker.calls_of("docker") if c.env)
     assert "s3cret" not in str([call.argv for call in docker.calls])
+    assert [call.command for call in docker.calls_of(DUMPING)] == [READING_BACK]
 
 
 def test_backups_into_one_directory(place, up):

@@ -2,6 +2,7 @@
 
 import io
 import json
+from unittest import mock
 
 import pytest
 from fakes import WELL, make_url
@@ -128,6 +129,8 @@ def test_push(place, elsewhere, capsys, tmp_path):
         assert {"PGSSLMODE=verify-full", f"PGSSLROOTCERT={authority}"} <= {*call.argv}
         assert "PGOPTIONS=-c geqo=off -c statement_timeout=0" in call.argv
         assert call.env["PGPASSWORD"] == "s3cret-app"
+    (dump,) = (call for call in elsewhere.calls if pg._DUMP_SCRIPT in call.argv)
+    assert dump.argv[-2:] == [pg._READ_LATER, "-Z1"]  # pg_restore reads it to its end at once
     (load,) = (call for call in calls if "-L" in call.argv)
     assert load.argv[-9:] == [
         *("pg_restore", "-1", "--no-owner", "--no-privileges", "-w", "-L", entries, "-d", "prod")
@@ -226,6 +229,15 @@ def test_url_of_a_variable_of_stdin_or_a_person(hive, pushed, monkeypatch, capsy
     assert hive("pull", "--yes") == 0
     assert pushed == [parse_database_url(URL)] * 3
     assert "s3cret" not in str(capsys.readouterr())
+
+
+def test_url_that_a_person_does_not_give(hive, pushed, monkeypatch, capsys):
+    """Ctrl-D is no answer."""
+    monkeypatch.setattr(pg, "is_interactive", lambda: True)
+    monkeypatch.setattr("getpass.getpass", mock.Mock(side_effect=EOFError))
+    assert hive("push") == ExitCode.FAILED
+    assert "error: the URL is missing\nhint: --url-env VARIABLE\n" in capsys.readouterr().err
+    assert pushed == []
 
 
 @pytest.mark.parametrize(
