@@ -4002,24 +4002,31 @@ class Neighbours:
             self._check_port(service, own, rest)
 
     def _refuse_other_engine(self, service: ComposeService, own: ContainerInfo | None) -> None:
-        """Make sure that no other engine's server has the data."""
-        # PostgreSQL's own lock is no help: each server is process 1 of its container.
-        before, now = list(self.workspace.state.engine), list(self.engine)
-        if before == now or not (before and now and service.data_dir) or (own and own.running):
+        """Make sure that no other engine has the data, or its server."""
+        workspace, state = self.workspace, self.workspace.state
+        before, now = list(state.engine), list(self.engine)
+        if before == now or not (before and now and service.lasts) or (own and own.running):
             return
-        lock = os.path.join(service.cluster, "postmaster.pid")
         there, here = (" ".join(reversed(engine)) for engine in (before, now))
-        gone, inside = is_gone(lock), f"{service.target}/postmaster.pid"
-        if not gone and not os.path.lexists(lock):  # it is not ours to see
-            gone = self.workspace.run_in_place(service, "test", "!", "-e", inside).returncode == 0
-        if not (gone or self.workspace.takes_over):
-            raise ContainerConflictError(
-                f"the data was last used on another engine ({there}) than this one ({here}), and"
-                " was not shut down there: a second server would destroy it",
-                hint="{stop}, with the other engine's DOCKER_HOST or context; or, if that engine"
-                " is gone: {start} --take-over",
-            )
-        self.workspace.console.note(f"the engine was {there} before, and is {here} now")
+        why, way = f"the data is in volume {service.source} of another engine ({there})", "{start}"
+        why += f" than this one ({here})"
+        if service.in_volume:
+            elsewhere = state.verified and not workspace.engine.has_volume(service.source)
+        else:
+            # PostgreSQL's own lock is no help: each server is process 1 of its container.
+            lock, inside = f"{service.cluster}/postmaster.pid", f"{service.target}/postmaster.pid"
+            elsewhere, way = not is_gone(lock), "{stop}"
+            if elsewhere and not os.path.lexists(lock):  # it is not ours to see
+                test = workspace.run_in_place(service, "test", "!", "-e", inside)
+                elsewhere = test.returncode != 0
+            why = f"the data was last used on another engine ({there}) than this one ({here}), and"
+            why += " was not shut down there: a second server would destroy it"
+        if elsewhere and not workspace.takes_over:
+            hint = f"{way}, with the other engine's DOCKER_HOST or context; or, if that engine is"
+            raise ContainerConflictError(why, hint=f"{hint} gone: {{start}} --take-over")
+        workspace.console.note(f"the engine was {there} before, and is {here} now")
+        if elsewhere:
+            workspace.remember(engine=now)
 
     def refuse_project(self, project: str) -> None:
         """Make sure that no other workspace has the Compose project."""
@@ -4036,7 +4043,8 @@ class Neighbours:
         if serves or is_port_free(service.bind, port):
             return
         for info in others:
-            if info.running and str(port) in info.host_ports:
+            stopped = info.state is ContainerState.EXITED  # Podman shows its ports all the same
+            if not stopped and str(port) in info.host_ports:
                 place, remedy = describe_origin(info)
                 owner = f"container {info.name} of {place}"
         if not owner:
@@ -5422,8 +5430,9 @@ def set_up(
         setup = SetUp(workspace, wanted, ask=interactive)
         try:
             setup.run(start=start, timeout=timeout)
-        except (DockerCommandError, ContainerStartupError) as error:
-            if setup.doubt:
+        except PostgreSQLIntegrationError as error:
+            failed = isinstance(error, (DockerCommandError, ContainerStartupError))
+            if setup.doubt and (failed or DATA_DIR in str(error)):
                 why = f"a directory may not do here ({setup.doubt})"
                 error.hint = f"{{init}} --data volume: {why}"
             raise

@@ -111,6 +111,23 @@ def test_data_of_another_engine_whose_server_was_stopped_is_served(elsewhere, ot
     assert "on another engine" in elsewhere.hive_pg("start", DOCKER_HOST=other.host, code=1).stderr
 
 
+def test_volume_of_another_engine_is_not_called_missing(make, other):
+    """No empty database takes its place, until a person says that the engine is gone."""
+    workspace = make()
+    workspace.init("--data", "volume", DOCKER_HOST=other.host, code=5)
+    workspace.edit_memory(verified=True)  # but for the port, it was
+    ask(other, workspace, "create table kept as select generate_series(1, 1000) as i")
+    before = workspace.snapshot()
+    for command in (["start"], ["init", "--yes"], ["destroy", "--data", "--yes"]):
+        said = workspace.hive_pg(*command, code=1).stderr
+        assert "_postgres of another engine (" in said
+        assert "if that engine is gone: hive-pg start --take-over" in said
+    if workspace.snapshot() != before or ask(other, workspace, COUNT) != "1000":
+        raise LostError("the workspace has lost its database")
+    assert "is missing" in workspace.hive_pg("start", "--take-over", "--yes", code=1).stderr
+    assert "new, empty database" in workspace.hive_pg("init", "--yes").stderr
+
+
 # -- an engine that has another disk -------------------------------------------------------------
 
 # What a remote engine's client is, and one in a container: its disk, name and ports are its own,

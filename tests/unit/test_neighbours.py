@@ -320,6 +320,35 @@ def test_refuse_conflicts_engine(workspace, taken, before, now, clean, runs_here
     neighbours.refuse_conflicts(service(workspace))
 
 
+@pytest.mark.parametrize(
+    ("verified", "listed", "refused"),
+    [
+        pytest.param(True, "", True, id="not here"),
+        pytest.param(True, "w_postgres\n", False, id="one of its name is here"),
+        pytest.param(False, "", False, id="nobody ever logged in"),
+    ],
+)
+def test_refuse_conflicts_volume_of_another_engine(
+    workspace, programs, taken, verified, listed, refused
+):
+    """It is not called missing, nor made anew; once taken over, the other engine is forgotten."""
+    in_volume = service(workspace, data_dir="", cluster="w_postgres/pgdata")
+    workspace.remember(engine=THERE, verified=verified)
+    programs.answers = {"docker volume ls": listed}
+    neighbours = Neighbours(workspace, [], HERE)
+    if refused:
+        with pytest.raises(
+            ContainerConflictError, match="in volume w_postgres of another"
+        ) as error:
+            neighbours.refuse_conflicts(in_volume)
+        assert "if that engine is gone: {start} --take-over" in error.value.hint
+        workspace.takes_over = True
+        neighbours.refuse_conflicts(in_volume)
+        assert workspace.state.engine == HERE
+        workspace.takes_over = False
+    neighbours.refuse_conflicts(in_volume)
+
+
 @pytest.mark.parametrize("clean", [True, False], ids=["shut down", "not shut down"])
 def test_refuse_conflicts_engine_unseen(monkeypatch, workspace, programs, taken, clean):
     """Where the cluster is another user's, a container looks whether it was shut down."""
@@ -431,7 +460,7 @@ def test_refuse_conflicts_port_of_a_container(workspace, programs, taken, place,
     taken.add(5532)
     changes = {"place": place, "mounts": [], "project": "theirs" if place else ""}
     has_it = {**changes, "host_ports": ["80", "5532"]}
-    stopped = {**has_it, "state": ContainerState.EXITED}  # Podman shows its port all the same
+    stopped = {**has_it, "state": ContainerState.EXITED}
     found = [theirs(workspace, "beside", **changes), theirs(workspace, **has_it)]
     found.append(theirs(workspace, "stopped", **stopped))
     with pytest.raises(ContainerConflictError) as caught:
