@@ -2084,13 +2084,13 @@ DIAGNOSES = (
         "{upgrade} --image IMAGE, as new as the server"),
     Diagnosis("elsewhere", "unrecognized configuration parameter",
         "the server there is older than the image",
-        "take one of the same version"),
+        "push to one of the image's version, or later"),
     Diagnosis("elsewhere", "permission denied to create extension",
         "the role there may not make the extension",
         "as administrator: create extension NAME; or in the provider's console"),
-    Diagnosis("elsewhere", "extension .* is not available|could not open extension control file",
-        "one of the servers lacks an extension",
-        "install it there; or drop it here"),
+    Diagnosis("elsewhere dump", "extension .* is not available|could not open extension control",
+        "the server lacks an extension of the database",
+        "one that has it; or drop it where the dump is made"),
     Diagnosis("elsewhere", "permission denied|must be (?:owner|superuser|able to)",
         "the role there lacks a privilege",
         "as administrator: grant create on schema public to ROLE"),
@@ -2119,7 +2119,7 @@ DIAGNOSES = (
         "Network is unreachable|connection to server .* failed|"
         "server closed the connection|terminating connection",
         "the server there does not answer, or not any more",
-        "see host and port; localhost is the database's container",
+        "see host and port in the URL",
         DatabaseConnectionError),
 )
 # fmt: on
@@ -6610,6 +6610,9 @@ def open_elsewhere(workspace: Workspace, url: DatabaseURL) -> Elsewhere:
     """Return a URL's server, for the clients in the container, which runs."""
     if url.is_pooled:
         raise WorkspaceError(f"{url.host}:{url.port} is a connection pooler", hint=POOLER_HINT)
+    if is_local(url.host):
+        why = f"in the database's container, {url.host} is the container itself"
+        raise WorkspaceError(why, hint="name this machine by its address")
     get_settled(workspace)
     return Elsewhere(workspace.engine, workspace.settings.container, url)
 
@@ -6638,7 +6641,11 @@ def push(workspace: Workspace, url: DatabaseURL) -> None:
         for name, schema in ours["extensions"].items():
             other = theirs["extensions"].get(name)
             if other is None:
-                there.query(f"begin; create extension {quote_identifier(name)}; rollback;", *how)
+                place = quote_identifier(schema)
+                sql = f"create extension {quote_identifier(name)} schema {place};"
+                if schema not in ("public", *theirs["schemas"]):
+                    sql = f"create schema {place}; {sql}"
+                there.query(f"begin; {sql} rollback;", *how)
             elif other != schema:
                 why = f"extension {name} is in schema {other} there, and in {schema} here"
                 hint = f"in one of them: alter extension {name} set schema …"

@@ -138,7 +138,7 @@ def test_push_and_pull(elsewhere):
     workspace, query = elsewhere.workspace, f"sslmode=verify-full&sslrootcert={elsewhere.ca}"
     elsewhere.make("prod")
     url = elsewhere.url("prod", port=6432, query=query)
-    said = elsewhere.run("push", url)
+    said = elsewhere.run("push", url, 0, "--verbose")
     assert f"hive is prod on {HOST} now, 1210 rows, login verified" in said
     assert elsewhere.sql("prod", FINGERPRINT) == workspace.before
     facts = """\
@@ -198,6 +198,7 @@ def test_push_that_is_refused(elsewhere):
         (url("nobody"), 5, "is no such database there"),
         (url("empty", host="nohost.test"), 5, "is no such host"),
         (url("empty", port=5999), 5, "does not answer"),
+        (url("empty", host="127.0.0.1"), 1, "127.0.0.1 is the container itself"),
         (url("empty", query="sslmode=require"), 1, "asks for TLS, which the server"),
         (url("empty", port=6432, query="sslmode=disable"), 1, "the server asks for TLS"),
         (

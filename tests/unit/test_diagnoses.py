@@ -336,6 +336,9 @@ DUMP_TEXTS = {
         "start": 'psql: error: connection to server on socket "/s" failed: No such file',
         "recovery": "FATAL:  the database system is in recovery mode",
     },
+    "lacks an extension of the database": {
+        "Supabase's": 'pg_restore: error: ERROR:  extension "pg_graphql" is not available',
+    },
     "drops or uses something": {
         "index": 'ERROR:  index "documents_e_idx" does not exist',
         "relation": f'{SKIPPING}ERROR:  relation "public.documents" does not exist',
@@ -361,7 +364,7 @@ ELSEWHERE_TEXTS = {
     "may not make the extension": {
         "role": 'ERROR:  permission denied to create extension "vector"',
     },
-    "lacks an extension": {
+    "lacks an extension of the database": {
         "15": 'ERROR:  extension "vector" is not available',
         "14": 'ERROR:  could not open extension control file "/usr/share/x.control": No such file',
     },

@@ -14,7 +14,7 @@ URL = "postgresql://app:s3cret-app@db.test:6432/prod?sslmode=verify-full&options
 CLIENT = "docker exec --interactive --env PGPASSWORD --env PGHOST=db.test"
 HERE = {
     "schemas": ["app", "extensions"],
-    "extensions": {"vector": "extensions", "plpgsql": "pg_catalog"},
+    "extensions": {"vector": "extensions"},
     "relations": ["app.item", "public.kept"],
     "large objects": True,
 }
@@ -137,10 +137,9 @@ def test_push(place, elsewhere, capsys, tmp_path):
     ]
     assert load.taken == b"PGDMP"
     queries = [call.stdin for call in calls if call.stdin]
-    assert queries[1:3] == [  # plpgsql is nowhere in this test
-        f'begin; create extension "{name}"; rollback;' for name in ("vector", "plpgsql")
-    ]
-    assert queries[3:] == [
+    schema = 'create schema "extensions"; '
+    assert queries[1] == f'begin; {schema}create extension "vector" schema "extensions"; rollback;'
+    assert queries[2:] == [
         "analyze;",
         "select E'public.kept', count(*) from only public.kept;\n",
     ]
@@ -180,8 +179,10 @@ def test_push_interrupted(place, elsewhere):
     assert f"application_name = E'{name}'" in ending.stdin
 
 
-def test_push_refuses_a_pooler_and_a_file_that_is_not_there(place, elsewhere):
-    """Before anything is asked of the server elsewhere."""
+def test_push_refuses_what_cannot_be(place, elsewhere):
+    """A pooler, the container's own localhost, a file that is not there: it asks nobody."""
+    with pytest.raises(WorkspaceError, match="localhost is the container itself"):
+        push(place, URL.replace("db.test", "localhost"))
     with pytest.raises(WorkspaceError, match="is a connection pooler"):
         push(place, URL.replace("6432", "6543"))
     with pytest.raises(WorkspaceError, match="there is no file '/nowhere', the URL's sslcert"):
