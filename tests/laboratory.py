@@ -9,12 +9,10 @@ happened, and nothing else does.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.util
 import json
 import os
-import pty
 import random
 import re
 import secrets
@@ -24,7 +22,6 @@ import socket
 import struct
 import subprocess
 import sys
-import termios
 import threading
 import time
 from pathlib import Path
@@ -230,6 +227,10 @@ class Workspace:
         `answers` are typed one after the other, at each question that ends with [Y/n] or [y/N];
         `extra` goes into its environment.
         """
+        import fcntl  # which Windows has not, where the unit tests run without all this
+        import pty
+        import termios
+
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
@@ -418,6 +419,8 @@ class Laboratory:
         """Keep the default names and ports from the tests that run in other processes."""
         if not self.holders:
             self.lock = os.open("/tmp", os.O_RDONLY)  # the same for every checkout
+            import fcntl
+
             fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.holders += 1
         try:

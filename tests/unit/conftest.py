@@ -1,6 +1,8 @@
 """A workspace, a fake engine and a quiet network for the tests of the managers."""
 
+import inspect
 import os
+import re
 import sys
 import tempfile
 
@@ -8,6 +10,20 @@ import pytest
 from fakes import FakeDocker, make_cluster, make_container, make_settings, make_url
 
 import hive_pg as pg
+
+
+# What Windows has not. A test that says one of these is about it, and is left out there.
+POSIX = re.compile(
+    r"chmod|chown|0o[0-7]{3}|mode_of|symlink|geteuid|AS_ROOT|mkfifo|SIGHUP|SIGKILL|killpg|fcntl"
+    r"|st_blocks|/dev/|\[\"?sh\"|posix_spawn|O_NOFOLLOW"
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Leave out, on Windows, what is about modes, owners, links, signals and sh."""
+    for item in items if pg.WINDOWS else ():
+        if found := POSIX.search(inspect.getsource(getattr(item, "function", item.obj))):
+            item.add_marker(pytest.mark.skip(reason=f"{found[0]} is not there on Windows"))
 
 
 @pytest.fixture(autouse=True)

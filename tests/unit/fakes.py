@@ -80,7 +80,8 @@ def make_cluster(workspace, name="PG_VERSION"):
     (directory / "pgdata").mkdir(exist_ok=True)
     if not (directory / "pgdata" / name).exists():
         (directory / "pgdata" / name).write_text("16\n")
-    os.chown(directory / "pgdata", directory.stat().st_uid, -1)
+    if not pg.WINDOWS:
+        os.chown(directory / "pgdata", directory.stat().st_uid, -1)
 
 
 # -- in place of Docker --------------------------------------------------------------------------
@@ -136,7 +137,7 @@ def make_image(major, pgdata="/var/lib/postgresql/data", volume="/var/lib/postgr
 
 
 # What `docker info` says of an engine of this machine.
-HERE = ["ID", "/", os.uname().nodename]
+HERE = ["ID", "/", pg.read_machine()[1]]
 INFO = f"{'|'.join(HERE)}|Debian GNU/Linux 12|[name=seccomp,profile=default]|"
 INFO += "default|20.10.24+dfsg1|2.26.1-4\n"
 

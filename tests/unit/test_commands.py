@@ -41,7 +41,9 @@ def program(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/hive-pg"])
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setenv("COLUMNS", "80")
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    names = ("SIGTERM", "SIGHUP", "SIGBREAK")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    handlers = {number: signal.getsignal(number) for number in numbers}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -466,9 +468,12 @@ def test_main_interrupted_early(monkeypatch, capsys):
     assert capsys.readouterr().err == "warning: interrupted\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
-def test_main_terminated(monkeypatch, hive, number):
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGBREAK"])
+def test_main_terminated(monkeypatch, hive, name):
     """A signal to end ends what runs as Ctrl-C does; the code is 128 and its number."""
+    number = getattr(signal, name, None)
+    if number is None:
+        pytest.skip(f"no {name} here")
     signal.signal(number, signal.SIG_DFL)
     monkeypatch.setattr(pg, "start", lambda *_, **__: signal.raise_signal(number))
     with pytest.raises(SystemExit) as caught:

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import shlex
 import socket
@@ -24,7 +23,7 @@ from hive_pg import (
     write_file,
 )
 
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become others")
+AS_ROOT = pytest.mark.skipif(not pg.is_root(), reason="only root can become others")
 
 
 def mode_of(path):
@@ -145,7 +144,7 @@ def test_replacement_without_locks(monkeypatch, path):
     def refuse(*_):
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     path.with_name("f.hive-pg.tmp").touch()
     write_file(str(path), "new")
     assert (path.read_text(), os.listdir(path.parent)) == ("new", ["f"])

@@ -32,7 +32,7 @@ from hive_pg import (
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")
+AS_ROOT = pytest.mark.skipif(not pg.is_root(), reason="only root can make files of others")
 NO_EXEC = "OCI runtime exec failed: exec failed: error executing setns process: exit status 1"
 GONE = (1, "Error response from daemon: No such container: hive-postgres")
 

@@ -118,7 +118,7 @@ def in_volume(call):
 
 # -- where the data is ---------------------------------------------------------------------------
 
-ELSEWHERE = INFO.replace(os.uname().nodename, "db")
+ELSEWHERE = INFO.replace(HERE[2], "db")
 ROOTLESS = INFO.replace("default]", "default name=rootless]")
 EIGHTEEN = make_image("18", "/var/lib/postgresql/18/docker", "/var/lib/postgresql")
 
