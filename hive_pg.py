@@ -72,7 +72,7 @@ DEFAULT_PGDATA = "/var/lib/postgresql/data"  # of most images, as long as one is
 IN_MEMORY = "tmpfs:"  # in place of a volume's name
 CONTAINER_PORT = 5432
 SERVICE = "postgres"
-DATA_DIR = os.path.join("data", "postgres")
+DATA_DIR = "data/postgres"
 BACKUP_DIR = "backups"
 ENV_FILE, ENV_EXAMPLE, STATE_FILE = ".env", ".env.example", ".hive-pg.json"
 STDOUT = ("-", "/dev/stdout")  # as the name of a file to write
@@ -1003,8 +1003,7 @@ def lock_file(descriptor: int) -> OSError | None:
 
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        held = WINDOWS and error.errno in (errno.EACCES, 0)  # 0 under Wine
-        return BlockingIOError() if held else error
+        return BlockingIOError() if WINDOWS else error  # whose errno under Wine is an earlier one
     return None
 
 
@@ -2772,7 +2771,7 @@ def render_addition(service: str, data_dir: str) -> str:
         ports = re.findall("(?m)^    ports: .*$", body)[0]
         return f"{head}services:\n  {format_json(service)}:\n{ports}\n"
     text = re.sub(r"(?m)^ *networks:.*\n(  app_.*\n)?", "", text)
-    return text.replace(f"./{DATA_DIR}", data_dir)
+    return text.replace(f"./{DATA_DIR}", data_dir.replace(os.sep, "/"))
 
 
 class ComposeService(Record):
@@ -2826,7 +2825,7 @@ class ComposeService(Record):
 
 def default_service(settings: Settings, directory: str) -> ComposeService:
     """Return the service of the compose file that hive-pg writes."""
-    data_dir = "" if settings.data else os.path.join(directory, DATA_DIR)
+    data_dir = "" if settings.data else os.path.normpath(f"{directory}/{DATA_DIR}")
     user = (DEFAULT_ROLE, DEFAULT_ROLE) if settings.data else (settings.uid, settings.gid)
     return ComposeService(
         service=SERVICE,
@@ -3578,6 +3577,7 @@ class Workspace:
         self.engine = engine or Engine(Runner(self.console))
         self.runner = self.engine.runner
         self.held = False  # whether we have the lock
+        self.data_dir = os.path.normpath(os.path.join(self.directory, DATA_DIR))
         self.env_path = os.path.join(self.directory, ENV_FILE)
         self.state_path = os.path.join(self.directory, STATE_FILE)
         self.lock_path = f"{self.state_path}.lock"
@@ -4559,10 +4559,12 @@ def drop_databases(workspace: Workspace, comment: str) -> None:
     workspace.server.query(sql, "cannot drop what is not needed")
 
 
-def drop_fresh(workspace: Workspace, lock: str) -> None:
+def drop_fresh(workspace: Workspace, lock: str, held: Lock | None = None) -> None:
     """Drop a throwaway database and its lock, if it can be, or else warn."""
     try:
         drop_databases(workspace, FRESH_COMMENT + lock[-16:])
+        if held and not OPEN_FILES_MOVE:
+            held.close()
         with contextlib.suppress(OSError):
             os.unlink(lock)
     except PostgreSQLIntegrationError as error:
@@ -4916,7 +4918,7 @@ def keep_private(
     ignored, files = os.path.join(os.path.dirname(DATA_DIR), ".gitignore"), {}
     if not in_git:
         files[".gitignore"] = [*IGNORED.values()]
-    if service.data_dir == os.path.join(workspace.directory, DATA_DIR):
+    if service.data_dir == workspace.data_dir:
         there = os.path.lexists(os.path.join(workspace.directory, ignored))
         files[ignored] = ["/postgres/"] if there else ["/postgres/", "/.gitignore"]  # itself, too
     if os.path.isfile(os.path.join(workspace.directory, ".dockerignore")):
@@ -5064,7 +5066,7 @@ class SetUp:
         state, values = self.workspace.state, self.values
         own = [info for info in self.neighbours.own if PASSWORD_KEY in info.environment]
         own = [info for info in own if info.ports or "PGDATA" in info.environment]
-        data_dir = os.path.join(self.workspace.directory, DATA_DIR)
+        data_dir = self.workspace.data_dir
         own = [info for info in own if info.cluster[0] == data_dir] or own
         if len(own) > 1:
             names = ", ".join(info.name for info in own)
@@ -5134,7 +5136,7 @@ class SetUp:
         cluster = own.cluster[1] if own else cluster
         if self.values.get(DATA_KEY) == "volume" or name_placement(cluster):
             return "volume"
-        held = holds_data(os.path.join(workspace.directory, DATA_DIR))
+        held = holds_data(workspace.data_dir)
         return "bind" if cluster or held else ""
 
     def _place_data(self, project: str, own: ContainerInfo | None) -> str:
@@ -5143,7 +5145,7 @@ class SetUp:
         if not self._follows_env:
             return ""
         known = self._know_place(own)
-        data_dir, volume = os.path.join(workspace.directory, DATA_DIR), f"{project}_{SERVICE}"
+        data_dir, volume = workspace.data_dir, f"{project}_{SERVICE}"
         moves = known and wanted not in (None, known)
         if moves and (holds_data(data_dir) or workspace.engine.has_volume(volume)):
             why = f"the data is in {volume if known == 'volume' else data_dir}"
@@ -5199,7 +5201,7 @@ class SetUp:
         bind = wanted["bind"] or DEFAULT_BIND
         port = wanted["port"] or self.neighbours.choose_port(DEFAULT_HOST_PORT, bind)
         wanted["port"] = port
-        data_dir = os.path.relpath(os.path.join(workspace.directory, DATA_DIR), directory)
+        data_dir = os.path.relpath(workspace.data_dir, directory)
         workspace.add_compose_file(render_addition(name, f"./{data_dir}"))
         settings = self._plan_settings()  # with its file
         return settings, workspace.resolve_service(settings, wanted["service"])
@@ -5240,7 +5242,7 @@ class SetUp:
 
     def _plan_url(self) -> DatabaseURL:
         values, wanted = self.values, self.wanted
-        has_data = holds_data(os.path.join(self.workspace.directory, DATA_DIR))
+        has_data = holds_data(self.workspace.data_dir)
         has_data = has_data or bool(values.get(DATA_KEY))
         url = plan_database_url(values, self.fresh, has_data=has_data and not self.blank)
         if has_data:
@@ -5420,7 +5422,7 @@ def set_up(
     make_directory(workspace.directory, get_sudo_user())
     wanted = {**dict.fromkeys(WISHES), **wishes}
     with workspace.lock(timeout, new=True):
-        data_dir, path = os.path.join(workspace.directory, DATA_DIR), workspace.env_path
+        data_dir, path = workspace.data_dir, workspace.env_path
         if foreign and workspace.values.get(PASSWORD_KEY) == foreign and not holds_data(data_dir):
             workspace.refuse_link_out(path, f"rm {quote_word(path)}")
             write_file(path, blank_example(workspace.env.text, os.environ), 0o600)
@@ -6105,7 +6107,7 @@ def temporary_database(workspace: Workspace, snapshot: str = "") -> Iterator[Dat
             new = choose_database_name(database, "fresh", taken)
             lock = Lock(f"{workspace.lock_path}.{new[-16:]}", workspace.console, 0)
             stack.callback(lock.__enter__().close)
-            stack.callback(drop_fresh, workspace, lock.path)
+            stack.callback(drop_fresh, workspace, lock.path, lock)
             source = find_snapshot(workspace, snapshot.removeprefix("@")) if snapshot else ""
             _make_database(workspace, new, source, FRESH_COMMENT + new[-16:])
         workspace.console.clear()
@@ -6205,7 +6207,7 @@ def _delete_cluster(workspace: Workspace, service: ComposeService, backup: bool)
 def _remove_files(workspace: Workspace, service: ComposeService) -> None:
     """Remove our keys from `.env`, and unchanged files."""
     directory, base = workspace.directory, workspace.compose_file() or ""
-    data_dir, keys = os.path.join(directory, DATA_DIR), {*OUR_KEYS}
+    data_dir, keys = workspace.data_dir, {*OUR_KEYS}
     data, ours = os.path.dirname(data_dir), os.path.dirname(base)
     added, place = os.path.join(ours, ADDED_FILE), f"./{os.path.relpath(data_dir, ours)}"
     written = {
@@ -6259,7 +6261,7 @@ def _get_own_cluster(workspace: Workspace, neighbours: Neighbours, stays: bool) 
     """Return the service, if its cluster is the workspace's own."""
     service = workspace.resolve_service(workspace.settings)
     neighbours.refuse_conflicts(service, starts=False)
-    own, cluster = os.path.join(workspace.directory, DATA_DIR), service.cluster
+    own, cluster = workspace.data_dir, service.cluster
     real = os.path.realpath(service.data_dir), os.path.realpath(cluster)
     volume, has_volume = service.source, workspace.engine.has_volume
     ours = real == (own, os.path.join(own, os.path.basename(cluster)))
@@ -7116,7 +7118,8 @@ def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
     for info, home in find_homes(engine):
         size = measure_directory(info.cluster[0].replace(info.directory, home, 1))
         place, gone = home or None, home != "" and is_gone(home)
-        if (volume := info.cluster[1].partition("/")[0]) and info.home[1]:
+        if info.home[1] and not info.cluster[0]:
+            volume = info.cluster[1].partition("/")[0]
             told = engine.run_in_place(info.image, volume, "du", "-sk", "/target").stdout
             size = int(told.split()[0]) << 10 if told else None
         bind, port = info.ports[0] if info.ports else (None, None)

@@ -11,7 +11,6 @@ from fakes import FakeDocker, make_cluster, make_container, make_settings, make_
 
 import hive_pg as pg
 
-
 # What Windows has not. A test that says one of these is about it, and is left out there.
 POSIX = re.compile(
     r"chmod|chown|0o[0-7]{3}|mode_of|symlink|geteuid|AS_ROOT|mkfifo|SIGHUP|SIGKILL|killpg|fcntl"

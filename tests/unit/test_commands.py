@@ -35,15 +35,17 @@ from hive_pg import (
 )
 
 
+# A console that is closed on Windows is a SIGBREAK.
+ENDS = [getattr(signal, n) for n in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, n)]
+
+
 @pytest.fixture(autouse=True)
 def program(monkeypatch):
     """Be called as hive-pg, in a terminal of 80 columns, with nobody to answer."""
     monkeypatch.setattr(sys, "argv", ["/usr/bin/hive-pg"])
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setenv("COLUMNS", "80")
-    names = ("SIGTERM", "SIGHUP", "SIGBREAK")
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    handlers = {number: signal.getsignal(number) for number in numbers}
+    handlers = {number: signal.getsignal(number) for number in ENDS}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -468,12 +470,9 @@ def test_main_interrupted_early(monkeypatch, capsys):
     assert capsys.readouterr().err == "warning: interrupted\n"
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGBREAK"])
-def test_main_terminated(monkeypatch, hive, name):
+@pytest.mark.parametrize("number", ENDS, ids=lambda n: n.name)
+def test_main_terminated(monkeypatch, hive, number):
     """A signal to end ends what runs as Ctrl-C does; the code is 128 and its number."""
-    number = getattr(signal, name, None)
-    if number is None:
-        pytest.skip(f"no {name} here")
     signal.signal(number, signal.SIG_DFL)
     monkeypatch.setattr(pg, "start", lambda *_, **__: signal.raise_signal(number))
     with pytest.raises(SystemExit) as caught:

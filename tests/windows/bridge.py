@@ -1,11 +1,12 @@
 """A docker.exe for a Windows Python under Wine: it hands its call to this machine's own docker.
 
 `bridge.py serve FILE` waits on a loopback socket, whose port and secret it writes into FILE, and
-starts docker for each call. Under Wine, docker.exe is this file's `call`: argument vector,
-directory, environment and stdin go to the server, stdout, stderr and the exit code come back.
-Paths on Wine's drive Z: become this machine's.
+starts docker for each call. `bridge.py make DOCKER.EXE PYTHON FILE` writes what is called under
+Wine: argument vector, directory, environment and stdin go to the server, stdout, stderr and the
+exit code come back. Paths on Wine's drive Z: become this machine's.
 """
 
+import io
 import json
 import os
 import re
@@ -16,6 +17,8 @@ import struct
 import subprocess
 import sys
 import threading
+import time
+import zipfile
 
 STDIN, STDOUT, STDERR, EXIT = range(4)  # the kinds of a frame
 PASSED = r"(POSTGRES|HIVE|COMPOSE|DOCKER|PG)\w*"  # names of variables that docker gets
@@ -139,7 +142,24 @@ def call(path, argv):
         os.write(kind, data)  # STDOUT and STDERR are its descriptors, too
 
 
+def make(target, python, path):
+    """Write docker.exe: the launcher of distlib, how to start Python, and what it runs."""
+
+    def on_wine(place):
+        return "Z:" + os.path.abspath(place).replace("/", "\\")
+
+    here, archive = os.path.dirname(os.path.abspath(__file__)), io.BytesIO()
+    main = f"import os, sys\nsys.path.insert(0, {on_wine(here)!r})\nimport bridge\n"
+    main += f"os._exit(bridge.call({on_wine(path)!r}, sys.argv[1:]))\n"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("__main__.py", main)
+    with open(f"{python}/launcher.exe", "rb") as file:
+        launcher = file.read()
+    with open(target, "wb") as file:
+        file.write(launcher + f"#!{on_wine(python)}\\python.exe\n".encode() + archive.getvalue())
+    while not os.path.exists(path):  # the server is about to write it
+        time.sleep(0.05)
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "serve":
-        serve(sys.argv[2])
-    os._exit(call(sys.argv[1], sys.argv[2:]))
+    {"serve": serve, "make": make}[sys.argv[1]](*sys.argv[2:])
