@@ -34,7 +34,6 @@ from hive_pg import (
     split_argv,
 )
 
-
 # A console that is closed on Windows is a SIGBREAK.
 ENDS = [getattr(signal, n) for n in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, n)]
 
