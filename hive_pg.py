@@ -2063,7 +2063,8 @@ DIAGNOSES = (
         "dump it without -n; or pg_restore -f x.sql FILE, and take CREATE SCHEMA public out of it"),
     Diagnosis("dump", 'role ".*" does not exist',
         "the dump has objects of a role that does not exist here",
-        "the same with --no-owner gives them to the workspace's own"),
+        "the same with --no-owner gives them to the workspace's own; or"
+        " {psql} -c 'create role NAME'"),
     Diagnosis("dump", "canceling statement due to lock timeout|could not obtain lock on relation",
         "another session has a table locked",
         "end it (select pid, query from pg_stat_activity), then try again"),

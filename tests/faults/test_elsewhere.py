@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from dataset import FINGERPRINT, databases, drop_kept, fill, fingerprint
+from dataset import FINGERPRINT, ROWS, databases, drop_kept, fill, fingerprint
 from laboratory import OURS, STAND_IN, docker, read_until, run, unavailable, wait_until
 
 pytestmark = pytest.mark.engine
@@ -139,7 +139,7 @@ def test_push_and_pull(elsewhere):
     elsewhere.make("prod")
     url = elsewhere.url("prod", port=6432, query=query)
     said = elsewhere.run("push", url, 0, "--verbose")
-    assert f"hive is prod on {HOST} now, 1210 rows, login verified" in said
+    assert f"hive is prod on {HOST} now, {ROWS + 210} rows, login verified" in said
     assert elsewhere.sql("prod", FINGERPRINT) == workspace.before
     facts = """\
 select distinct relowner::regrole from pg_class where relnamespace = 'public'::regnamespace
@@ -275,6 +275,31 @@ def test_url_is_seen_by_nobody(elsewhere):
         os.close(ours)
     assert b"is no such database there" in screen
     assert PASSWORD.encode() not in screen
+
+
+def test_pull_of_what_is_not_here(elsewhere):
+    """An extension that the image lacks and a role of a policy are named; a person makes them."""
+    workspace = elsewhere.workspace
+    place = docker("exec", elsewhere.name, "pg_config", "--sharedir") + "/extension/own"
+    script = f"echo default_version=1 >{place}.control; echo 'select 1;' >{place}--1.sql"
+    docker("exec", "--user", "0", elsewhere.name, "sh", "-c", script)
+    policy = "create role only_there; create policy own on kept to only_there;"
+    elsewhere.make("rich", f"create extension own; create table kept (); {policy}")
+    elsewhere.sql("rich", "grant select on kept to app")
+    pull = ("pull", elsewhere.url("rich"))
+    assert "the server lacks an extension of the database" in elsewhere.run(*pull, 1, "--yes")
+    elsewhere.sql("rich", "drop extension own")
+    said = elsewhere.run(*pull, 1, "--yes")
+    assert "a role that does not exist here" in said
+    assert "psql -c 'create role NAME'" in said
+    assert fingerprint(workspace) == workspace.before
+    workspace.trusted("create role only_there")
+    workspace.hive_pg("snapshot", "@before")
+    elsewhere.run(*pull, 0, "--yes")
+    assert workspace.trusted("select polroles::regrole[] from pg_policy").stdout == "{only_there}\n"
+    workspace.hive_pg("restore", "@before", "--yes")
+    drop_kept(workspace)
+    assert fingerprint(workspace) == workspace.before
 
 
 def test_pull_from_a_newer_server(elsewhere):
