@@ -3440,15 +3440,19 @@ class Elsewhere(Server):
     def load(
         self, file: int, client: Sequence[str], doing: str, idle: Callable[[], object]
     ) -> CommandResult:
-        """Run a client that reads a file."""
+        """Run a client that reads a file; if it fails, nothing of it goes on."""
+        result = None
         try:
-            return super().load(file, client, doing, idle)
-        except BaseException:
-            self.end_sessions(self.login["PGAPPNAME"])
-            raise
+            result = super().load(file, client, doing, idle)
+            return result
+        finally:
+            if (
+                result is None or result.returncode
+            ):  # docker was killed, perhaps, and not the client
+                self.end_sessions(self.login["PGAPPNAME"])
 
     def __enter__(self) -> Elsewhere:
-        for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
+        for name in ("sslrootcert", "sslcrl", "sslcert", "sslkey"):
             path = self.url.options.get(name, "system")  # the image's own
             if path != "system":
                 data = read_file(path)

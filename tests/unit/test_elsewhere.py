@@ -166,6 +166,8 @@ def test_push_that_fails(place, elsewhere, changes, words):
     assert words in str(caught.value)
     assert caught.value.hint
     assert "rm -f" in elsewhere.calls[-1].command
+    ended = [call for call in remote(elsewhere) if "pg_terminate_backend" in (call.stdin or "")]
+    assert len(ended) == ("loading" in changes)  # docker may have failed, and not the client
 
 
 def test_push_interrupted(place, elsewhere):
