@@ -1448,7 +1448,8 @@ class Lock:
     """An exclusive lock that dies with its process: a user's own file.
 
     Nobody else can open it, or anybody could keep hive-pg waiting. What `Runner.start` starts has
-    it, too. The file says who holds it: the command, `where` it works, and the process.
+    it, too, but not on Windows. The file says who holds it: the command, `where` it works, and the
+    process.
     """
 
     def __init__(self, path: str, console: Console, timeout: float, where: str = "") -> None:
@@ -1663,7 +1664,7 @@ def measure_directory(directory: str) -> int | None:
             raise error
 
     def measure(status: os.stat_result) -> int:
-        return getattr(status, "st_blocks", status.st_size >> 9)
+        return getattr(status, "st_blocks", (status.st_size + 511) >> 9)
 
     with contextlib.suppress(OSError):
         blocks = measure(os.stat(directory))
@@ -1730,7 +1731,8 @@ def end_tree(process: Popen[str], *, at_once: bool = False) -> None:
 
     if WINDOWS:
         argv = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
-        subprocess.run(argv, stdout=DEVNULL, stderr=DEVNULL, timeout=QUESTION_TIMEOUT_S)
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(argv, stdout=DEVNULL, stderr=DEVNULL, timeout=QUESTION_TIMEOUT_S)
         process.kill()
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):  # the second one on macOS
@@ -3836,7 +3838,7 @@ class Workspace:
     def _mounts_this(self, info: ContainerInfo) -> bool:
         """Whether a container has this very directory mounted, not one of its path."""
         place, name = info.cluster[0], f".hive-pg.{os.urandom(8).hex()}"
-        if not place.startswith(f"{self.directory}/"):
+        if not place.startswith(os.path.join(self.directory, "")):
             return False
         with contextlib.suppress(OSError), open(f"{place}/{name}", "x") as mark:
             try:
