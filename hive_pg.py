@@ -6171,6 +6171,7 @@ def destroy(
         hint = "with nothing saved: {destroy} --data --no-backup"
         dump = _back_up_all(workspace, hint) if held and backup else ""
         _remove_container(workspace, "--volumes")
+        workspace.remember(verified=False, begun=False, major="", volume="")  # as new
         if stays:
             place = service.cluster
             _delete_cluster(workspace, service, backup)
@@ -6178,7 +6179,6 @@ def destroy(
             console.step(f"{place} is deleted")
         else:
             console.note(f"there was no data in {service.source}")
-        workspace.remember(verified=False, begun=False, major="", volume="")
         back = f", then {{restore}} {quote_word(dump)}" if dump else " makes a new, empty database"
         if purge:
             _remove_files(workspace, service)
