@@ -1567,7 +1567,7 @@ def test_destroy_purge(place, up, removable, capsys, kind):
     files, left = PURGED[kind]
     place.remember()
     for name, text in files.items():
-        (up / name).write_text(text)
+        (up / name).write_bytes(text.encode())
     shutil.rmtree(up / "data/postgres/pgdata")
     pg.destroy(place, purge=True, backup=False)
     assert sorted(os.listdir(up)) == left
