@@ -611,7 +611,7 @@ class DatabaseURL(Record):
     @property
     def is_pooled(self) -> bool:
         """Whether it leads to Supabase's pooler, or to Neon's."""
-        return self.port == 6543 or "-pooler." in self.host
+        return "-pooler." in self.host or (self.port == 6543 and "supabase" in self.host)
 
     def __repr__(self) -> str:  # for people to see
         return build_database_url(self.replace(password="x")).replace(":x@", ":****@", 1)
@@ -2093,6 +2093,9 @@ DIAGNOSES = (
     Diagnosis("elsewhere dump", "extension .* is not available|could not open extension control",
         "the server lacks an extension of the database",
         "one that has it; or drop it where the dump is made"),
+    Diagnosis("elsewhere", "permission denied for (?:table|sequence|large object)",
+        "the role there may not read all of it",
+        "as administrator: grant pg_read_all_data to ROLE"),
     Diagnosis("elsewhere", "permission denied|must be (?:owner|superuser|able to)",
         "the role there lacks a privilege",
         "as administrator: grant create on schema public to ROLE"),
@@ -2165,7 +2168,11 @@ def build_error(
         cause = said[1] if said else last_line(result.stderr) or f"exit code {result.returncode}"
         found = Diagnosis("", "", cause, hint)
     message = f"{action}: {found.cause}"
-    return found.error(message, hint=found.hint, detail=result.stderr, repair=found.repair)
+    # pg_restore shows the statement, in which another server's password may be.
+    detail = re.sub(
+        r"(?s)(Command was: [^']*(?:CONNECTION|OPTIONS) [^']*)'.*", r"\1****", result.stderr
+    )
+    return found.error(message, hint=found.hint, detail=detail, repair=found.repair)
 
 
 def check_result(
@@ -3188,7 +3195,8 @@ def parse_version(text: str) -> tuple[int, ...]:
 def build_script_filter(head: bytes, *, restricts: bool) -> str:
     """Write the shell filter for an SQL script that begins with `head`."""
     key = re.search(rb"(?m)^\\restrict (\w+)\r?$", head)
-    own = f"/^\\\\(un)?restrict {key[1].decode('ascii')}\r?$/d" if key else ""
+    # Its line stays, empty: psql counts them.
+    own = f"s/^\\\\(un)?restrict {key[1].decode('ascii')}\r?$//" if key else ""
     return f"sed -E '{own}'" + ("" if restricts else f" | {_GUARD}")
 
 
@@ -3448,24 +3456,26 @@ class Elsewhere(Server):
             result = super().load(file, client, doing, idle)
             return result
         finally:
-            if (
-                result is None or result.returncode
-            ):  # docker was killed, perhaps, and not the client
+            if result is None or result.returncode:  # docker was killed perhaps, not the client
                 self.end_sessions(self.login["PGAPPNAME"])
 
     def __enter__(self) -> Elsewhere:
-        for name in ("sslrootcert", "sslcrl", "sslcert", "sslkey"):
-            path = self.url.options.get(name, "system")  # the image's own
-            if path != "system":
-                data = read_file(path)
-                if data is None:
-                    raise WorkspaceError(f"there is no file {path!r}, the URL's {name}")
-                self.files[_VARIABLES[name]] = self.put(name, data.decode("utf-8", "replace"))
+        with contextlib.ExitStack() as stack:
+            stack.push(self.__exit__)
+            for name in ("sslrootcert", "sslcrl", "sslcert", "sslkey"):
+                path = self.url.options.get(name, "system")  # the image's own
+                if path != "system":
+                    data = read_file(path) or b""
+                    if b"-----BEGIN " not in data or len(data) > 1 << 20:
+                        raise WorkspaceError(f"{path!r}, the URL's {name}, is no file in PEM form")
+                    self.files[_VARIABLES[name]] = self.put(name, data.decode("utf-8", "replace"))
+            stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         argv = ["docker", "exec", self.container, "sh", "-c", 'rm -f "$0".*', self.place]
-        self.engine.run(argv)  # a container that has ended has none of them
+        with contextlib.suppress(PostgreSQLIntegrationError):  # they end with the container
+            self.engine.run(argv)
 
 
 # == Workspace ================================================================================
@@ -3700,7 +3710,7 @@ class Workspace:
         """The settings in `.env`, which has to be whole."""
         if is_gone(self.env_path) and not os.path.islink(self.env_path):
             if not is_gone(self.directory) and not os.path.isdir(self.directory):
-                raise WorkspaceError(f"{self.directory} is no directory")
+                raise NotSetUpError(f"not set up: {self.directory} is no directory")
             missing = f"directory {self.directory}" if is_gone(self.directory) else self.env_path
             raise NotSetUpError(f"not set up: there is no {missing}", hint="{init}")
         return parse_settings(self.values)
@@ -4314,6 +4324,14 @@ def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo 
     return "" if found else words
 
 
+def refuse_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo | None) -> None:
+    """Refuse to serve an empty cluster in place of one that is lost."""
+    loss = find_loss(workspace, service, own)
+    if loss and workspace.state.verified:
+        hint = f"{_PUT_BACK}; {{init}} makes an empty database, after a yes"
+        raise WorkspaceError(loss, hint=hint)
+
+
 def is_empty(
     workspace: Workspace, settings: Settings, service: ComposeService, own: ContainerInfo | None
 ) -> bool:
@@ -4658,13 +4676,18 @@ rm -rf "$0.upgrade"
 """
 
 
+def goes_back(state: State) -> bool:
+    """Whether the exchange of clusters that is under way undoes an upgrade."""
+    return bool(state.exchange) and "" != state.exchange[1] == state.kept
+
+
 def finish_upgrade(workspace: Workspace) -> None:
     """Finish an interrupted `upgrade`, or take it back if its cluster was not whole."""
-    plan = workspace.state.exchange
+    plan, state_goes_back = workspace.state.exchange, goes_back(workspace.state)
     try:
         exchange_clusters(workspace)
     except PostgreSQLIntegrationError as error:
-        if plan and plan[1]:  # somebody may have written to the new one: a person decides
+        if plan and plan[1] and not state_goes_back:  # the new one may have later rows
             ways = (error.hint, "{upgrade} --undo takes the old cluster")
             error.hint = "; or, ".join(filter(None, ways))
         raise
@@ -4751,10 +4774,8 @@ def start_service(
         if service.in_volume:
             workspace.refuse_copy()
         neighbours.refuse_conflicts(service)
-        loss = find_loss(workspace, service, find_named(neighbours.containers, service.container))
-        if loss and workspace.state.verified:
-            hint = f"{_PUT_BACK}; {{init}} makes an empty database"
-            raise WorkspaceError(loss, hint=hint)
+        own = find_named(neighbours.containers, service.container)
+        refuse_loss(workspace, service, own)
         if stops and service.source == IN_MEMORY:
             said = "the data was in memory, and ends with its server: this is a new, empty database"
             workspace.console.warn(said)
@@ -5270,7 +5291,7 @@ class SetUp:
         anew = loss or (not state.id and is_empty(workspace, settings, service, own))
         replaces = loss and state.verified and (own or state.id)
         if replaces:
-            self._agree_to_begin_anew(loss)
+            self._agree_to_begin_anew(service, loss)
         if start and not (anew or self.lost):
             self._agree_with_server(settings, own)
         self._write_files(settings, service, lost=bool(loss))
@@ -5284,10 +5305,11 @@ class SetUp:
         if start:
             bring_up(workspace, service, self.neighbours)
 
-    def _agree_to_begin_anew(self, loss: str) -> None:
+    def _agree_to_begin_anew(self, service: ComposeService, loss: str) -> None:
         """Refuse it if nobody says yes: a disk may only be unmounted."""
         question = f"{loss}. Make a new, empty database?"
-        if self.ask and not self._confirm(question, enter=False):
+        wanted = not self.ask or service.source == IN_MEMORY  # where it is lost at each stop
+        if not wanted and not self._confirm(question, enter=False):
             raise WorkspaceError(loss, hint=f"{_PUT_BACK}; {{init}} --yes makes an empty database")
 
     def _describe(self, settings: Settings, service: ComposeService, *, is_new: bool) -> None:
@@ -5838,7 +5860,8 @@ class Restore:
 
     def _load(self, staging: str) -> None:
         client = ["pg_restore", "--exit-on-error", "-w", "-d", staging]
-        client += [] if self.owner else ["--no-owner", "--no-privileges"]
+        if not self.owner:  # and a subscription has the password of yet another server
+            client += ["--no-owner", "--no-privileges", "--no-subscriptions"]
         workspace, word = self.workspace, f"hive-pg-{staging}"
         if not self.archive:
             client = self._build_script_client(staging, word, self._protect(staging))
@@ -5846,7 +5869,7 @@ class Restore:
         server, idle = workspace.server, functools.partial(_look_at_server, workspace)
         result = server.load(self.file.fileno(), client, "restoring the dump", idle)
         words = re.sub(rf"(?m)^(?:LINE \d+: .*\n *\^|{word})\n", "", result.stderr)
-        place = re.search(r"(?m)^psql:<stdin>:(\d+): ERROR", words)
+        place = re.search(r"(?m)^psql:<stdin>:(\d+): ERROR(?!(?s:.*)^CONTEXT:  COPY )", words)
         words = re.sub(r"(?m)^psql:<stdin>:\d+: ", "", words)
         action = "cannot restore it" + (f": line {int(place[1]) - 1}" if place else "")
         _check_dump(workspace, result.replace(stderr=words), action)
@@ -6337,12 +6360,14 @@ _COPY_SCRIPT = f"""\
 """
 _COUNT_SQL = f"""\
 set search_path = '';
-select format('select %L, count(*) from only %s', c.oid::regclass, c.oid::regclass) from pg_class c
-where relkind = 'r' and relpersistence <> 't' and oid >= {FIRST_USER_OID} and not exists (select
-from pg_depend where (classid, objid, deptype) = ('pg_class'::regclass, c.oid, 'e'))
-order by c.oid::regclass::text collate "C"
+select format('select json_build_array(%L, count(*)) from only %s', name, name)
+from pg_class c, text(c.oid::regclass) as name where relkind = 'r' and relpersistence <> 't'
+and oid >= {FIRST_USER_OID} and not relforcerowsecurity and not exists (select from pg_depend
+where (classid, objid, deptype) = ('pg_class'::regclass, c.oid, 'e'))
+order by name collate "C"
 \\gexec
-select 'pg_largeobject_metadata', count(*) from pg_largeobject_metadata having count(*) > 0;
+select json_build_array('pg_largeobject_metadata', count(*)) from pg_largeobject_metadata
+having count(*) > 0;
 """
 
 
@@ -6350,13 +6375,15 @@ def compare_rows(old: Server, new: Server, action: str) -> int:
     """Count a database's rows, which are those of its copy, too."""
     how: dict[str, Any] = {"action": action, "timeout": WALK_TIMEOUT_S}
     rows = old.query(_COUNT_SQL, database=old.url.database, **how).splitlines()
-    names = [row.rpartition("|")[0] for row in rows]
-    sql = "".join(f"select {quote_literal(t)}, count(*) from only {t};\n" for t in names)
+    # A table's name may have line ends, and what psql would take for a command of its own.
+    names = [quote_literal(parse_json(row)[0]).replace("\n", "\\n") for row in rows]
+    count = "format('select json_build_array(%L, count(*)) from only %s', {0}, {0})"
+    sql = "".join(f"select {count.format(name)}\n\\gexec\n" for name in names)
     copied = new.query(sql, database=new.url.database, **how).splitlines()
     if differing := [f"{row}, there {other}" for row, other in zip(rows, copied) if row != other]:
         why = f"{action}: the copy has other rows: {'; '.join(differing[:10])}"
         raise WorkspaceError(why, hint="let nobody write to either meanwhile")
-    return sum(int(row.rpartition("|")[2]) for row in rows)
+    return sum(parse_json(row)[1] for row in rows)
 
 
 # Drops what init scripts made; returns the roles.
@@ -6521,8 +6548,9 @@ def upgrade(workspace: Workspace, image: str) -> None:
     """Move the data to a later major version."""
     with workspace.lock():
         workspace.refuse_copy()
-        workspace.find_container()  # which is refused if it is another's
         finish_upgrade(workspace)
+        own = workspace.find_container()  # which is refused if it is another's
+        refuse_loss(workspace, workspace.resolve_service(workspace.settings), own)
         Upgrade(workspace, serve(workspace), image).run()
 
 
@@ -6545,17 +6573,20 @@ def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
     """Delete the cluster that was kept, or take it again."""
     with workspace.lock():
         workspace.refuse_copy()
-        plan = workspace.state.exchange
+        plan, going_back = workspace.state.exchange, goes_back(workspace.state)
         try:
             finish_upgrade(workspace)
         except PostgreSQLIntegrationError as error:
-            if not (undo and plan and plan[1]):
+            if going_back or not (undo and plan and plan[1]):
                 raise
             workspace.console.warn(f"the new cluster does not serve: {error}")
             _turn_back(workspace)
             return
+        if undo and going_back:  # which is done now
+            return
         kept, service = get_kept(workspace), workspace.resolve_service(workspace.settings)
         if undo:
+            refuse_loss(workspace, service, workspace.find_container())
             _back_up_all(workspace, "")
             major, image = workspace.state.major, service.image
             plan = (major, kept, workspace.state.kept_image, image, kept)
@@ -6580,7 +6611,7 @@ set search_path = '';
 select json_build_object(
 'schemas', array(select nspname from pg_namespace
     where oid >= {FIRST_USER_OID} and nspname !~ '^pg_'),
-'extensions', (select json_object_agg(extname, nspname)
+'extensions', (select coalesce(json_object_agg(extname, nspname), '{{}}')
     from pg_extension join pg_namespace n on n.oid = extnamespace),
 'relations', array(select c.oid::regclass::text from pg_class c
     where oid >= {FIRST_USER_OID} and relkind !~ '[iIt]' and relpersistence <> 't' and not exists (
@@ -6610,7 +6641,7 @@ def choose_entries(listing: str, present: Iterable[str]) -> str:
     ''
     """
     names = "|".join(re.escape(word) for name in present for word in (name, quote_identifier(name)))
-    own = rf"COMMENT - EXTENSION |(?:SCHEMA - |COMMENT - SCHEMA )(?:{names}) \S*$"
+    own = rf"COMMENT - EXTENSION |SUBSCRIPTION |(?:SCHEMA - |COMMENT - SCHEMA )(?:{names}) \S*$"
     lines = listing.splitlines(keepends=True)
     return "".join(line for line in lines if not re.match(rf"\d+; \d+ \d+ (?:{own})", line))
 
@@ -6624,6 +6655,26 @@ def open_elsewhere(workspace: Workspace, url: DatabaseURL) -> Elsewhere:
         raise WorkspaceError(why, hint="name this machine by its address")
     get_settled(workspace)
     return Elsewhere(workspace.engine, workspace.settings.container, url)
+
+
+def _try_extensions(
+    there: Server, ours: Mapping[str, str], theirs: Mapping[str, Any], action: str
+) -> None:
+    """Make sure that the extensions can be made there, where ours are: by schema."""
+    sql, schemas = "", {"public", "pg_catalog", *theirs["schemas"]}
+    for name, schema in ours.items():
+        other, place = theirs["extensions"].get(name), quote_identifier(schema)
+        if other is None:
+            sql += "" if schema in schemas else f"create schema if not exists {place};\n"
+            sql += (
+                f"create extension if not exists {quote_identifier(name)} schema {place} cascade;\n"
+            )
+        elif other != schema:
+            why = f"extension {name} is in schema {other} there, and in {schema} here"
+            hint = f"in one of them: alter extension {name} set schema …"
+            raise WorkspaceError(why, hint=hint)
+    if sql:
+        there.query(f"begin;\n{sql}rollback;", action, there.url.database)
 
 
 def push(workspace: Workspace, url: DatabaseURL) -> None:
@@ -6647,18 +6698,7 @@ def push(workspace: Workspace, url: DatabaseURL) -> None:
             more = f", and {len(found) - 5} more" * (len(found) > 5)
             why = f"{target} has {', '.join(found[:5])}{more}, which would be made"
             raise WorkspaceError(why, hint="push into an empty database; or drop them")
-        for name, schema in ours["extensions"].items():
-            other = theirs["extensions"].get(name)
-            if other is None:
-                place = quote_identifier(schema)
-                sql = f"create extension {quote_identifier(name)} schema {place};"
-                if schema not in ("public", *theirs["schemas"]):
-                    sql = f"create schema {place}; {sql}"
-                there.query(f"begin; {sql} rollback;", *how)
-            elif other != schema:
-                why = f"extension {name} is in schema {other} there, and in {schema} here"
-                hint = f"in one of them: alter extension {name} set schema …"
-                raise WorkspaceError(why, hint=hint)
+        _try_extensions(there, ours["extensions"], theirs, action)
         database = here.url.database
         _dump(workspace, database, file.fileno(), lasts=False)
         file.seek(0)
@@ -6666,12 +6706,12 @@ def push(workspace: Workspace, url: DatabaseURL) -> None:
         client = ["pg_restore", "-1", "--no-owner", "--no-privileges", "-w"]
         client += ["-L", there.put("list", entries), "-d", url.database]
         file.seek(0)
-        idle = functools.partial(_look_at_server, workspace)
+        idle = functools.partial(there.query, "select;", *how)  # a frozen one fails
         workspace.worked = True
         result = there.load(file.fileno(), client, f"pushing to {target}", idle)
         check_result(result, f"{action}, where nothing was made", sources=(*there.sources, "dump"))
         analyze(there, url.database)
-        rows = compare_rows(here, there, action)
+        rows = compare_rows(here, there, f"{target} has been made")
     console.step(f"{database} is {target} now, {rows} rows, login verified")
 
 
@@ -6679,11 +6719,11 @@ def pull(workspace: Workspace, url: DatabaseURL) -> str:
     """Put a database of elsewhere in the place of ours, which is kept; see `restore`."""
     import tempfile
 
+    server, action = open_elsewhere(workspace, url), f"cannot pull {url.database} from {url.host}"
     with tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file:
-        with open_elsewhere(workspace, url) as there:
-            idle = functools.partial(_look_at_server, workspace)
+        with server as there:
+            idle = functools.partial(there.query, "select;", action, url.database)
             result = there.dump(file.fileno(), idle, lasts=False)
-            action = f"cannot pull {url.database} from {url.host}"
             check_result(result, action, sources=(*there.sources, "dump"))
         file.seek(0)
         return _run_alone(Restore(workspace, file, owner=False))
@@ -7617,6 +7657,7 @@ class CommandLine:
 
     def _pull(self) -> None:
         url, database = self._read_url(), self.workspace.settings.url.database
+        open_elsewhere(self.workspace, url)  # or it is refused before the question
         place = f"put {url.database} of {url.host} in the place of database {database}"
         self._get_yes(f"{place}, and end its sessions?")
         pull(self.workspace, url)
@@ -7644,11 +7685,12 @@ class CommandLine:
     def _upgrade(self) -> None:
         state = self.workspace.state
         if self.undo or self.drop_old:
-            if not (state.kept or state.exchange):
-                get_kept(self.workspace)
-            kept = f"the cluster of PostgreSQL {state.kept or state.exchange[0]}"
-            back = f"take {kept} again, without later rows?"
-            self._get_yes(back if self.undo else f"delete {kept}?")
+            aside, coming = (*state.exchange, "", "")[:2]  # what is under way is finished first
+            kept = aside if coming else get_kept(self.workspace)
+            kept = coming if self.undo and goes_back(state) else kept
+            cluster = f"the cluster of PostgreSQL {kept}"
+            back = f"take {cluster} again, without later rows?"
+            self._get_yes(back if self.undo else f"delete {cluster}?")
             end_upgrade(self.workspace, undo=bool(self.undo))
         elif self.image:
             check_upgrade(self.workspace, self.image)
@@ -7889,9 +7931,8 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     if command == "run" and not rest and not {"-h", "--help"} & {*arguments}:
         _refuse("put -- before the program: run [DIR] -- CMD", f"{program} run")
     other = command in ("", "restore", "list", "completion")  # than DIR is what they take
-    if any("://" in word for word in arguments):
-        why = "everybody on this machine sees a URL on the command line"
-        raise UsageError(why, hint="--url-env VARIABLE; or on stdin")
+    if command in ("push", "pull"):
+        _refuse_url(arguments)
     if other or len(arguments) > 1 or any(word.startswith("-") for word in arguments):
         build_parser(program, command).parse_intermixed_args(arguments, line)
     else:  # without argparse, which would take a fifth of the time of `url`
@@ -7903,6 +7944,12 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     if rest and command not in ("run", "psql"):
         _refuse("a command after -- goes with run: run [DIR] -- CMD", f"{program} run")
     return line
+
+
+def _refuse_url(arguments: Sequence[str]) -> None:
+    if any("://" in word for word in arguments):
+        why = "everybody on this machine sees a URL on the command line"
+        raise UsageError(why, hint="--url-env VARIABLE; or on stdin")
 
 
 def _sort_arguments(line: CommandLine) -> None:

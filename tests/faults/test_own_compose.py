@@ -324,7 +324,7 @@ def test_mount_at_the_old_place_of_postgresql_18(make, lab):
 
 @pytest.mark.parametrize("how", ["down -v", "volume rm", "another project"])
 def test_volume_that_is_gone(make, lab, how):
-    """`start` makes no empty database in its place, and names it; `init` does, with a warning."""
+    """`start` makes no empty database in its place, and names it; `init` does, after a yes."""
     workspace = make()
     text = one_service(lab, workspace, "'pgdata:/var/lib/postgresql/data'")
     workspace.write("docker-compose.yml", text + VOLUMES)
@@ -346,7 +346,8 @@ def test_volume_that_is_gone(make, lab, how):
         ).stderr
         assert f"error: volume {volume} is missing" in stderr
     assert volume not in docker("volume", "ls", "-q").split()
-    stderr = workspace.hive_pg("init").stderr
+    assert f"volume {volume} is missing" in workspace.hive_pg("init", code=1).stderr
+    stderr = workspace.hive_pg("init", "--yes").stderr
     assert f"volume {volume} is missing: this is a new, empty database" in stderr
     assert "empty" not in workspace.hive_pg("init").stderr
     workspace.plant()
@@ -417,7 +418,7 @@ def test_service_behind_a_profile(make, lab):
     workspace = make()
     text = one_service(lab, workspace, "'pgdata:/var/lib/postgresql/data'", profiles="[db]")
     workspace.write("docker-compose.yml", text + VOLUMES)
-    assert "takes COMPOSE_PROFILES in .env" in workspace.hive_pg("init", code=1).stderr
+    assert "set COMPOSE_PROFILES in .env" in workspace.hive_pg("init", code=1).stderr
     workspace.edit_env(COMPOSE_PROFILES="db")
     for command in ("init", "stop", "start"):
         workspace.hive_pg(command, COMPOSE_COMPATIBILITY="1")

@@ -64,7 +64,7 @@ def test_workspace_on_a_file_is_refused(make, below):
     place = os.path.join(file, below).rstrip("/")
     refused(workspace, f"cannot create {file}: File exists", command=[*NO_START, place])
     for command in ("start", "status", "url"):
-        words = f"there is no directory {place}"
+        words = f"there is no directory {place}" if below else f"{place} is no directory"
         refused(workspace, words, command=[command, place], code=3)
 
 

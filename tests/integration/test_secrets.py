@@ -19,8 +19,10 @@ EVERY_COMMAND = [  # but init; the last one leaves no container
     *(["run", "--", "true"], ["psql", "--", "-c", "select 1"], ["backup", "--output", "dump"]),
     *(["wait"], ["stats"], ["list"], ["completion", "bash"], ["env"]),
     *(["restore", "--yes", "dump"], ["snapshot", "@kept"], ["reset", "--yes"]),
+    *(["push", "--url-env", "ELSEWHERE"], ["pull", "--yes", "--url-env", "ELSEWHERE"]),
     *(["upgrade", "--drop-old", "--yes"], ["rotate"], ["destroy", "--yes"]),
 ]
+CODES = {"upgrade": 1, "push": 5, "pull": 5}  # nothing to drop, and nobody there
 
 
 @contextlib.contextmanager
@@ -53,8 +55,9 @@ def test_password_is_in_no_argument_list(make):
     with watched_arguments() as seen:
         workspace.init()
         for words in EVERY_COMMAND[:-1]:
-            code = int(words[0] == "upgrade")  # there is nothing to drop
-            workspace.hive_pg(*words, code=code, secret=words[0] in ("url", "env"))
+            options = {"code": CODES.get(words[0], 0), "secret": words[0] in ("url", "env")}
+            options["ELSEWHERE"] = f"postgresql://ann:{PASSWORD}@192.0.2.1:1/x?connect_timeout=1"
+            workspace.hive_pg(*words, **options)
         passwords = {PASSWORD, workspace.env["POSTGRES_PASSWORD"]}
         (container,) = inspect_containers(workspace.container)
         workspace.hive_pg(*EVERY_COMMAND[-1])

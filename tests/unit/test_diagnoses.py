@@ -368,6 +368,9 @@ ELSEWHERE_TEXTS = {
         "15": 'ERROR:  extension "vector" is not available',
         "14": 'ERROR:  could not open extension control file "/usr/share/x.control": No such file',
     },
+    "may not read all of it": {
+        "a table": "pg_dump: error: query failed: ERROR:  permission denied for table item",
+    },
     "lacks a privilege": {
         "schema": "pg_restore: error: could not execute query: ERROR:  permission denied for"
         " schema public",

@@ -1805,7 +1805,7 @@ def upgradable(docker, server, removable, up, place):
     docker.answers[COPYING.replace("=hive", "=postgres")] = ""
     docker.answers[ROLES] = "\\restrict x\nCREATE ROLE ann;\nALTER ROLE ann;\nCREATE ROLE bob;\n"
     server.words |= {
-        "count": ["public.t|3\nlarge objects|4\n"],
+        "count": ['["public.t", 3]\n["pg_largeobject_metadata", 4]\n'],
         "boot": ["ann\n"],
         "clear": ["ann\n"],
     }
@@ -1883,8 +1883,8 @@ def ends(docker):
             id="the dump",
         ),
         pytest.param(
-            lambda _, server: server.words.update(count=["t|3\n", "t|2\n"]),
-            r"cannot copy database hive: the copy has other rows: t\|3, there t\|2",
+            lambda _, server: server.words.update(count=['["t", 3]\n', '["t", 2]\n']),
+            r"cannot copy database hive: the copy has other rows: \[\"t\", 3\], there",
             id="a row",
         ),
         pytest.param(

@@ -12,6 +12,7 @@ from hive_pg import ExitCode, WorkspaceError, choose_entries, find_obstacles, pa
 
 URL = "postgresql://app:s3cret-app@db.test:6432/prod?sslmode=verify-full&options=-c%20geqo%3Doff"
 CLIENT = "docker exec --interactive --env PGPASSWORD --env PGHOST=db.test"
+CA = "-----BEGIN CERTIFICATE-----\n"
 HERE = {
     "schemas": ["app", "extensions"],
     "extensions": {"vector": "extensions"},
@@ -64,6 +65,7 @@ def test_choose_entries():
         ("aws-0-eu.pooler.supabase.com", 5432, False),
         ("ep-cool-1-pooler.eu-central-1.aws.neon.tech", 5432, True),
         ("ep-cool-1.eu-central-1.aws.neon.tech", 5432, False),
+        ("db.example.org", 6543, False),
     ],
 )
 def test_is_pooled(host, port, pooled):
@@ -77,7 +79,7 @@ def test_is_pooled(host, port, pooled):
 @pytest.fixture
 def elsewhere(up, docker):
     """Let both servers answer, as two that are alike; return the engine."""
-    docker.theirs, docker.counts = NOTHING, ["public.kept|7\n", "public.kept|7\n"]
+    docker.theirs, docker.counts = NOTHING, ['["public.kept", 7]\n'] * 2
     docker.loading = ""
     in_container = "docker exec --interactive hive-postgres"
     docker.answers["docker exec --interactive --env PGPASSWORD"] = lambda call: Answer(docker, call)
@@ -118,12 +120,12 @@ def remote(docker):
 
 def test_push(place, elsewhere, capsys, tmp_path):
     """One transaction, then the planner and the rows; the URL's options are kept, and its CA."""
-    (tmp_path / "ca.crt").write_text("the CA")
+    (tmp_path / "ca.crt").write_text(CA)
     push(place, f"{URL}&sslrootcert={tmp_path}/ca.crt")
     assert "hive is prod on db.test now, 7 rows, login verified\n" in capsys.readouterr().err
     calls = remote(elsewhere)
     written = [c for c in elsewhere.calls if "umask 077" in c.command]
-    assert [call.stdin for call in written] == ["the CA", choose_entries(LIST, [])]
+    assert [call.stdin for call in written] == [CA, choose_entries(LIST, [])]
     authority, entries = (call.argv[-1] for call in written)
     for call in calls:
         assert {"PGSSLMODE=verify-full", f"PGSSLROOTCERT={authority}"} <= {*call.argv}
@@ -137,12 +139,10 @@ def test_push(place, elsewhere, capsys, tmp_path):
     ]
     assert load.taken == b"PGDMP"
     queries = [call.stdin for call in calls if call.stdin]
-    schema = 'create schema "extensions"; '
-    assert queries[1] == f'begin; {schema}create extension "vector" schema "extensions"; rollback;'
-    assert queries[2:] == [
-        "analyze;",
-        "select E'public.kept', count(*) from only public.kept;\n",
-    ]
+    made = 'create extension if not exists "vector" schema "extensions" cascade;\n'
+    schema = 'create schema if not exists "extensions";\n'
+    assert queries[1:3] == [f"begin;\n{schema}{made}rollback;", "analyze;"]
+    assert "from only %s', E'public.kept', E'public.kept')\n\\gexec\n" in queries[3]
     assert elsewhere.calls[-1].argv[-3:-1] == ["-c", 'rm -f "$0".*']
     assert authority.startswith(elsewhere.calls[-1].argv[-1])
     assert "s3cret" not in str([call.argv for call in elsewhere.calls])
@@ -153,7 +153,7 @@ def test_push(place, elsewhere, capsys, tmp_path):
     [
         ({"theirs": {**NOTHING, "relations": ["public.kept"]}}, "has public.kept, which would be"),
         ({"theirs": {**NOTHING, "extensions": {"vector": "e"}}}, "in schema e there, and in ext"),
-        ({"counts": ["public.kept|7\n", "public.kept|6\n"]}, "public.kept|7, there public.kept|6"),
+        ({"counts": ['["t", 7]\n', '["t", 6]\n']}, "been made: the copy has other rows: "),
         ({"loading": "ERROR:  permission denied for schema public"}, "where nothing was made: the"),
     ],
     ids=["obstacle", "extension", "rows", "failure"],
@@ -186,8 +186,8 @@ def test_push_refuses_what_cannot_be(place, elsewhere):
     with pytest.raises(WorkspaceError, match="localhost is the container itself"):
         push(place, URL.replace("db.test", "localhost"))
     with pytest.raises(WorkspaceError, match="is a connection pooler"):
-        push(place, URL.replace("6432", "6543"))
-    with pytest.raises(WorkspaceError, match="there is no file '/nowhere', the URL's sslcert"):
+        push(place, URL.replace("db.test:6432", "x.pooler.supabase.com:6543"))
+    with pytest.raises(WorkspaceError, match="'/nowhere', the URL's sslcert, is no file in PEM"):
         push(place, f"{URL}&sslcert=/nowhere")
     assert remote(elsewhere) == []
 
@@ -218,6 +218,7 @@ def pushed(monkeypatch):
     pushed = []
     monkeypatch.setattr(pg, "push", lambda _, url: pushed.append(url))
     monkeypatch.setattr(pg, "pull", lambda _, url: pushed.append(url))
+    monkeypatch.setattr(pg, "open_elsewhere", lambda *_: None)
     return pushed
 
 
