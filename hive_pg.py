@@ -3710,7 +3710,8 @@ class Workspace:
         """The settings in `.env`, which has to be whole."""
         if is_gone(self.env_path) and not os.path.islink(self.env_path):
             if not is_gone(self.directory) and not os.path.isdir(self.directory):
-                raise NotSetUpError(f"not set up: {self.directory} is no directory")
+                why = f"not set up: {self.directory} is no directory"
+                raise NotSetUpError(why, hint="name a directory")
             missing = f"directory {self.directory}" if is_gone(self.directory) else self.env_path
             raise NotSetUpError(f"not set up: there is no {missing}", hint="{init}")
         return parse_settings(self.values)

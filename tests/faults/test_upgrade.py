@@ -26,6 +26,8 @@ alter system set statement_timeout = '70s';
 create table page as select i from generate_series(1, 5000) i;
 alter table page owner to owner;
 grant select on page to reader;
+create table "|
+'\\! touch /dev/shm/odd" as select 1;
 """
 FACTS = """\
 select rolname, rolpassword, pg_get_userbyid(roleid) from pg_authid a
@@ -77,7 +79,7 @@ def test_upgrade_and_back(filled):
     filled.trusted("drop view gone")
     said = filled.hive_pg(*upgrade, argv=killer(filled, "KILL", "none")).stderr
     filled.steps = changing(said)
-    assert "database books is copied, 5000 rows" in said
+    assert "database books is copied, 5001 rows" in said
     assert "warning: set in a file, and not taken over: statement_timeout\n" in said
     assert (major(filled), clusters(filled)) == ("18", ["pgdata", "pgdata.16"])
     assert filled.env["HIVE_POSTGRES_IMAGE"] == NEWER

@@ -1987,6 +1987,35 @@ def test_upgrade_killed_late_whose_cluster_never_serves(upgradable, docker, up, 
     assert (image_of(up), state.kept, state.exchange) == ("agnohq/pgvector:16", "18", [])
 
 
+def test_undo_that_was_killed_is_finished_as_one(upgradable, hive, docker, up, capsys):
+    """Said again it goes no further; what is deleted then is what was asked about."""
+    plan = {"exchange": ["18", "16", "x/pgvector:16", NEWER, "16"], "kept": "16"}
+    upgradable.remember(**plan)
+    assert hive("upgrade --drop-old") == ExitCode.FAILED
+    assert "delete the cluster of PostgreSQL 18?" in capsys.readouterr().err
+    assert hive("upgrade --undo") == ExitCode.FAILED
+    assert "take the cluster of PostgreSQL 16 again" in capsys.readouterr().err
+    assert exchanges(docker) == []
+    assert hive("upgrade --undo --yes") == 0
+    assert exchanges(docker) == [["18", "16"]]
+    state = pg.Workspace(str(up)).state
+    assert (image_of(up), state.kept, state.exchange) == ("x/pgvector:16", "18", [])
+
+
+def test_upgrade_of_lost_data(upgradable, docker, up):
+    """A disk may only be unmounted: no empty cluster takes its place, in either direction."""
+    upgradable.remember(verified=True, kept="14", kept_image="x/pgvector:14")
+    docker.containers.clear()
+    shutil.rmtree(up / "data" / "postgres" / "pgdata")
+    for action in (
+        lambda: pg.upgrade(upgradable, NEWER),
+        lambda: pg.end_upgrade(upgradable, undo=True),
+    ):
+        with pytest.raises(WorkspaceError, match="holds no data"):
+            action()
+    assert docker.calls_of("docker compose up") == docker.calls_of("docker compose run") == []
+
+
 def test_upgrade_undo_of_nothing(hive, upgradable, capsys):
     """It is refused before anybody is asked."""
     for option in ("--undo", "--drop-old"):
