@@ -5309,8 +5309,8 @@ class SetUp:
     def _agree_to_begin_anew(self, service: ComposeService, loss: str) -> None:
         """Refuse it if nobody says yes: a disk may only be unmounted."""
         question = f"{loss}. Make a new, empty database?"
-        wanted = not self.ask or service.source == IN_MEMORY  # where it is lost at each stop
-        if not wanted and not self._confirm(question, enter=False):
+        known = self.workspace.state.id and service.source != IN_MEMORY  # lost at each stop
+        if known and self.ask and not self._confirm(question, enter=False):
             raise WorkspaceError(loss, hint=f"{_PUT_BACK}; {{init}} --yes makes an empty database")
 
     def _describe(self, settings: Settings, service: ComposeService, *, is_new: bool) -> None:
@@ -7970,9 +7970,9 @@ def _sort_file(line: CommandLine) -> None:
     """Tell FILE or @NAME from DIR, in either order."""
     if line.file is None and not os.path.isdir(line.directory):
         line.directory, line.file = ".", line.directory
-    elif line.file and os.path.isdir(line.file):
-        line.directory, line.file = line.file, line.directory
-    if line.command == "restore" and not (line.file or line.drop_old):
+    elif not os.path.isdir(line.directory) and os.path.isdir(line.file or ""):
+        line.directory, line.file = str(line.file), line.directory
+    if line.command == "restore" and line.file is None and not line.drop_old:
         _refuse("FILE is missing", f"{line.program} restore")
     if line.command == "snapshot" and line.file and line.file[0] != "@":
         why = f"{line.file!r} is no directory, and a name begins with @"

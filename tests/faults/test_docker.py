@@ -37,8 +37,8 @@ STAND_IN = (
 NO_COMPOSE = ("Docker Compose 2 or later is not installed", "apt install docker-compose-v2 or")
 PORT = ("another container or process has the port", "hive-pg init --port N, or stop the other")
 LIMIT = ("the registry's pull limit is reached", "docker login, or wait")
-PROCESSOR = ("the image does not exist for this processor", "hive-pg init --image IMAGE")
-NO_IMAGE = ("there is no such image, or it is private", "hive-pg init --image IMAGE, or docker")
+PROCESSOR = ("the image does not exist for this processor", "name another one with --image")
+NO_IMAGE = ("there is no such image, or it is private", "name another one with --image, or docker")
 REGISTRY = ("the image registry cannot be reached", "check the network and Docker's proxy")
 HELPER = ("the credential helper that ~/.docker/config.json", "remove credsStore from")
 

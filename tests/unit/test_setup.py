@@ -753,6 +753,7 @@ def test_init_data_directory_refused(init, workspace):
 @pytest.mark.parametrize("answer", ["y", "", None], ids=["yes", "enter", "nobody there"])
 def test_init_data_missing_asks(monkeypatch, init, up, capsys, answer):
     """A disk may only be unmounted: an empty database takes a yes."""
+    remember(up, id="1a", verified=True)
     shutil.rmtree(up / "data")
     monkeypatch.setattr(pg, "is_interactive", lambda: answer is not None)
     monkeypatch.setattr(pg.Console, "ask", lambda console, question: answer)
