@@ -96,9 +96,9 @@ def time_file() -> float:
 
 
 def settle() -> None:
-    """Wait, for 90 s at most, until new files are made fast, and print how fast that is."""
+    """Wait, for 30 s at most, until new files are made fast, and print how fast that is."""
     os.sync()
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 30
     while (milliseconds := time_file()) > SLOW_FILE_MS and time.monotonic() < deadline:
         time.sleep(5)
     print(f"a new file takes {milliseconds:.2f} ms; above {SLOW_FILE_MS}, initdb takes longer")
