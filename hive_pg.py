@@ -1520,7 +1520,8 @@ def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock
     """Lock the choice of names and ports on an engine, or warn."""
     places = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), TEMPORARY)
     base = next((place for place in places if place and os.access(place, os.W_OK)), TEMPORARY)
-    place, uid = os.path.join(base, f"hive-pg-{get_user()[0]}"), get_user()[0]
+    uid, _ = get_user()
+    place = os.path.join(base, f"hive-pg-{uid}")
     name = re.sub(r"\W", "_", engine)[-200:]
     lock = Lock(f"{place}/{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, f" of {directory}")
     with contextlib.ExitStack() as held:
@@ -3913,7 +3914,11 @@ class Workspace:
             logs = self.engine.logs(name, since=info.started_at - 0.1)
         condition = judge_container(info, name, logs)
         place, cluster = info.cluster if info and condition.exit_code else ("", "")
-        if place.startswith(f"{self.directory}/") and is_gone(cluster) and not self.is_apart:
+        if (
+            place.startswith(os.path.join(self.directory, ""))
+            and is_gone(cluster)
+            and not self.is_apart
+        ):
             words, hint = f"{condition.words}, and {cluster} is missing", f"{_PUT_BACK}: {{start}}"
             condition = condition.replace(words=words, hint=hint)
         return condition
@@ -4026,9 +4031,9 @@ class Neighbours:
         if before == now or not (before and now and service.lasts) or (own and own.running):
             return
         there, here = (" ".join(reversed(engine)) for engine in (before, now))
-        why, way = f"the data is in volume {service.source} of another engine ({there})", "{start}"
-        why += f" than this one ({here})"
         if service.in_volume:
+            why = f"the data is in volume {service.source} of another engine ({there}) than this"
+            why, way = f"{why} one ({here})", "{start}"
             elsewhere = state.verified and not workspace.engine.has_volume(service.source)
         else:
             # PostgreSQL's own lock is no help: each server is process 1 of its container.
@@ -4270,19 +4275,20 @@ def ensure_image(
     if made_by and version and made_by != version:
         raise ContainerStartupError(
             f"the data was made by PostgreSQL {made_by}, {name} is {version}",
-            hint=_name_way_up(workspace, name, made_by),
+            hint=_name_way_up(workspace, name, made_by, version),
         )
     return service
 
 
-def _name_way_up(workspace: Workspace, image: str, made_by: str) -> str:
+def _name_way_up(workspace: Workspace, image: str, made_by: str, version: str) -> str:
     """Return the hint for an image of another major version than the data."""
-    way = f"{{upgrade}} --image {image}, if it is a later one"
-    before = workspace.state.image
-    if workspace.values.get(IMAGE_KEY) != image:  # it was asked for only now
-        return way
-    before = before if before not in ("", image) else f"IMAGE, one of PostgreSQL {made_by}"
-    return f"{{init}} --image {before}; then {way}"
+    before, ways = workspace.state.image, list[str]()
+    if workspace.values.get(IMAGE_KEY) == image:  # not only asked for
+        before = before if before not in ("", image) else f"IMAGE, one of PostgreSQL {made_by}"
+        ways.append(f"{{init}} --image {before}")
+    if parse_version(version) > parse_version(made_by):
+        ways.append(f"{{upgrade}} --image {image}")
+    return "; then ".join(ways) or f"take an image of PostgreSQL {made_by}, or later"
 
 
 def look_in_place(workspace: Workspace, service: ComposeService, program: str, what: str) -> str:
@@ -4657,11 +4663,16 @@ def _remember_login(workspace: Workspace, probe: Probe) -> None:
     workspace.remember(verified=True, begun=False, major=major, volume=volume or "")
 
 
-def serve(workspace: Workspace) -> ComposeService:
-    """Start the container as `.env` says, and log in; the lock is held."""
+def serve(workspace: Workspace, *, seen: bool = False) -> ComposeService:
+    """Start the container as `.env` says, and log in; the lock is held.
+
+    Data that somebody had logged in to must not be lost, or has been `seen` on the engine's disk.
+    """
     settings, neighbours = workspace.settings, survey(workspace)
     service = ensure_image(workspace, settings, workspace.resolve_service(settings))
     neighbours.refuse_conflicts(service)
+    if not seen:
+        refuse_loss(workspace, service, find_named(neighbours.containers, service.container))
     bring_up(workspace, service, neighbours)
     settle(workspace)
     return service
@@ -4684,11 +4695,11 @@ def goes_back(state: State) -> bool:
 
 def finish_upgrade(workspace: Workspace) -> None:
     """Finish an interrupted `upgrade`, or take it back if its cluster was not whole."""
-    plan, state_goes_back = workspace.state.exchange, goes_back(workspace.state)
+    plan, going_back = workspace.state.exchange, goes_back(workspace.state)
     try:
         exchange_clusters(workspace)
     except PostgreSQLIntegrationError as error:
-        if plan and plan[1] and not state_goes_back:  # the new one may have later rows
+        if plan and plan[1] and not going_back:  # the new one may have later rows
             ways = (error.hint, "{upgrade} --undo takes the old cluster")
             error.hint = "; or, ".join(filter(None, ways))
         raise
@@ -4775,8 +4786,7 @@ def start_service(
         if service.in_volume:
             workspace.refuse_copy()
         neighbours.refuse_conflicts(service)
-        own = find_named(neighbours.containers, service.container)
-        refuse_loss(workspace, service, own)
+        refuse_loss(workspace, service, find_named(neighbours.containers, service.container))
         if stops and service.source == IN_MEMORY:
             said = "the data was in memory, and ends with its server: this is a new, empty database"
             workspace.console.warn(said)
@@ -5311,6 +5321,7 @@ class SetUp:
         question = f"{loss}. Make a new, empty database?"
         known = self.workspace.state.id and service.source != IN_MEMORY  # lost at each stop
         if known and self.ask and not self._confirm(question, enter=False):
+            self.doubt = ""  # a volume would be empty, too
             raise WorkspaceError(loss, hint=f"{_PUT_BACK}; {{init}} --yes makes an empty database")
 
     def _describe(self, settings: Settings, service: ComposeService, *, is_new: bool) -> None:
@@ -6193,7 +6204,7 @@ def destroy(
         service = _get_own_cluster(workspace, neighbours, stays)
         held = not stays or _is_held(workspace, service)
         hint = "with nothing saved: {destroy} --data --no-backup"
-        dump = _back_up_all(workspace, hint) if held and backup else ""
+        dump = _back_up_all(workspace, hint, seen=True) if held and backup else ""
         _remove_container(workspace, "--volumes")
         workspace.remember(verified=False, begun=False, major="", volume="")  # as new
         if stays:
@@ -6329,11 +6340,11 @@ def find_used(workspace: Workspace) -> list[str]:
     return used
 
 
-def _back_up_all(workspace: Workspace, otherwise: str) -> str:
+def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) -> str:
     """Back up all databases and roles; return the workspace's dump."""
     what, console, dump = "the databases", workspace.console, ""
     try:
-        serve(workspace)
+        serve(workspace, seen=seen)
         server, main, path = workspace.server, workspace.settings.url.database, ""
         for name in find_used(workspace):
             what = f"database {name}"
@@ -6549,9 +6560,8 @@ def upgrade(workspace: Workspace, image: str) -> None:
     """Move the data to a later major version."""
     with workspace.lock():
         workspace.refuse_copy()
+        workspace.find_container()  # which is refused if it is another's
         finish_upgrade(workspace)
-        own = workspace.find_container()  # which is refused if it is another's
-        refuse_loss(workspace, workspace.resolve_service(workspace.settings), own)
         Upgrade(workspace, serve(workspace), image).run()
 
 
@@ -6587,7 +6597,6 @@ def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
             return
         kept, service = get_kept(workspace), workspace.resolve_service(workspace.settings)
         if undo:
-            refuse_loss(workspace, service, workspace.find_container())
             _back_up_all(workspace, "")
             major, image = workspace.state.major, service.image
             plan = (major, kept, workspace.state.kept_image, image, kept)

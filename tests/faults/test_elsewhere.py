@@ -10,7 +10,16 @@ import time
 
 import pytest
 from dataset import FINGERPRINT, ROWS, databases, drop_kept, fill, fingerprint
-from laboratory import OURS, STAND_IN, docker, read_until, run, unavailable, wait_until
+from laboratory import (
+    COMMAND_TIMEOUT_S,
+    OURS,
+    STAND_IN,
+    docker,
+    read_until,
+    run,
+    unavailable,
+    wait_until,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -221,6 +230,32 @@ def test_push_that_is_refused(elsewhere):
     query = f"sslmode=verify-full&sslrootcert={elsewhere.ca}"
     said = elsewhere.run("push", url("empty", port=6432, host=elsewhere.name, query=query), 1)
     assert "does not trust the server's certificate" in said
+
+
+def test_pull_from_a_server_that_freezes(elsewhere):
+    """It is given up, and what was here serves on."""
+    workspace = elsewhere.workspace
+    elsewhere.make("frozen", "create table t (i int); alter table t owner to app;")
+    blocking = ["docker", "exec", "--interactive", elsewhere.name, "psql", "-XqAt"]
+    blocking += ["-U", "postgres", "-d", "frozen"]
+    with subprocess.Popen(blocking, stdin=subprocess.PIPE, text=True) as other:
+        other.stdin.write("begin; lock table t;\n")
+        other.stdin.flush()
+        environment = workspace.environment(ELSEWHERE=elsewhere.url("frozen"))
+        argv = ("pull", "--yes", "--url-env", "ELSEWHERE")
+        with workspace.started(*argv, env=environment) as process:
+            waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+            wait_until(lambda: elsewhere.sql("frozen", waiting) == "1")
+            docker("pause", elsewhere.name)
+            try:
+                stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
+            finally:
+                docker("unpause", elsewhere.name)
+        other.stdin.close()
+    assert process.returncode == 5, stderr
+    assert "the server there does not answer, or not any more" in stderr
+    assert fingerprint(workspace) == workspace.before
+    assert in_memory(workspace) == ""
 
 
 def test_push_is_interrupted(elsewhere):

@@ -449,6 +449,22 @@ def test_diagnoses_reached():
     assert reached == {(source, row.cause) for row in DIAGNOSES for source in row.source.split()}
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE SUBSCRIPTION s CONNECTION 'host=h password=s3cret' PUBLICATION p",
+        "CREATE USER MAPPING FOR ann SERVER far OPTIONS (\n    password 's3cret'\n)",
+    ],
+    ids=["subscription", "user mapping"],
+)
+def test_statement_of_a_dump_shows_no_password(statement):
+    """Pg_restore shows what it could not run, which may lead to yet another server."""
+    words = f"pg_restore: error: could not execute query: ERROR:  no\nCommand was: {statement};\n"
+    error = build_error(CommandResult([], 1, "", words), "cannot", sources=["dump"])
+    assert "s3cret" not in f"{error}{error.detail}"
+    assert "Command was: CREATE" in error.detail
+
+
 def test_diagnose_sources():
     """The rows of the first source come first; those of others are not asked."""
     text = f"{DUMP_TEXTS['a role that does not exist here']['archive']}\n{DAEMON}denied"

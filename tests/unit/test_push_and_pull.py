@@ -29,6 +29,7 @@ LIST = """\
 2822; 0 0 COMMENT - EXTENSION vector 
 2823; 0 0 COMMENT public VIEW near ann
 222; 1259 16744 TABLE extensions own ann
+3367; 6100 16801 SUBSCRIPTION - feed ann
 """  # noqa: W291 (as pg_restore 16.14 prints it)
 
 
@@ -50,7 +51,7 @@ def test_find_obstacles(there, found):
 
 
 def test_choose_entries():
-    """Comments of extensions, and a schema that is there, belong to somebody else."""
+    """Comments of extensions, a schema that is there and subscriptions are left out."""
     lines = LIST.splitlines(keepends=True)
     assert choose_entries(LIST, ["extensions", "x"]).splitlines(keepends=True) == [
         *(lines[0], lines[2], lines[4], lines[6], lines[7])

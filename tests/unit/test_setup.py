@@ -767,6 +767,17 @@ def test_init_data_missing_asks(monkeypatch, init, up, capsys, answer):
     assert not (up / "data").exists()
 
 
+def test_init_data_missing_where_a_directory_may_not_do(monkeypatch, init, up):
+    """A volume would be as empty: the hint of an engine that wants one is not for lost data."""
+    remember(up, id="1a", verified=True)
+    shutil.rmtree(up / "data")
+    monkeypatch.setattr(pg, "is_interactive", lambda: False)
+    monkeypatch.setattr(pg, "choose_data_placement", lambda *_: ("volume", "rootless engine"))
+    with pytest.raises(WorkspaceError, match="postgres is missing") as caught:
+        init(up, interactive=True, data="bind")
+    assert "put the data back" in caught.value.hint
+
+
 def test_init_data_missing(init, up, docker, capsys):
     """Where a database was and its data are missing, init makes a new one, and warns."""
     shutil.rmtree(up / "data")
