@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import hive_pg
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def table_row(row: hive_pg.Diagnosis) -> str:
@@ -21,6 +23,21 @@ def table_row(row: hive_pg.Diagnosis) -> str:
 def test_person_who_arrives_finds_the_reference_after_a_minute() -> None:
     """What most people need stands before it, in 150 lines at most."""
     assert README.split("\n# Reference\n")[0].count("\n") <= 150
+
+
+def test_picture_shows_what_the_text_below_it_says() -> None:
+    """Word for word and line by line; it asks no other place for a font or a script."""
+    before, block, _ = re.split(r"```(?:console)?\n", README, maxsplit=2)
+    (name,) = re.findall(r"!\[.+\]\((.+)\)", before)
+    picture = (ROOT / name).read_text(encoding="utf-8")
+    shown: dict[str, str] = {}
+    for text in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text"):
+        shown[text.attrib["y"]] = shown.get(text.attrib["y"], "") + (text.text or "")
+    told = [line.split() for line in block.splitlines() if line]
+    assert [line.split() for line in shown.values()] == told, "make it anew by .ci/picture"
+    assert re.findall(r"\S*(?://|@|url\(|href|<script)\S*", re.sub("<text.*", "", picture)) == [
+        'xmlns="http://www.w3.org/2000/svg">'
+    ]
 
 
 def test_troubleshooting_table_is_the_table_of_diagnoses() -> None:
