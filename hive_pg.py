@@ -59,7 +59,7 @@ else:
 __version__ = "0.1.0"
 
 
-# == Vocabulary ===============================================================================
+# == Vocabulary ======================================================
 
 DEFAULT_IMAGE = "agnohq/pgvector:16"
 DEFAULT_DATABASE = "hive"
@@ -157,6 +157,8 @@ init [DIR]: set up the database, or mend it, and log in
   --data bind|volume    data in {DATA_DIR}, or a volume (default: what works here)
   --no-start            only write the files
   --from DIR            with the data of another workspace, which goes on
+  --attach              the URL in {ENV_FILE} leads to a server elsewhere
+  --detach              back to the database here
 start [DIR]: start the database if need be, and log in
   --take-over           serve data that another engine had, which is gone
 run [DIR] -- CMD ...: start it, then run a command that finds it
@@ -191,6 +193,7 @@ restore [DIR] FILE: replace it by a dump; the old one is kept
 reset [DIR]: empty it; what was there is kept
   --seed FILE           a dump or an SQL script to load into it
 push [DIR]: copy the database to a server elsewhere
+  --switch              then let {ENV_FILE} lead there
 pull [DIR]: replace it by one elsewhere; the old is kept
 rotate [DIR]: change the password, in the server and in .env
 upgrade [DIR]: move to a later major version
@@ -230,9 +233,10 @@ class ExitCode(enum.IntEnum):
 
 
 class ContainerState(enum.Enum):
-    """Docker's states, and two of ours for none and for another engine's."""
+    """Docker's states, and three of ours: for none, another server's, another engine's."""
 
     MISSING = "missing"
+    ELSEWHERE = "elsewhere"
     UNKNOWN = "unknown"
     CREATED = "created"
     RUNNING = "running"
@@ -289,7 +293,7 @@ class Outcome(enum.Enum):
     SKIPPED = "skipped"
 
 
-# == Errors and records =======================================================================
+# == Errors and records ==============================================
 
 
 SECRET_FIELDS = ("password", "environment", "next_password")  # are left out of a `repr`
@@ -399,7 +403,7 @@ class CredentialsRefusedError(DatabaseConnectionError):
     exit_code = ExitCode.CREDENTIALS_REFUSED
 
 
-# == The .env text ==========================================================================
+# == The .env text ===================================================
 # The grammar is what Compose, python-dotenv and POSIX sh read alike, assignment by assignment; sh
 # does not count where lines end with CR LF, as CR is the value's to it. The rest is kept byte for
 # byte, and refused only where it decides on a key of ours.
@@ -577,7 +581,7 @@ def blank_example(text: str, environ: Mapping[str, str]) -> str:
     return edit_env(text, items, {key: blank[key] for key in blank if values.get(key)})
 
 
-# == URLs and settings ========================================================================
+# == URLs and settings ===============================================
 
 
 class DatabaseURL(Record):
@@ -852,18 +856,22 @@ def check_agreement(values: Mapping[str, str], url: DatabaseURL, keys: Sequence[
                 hint += f", {{init}} --port {values[key]} makes both follow {key}"
             elif key in (USER_KEY, PASSWORD_KEY):  # the data may know either of them
                 hint = "make both the same; if the server has another one, then {init} --yes"
+            if not is_local(url.host):
+                hint += f"; for the server on {url.host}: {{init}} --attach"
             raise EnvFileError(f"{ENV_FILE}: {key} and {URL_KEY} disagree", hint=hint)
 
 
-def parse_settings(values: Mapping[str, str]) -> Settings:
-    """Read the settings of a workspace that is set up."""
-    missing = [key for key in (URL_KEY, CONTAINER_KEY, PROJECT_KEY) if not values.get(key)]
+def parse_settings(values: Mapping[str, str], *, attached: bool = False) -> Settings:
+    """Read the settings of a workspace that is set up, or `attached` to a server elsewhere."""
+    needed = (URL_KEY, CONTAINER_KEY, PROJECT_KEY)[: 1 if attached else None]
+    missing = [key for key in needed if not values.get(key)]
     if missing:
         said = f"not set up: {ENV_FILE} has no {' and no '.join(missing)}"
         raise NotSetUpError(said, hint="{init}")
     url = parse_database_url(values[URL_KEY])
-    check_agreement(values, url, URL_KEYS[1:])
-    names = values[CONTAINER_KEY], values[PROJECT_KEY]
+    if not attached:  # else the rest is of the database here
+        check_agreement(values, url, URL_KEYS[1:])
+    names = values.get(CONTAINER_KEY, ""), values.get(PROJECT_KEY, "")
     uid, gid = (parse_number(values, k, FALLBACK_UID, range(2**32)) for k in (UID_KEY, GID_KEY))
     keys = (IMAGE_KEY, BIND_KEY, WORKSPACE_KEY, DATA_KEY, TARGET_KEY)
     return Settings(url, *names, uid, gid, *(values.get(key, "") for key in keys))
@@ -884,7 +892,7 @@ def generate_credentials() -> tuple[str, str]:
     return secrets.choice(letters) + text[:15], text[15:]
 
 
-# == The operating system =====================================================================
+# == The operating system ============================================
 # All that differs by it, behind what says what it is for. Python shows neither modes nor owners on
 # Windows, where a file that is open can be neither moved nor removed.
 
@@ -1058,7 +1066,7 @@ def is_reader_gone(error: OSError) -> bool:
     return isinstance(error, BrokenPipeError) or (WINDOWS and error.errno == errno.EINVAL)
 
 
-# == Console ==================================================================================
+# == Console =========================================================
 
 
 def format_hint(text: str, program: str = "hive-pg", directory: str = ".") -> str:
@@ -1320,7 +1328,7 @@ def terminal_width(stream: IO[str] | None) -> int:
     return shutil.get_terminal_size().columns or 80  # which Python 3.9 leaves at 0
 
 
-# == Files and locks ==========================================================================
+# == Files and locks =================================================
 
 # What helps where a file cannot be had; `place` is the file, or the directory that bars the way.
 _FILE_REMEDIES = {
@@ -1711,7 +1719,7 @@ def is_port_free(bind: str, port: int) -> bool:
     return True
 
 
-# == Processes ================================================================================
+# == Processes =======================================================
 
 DEVNULL, PIPE = -3, -1  # as in subprocess, which takes too long to import for most commands
 
@@ -1881,7 +1889,7 @@ class Runner:
         os.execvpe(argv[0], list(argv), env)
 
 
-# == Diagnoses ================================================================================
+# == Diagnoses =======================================================
 # The more telling rows come first. Texts differ between versions: a pattern holds the stable part.
 
 
@@ -2094,7 +2102,8 @@ DIAGNOSES = (
     Diagnosis("elsewhere dump", "extension .* is not available|could not open extension control",
         "the server lacks an extension of the database",
         "one that has it; or drop it where the dump is made"),
-    Diagnosis("elsewhere", "permission denied for (?:table|sequence|large object)",
+    Diagnosis("elsewhere", "permission denied for (?:table|sequence|large object)|"
+        "(?s:permission denied .*LOCK TABLE)",
         "the role there may not read all of it",
         "as administrator: grant pg_read_all_data to ROLE"),
     Diagnosis("elsewhere", "permission denied|must be (?:owner|superuser|able to)",
@@ -2185,7 +2194,7 @@ def check_result(
     return result
 
 
-# == Engine ===================================================================================
+# == Engine ==========================================================
 
 INSPECT = ("docker", "inspect", "--type", "container")
 # Two engines of one machine can share an ID: Docker 20.10 has it from /etc/docker/key.json.
@@ -2637,7 +2646,10 @@ class Engine:
 
     def pull(self, image: str) -> None:
         """Pull an image, with Docker's own progress on stderr."""
-        shown = PIPE if self.runner.console.quiet else sys.stderr.fileno()
+        console = self.runner.console
+        console.note(f"pulling {image}")
+        console.doing("")
+        shown = PIPE if console.quiet else sys.stderr.fileno()
         try:
             result = self.run(["docker", "pull", image], PULL_TIMEOUT_S, stdout=shown)
         except DockerNotAvailableError as error:  # docker answers; the registry does not
@@ -2656,6 +2668,21 @@ class Engine:
             quoted = source.replace('"', '""')
             options += ["--mount", f'type={kind},"source={quoted}",target={target}']
         return self.run(["docker", "run", *options, image, *argv[1:]], timeout)
+
+    @contextlib.contextmanager
+    def hold(self, name: str, image: str, network: str) -> Iterator[None]:
+        """Have a container for an image's programs, which ends with this process."""
+        argv = ["docker", "run", "--rm", "--interactive", "--name", name, "--network", network]
+        argv += ["--user", DEFAULT_ROLE, "--entrypoint", "cat", image]  # it ends as its stdin does
+        with self.start(argv, stdin=PIPE) as process:
+            try:
+                while not ((info := self.container(name)) and info.running):
+                    if process.process.poll() is not None:
+                        result = process.finish(timeout=QUESTION_TIMEOUT_S)
+                        raise build_error(result, f"cannot run the programs of {image}")
+                yield
+            finally:
+                process.finish(timeout=QUESTION_TIMEOUT_S)
 
     def try_to_publish(self, image: str, bind: str) -> None:
         """Make sure that an address is one of the engine's."""
@@ -2711,7 +2738,7 @@ class Engine:
         return self.runner.attach(["docker", "logs", *options, container])
 
 
-# == Service ==================================================================================
+# == Service =========================================================
 
 # Without `start_interval`, which engines before 25 refuse, and without a top-level `name`: people
 # commit this file, and `.env` has the project's name.
@@ -3013,7 +3040,7 @@ def has_wrong_owner(service: ComposeService) -> bool:
     return bool(user and os.path.isdir(place) and not is_usable_by(place, user[0]))
 
 
-# == Server ===================================================================================
+# == Server ==========================================================
 # All that runs inside the database's container.
 
 # Logs in over the container's own address: the socket and 127.0.0.1 are `trust` in the image, and
@@ -3259,13 +3286,16 @@ class Server:
     sources = ("login",)  # of the diagnoses of what it says
     session = _OWN_SESSION
     guard: Sequence[str] = ("sh", "-c", _WATCH_SCRIPT, "hive-pg")  # of who loads
+    options: Sequence[str] = ()  # of `docker exec`, for a person's own session
 
     def __init__(self, engine: Engine, container: str, url: DatabaseURL) -> None:
         self.engine, self.container, self.url = engine, container, url
 
     def with_url(self, **changes: str) -> Server:
         """Return the same server for other parts of the URL."""
-        return Server(self.engine, self.container, self.url.replace(**changes))
+        other = object.__new__(type(self))
+        vars(other).update({**vars(self), "url": self.url.replace(**changes)})
+        return other
 
     @property
     def login(self) -> dict[str, str]:
@@ -3404,10 +3434,13 @@ class Server:
         if arguments:  # the terminal's size comes later: to a pager, one line is more than it has
             options += ["--env", "PSQL_PAGER="]
         if asked and is_terminal(sys.stdout):
-            runner.replace(*self.build_client("psql", *arguments, options=options))
+            client = self.build_client("psql", *arguments, options=[*options, *self.options])
+            if not self.options:
+                runner.replace(*client)
+            return runner.attach(*client, waits=True)  # its container would end with us
         name = f"hive-pg psql {os.getpid()}"
         script = [] if asked else ["-X", "-v", "ON_ERROR_STOP=1"]
-        options = ["--env", f"PGAPPNAME={name}"]
+        options = ["--env", f"PGAPPNAME={name}", *self.options]
         argv, env = self.build_client("psql", *script, *arguments, options=options)
         returncode: int = ExitCode.INTERRUPTED
         try:
@@ -3419,18 +3452,30 @@ class Server:
 
 
 class Elsewhere(Server):
-    """A server elsewhere, for the clients in a container.
+    """A server elsewhere, for an image's clients in a container of their own.
 
-    Files that the URL names, a CA perhaps, are in its memory as long as the context lasts.
+    That container lasts as long as the context; so do, in its memory, the files that the URL
+    names, a CA perhaps.
+
+    Raises: WorkspaceError for a URL that no client there can use.
     """
 
     sources, guard = ("elsewhere",), ()
 
-    def __init__(self, engine: Engine, container: str, url: DatabaseURL) -> None:
-        super().__init__(engine, container, url)
-        self.session = f"PGOPTIONS={url.options.get('options', '')} -c statement_timeout=0"
-        self.place = f"/dev/shm/hive-pg-{os.urandom(8).hex()}"
-        self.files: dict[str, str] = {}
+    def __init__(
+        self, engine: Engine, image: str, url: DatabaseURL, network: str = "bridge"
+    ) -> None:
+        if url.is_pooled:
+            why = f"{url.host}:{url.port} is a connection pooler"
+            raise WorkspaceError(why, hint=POOLER_HINT)
+        if is_local(url.host):
+            why = f"in the clients' container, {url.host} is that container itself"
+            raise WorkspaceError(why, hint="name this machine by its address")
+        super().__init__(engine, f"hive-pg-clients-{os.urandom(8).hex()}", url)
+        self.image, self.network, self.files = image, network, dict[str, str]()
+        own = f"PGOPTIONS={url.options.get('options', '')}"
+        self.options, self.session = ("--env", own), f"{own} -c statement_timeout=0"
+        self.context = contextlib.ExitStack()
 
     @property
     def login(self) -> dict[str, str]:
@@ -3438,11 +3483,30 @@ class Elsewhere(Server):
         own = build_client_environment(self.url)
         kept = LEADING_VARIABLES | {"PGHOST", "PGPORT", "PGUSER", "PGDATABASE"}
         named = {key: own[key] for key in own if key in kept - {"PGOPTIONS"}}
-        return {**named, "PGAPPNAME": f"hive-pg {self.place[-16:]}", **self.files}
+        return {"PGAPPNAME": self.container, **named, **self.files}
+
+    def probe(self, wait: float = 0, sql: str = VERSIONS_SQL) -> Probe:
+        """Log in once, however long it may `wait`."""
+        try:
+            said = self.query(sql, f"cannot log in to {self.url.host}", self.url.database)
+        except DatabaseConnectionError as error:
+            refused = isinstance(error, CredentialsRefusedError)
+            return Probe(Readiness.ACCEPTING if refused else Readiness.NO_RESPONSE, error)
+        _, version, available, created = last_line(said).split("|")
+        return Probe(Readiness.ACCEPTING, None, version.split(" ")[0], available, created)
+
+    def sample(self, sql: str, count: int) -> CommandResult:
+        """Run `sql` `count` times; nobody measures the container there."""
+        limits = "default_transaction_read_only = on", "statement_timeout = 5000"
+        text = "".join(f"set {limit};\n" for limit in (*limits, "lock_timeout = 1000"))
+        text += "\\! sleep 1\n".join([f"{sql};\n"] * count)
+        argv, env = self.build_client("psql", "-XqAtw", "-v", "ON_ERROR_STOP=1")
+        result = self.engine.run(argv, 2 * QUESTION_TIMEOUT_S, text, env=env)
+        return check_result(result, "it cannot be measured", sources=self.sources)
 
     def put(self, name: str, text: str) -> str:
         """Write a file there; return its path."""
-        path = f"{self.place}.{name}"
+        path = f"/dev/shm/{name}"
         argv = ["docker", "exec", "--interactive", self.container, "sh", "-c"]
         argv += ['umask 077; cat >"$0"', path]
         check_result(self.engine.run(argv, stdin=text), f"cannot write {path}")
@@ -3458,11 +3522,11 @@ class Elsewhere(Server):
             return result
         finally:
             if result is None or result.returncode:  # docker was killed perhaps, not the client
-                self.end_sessions(self.login["PGAPPNAME"])
+                self.end_sessions(self.container)
 
     def __enter__(self) -> Elsewhere:
-        with contextlib.ExitStack() as stack:
-            stack.push(self.__exit__)
+        with self.context:
+            self.context.enter_context(self.engine.hold(self.container, self.image, self.network))
             for name in ("sslrootcert", "sslcrl", "sslcert", "sslkey"):
                 path = self.url.options.get(name, "system")  # the image's own
                 if path != "system":
@@ -3470,16 +3534,14 @@ class Elsewhere(Server):
                     if b"-----BEGIN " not in data or len(data) > 1 << 20:
                         raise WorkspaceError(f"{path!r}, the URL's {name}, is no file in PEM form")
                     self.files[_VARIABLES[name]] = self.put(name, data.decode("utf-8", "replace"))
-            stack.pop_all()
+            self.context = self.context.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        argv = ["docker", "exec", self.container, "sh", "-c", 'rm -f "$0".*', self.place]
-        with contextlib.suppress(PostgreSQLIntegrationError):  # they end with the container
-            self.engine.run(argv)
+        self.context.close()
 
 
-# == Workspace ================================================================================
+# == Workspace =======================================================
 
 
 _PUT_BACK = "put the data back, or mount it"
@@ -3519,6 +3581,7 @@ class State(Record):
     exchange: Sequence[str] = ()  # what `exchange_clusters` does
     kept: str = ""  # the major version of the old cluster
     kept_image: str = ""
+    attached: Sequence[str] = ()  # the URL elsewhere, and the one here, without passwords
 
 
 def parse_state(text: str) -> State | None:
@@ -3595,6 +3658,7 @@ class Workspace:
         self.engine = engine or Engine(Runner(self.console))
         self.runner = self.engine.runner
         self.held = False  # whether we have the lock
+        self.context = contextlib.ExitStack()
         self.data_dir = os.path.normpath(os.path.join(self.directory, DATA_DIR))
         self.env_path = os.path.join(self.directory, ENV_FILE)
         self.state_path = os.path.join(self.directory, STATE_FILE)
@@ -3673,6 +3737,21 @@ class Workspace:
         return state or State()
 
     @property
+    def attached(self) -> DatabaseURL | None:
+        """The URL in `.env`, if `attach` knows that its server is elsewhere."""
+        text = self.values.get(URL_KEY)
+        url = parse_database_url(text) if text else None
+        elsewhere = url and not is_local(url.host)
+        return url if elsewhere and repr(url) in self.state.attached[:1] else None
+
+    def refuse_attached(self) -> None:
+        """Refuse to change a server elsewhere, or the one here in its stead."""
+        if url := self.attached:
+            why = f"the server is elsewhere, {url.host}:{url.port}, and perhaps in production"
+            hint = "{init} --detach goes back to the database here"
+            raise WorkspaceError(f"{why}: hive-pg changes nothing there", hint=hint)
+
+    @property
     def is_new(self) -> bool:
         """Whether nobody has logged in here yet."""
         return is_gone(self.state_path) or not self.state.verified
@@ -3691,11 +3770,17 @@ class Workspace:
 
     def remember(self, **changes: object) -> None:
         """Update the state file; the lock is held."""
-        settings, here = self.settings, identify_file(self.directory)
-        known = {"id": settings.workspace or self.state.id, "directory": self.directory}
-        known |= {"inode": here, "user": settings.url.user, "database": settings.url.database}
-        known |= {"container": settings.container, "project": settings.project}
-        known |= {"next_password": ""} if self.is_copy else {}
+        known: dict[str, object] = {"directory": self.directory}
+        known["inode"] = identify_file(self.directory)
+        if "attached" in changes:
+            known = {} if self.is_copy else known  # until it has names of its own
+        else:
+            settings = self.settings
+            known |= {"id": settings.workspace or self.state.id}
+            known |= {"attached": []} if self.state.attached else {}
+            known |= {"user": settings.url.user, "database": settings.url.database}
+            known |= {"container": settings.container, "project": settings.project}
+            known |= {"next_password": ""} if self.is_copy else {}
         state = self.state.replace(**{**known, **changes})
         if state != self.state or is_gone(self.state_path):
             try:
@@ -3715,13 +3800,28 @@ class Workspace:
                 raise NotSetUpError(why, hint="name a directory")
             missing = f"directory {self.directory}" if is_gone(self.directory) else self.env_path
             raise NotSetUpError(f"not set up: there is no {missing}", hint="{init}")
-        return parse_settings(self.values)
+        return parse_settings(self.values, attached=bool(self.attached))
 
     @property
     def server(self) -> Server:
-        """The server in this workspace's container."""
+        """The server in this workspace's container, or elsewhere."""
+        if self.attached:
+            return self._elsewhere
         settings = self.settings
         return Server(self.engine, settings.container, settings.url)
+
+    @functools.cached_property
+    def _elsewhere(self) -> Elsewhere:
+        image = self.settings.image or self.state.image or DEFAULT_IMAGE
+        server = Elsewhere(self.engine, image, self.settings.url)
+        if self.engine.find_image(image) is None:
+            self.engine.pull(image)
+        return self.context.enter_context(server)
+
+    def close(self) -> None:
+        """End the container that `server` may have for a server elsewhere."""
+        vars(self).pop("_elsewhere", None)
+        self.context.close()
 
     @contextlib.contextmanager
     def lock(self, timeout: float = READY_TIMEOUT_S, *, new: bool = False) -> Iterator[None]:
@@ -3730,6 +3830,7 @@ class Workspace:
         Its files are read again inside; the one who has the lock may wait for `timeout` s, too.
         """
         if not new:
+            self.refuse_attached()
             self.settings  # noqa: B018
         with Lock(self.lock_path, self.console, timeout + COMPOSE_TIMEOUT_S):
             self.reload()
@@ -3892,6 +3993,7 @@ class Workspace:
 
     def get_container(self) -> ContainerInfo:
         """Return this workspace's container, which has to exist."""
+        self.refuse_attached()
         info = self.find_container()
         if info is None:
             raise NotSetUpError("the workspace has no container", hint="{start}")
@@ -3907,8 +4009,15 @@ class Workspace:
             raise NotSetUpError(why, hint="{start}")
         return info
 
+    def check_running(self) -> None:
+        """Make sure that the container runs, if the server is in one of ours."""
+        if not self.attached:
+            self.get_running()
+
     def judge(self, info: ContainerInfo | None, name: str) -> Condition:
         """Judge a container; one that keeps restarting by its log, too."""
+        if self.attached:
+            return Condition("the server is elsewhere")
         logs = None
         if info and info.state is ContainerState.RESTARTING:
             logs = self.engine.logs(name, since=info.started_at - 0.1)
@@ -3924,7 +4033,7 @@ class Workspace:
         return condition
 
 
-# == Neighbours ===============================================================================
+# == Neighbours ======================================================
 
 
 def choose_project_name(directory: str) -> str:
@@ -4106,16 +4215,17 @@ def survey(workspace: Workspace) -> Neighbours:
     return Neighbours(workspace, containers, facts.identity or workspace.state.engine)
 
 
-# == Life =====================================================================================
+# == Life ============================================================
 
 
 _NO_TLS, _STRANGER = "the server has no TLS", "another program answers at "
 
 
-def ask_published_port(url: DatabaseURL, binds: Sequence[str]) -> tuple[str, str]:
+def ask_published_port(url: DatabaseURL, binds: Sequence[str] | None) -> tuple[str, str]:
     """Ask each address of the URL's host whether it leads to the database.
 
-    Returns the first objection, '' for none, and the address that is right, '' for none.
+    `binds` are the addresses where it is published, None for a server elsewhere. Returns the
+    first objection, '' for none, and the address that is right, '' for none.
     """
     import socket
 
@@ -4140,12 +4250,12 @@ def ask_published_port(url: DatabaseURL, binds: Sequence[str]) -> tuple[str, str
     return objection or ("" if right else failure), right
 
 
-def judge_answer(url: DatabaseURL, binds: Sequence[str], address: str, answer: bytes) -> str:
+def judge_answer(url: DatabaseURL, binds: Sequence[str] | None, address: str, answer: bytes) -> str:
     """Return why what answers at an address is not the database, or ''."""
     tls = {"sslmode": ("require", "verify-ca", "verify-full"), "channel_binding": ("require",)}
     asking = [f"{key}={val}" for key, val in url.options.items() if val in tls.get(key, ())]
     local, every = is_local(address), "::" if ":" in address else "0.0.0.0"
-    published = address in binds or (local and every in binds)
+    published = binds is None or address in binds or (local and every in binds)
     if local and not published:
         return f"{_STRANGER}{address}"
     if answer not in (b"S", b"N"):
@@ -4168,6 +4278,8 @@ def login_with_psycopg(url: DatabaseURL, address: str) -> str | None:
     options = {"hostaddr": address}
     if psycopg.pq.version() >= 160000 and "require_auth" not in url.options:
         options["require_auth"] = "scram-sha-256,md5"  # in the image's pg_hba.conf, or older ones
+        if url.options.get("sslmode", "").startswith("verify-"):  # a pooler's, to who is known
+            options["require_auth"] += ",password"
     try:
         plain = build_database_url(url.for_libpq())
         psycopg.connect(plain, connect_timeout=10, **options).close()
@@ -4205,6 +4317,8 @@ def refuse_port(workspace: Workspace, objection: str, right: str) -> str:
     With an engine elsewhere, return in words how its port is reached from here.
     """
     url = workspace.settings.url
+    if workspace.attached:
+        return "the engine's machine reaches it, this one does not: a VPN, a firewall?"
     if not workspace.is_apart:
         raise build_port_error(url, objection, right)
     remedy, gateway = "{init} --bind ADDRESS, one of the engine's machine", read_gateway()
@@ -4221,6 +4335,9 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
     """Ask container, server and port side by side."""
     settings, server = workspace.settings, workspace.server
     url, name = settings.url, settings.container
+    if workspace.attached:
+        objection, address = ask_published_port(url, None)
+        return server.probe().replace(objection=objection, address=address)
     with (
         workspace.engine.start([*INSPECT, name]) as inspect,
         server.start_probe(wait=wait, sql=sql) as process,
@@ -4259,8 +4376,6 @@ def ensure_image(
             workspace.console.doing(f"building {name}")
             workspace.run_compose(settings, "build", service.service, timeout=PULL_TIMEOUT_S)
         else:
-            workspace.console.note(f"pulling {name}")
-            workspace.console.doing("")
             engine.pull(name)
         workspace.console.doing()
         service = service.with_image(engine.find_image(name))
@@ -4529,6 +4644,22 @@ def verify(
     return probe
 
 
+def verify_elsewhere(workspace: Workspace, *, timeout: float = 0) -> None:
+    """Log in to the server elsewhere that `.env` leads to; it has `timeout` s to answer."""
+    began, url, console = time.monotonic(), workspace.settings.url, workspace.console
+    console.doing(f"logging in to {url.host}")
+    while error := (probe := look(workspace)).error:
+        if probe.readiness is Readiness.ACCEPTING or time.monotonic() - began > timeout:
+            raise error
+        console.tick()
+        time.sleep(0.3)
+    if probe.objection:
+        reach = refuse_port(workspace, probe.objection, "")
+        console.warn(f"{url.host}:{url.port}: {probe.objection}: {reach}")
+    took = f"login verified ({time.monotonic() - began:.1f} s)"
+    console.step(format_login(url, probe, took, terminal_width(sys.stderr)))
+
+
 def finish_rotation(workspace: Workspace) -> None:
     """Finish a `rotate` that is under way; the lock is held."""
     password, action = workspace.state.next_password, "cannot change the password"
@@ -4732,12 +4863,13 @@ def exchange_clusters(workspace: Workspace) -> None:
     workspace.remember(exchange=[], kept=kept and aside, kept_image=before)
 
 
-def get_settled(workspace: Workspace) -> None:
-    """Make sure that it runs, and undo what a `restore` has left."""
-    workspace.get_running()
+def get_settled(workspace: Workspace) -> ContainerInfo:
+    """Return the container, which has to run, and undo what a `restore` has left."""
+    info = workspace.get_running()
     if has_left(workspace):
         with workspace.lock():
             undo_restore(workspace)
+    return info
 
 
 def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = None) -> None:
@@ -4756,6 +4888,7 @@ def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = Non
 
 def start(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> bool:
     """Start the database, and log in; return whether it was started."""
+    workspace.refuse_attached()
     probe = look(workspace)
     if probe.info and probe.info.running:
         try:
@@ -4839,6 +4972,9 @@ def wait(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> None:
 
     Raises: NotSetUpError at once where no container runs; else as `start` does.
     """
+    if workspace.attached:
+        verify_elsewhere(workspace, timeout=timeout)
+        return
     probe = look(workspace)
     if not (probe.info and probe.info.running):
         raise workspace.judge(probe.info, workspace.settings.container).error()
@@ -4876,7 +5012,7 @@ def build_run_environment(workspace: Workspace, url: DatabaseURL) -> dict[str, s
     return {**kept, **build_environment(url), **build_client_environment(url)}
 
 
-# == Set-up ===================================================================================
+# == Set-up ==========================================================
 
 # The image writes this line after initdb; \gexec runs the statement that the first one selects.
 _APPEND_NETWORK_LINE_SQL = r"""
@@ -4950,14 +5086,12 @@ def ignore_in_git(workspace: Workspace, written: list[str]) -> bool:
     return missing is not None
 
 
-def keep_private(
-    workspace: Workspace, service: ComposeService, written: list[str], *, in_git: bool
-) -> None:
+def keep_private(workspace: Workspace, data_dir: str, written: list[str], *, in_git: bool) -> None:
     """Keep data and credentials out of git and of images."""
     ignored, files = os.path.join(os.path.dirname(DATA_DIR), ".gitignore"), {}
     if not in_git:
         files[".gitignore"] = [*IGNORED.values()]
-    if service.data_dir == workspace.data_dir:
+    if data_dir == workspace.data_dir:
         there = os.path.lexists(os.path.join(workspace.directory, ignored))
         files[ignored] = ["/postgres/"] if there else ["/postgres/", "/.gitignore"]  # itself, too
     if os.path.isfile(os.path.join(workspace.directory, ".dockerignore")):
@@ -5051,6 +5185,7 @@ class SetUp:
     """
 
     def __init__(self, workspace: Workspace, wanted: Mapping[str, Any], *, ask: bool) -> None:
+        workspace.refuse_attached()
         self.workspace, self.console = workspace, workspace.console
         self.wanted, self.ask = {**wanted, "service": wanted["service"] or ""}, ask
         self.fresh, self.fresh_id = (
@@ -5145,7 +5280,8 @@ class SetUp:
             settings = self._follow_image(settings, service)
         host = settings.url.host
         if service.host_port and not self.named and not (is_local(host) or host == settings.bind):
-            hint = f"keep that {ENV_FILE} elsewhere, or make the host localhost"
+            hint = f"keep that {ENV_FILE} elsewhere, or make the host localhost; or, if its server"
+            hint += " is the one to take, {init} --attach"
             raise WorkspaceError(f"{URL_KEY} leads to {host}, not to this machine", hint=hint)
         self.neighbours.refuse_conflicts(service)
         settings = self._choose_host(settings, service)
@@ -5373,7 +5509,7 @@ class SetUp:
             if not os.path.isdir(data_dir):
                 workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
             make_directory(data_dir, user, 0o700)
-        keep_private(workspace, service, ignoring, in_git=in_git)
+        keep_private(workspace, data_dir, ignoring, in_git=in_git)
         place = "here" if data_dir else f"in volume {service.source}"
         why = f"; data {place}: {self.reason}" if self.reason else ""
         if names := ", ".join([*written, *ignoring]):
@@ -5482,7 +5618,50 @@ def set_up(
     return True
 
 
-# == Dumps and copies =========================================================================
+def attach(workspace: Workspace, url: DatabaseURL | None = None) -> None:
+    """Let `.env` lead to a server elsewhere: the one that it names, after a login, or `url`.
+
+    The database here stays as it is.
+    """
+    with workspace.lock(new=True):
+        here, text = workspace.state, workspace.values.get(URL_KEY)
+        if url:
+            plan = [repr(url), repr(workspace.settings.url)]
+        elif not text:
+            hint = f"put the {URL_KEY} of a server elsewhere there"
+            raise NotSetUpError(f"{ENV_FILE} has no {URL_KEY}", hint=hint)
+        else:
+            url = parse_database_url(text)
+            plan = [repr(url), *here.attached[1:]]
+            workspace.state = here.replace(attached=plan)
+            if not workspace.attached:
+                hint = f"put the {URL_KEY} of a server elsewhere there"
+                raise WorkspaceError(f"{URL_KEY} in {ENV_FILE} leads to this machine", hint=hint)
+            verify_elsewhere(workspace)
+            workspace.state = here
+        ignoring = list[str]()
+        keep_private(workspace, "", ignoring, in_git=ignore_in_git(workspace, ignoring))
+        verified = here.verified and bool(here.id)
+        workspace.remember(attached=plan, verified=verified)
+        workspace.save_env({URL_KEY: build_database_url(url)})
+    said = f"{ENV_FILE} leads there; {{init}} --detach goes back to the database here"
+    workspace.console.note(workspace.console.format(said))
+
+
+def detach(workspace: Workspace) -> None:
+    """Let `.env` lead to the database here; what it lacks then is for `set_up` to find."""
+    with workspace.lock(new=True):
+        if not workspace.attached:
+            hint = f"{{init}} --attach is for a {URL_KEY} that leads to a server elsewhere"
+            raise WorkspaceError("it is not attached to a server elsewhere", hint=hint)
+        text, values = "", workspace.values
+        if here := workspace.state.attached[1:]:
+            login = {"user": values.get(USER_KEY, ""), "password": values.get(PASSWORD_KEY, "")}
+            text = build_database_url(parse_database_url(here[0]).replace(**login))
+        workspace.save_env({URL_KEY: text})
+
+
+# == Dumps and copies ================================================
 
 
 def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
@@ -5604,7 +5783,7 @@ or exists (select from pg_largeobject_metadata)"""
 
 def _look_at_server(workspace: Workspace) -> None:
     """Raise the error of a server that is not there to answer."""
-    workspace.get_running()
+    workspace.check_running()
     probe = workspace.server.probe(WAIT_ROUND_S)
     if probe.error and probe.readiness is Readiness.NO_RESPONSE:
         raise probe.error
@@ -5613,15 +5792,16 @@ def _look_at_server(workspace: Workspace) -> None:
 def _check_dump(workspace: Workspace, result: CommandResult, action: str) -> None:
     if not result.returncode:
         return
-    workspace.get_running()
+    workspace.check_running()
     if result.returncode == 137 and not result.stderr.strip():
         hint = "see {status}, then try again"
         raise ContainerStartupError(f"{action}: its program was killed", hint=hint)
-    login = ("login",) if "connection to server" in result.stderr else ()
-    raise build_error(result, action, sources=(*login, "dump"))
+    login = workspace.attached or "connection to server" in result.stderr
+    sources = workspace.server.sources if login else ()
+    raise build_error(result, action, sources=(*sources, "dump"))
 
 
-# -- backup --------------------------------------------------------------------------------------
+# -- backup ----------------------------------------------------------
 
 
 def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
@@ -5630,7 +5810,8 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
     `path` is `backups/DATABASE-TIME.dump` in the workspace by default, and `-` for stdout. A
     file is there when the dump is whole, and not before.
     """
-    get_settled(workspace)
+    if not workspace.attached:
+        get_settled(workspace)
     database = database or workspace.settings.url.database
     if path in STDOUT:
         if sys.stdout is None:
@@ -5709,7 +5890,7 @@ def _dump(workspace: Workspace, database: str, file: int, *, lasts: bool = True)
     _check_dump(workspace, result, "cannot dump the database")
 
 
-# -- restore -------------------------------------------------------------------------------------
+# -- restore ---------------------------------------------------------
 
 
 def check_source(path: str) -> None:
@@ -6064,7 +6245,7 @@ def drop_old_databases(workspace: Workspace) -> None:
             drop_databases(workspace, comment)
 
 
-# -- snapshots -----------------------------------------------------------------------------------
+# -- snapshots -------------------------------------------------------
 
 
 class Snapshot(Record):
@@ -6156,7 +6337,7 @@ def temporary_database(workspace: Workspace, snapshot: str = "") -> Iterator[Dat
         yield workspace.settings.url.replace(database=new)
 
 
-# -- rotate and destroy --------------------------------------------------------------------------
+# -- rotate and destroy ----------------------------------------------
 
 
 def rotate(workspace: Workspace) -> None:
@@ -6363,7 +6544,7 @@ def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) ->
         raise type(error)(f"no backup of {what}: {error}", hint=hint, detail=error.detail) from None
 
 
-# -- upgrade -------------------------------------------------------------------------------------
+# -- upgrade ---------------------------------------------------------
 
 # Copies the database of PGDATABASE from the host $1: into $2, or with `--create`.
 _COPY_SCRIPT = f"""\
@@ -6613,7 +6794,7 @@ def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
         workspace.console.step(f"{service.cluster}.{kept} is deleted")
 
 
-# -- push and pull -------------------------------------------------------------------------------
+# -- push and pull ---------------------------------------------------
 
 # What a dump would make.
 _MADE_SQL = f"""\
@@ -6657,14 +6838,9 @@ def choose_entries(listing: str, present: Iterable[str]) -> str:
 
 
 def open_elsewhere(workspace: Workspace, url: DatabaseURL) -> Elsewhere:
-    """Return a URL's server, for the clients in the container, which runs."""
-    if url.is_pooled:
-        raise WorkspaceError(f"{url.host}:{url.port} is a connection pooler", hint=POOLER_HINT)
-    if is_local(url.host):
-        why = f"in the database's container, {url.host} is the container itself"
-        raise WorkspaceError(why, hint="name this machine by its address")
-    get_settled(workspace)
-    return Elsewhere(workspace.engine, workspace.settings.container, url)
+    """Return a URL's server, for clients in the network of the container, which runs."""
+    info = get_settled(workspace)
+    return Elsewhere(workspace.engine, info.image, url, f"container:{info.name}")
 
 
 def _try_extensions(
@@ -6687,15 +6863,19 @@ def _try_extensions(
         there.query(f"begin;\n{sql}rollback;", action, there.url.database)
 
 
-def push(workspace: Workspace, url: DatabaseURL) -> None:
+def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> None:
     """Copy the database to a server elsewhere: all of it, or nothing.
 
-    All becomes the role's there, without grants. Nothing that is there is replaced.
+    All becomes the role's there, without grants. Nothing that is there is replaced. With
+    `switch`, `.env` leads there then.
     """
     import tempfile
 
     console, target = workspace.console, f"{url.database} on {url.host}"
     action = f"cannot push to {target}"
+    if switch:
+        url = url.replace(driver=workspace.settings.url.driver)
+        check_carried(url)
     with (
         open_elsewhere(workspace, url) as there,
         tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file,
@@ -6723,6 +6903,8 @@ def push(workspace: Workspace, url: DatabaseURL) -> None:
         analyze(there, url.database)
         rows = compare_rows(here, there, f"{target} has been made")
     console.step(f"{database} is {target} now, {rows} rows, login verified")
+    if switch:
+        attach(workspace, url)
 
 
 def pull(workspace: Workspace, url: DatabaseURL) -> str:
@@ -6739,14 +6921,14 @@ def pull(workspace: Workspace, url: DatabaseURL) -> str:
         return _run_alone(Restore(workspace, file, owner=False))
 
 
-# == Looking ==================================================================================
+# == Looking =========================================================
 # status, check, stats and list, in this order, each with its records.
 
 
 class ContainerStatus(Record):
     """The fields of `status`; None where there is nothing to say."""
 
-    container: str
+    container: str | None
     state: ContainerState
     health: Health
     readiness: Readiness
@@ -6777,10 +6959,14 @@ def read_status(workspace: Workspace) -> ContainerStatus:
     settings, probe = workspace.settings, look(workspace)
     info, name = probe.info, settings.container
     ports: Sequence[tuple[str | None, int | None]] = info.ports if info else ()
-    bind, host_port = ports[0] if ports else (None, None if info else settings.url.port)
+    bind, host_port = (*ports, (None, None if info else settings.url.port))[0]
+    shown: str | None = name
+    state = info.state if info else ContainerState.MISSING
+    if workspace.attached:
+        state, shown = ContainerState.ELSEWHERE, None
     return ContainerStatus(
-        container=name,
-        state=info.state if info else ContainerState.MISSING,
+        container=shown,
+        state=state,
         health=info.health if info else Health.NONE,
         readiness=probe.readiness,
         server_version=probe.server_version or None,
@@ -6838,15 +7024,18 @@ class ValidationResult(Record):
 
 
 def judge_pgvector(probe: Probe, image: str) -> CheckPoint:
-    """Say whether pgvector is there, created, and safe."""
+    """Say whether pgvector is there, created, and safe; `image` is '' for a server elsewhere."""
     available, created = probe.available_version, probe.created_version
+    if not (image or created):
+        remedy = "as its administrator, if the application needs it: CREATE EXTENSION vector"
+        return CheckPoint("pgvector", Outcome.WARNING, "not created in the database", remedy)
     if not available:
         finding, remedy = f"image {image} lacks it", f"{{init}} --image {DEFAULT_IMAGE}"
         return CheckPoint("pgvector", Outcome.FAILED, finding, remedy, ExitCode.FAILED)
     if parse_version(created or available) < parse_version(SAFE_PGVECTOR):
         finding = f"{created or available}; below {SAFE_PGVECTOR} it has CVE-2026-3172"
         remedy = "in the database: ALTER EXTENSION vector UPDATE"
-        if parse_version(available) < parse_version(SAFE_PGVECTOR):
+        if image and parse_version(available) < parse_version(SAFE_PGVECTOR):
             remedy = f"{{init}} --image pgvector/pgvector:pg16-bookworm, then {remedy}"
         return CheckPoint("pgvector", Outcome.WARNING, finding, remedy)
     if not created:
@@ -6882,12 +7071,12 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
     info = workspace.find_container() if ended else probe.info
     condition = workspace.judge(info, name)
     outcome = Outcome.FAILED if condition.exit_code else passed
-    words = condition.words
+    outcome, words = Outcome.SKIPPED if workspace.attached else outcome, condition.words
     if info and not condition.exit_code:
         reason = workspace.state.reason
         words += f", its data in {info.home[0]}" + f" ({reason})" * bool(reason)
     yield CheckPoint("container", outcome, words, condition.hint, condition.exit_code)
-    if info is None or not info.running:
+    if not workspace.attached and (info is None or not info.running):
         return
     if probe.error and probe.readiness is not Readiness.ACCEPTING:
         raise probe.error
@@ -6903,14 +7092,14 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
     url = workspace.settings.url
     finding = f"{url.user} logs in to {url.database}"
     yield CheckPoint("credentials", passed, finding)
-    yield judge_pgvector(probe, info.image)
+    yield judge_pgvector(probe, info.image if info else "")
     yield _answer_port(workspace, probe, info)
 
 
-def _answer_port(workspace: Workspace, probe: Probe, info: ContainerInfo) -> CheckPoint:
+def _answer_port(workspace: Workspace, probe: Probe, info: ContainerInfo | None) -> CheckPoint:
     url = workspace.settings.url
     outcome, place = Outcome.PASSED, f"{url.host}:{url.port}"
-    if url.host == info.inner_host:
+    if info and url.host == info.inner_host:
         finding = f"skipped: {place} is for its networks alone"
         return CheckPoint("published port", Outcome.SKIPPED, finding)
     refusal = probe.objection or login_with_psycopg(url, probe.address)
@@ -7124,15 +7313,15 @@ def read_statistics(
 ) -> dict[str, Any]:
     """Return the sample of `stats`, with rates since `before`."""
     workspace.console.doing("measuring")
-    info = workspace.get_running()
+    name = None if workspace.attached else workspace.get_running().name
     workspace.await_rotation()
     try:
         samples = parse_samples(workspace.server.sample(_SAMPLE_SQL, 1 if before else 2))
     except PostgreSQLIntegrationError:
-        workspace.get_running()  # it may have been stopped, or paused, meanwhile
+        workspace.check_running()  # it may have been stopped, or paused, meanwhile
         raise
     speed = build_rates(before or samples[0], samples[-1])
-    return {"container": info.name, **speed, **samples[-1]}
+    return {"container": name, **speed, **samples[-1]}
 
 
 class ListedDatabase(Record):
@@ -7202,7 +7391,7 @@ def format_list(databases: Iterable[ListedDatabase], home: str, width: int) -> s
     return format_table(rows, width, 4)
 
 
-# == Library ==================================================================================
+# == Library =========================================================
 
 
 def _afresh(function: FunctionType) -> FunctionType:
@@ -7212,6 +7401,7 @@ def _afresh(function: FunctionType) -> FunctionType:
     def method(self: Workspace, *arguments: Any, **options: Any) -> Any:
         workspace = object.__new__(type(self))
         vars(workspace).update(vars(self))
+        workspace.context = contextlib.ExitStack()
         workspace.reload()
         workspace.console.doing()
         try:
@@ -7220,6 +7410,7 @@ def _afresh(function: FunctionType) -> FunctionType:
             error.hint = format_hint(error.hint)
             raise
         finally:
+            workspace.close()
             workspace.console.clear()
 
     return method  # type: ignore[return-value]
@@ -7288,6 +7479,8 @@ class PostgreSQLManager(_Library):
     """A workspace's database: methods do what the commands do, or raise the base error."""
 
     setup_postgres_container = _afresh(set_up)
+    attach = _afresh(attach)
+    detach = _afresh(detach)
     start_container = _afresh(start)
     stop_container = _afresh(stop)
     restart_container = _afresh(restart)
@@ -7329,7 +7522,7 @@ def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) 
         Engine(Runner(Console())).give_data_to(user, target, f"{target}/pgdata", image)
 
 
-# == Completion ===============================================================================
+# == Completion ======================================================
 # ROWS is the word list, COMMAND:PREVIOUS:WORD. CHOOSE picks by `line`, the text before the cursor.
 # Each shell finds by itself what @directory, @file and @command stand for.
 
@@ -7420,7 +7613,7 @@ def render_completion(shell: str) -> str:
     return script.replace("ROWS", quote_sh("\n".join([*rows, "::@directory"])))
 
 
-# == Commands =================================================================================
+# == Commands ========================================================
 
 
 class CommandLine:
@@ -7443,6 +7636,13 @@ class CommandLine:
             raise AttributeError(name)
         return None
 
+    def act(self) -> int:
+        """Do what the command does; return the exit code."""
+        with contextlib.closing(self.workspace):
+            if self.command in _CHANGES and not self.all:
+                self.workspace.refuse_attached()
+            return int(getattr(self, f"_{self.command}")() or ExitCode.DONE)
+
     def look_upwards(self) -> None:
         """Take the workspace that a subdirectory is in."""
         alone = self.all or self.command in ("list", "completion")
@@ -7458,6 +7658,14 @@ class CommandLine:
     def _init(self) -> None:
         options = {name: getattr(self, name) for name in ("timeout", *WISHES)}
         source, options["start"] = getattr(self, "from"), not self.no_start
+        if self.attach or (self.workspace.attached and not self.detach):
+            if given := [name for name in (*WISHES, "from") if getattr(self, name)]:
+                why = f"--{given[0]} is for a database here, and {URL_KEY} leads elsewhere"
+                raise UsageError(why, hint="{init} --detach")
+            attach(self.workspace)
+            return
+        if self.detach:
+            detach(self.workspace)
         new = self.workspace.is_new
         act = set_up if source is None else functools.partial(set_up_copy, source=source)
         if not act(self.workspace, interactive=not self.yes, **options):
@@ -7486,7 +7694,11 @@ class CommandLine:
 
     def _run(self) -> int:
         workspace, runner = self.workspace, self.workspace.runner
-        start(workspace, timeout=self.timeout)
+        if workspace.attached and self.fresh is None:
+            verify_elsewhere(workspace)
+            workspace.close()
+        else:
+            start(workspace, timeout=self.timeout)
         url = workspace.await_rotation()
         try:
             if self.fresh is None:
@@ -7599,7 +7811,8 @@ class CommandLine:
         self.console.result(text)
 
     def _psql(self) -> int:
-        get_settled(self.workspace)
+        if not self.workspace.attached:
+            get_settled(self.workspace)
         self.workspace.await_rotation()
         return self.workspace.server.run_psql(self.argv)
 
@@ -7663,7 +7876,7 @@ class CommandLine:
         reset(self.workspace, self.seed or "")
 
     def _push(self) -> None:
-        push(self.workspace, self._read_url())
+        push(self.workspace, self._read_url(), switch=bool(self.switch))
 
     def _pull(self) -> None:
         url, database = self._read_url(), self.workspace.settings.url.database
@@ -7777,6 +7990,8 @@ class CommandLine:
         self.console.result(render_completion(self.shell))
 
 
+# What changes a server or a database, or starts one.
+_CHANGES = "start stop restart logs snapshot restore reset push pull rotate upgrade destroy".split()
 # What Ctrl-C leaves of a change, and how to go on. `restore` looks, and says it itself.
 _LEFT = {
     **dict.fromkeys(
@@ -8050,7 +8265,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line.workspace = Workspace(line.directory, line.console)
         if line.command not in ("url", "env", "completion"):  # they start nothing to be ended
             _leave_in_order_on_termination()
-        return int(getattr(line, f"_{line.command}")() or ExitCode.DONE)
+        return line.act()
     except PostgreSQLIntegrationError as error:
         line.console.error(error)
         return int(error.exit_code)

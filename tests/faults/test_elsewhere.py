@@ -1,12 +1,14 @@
-"""`push` and `pull`: a second real server, with an unprivileged role, TLS of its own CA, PgBouncer.
+"""`push`, `pull` and `attach`: a second real server, an unprivileged role, TLS, PgBouncer.
 
 The image that is here has neither TLS nor PgBouncer: a variant of it takes both from Debian.
 """
 
+import json
 import os
 import signal
 import subprocess
 import time
+import urllib.parse
 
 import pytest
 from dataset import FINGERPRINT, ROWS, databases, drop_kept, fill, fingerprint
@@ -209,7 +211,7 @@ def test_push_that_is_refused(elsewhere):
         (url("nobody"), 5, "is no such database there"),
         (url("empty", host="nohost.test"), 5, "is no such host"),
         (url("empty", port=5999), 5, "does not answer"),
-        (url("empty", host="127.0.0.1"), 1, "127.0.0.1 is the container itself"),
+        (url("empty", host="127.0.0.1"), 1, "127.0.0.1 is that container itself"),
         (url("empty", query="sslmode=require"), 1, "asks for TLS, which the server"),
         (url("empty", port=6432, query="sslmode=disable"), 1, "the server asks for TLS"),
         (
@@ -357,3 +359,164 @@ def test_pull_from_a_newer_server(elsewhere):
     finally:
         docker("rm", "--force", "--volumes", name)
     assert fingerprint(workspace) == workspace.before
+
+
+# -- attached --------------------------------------------------------------------------------------
+
+READABLE = "create extension vector;\ngrant create on schema public to app;\n"
+REFUSED = (
+    ("start",),
+    ("stop",),
+    ("restart",),
+    ("logs",),
+    ("rotate",),
+    ("destroy", "--data", "--yes"),
+    ("reset", "--yes"),
+    ("restore", "@x", "--yes"),
+    ("restore", "--drop-old", "--yes"),
+    ("snapshot",),
+    ("snapshot", "--list"),
+    ("upgrade", "--image", NEWER, "--yes"),
+    ("run", "--fresh", "--", "true"),
+    ("push", "--url-env", "ELSEWHERE"),
+    ("pull", "--url-env", "ELSEWHERE", "--yes"),
+)
+
+
+@pytest.fixture(scope="module")
+def bridged(elsewhere):
+    """Give the server elsewhere with an address that everybody reaches, the host too."""
+    for name in (elsewhere.name, elsewhere.workspace.container):
+        docker("network", "connect", "bridge", name)
+    place = "{{.NetworkSettings.Networks.bridge.IPAddress}}"
+    elsewhere.address = docker("inspect", "--format", place, elsewhere.name).strip()
+    yield elsewhere
+    docker("network", "disconnect", "bridge", elsewhere.workspace.container)
+
+
+def clients():
+    """Return the containers of clients that are there."""
+    return docker("ps", "--all", "--quiet", "--filter", "name=hive-pg-clients-")
+
+
+def assert_attached(workspace, url, script):
+    """Try what works on a server elsewhere; its password is shown only where it is asked for."""
+
+    def said(*arguments, secret=False, **how):
+        result = workspace.hive_pg(*arguments, secret=secret, **how)
+        assert secret or PASSWORD not in result.stdout + result.stderr
+        return result.stdout
+
+    who = "select current_user || '@' || current_database()"
+    database = url.partition("?")[0].rpartition("/")[2]
+    points = json.loads(said("check", "--json", argv=[script]))["points"]
+    assert [(point["name"], point["outcome"]) for point in points] == [
+        ("docker", "passed"),
+        ("container", "skipped"),
+        ("connections", "passed"),
+        ("credentials", "passed"),
+        ("pgvector", "passed"),
+        ("published port", "passed"),
+    ]
+    assert points[-1]["finding"].endswith("answers as PostgreSQL, and psycopg logs in")
+    status = json.loads(said("status", "--json"))
+    assert (status["container"], status["state"]) == (None, "elsewhere")
+    assert (status["readiness"], status["server_version"]) == ("accepting", "16.14")
+    assert said("psql", "-XAtc", who) == f"app@{database}\n"
+    assert said("wait") == ""
+    assert urllib.parse.unquote(said("url", "--format", "libpq", secret=True)) == f"{url}\n"
+    assert f"PGDATABASE={database}\n" in said("env", "--format", "dotenv", secret=True)
+    assert json.loads(said("stats", "--json"))["database"] == database
+    program = ("sh", "-c", 'echo "$PGUSER $PGDATABASE $POSTGRES_DB"')
+    assert said("run", "--", *program) == f"app {database} {database}\n"
+    dump = said("backup").strip()
+    assert f"/backups/{database}-" in dump
+    assert os.path.getsize(dump) > 1000
+    assert clients() == ""
+
+
+def test_switch_and_back(bridged, psycopg_script):
+    """The workspace leads to what was pushed, changes nothing there, and goes back as it was."""
+    workspace, env = bridged.workspace, (bridged.workspace.path / ".env").read_bytes()
+    bridged.make("switched", READABLE)
+    url = bridged.url("switched", host=bridged.address)
+    identity = workspace.identity
+    said = bridged.run("push", url, 0, "--switch")
+    assert "init --detach goes back to the database here" in said
+    assert workspace.env["HIVE_DATABASE_URL"] == url.replace("postgresql:", "postgresql+psycopg:")
+    assert workspace.env["POSTGRES_USER"] != "app"
+    assert_attached(workspace, url, psycopg_script)
+    before = bridged.sql("switched", FINGERPRINT)
+    for arguments in REFUSED:
+        said = workspace.hive_pg(*arguments, code=1, ELSEWHERE=url).stderr
+        assert f"the server is elsewhere, {bridged.address}:5432" in said
+        assert "init --detach goes back" in said
+    assert bridged.sql("switched", FINGERPRINT) == before
+    assert workspace.hive_pg("init", "--port", "5999", code=2).stderr.startswith("error: --port")
+    assert "login verified" in workspace.hive_pg("init", "--yes").stderr
+    assert workspace.identity == identity
+    workspace.hive_pg("init", "--detach")
+    assert (workspace.path / ".env").read_bytes() == env
+    assert workspace.identity == identity
+    assert fingerprint(workspace) == workspace.before
+    assert "is not attached" in workspace.hive_pg("init", "--detach", code=1).stderr
+
+
+def test_attach_a_directory_without_a_database(bridged, lab, psycopg_script):
+    """A URL that leads elsewhere is followed only once `init --attach` has logged in there."""
+    bridged.make("remote", f"{READABLE}create table kept (i int);\ngrant all on kept to app;")
+    query = f"sslmode=verify-ca&sslrootcert={bridged.ca}"
+    url = bridged.url("remote", host=bridged.address, port=6432, query=query)
+    image = bridged.workspace.env["HIVE_POSTGRES_IMAGE"]
+    with lab.workspace("attached") as workspace:
+        run(["git", "init", "-q"], cwd=workspace.path)
+
+        def write(text):
+            workspace.write(".env", f"HIVE_DATABASE_URL='{text}'\nHIVE_POSTGRES_IMAGE={image}\n")
+
+        write(url.replace(PASSWORD, "wrong"))
+        assert "init --attach" in workspace.hive_pg("init", "--yes", code=1).stderr
+        assert "refuses the user" in workspace.hive_pg("init", "--attach", code=6).stderr
+        workspace.hive_pg("psql", "-c", "select 1", code=3)
+        write("postgresql://app:x@localhost:5432/remote")
+        assert "leads to this machine" in workspace.hive_pg("init", "--attach", code=1).stderr
+        write(url)
+        said = workspace.hive_pg("init", "--attach").stderr
+        assert "login verified" in said
+        assert PASSWORD not in said
+        assert run(["git", "check-ignore", ".env"], cwd=workspace.path).returncode == 0
+        assert (workspace.path / ".env").stat().st_mode & 0o777 == 0o600
+        assert sorted(path.name for path in workspace.path.iterdir()) == [
+            ".env",
+            ".git",
+            ".gitignore",
+            ".hive-pg.json",
+        ]
+        assert_attached(workspace, url, psycopg_script)
+        write(url.replace("remote", "other"))  # by hand, to somewhere else: it may be a mistake
+        workspace.hive_pg("psql", "-c", "select 1", code=3)
+        write(url)
+        workspace.hive_pg("init", "--detach", "--port", str(workspace.port))
+        assert workspace.login() == "1"
+        assert workspace.env["POSTGRES_USER"] != "app"
+
+
+def test_killed_client_leaves_no_container(bridged, lab):
+    """The container of the clients ends with hive-pg, however that ends."""
+    bridged.make("killed", READABLE)
+    image = bridged.workspace.env["HIVE_POSTGRES_IMAGE"]
+    url = bridged.url("killed", host=bridged.address)
+    with lab.workspace("attached") as workspace:
+        workspace.write(".env", f"HIVE_DATABASE_URL={url}\nHIVE_POSTGRES_IMAGE={image}\n", 0o600)
+        workspace.hive_pg("init", "--attach")
+        sleeping = "select count(*) from pg_stat_activity where query ~ '^select pg_sleep'"
+        for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
+            with workspace.started("psql", "-c", "select pg_sleep(600)") as process:
+                wait_until(lambda: bridged.sql("killed", sleeping) == "1")
+                process.send_signal(number)
+                assert process.wait(timeout=60) == code
+            wait_until(lambda: clients() == "")
+            left = "0" if code == 130 else "1"  # a server does not see that a client is gone
+            assert bridged.sql("killed", sleeping) == left
+        left = "from pg_stat_activity where usename = 'app' and datname = 'killed'"
+        bridged.sql("killed", f"select pg_terminate_backend(pid) {left}")

@@ -104,7 +104,8 @@ def test_split_argv_table(argv, command, arguments, rest):
 
 
 OPTIONS = {
-    "init": "--timeout --yes --port --database --image --service --bind --data --no-start --from",
+    "init": "--timeout --yes --port --database --image --service --bind --data --no-start --from"
+    " --attach --detach",
     "start": "--timeout --take-over --yes",
     "run": "--fresh --timeout",
     "stop": "--all",
@@ -120,7 +121,7 @@ OPTIONS = {
     "snapshot": "--list --drop --json --yes",
     "restore": "--no-owner --drop-old --yes",
     "reset": "--seed --yes",
-    "push": "--url-env",
+    "push": "--url-env --switch",
     "pull": "--url-env --yes",
     "rotate": "",
     "upgrade": "--yes --image --undo --drop-old",

@@ -229,14 +229,15 @@ def test_start_leftover(workspace, manager, docker):
     assert docker.calls_of("docker rm")[0].argv == ["docker", "rm", name]
 
 
-def test_start_pulls(workspace, manager, docker, capsys):
+def test_start_pulls(workspace, manager, docker, capfd):
     """An image that is not there is pulled; one that is there is not."""
     docker.answers["docker image inspect"] = [(1, "No such image: x"), make_image("16")]
     docker.answers["docker pull"] = ""
+    docker.console = manager.console
     manager.start_container()
     manager.restart_container()
     assert len(docker.calls_of("docker pull")) == 1
-    assert "pulling agnohq/pgvector:16" in capsys.readouterr().err
+    assert "pulling agnohq/pgvector:16" in capfd.readouterr().err
 
 
 def test_start_other_version(workspace, manager, docker):

@@ -1,7 +1,9 @@
 """`push` and `pull`: what is an obstacle, what is left out, and where a password goes."""
 
+import contextlib
 import io
 import json
+import shutil
 from unittest import mock
 
 import pytest
@@ -11,7 +13,7 @@ import hive_pg as pg
 from hive_pg import ExitCode, WorkspaceError, choose_entries, find_obstacles, parse_database_url
 
 URL = "postgresql://app:s3cret-app@db.test:6432/prod?sslmode=verify-full&options=-c%20geqo%3Doff"
-CLIENT = "docker exec --interactive --env PGPASSWORD --env PGHOST=db.test"
+CLIENT = "docker exec --interactive --env PGPASSWORD --env PGAPPNAME=hive-pg-clients-"
 CA = "-----BEGIN CERTIFICATE-----\n"
 HERE = {
     "schemas": ["app", "extensions"],
@@ -78,7 +80,7 @@ def test_is_pooled(host, port, pooled):
 
 
 @pytest.fixture
-def elsewhere(up, docker):
+def elsewhere(up, docker, monkeypatch):
     """Let both servers answer, as two that are alike; return the engine."""
     docker.theirs, docker.counts = NOTHING, ['["public.kept", 7]\n'] * 2
     docker.loading = ""
@@ -86,7 +88,15 @@ def elsewhere(up, docker):
     docker.answers["docker exec --interactive --env PGPASSWORD"] = lambda call: Answer(docker, call)
     docker.answers[f"{in_container} pg_restore"] = LIST
     docker.answers[f"{in_container} sh -c"] = lambda call: WELL * ("IFS=" in call.command)
-    docker.answers["docker exec hive-postgres sh -c"] = ""
+    docker.held = []  # the containers of clients: name, image, network
+
+    @contextlib.contextmanager
+    def hold(_, *what):
+        docker.held.append(what)
+        yield
+        docker.held.append("ended")
+
+    monkeypatch.setattr(pg.Engine, "hold", hold)
     return docker
 
 
@@ -144,8 +154,11 @@ def test_push(place, elsewhere, capsys, tmp_path):
     schema = 'create schema if not exists "extensions";\n'
     assert queries[1:3] == [f"begin;\n{schema}{made}rollback;", "analyze;"]
     assert "from only %s', E'public.kept', E'public.kept')\n\\gexec\n" in queries[3]
-    assert elsewhere.calls[-1].argv[-3:-1] == ["-c", 'rm -f "$0".*']
-    assert authority.startswith(elsewhere.calls[-1].argv[-1])
+    (name, *where), end = elsewhere.held
+    assert where == ["agnohq/pgvector:16", "container:hive-postgres"]
+    assert end == "ended"
+    assert {name in call.argv for call in calls} == {True}
+    assert authority == "/dev/shm/sslrootcert"  # of that container alone
     assert "s3cret" not in str([call.argv for call in elsewhere.calls])
 
 
@@ -160,13 +173,12 @@ def test_push(place, elsewhere, capsys, tmp_path):
     ids=["obstacle", "extension", "rows", "failure"],
 )
 def test_push_that_fails(place, elsewhere, changes, words):
-    """Each says what is wrong, and no file is left in the container."""
+    """Each says what is wrong, and no container is left."""
     vars(elsewhere).update(changes)
     with pytest.raises(pg.PostgreSQLIntegrationError) as caught:
         push(place)
     assert words in str(caught.value)
     assert caught.value.hint
-    assert "rm -f" in elsewhere.calls[-1].command
     ended = [call for call in remote(elsewhere) if "pg_terminate_backend" in (call.stdin or "")]
     assert len(ended) == ("loading" in changes)  # docker may have failed, and not the client
 
@@ -184,7 +196,7 @@ def test_push_interrupted(place, elsewhere):
 
 def test_push_refuses_what_cannot_be(place, elsewhere):
     """A pooler, the container's own localhost, a file that is not there: it asks nobody."""
-    with pytest.raises(WorkspaceError, match="localhost is the container itself"):
+    with pytest.raises(WorkspaceError, match="localhost is that container itself"):
         push(place, URL.replace("db.test", "localhost"))
     with pytest.raises(WorkspaceError, match="is a connection pooler"):
         push(place, URL.replace("db.test:6432", "x.pooler.supabase.com:6543"))
@@ -217,7 +229,7 @@ def test_pull_that_fails(place, elsewhere):
 def pushed(monkeypatch):
     """Return the URLs that are pushed to; nothing is."""
     pushed = []
-    monkeypatch.setattr(pg, "push", lambda _, url: pushed.append(url))
+    monkeypatch.setattr(pg, "push", lambda _, url, **how: pushed.append(url))
     monkeypatch.setattr(pg, "pull", lambda _, url: pushed.append(url))
     monkeypatch.setattr(pg, "open_elsewhere", lambda *_: None)
     return pushed
@@ -272,3 +284,124 @@ def test_pull_asks(hive, pushed, monkeypatch, capsys):
     assert hive("pull", "--url-env", "ELSEWHERE") == ExitCode.FAILED
     assert "put prod of db.test in the place of database hive, and end" in capsys.readouterr().err
     assert pushed == []
+
+
+# -- attached ------------------------------------------------------------------------------------
+
+CHANGES = "start stop restart logs snapshot restore reset push pull rotate upgrade destroy".split()
+
+
+@pytest.fixture
+def attached(workspace, elsewhere, network, hive):
+    """Attach the workspace, after it was edited by hand; return the function for commands."""
+    env = workspace / ".env"
+    text = env.read_text()
+    url = next(line for line in text.splitlines() if line.startswith("HIVE_DATABASE_URL="))
+    env.write_text(text.replace(url, f"HIVE_DATABASE_URL='{URL}'"))
+    elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = f"|17.2|0.8.1|0.8.1{chr(10)}"
+    assert hive("init", "--attach") == 0
+    elsewhere.calls.clear()
+    elsewhere.held.clear()
+    return hive
+
+
+@pytest.mark.parametrize("command", CHANGES)
+def test_attached_changes_nothing(attached, elsewhere, capsys, command):
+    """Each command that changes a server or a database refuses at once, and asks nobody."""
+    arguments = {"restore": ["@x", "--yes"], "upgrade": ["--image", "x"]}.get(command, [])
+    assert attached(command, *arguments) == ExitCode.FAILED
+    said = capsys.readouterr().err
+    assert "the server is elsewhere, db.test:6432, and perhaps in production" in said
+    assert "hint: hive-pg init --detach goes back to the database here" in said
+    assert elsewhere.calls == []
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["start_container", "stop_container", "rotate_password", "destroy_container", "reset"],
+)
+def test_attached_library_changes_nothing(attached, manager, elsewhere, method):
+    """So does each method, which has the lock in common with the others."""
+    with pytest.raises(WorkspaceError, match="the server is elsewhere, db"):
+        getattr(manager, method)()
+    assert elsewhere.calls == []
+
+
+def test_attached_environment(attached, elsewhere, capsys):
+    """`url` and `env` say where it is, and start nothing."""
+    capsys.readouterr()
+    assert attached("url") == 0
+    assert attached("env", "--format", "dotenv") == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"{URL}\n")
+    assert "PGHOST=db.test\n" in said
+    assert "PGSSLMODE=verify-full\n" in said
+    assert elsewhere.calls == []
+
+
+def test_attached_check(attached, elsewhere, capsys):
+    """The container is skipped, the rest is answered by a login in a container of its own."""
+    assert attached("check") == 0
+    said = capsys.readouterr().out
+    assert "- container: the server is elsewhere\n" in said
+    assert "✓ connections: PostgreSQL 17.2 accepts them\n" in said
+    assert "✓ credentials: app logs in to prod\n" in said
+    (_, *where), end = elsewhere.held
+    assert (where, end) == (["agnohq/pgvector:16", "bridge"], "ended")
+    assert {call.argv[1] for call in elsewhere.calls} <= {"exec", "image"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        ((2, "FATAL:  password authentication failed for user"), 6, "refuses the user"),
+        ((2, "could not translate host name"), 5, "there is no such host"),
+        ((2, "certificate verify failed"), 1, "does not trust the server's certificate"),
+    ],
+    ids=["password", "host", "certificate"],
+)
+def test_attached_server_that_cannot_be_had(attached, elsewhere, capsys, answer, code, words):
+    """`wait`, `check` and `run` say why, with the remedy for a server elsewhere."""
+    elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = answer
+    for arguments in (["wait", "--timeout", "0.1"], ["check"], ["run", "--", "true"]):
+        assert attached(*arguments) == code
+        said = capsys.readouterr()
+        assert words in said.err + said.out
+        assert "init --yes" not in said.err + said.out
+
+
+def test_attached_to_another_place(attached, workspace, elsewhere, capsys):
+    """A URL that a person has changed since is not followed: it may be a mistake."""
+    env = workspace / ".env"
+    env.write_text(env.read_text().replace("/prod", "/other"))
+    assert attached("psql", "-c", "drop table x") == ExitCode.FAILED
+    assert "for the server on db.test: hive-pg init --attach" in capsys.readouterr().err
+    assert elsewhere.held == []
+
+
+def test_attach_that_fails_changes_nothing(workspace, elsewhere, hive, capsys):
+    """A login that is refused, a URL that leads here, or none: nothing is remembered."""
+    env, state = workspace / ".env", workspace / ".hive-pg.json"
+    before = env.read_text()
+    assert hive("init", "--attach") == ExitCode.FAILED
+    assert "leads to this machine" in capsys.readouterr().err
+    env.write_text(f"HIVE_DATABASE_URL='{URL}'\n")
+    refused = (2, "FATAL:  password authentication failed for user")
+    elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = refused
+    assert hive("init", "--attach") == ExitCode.CREDENTIALS_REFUSED
+    assert hive("init", "--attach", "--port", "1") == ExitCode.USAGE
+    env.write_text("A=b\n")
+    assert hive("init", "--attach") == ExitCode.NOT_RUNNING
+    env.write_text(before)
+    assert hive("init", "--detach", "--yes") == ExitCode.FAILED
+    assert "is not attached to" in capsys.readouterr().err
+    assert not state.exists()
+
+
+def test_attached_copy_stays_a_copy(attached, workspace, tmp_path, elsewhere, capsys):
+    """Its state goes on to say whose copy it is, so that names of its own are chosen later."""
+    copy = tmp_path / "copy"
+    shutil.copytree(workspace, copy)
+    elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = f"|17.2|0.8.1|0.8.1{chr(10)}"
+    pg.attach(pg.Workspace(str(copy), pg.Console(), pg.Engine(elsewhere)))
+    assert pg.Workspace(str(copy)).is_copy

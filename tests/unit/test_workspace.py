@@ -274,10 +274,12 @@ def test_remember_writes_what_it_is_told(workspace, directory):
         **{"volume": "", "reason": ""},
         **{"verified": False, "begun": False, "next_password": "n3w"},
         **{"staging": "", "keeper": "", "databases": []},
-        **{"exchange": [], "kept": "", "kept_image": ""},
+        **{"exchange": [], "kept": "", "kept_image": "", "attached": []},
     }
     assert path.stat().st_mode & 0o777 == 0o600
-    assert make_workspace(directory).state == workspace.state.replace(databases=[], exchange=[])
+    assert make_workspace(directory).state == workspace.state.replace(
+        databases=[], exchange=[], attached=[]
+    )
     before = path.stat().st_ino
     workspace.remember(image="x")
     assert path.stat().st_ino == before
