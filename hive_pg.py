@@ -3438,7 +3438,8 @@ class Server:
             if not self.options:
                 runner.replace(*client)
             return runner.attach(*client, waits=True)  # its container would end with us
-        name = f"hive-pg psql {os.getpid()}"
+        # Elsewhere another machine's may have the same PID.
+        name = self.login.get("PGAPPNAME", f"hive-pg psql {os.getpid()}")
         script = [] if asked else ["-X", "-v", "ON_ERROR_STOP=1"]
         options = ["--env", f"PGAPPNAME={name}", *self.options]
         argv, env = self.build_client("psql", *script, *arguments, options=options)
@@ -3786,7 +3787,7 @@ class Workspace:
             try:
                 write_file(self.state_path, format_json(state) + "\n", 0o600)
             except WorkspaceError as error:
-                if changes.keys() & {"next_password", "staging", "exchange"}:
+                if changes.keys() & {"next_password", "staging", "exchange", "attached"}:
                     raise
                 self.console.warn(str(error))
         self.state = state
@@ -3834,6 +3835,9 @@ class Workspace:
             self.settings  # noqa: B018
         with Lock(self.lock_path, self.console, timeout + COMPOSE_TIMEOUT_S):
             self.reload()
+            if not new:
+                # It may be attached since.
+                self.refuse_attached()
             self.held = self.worked = True
             try:
                 yield
@@ -5185,7 +5189,6 @@ class SetUp:
     """
 
     def __init__(self, workspace: Workspace, wanted: Mapping[str, Any], *, ask: bool) -> None:
-        workspace.refuse_attached()
         self.workspace, self.console = workspace, workspace.console
         self.wanted, self.ask = {**wanted, "service": wanted["service"] or ""}, ask
         self.fresh, self.fresh_id = (
@@ -5599,6 +5602,7 @@ def set_up(
     make_directory(workspace.directory, get_sudo_user())
     wanted = {**dict.fromkeys(WISHES), **wishes}
     with workspace.lock(timeout, new=True):
+        workspace.refuse_attached()
         data_dir, path = workspace.data_dir, workspace.env_path
         if foreign and workspace.values.get(PASSWORD_KEY) == foreign and not holds_data(data_dir):
             workspace.refuse_link_out(path, f"rm {quote_word(path)}")
@@ -5618,32 +5622,34 @@ def set_up(
     return True
 
 
-def attach(workspace: Workspace, url: DatabaseURL | None = None) -> None:
-    """Let `.env` lead to a server elsewhere: the one that it names, after a login, or `url`.
+def attach(workspace: Workspace) -> None:
+    """Let `.env` lead to the server elsewhere that it names, after a login.
 
     The database here stays as it is.
     """
     with workspace.lock(new=True):
-        here, text = workspace.state, workspace.values.get(URL_KEY)
-        if url:
-            plan = [repr(url), repr(workspace.settings.url)]
-        elif not text:
-            hint = f"put the {URL_KEY} of a server elsewhere there"
+        here = workspace.state
+        text = workspace.values.get(URL_KEY)
+        hint = f"put the {URL_KEY} of a server elsewhere there"
+        if not text:
             raise NotSetUpError(f"{ENV_FILE} has no {URL_KEY}", hint=hint)
-        else:
-            url = parse_database_url(text)
-            plan = [repr(url), *here.attached[1:]]
-            workspace.state = here.replace(attached=plan)
-            if not workspace.attached:
-                hint = f"put the {URL_KEY} of a server elsewhere there"
-                raise WorkspaceError(f"{URL_KEY} in {ENV_FILE} leads to this machine", hint=hint)
-            verify_elsewhere(workspace)
-            workspace.state = here
-        ignoring = list[str]()
-        keep_private(workspace, "", ignoring, in_git=ignore_in_git(workspace, ignoring))
-        verified = here.verified and bool(here.id)
-        workspace.remember(attached=plan, verified=verified)
-        workspace.save_env({URL_KEY: build_database_url(url)})
+        url = parse_database_url(text)
+        plan = [repr(url), *here.attached[1:]]
+        workspace.state = here.replace(attached=plan)
+        if not workspace.attached:
+            raise WorkspaceError(f"{URL_KEY} in {ENV_FILE} leads to this machine", hint=hint)
+        verify_elsewhere(workspace)
+        workspace.state = here
+        _lead(workspace, plan, {URL_KEY: build_database_url(url)})
+
+
+def _lead(workspace: Workspace, plan: Sequence[str], changes: Mapping[str, str]) -> None:
+    """Write `changes` of `.env`, and remember where they lead."""
+    here = workspace.state
+    ignoring = list[str]()
+    keep_private(workspace, "", ignoring, in_git=ignore_in_git(workspace, ignoring))
+    workspace.remember(attached=plan, verified=here.verified and bool(here.id))
+    workspace.save_env(changes)
     said = f"{ENV_FILE} leads there; {{init}} --detach goes back to the database here"
     workspace.console.note(workspace.console.format(said))
 
@@ -5654,11 +5660,19 @@ def detach(workspace: Workspace) -> None:
         if not workspace.attached:
             hint = f"{{init}} --attach is for a {URL_KEY} that leads to a server elsewhere"
             raise WorkspaceError("it is not attached to a server elsewhere", hint=hint)
-        text, values = "", workspace.values
-        if here := workspace.state.attached[1:]:
-            login = {"user": values.get(USER_KEY, ""), "password": values.get(PASSWORD_KEY, "")}
-            text = build_database_url(parse_database_url(here[0]).replace(**login))
-        workspace.save_env({URL_KEY: text})
+        env = workspace.env
+        values = workspace.values
+        here = workspace.state.attached[1:]
+        if here:
+            user, password = values.get(USER_KEY), values.get(PASSWORD_KEY)
+            known = parse_database_url(here[0]).replace(user=user, password=password)
+            workspace.save_env({URL_KEY: build_database_url(known) if user and password else ""})
+        else:
+            # What a person has written may be nowhere else.
+            at = max(item.start for item in env.items if item.key == URL_KEY)
+            at = env.text.rfind("\n", 0, at) + 1
+            write_file(workspace.env_path, f"{env.text[:at]}# {env.text[at:]}", 0o600)
+            workspace.console.note(f"the URL that led elsewhere is a comment in {ENV_FILE} now")
 
 
 # == Dumps and copies ================================================
@@ -6904,7 +6918,11 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
         rows = compare_rows(here, there, f"{target} has been made")
     console.step(f"{database} is {target} now, {rows} rows, login verified")
     if switch:
-        attach(workspace, url)
+        with workspace.lock():
+            before = workspace.settings.url
+            # Its password may be in no other variable.
+            changes = {**build_environment(before), URL_KEY: build_database_url(url)}
+            _lead(workspace, [repr(url), repr(before)], changes)
 
 
 def pull(workspace: Workspace, url: DatabaseURL) -> str:
@@ -7659,7 +7677,7 @@ class CommandLine:
         options = {name: getattr(self, name) for name in ("timeout", *WISHES)}
         source, options["start"] = getattr(self, "from"), not self.no_start
         if self.attach or (self.workspace.attached and not self.detach):
-            if given := [name for name in (*WISHES, "from") if getattr(self, name)]:
+            if given := [name for name in (*WISHES, "from", "detach") if getattr(self, name)]:
                 why = f"--{given[0]} is for a database here, and {URL_KEY} leads elsewhere"
                 raise UsageError(why, hint="{init} --detach")
             attach(self.workspace)

@@ -405,3 +405,79 @@ def test_attached_copy_stays_a_copy(attached, workspace, tmp_path, elsewhere, ca
     elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = f"|17.2|0.8.1|0.8.1{chr(10)}"
     pg.attach(pg.Workspace(str(copy), pg.Console(), pg.Engine(elsewhere)))
     assert pg.Workspace(str(copy)).is_copy
+
+
+@pytest.mark.parametrize(
+    "method", ["rotate_password", "stop_container", "reset", "setup_postgres_container"]
+)
+def test_attached_meanwhile(attached, workspace, manager, elsewhere, monkeypatch, method):
+    """Who waited for the one that attaches refuses, too: it would change a server elsewhere."""
+    env = workspace / ".env"
+    there, here = env.read_text(), pg.build_database_url(make_url())
+    env.write_text(there.replace(f"'{URL}'", here))
+
+    @contextlib.contextmanager
+    def lock(*_):
+        env.write_text(there)
+        yield
+
+    monkeypatch.setattr(pg, "Lock", lock)
+    before = (workspace / ".hive-pg.json").read_text()
+    with pytest.raises(WorkspaceError, match="the server is elsewhere, db"):
+        getattr(manager, method)()
+    assert env.read_text() == there
+    assert (workspace / ".hive-pg.json").read_text() == before
+    assert elsewhere.held == []
+
+
+def test_switch_meanwhile(up, elsewhere, manager, monkeypatch):
+    """Of two that switch at once, the later one refuses: it would lose the way back."""
+    compare, second = pg.compare_rows, parse_database_url(URL.replace("prod", "second"))
+
+    def meanwhile(*arguments):
+        monkeypatch.setattr(pg, "compare_rows", compare)
+        manager.push(second, switch=True)
+        return compare(*arguments)
+
+    monkeypatch.setattr(pg, "compare_rows", meanwhile)
+    before = (up / ".env").read_text()
+    with pytest.raises(WorkspaceError, match="the server is elsewhere, db"):
+        manager.push(parse_database_url(URL), switch=True)
+    assert manager.settings.url.database == "second"
+    manager.detach()
+    assert (up / ".env").read_text() == before
+
+
+def test_switch_keeps_the_login_here(up, elsewhere, manager):
+    """A password that only the URL has is still there when it goes back."""
+    env, url = up / ".env", pg.build_database_url(make_url())
+    names = pg.USER_KEY, pg.PASSWORD_KEY
+    lines = [line for line in env.read_text().splitlines() if not line.startswith(names)]
+    env.write_text("\n".join(lines) + "\n")
+    manager.push(parse_database_url(URL), switch=True)
+    manager.detach()
+    assert pg.Workspace(str(up)).settings.url == parse_database_url(url)
+
+
+def test_detach_keeps_a_url_of_hand(attached, workspace, elsewhere, manager, capsys):
+    """The URL that a person has written is nowhere else, perhaps."""
+    manager.detach()
+    env = workspace / ".env"
+    assert f"# HIVE_DATABASE_URL='{URL}'\n" in env.read_text()
+    assert pg.Workspace(str(workspace)).values.get("HIVE_DATABASE_URL", "") == ""
+
+
+def test_switch_that_is_not_remembered(up, elsewhere, manager, monkeypatch):
+    """Without the way back, `.env` goes on to lead to the database here."""
+    write = pg.write_file
+
+    def full(path, *arguments):
+        if path.endswith(".hive-pg.json"):
+            raise WorkspaceError("no space left")
+        write(path, *arguments)
+
+    before = (up / ".env").read_text()
+    monkeypatch.setattr(pg, "write_file", full)
+    with pytest.raises(WorkspaceError, match="no space left"):
+        manager.push(parse_database_url(URL), switch=True)
+    assert (up / ".env").read_text() == before
