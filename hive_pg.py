@@ -2850,6 +2850,10 @@ class ComposeService(Record):
         """Whether the cluster outlives a container."""
         return self.source not in ("", IN_MEMORY)
 
+    def is_in(self, info: ContainerInfo | None) -> bool:
+        """Whether a container alone has the cluster."""
+        return info is not None and not (info.cluster[1] or self.source)
+
     @property
     def in_volume(self) -> bool:
         """Whether the cluster is in a named volume, which is nobody's by its place."""
@@ -4135,7 +4139,21 @@ class Neighbours:
                 hint = f"if it is not needed: docker stop {info.name}; docker rm {info.name}"
                 raise ContainerConflictError(why, hint=hint)
         if starts:
+            self.refuse_replacement(service)
             self._check_port(service, own, rest)
+
+    def refuse_replacement(self, service: ComposeService) -> None:
+        """Make sure that no container goes that has the data in itself alone."""
+        own = find_named(self.own, service.container)
+        there = [port for _, port in own.ports] if own else []
+        if own and service.is_in(own) and service.host_port not in [0, *there]:
+            user = own.environment.get(USER_KEY) or DEFAULT_ROLE
+            login = quote_word(user), quote_word(own.environment.get(DB_KEY) or user)
+            why = f"the data is in container {own.name} alone, which Compose would replace"
+            hint = "docker exec {} pg_dump -Fc -U {} {} >kept.dump".format(own.name, *login)
+            hint += "; then a volume in the compose file, {init}, {restore} kept.dump"
+            why += f" to publish port {service.host_port}"
+            raise WorkspaceError(why, hint=hint)
 
     def _refuse_other_engine(self, service: ComposeService, own: ContainerInfo | None) -> None:
         """Make sure that no other engine has the data, or its server."""
@@ -4495,8 +4513,9 @@ def bring_up(
         ensure_image(workspace, workspace.settings, service)  # only now its version can be read
     _note_first_start(workspace, service, own)
     timeout = max(COMPOSE_TIMEOUT_S, PULL_TIMEOUT_S * service.builds)
-    timeout += own.stop_timeout if own else 0  # of the container that it replaces
-    argv = ("up", "--detach", service.service)
+    timeout += own.grace if own else 0  # of the container that it replaces
+    kept = ["--no-recreate"] * service.is_in(own)
+    argv = ("up", "--detach", *kept, service.service)
     workspace.console.doing(("starting PostgreSQL", "creating the cluster")[workspace.begins])
     workspace.run_compose(workspace.settings, *argv, timeout=timeout)
     workspace.remember(engine=list(neighbours.engine), image=service.image)
@@ -5378,6 +5397,8 @@ class SetUp:
             return settings, service
         bind = wanted["bind"] or DEFAULT_BIND
         port = wanted["port"] or self.neighbours.choose_port(DEFAULT_HOST_PORT, bind)
+        if not missing:
+            self.neighbours.refuse_replacement(service.replace(bind=bind, host_port=port))
         wanted["port"] = port
         data_dir = os.path.relpath(workspace.data_dir, directory)
         workspace.add_compose_file(render_addition(name, f"./{data_dir}"))

@@ -260,6 +260,27 @@ def test_service_without_a_fixed_port_is_served_inside(serve, port):
     assert (workspace.path / "compose.yaml").read_text() == text
 
 
+def test_service_whose_data_is_in_its_container_alone(serve):
+    """The container is not replaced: `init` publishes no port, and changes wait."""
+    workspace = serve(LOGIN.replace("{", "{PGDATA: /elsewhere/pg, "))
+    text = (workspace.path / "compose.yaml").read_text()
+    workspace.compose("up", "--detach")
+    name = workspace.compose("ps", "--format", "{{.Name}}").stdout.strip()
+    psql = ("exec", "--user", "postgres", name, "psql", "-U", "shop", "-Atc")
+    wait_until(lambda: run(["docker", *psql, "create table kept as select 7 as i"]).returncode == 0)
+    wait_until(lambda: "init process complete" in docker("logs", name))
+    refused = workspace.hive_pg("init", "--yes", code=1).stderr
+    assert f"error: the data is in container {name} alone, which Compose would replace" in refused
+    assert f"hint: docker exec {name} pg_dump -Fc -U shop shop >kept.dump; then" in refused
+    assert not (workspace.path / "docker-compose.hive-pg.yml").exists()
+    workspace.hive_pg("init")  # which asks, and nobody says yes
+    workspace.write("compose.yaml", text.replace("    image:", "    stdin_open: true\n    image:"))
+    for command in ("start", "restart", "init"):
+        workspace.hive_pg(command)
+        if workspace.hive_pg("psql", "-Atc", "select i from kept", code=None).stdout != "7\n":
+            raise LostError(f"the rows are gone after {command}")
+
+
 @pytest.mark.parametrize(
     "lines",
     [
