@@ -5415,7 +5415,7 @@ class SetUp:
         objection, _ = ask_published_port(url, binds or [service.bind])
         if not objection.startswith(_STRANGER):
             return settings
-        self.console.note(f"{objection}: the host is {DEFAULT_BIND}")
+        self._note(f"{objection}: the host is {DEFAULT_BIND}")
         return settings.replace(url=url.replace(host=DEFAULT_BIND))
 
     def _plan_settings(self) -> Settings:
@@ -5426,7 +5426,7 @@ class SetUp:
         if not settled and not self.wanted["port"]:
             port = self.neighbours.choose_port(url.port, bind or DEFAULT_BIND)
             if port != url.port and not self.workspace.compose_file():
-                self.console.note(f"port {url.port} is taken; it will be {port}")
+                self._note(f"port {url.port} is taken; it will be {port}")
             url = url.replace(port=port)
         check_carried(url)
         allowed, (uid, gid) = range(2**32), get_postgres_uid_gid()
@@ -5474,7 +5474,16 @@ class SetUp:
             if own:  # it may have another directory mounted
                 workspace.engine.stop(own.name, own.grace)
         if start:
+            self._announce_port(service, own)
             bring_up(workspace, service, self.neighbours)
+
+    def _announce_port(self, service: ComposeService, own: ContainerInfo | None) -> None:
+        """Say that a person's container is replaced."""
+        if own and service.host_port and not own.ports:
+            goes_on = "ends" if own.home[0] == "memory" else "stays"
+            said = f"container {own.name} publishes no port: one that"
+            said += f" does replaces it; the data {goes_on}"
+            self.console.note(said)
 
     def _agree_to_begin_anew(self, service: ComposeService, loss: str) -> None:
         """Refuse it if nobody says yes: a disk may only be unmounted."""
@@ -5577,6 +5586,12 @@ class SetUp:
         if not self.ask or not asks.get(repair):
             return True
         return self._confirm(f"{error}.\n{repair.value}?", enter=repair is not Repair.REMAKE)
+
+    def _note(self, text: str) -> None:
+        """Print a note, nothing twice."""
+        if text not in self.answers:
+            self.answers[text] = True
+            self.console.note(text)
 
     def _confirm(self, question: str, *, enter: bool = True) -> bool:
         """Ask a person, if one is there, nothing twice."""

@@ -254,7 +254,9 @@ def test_service_without_a_fixed_port_is_served_inside(serve, port):
     assert workspace.env["HIVE_DATABASE_URL"] == url
     if workspace.hive_pg(*psql, "select i from kept").stdout != "7\n":
         raise LostError("the rows are gone")
-    workspace.hive_pg("init", "--yes")  # publishes one
+    said = workspace.hive_pg("init", "--yes").stderr  # publishes one
+    name = workspace.container
+    assert f"container {name} publishes no port: one that does replaces it; the data stays" in said
     assert workspace.login("select i from kept") == "7"
     assert workspace.env["COMPOSE_FILE"] == "compose.yaml:docker-compose.hive-pg.yml"
     assert (workspace.path / "compose.yaml").read_text() == text

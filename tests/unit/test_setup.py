@@ -409,11 +409,15 @@ def test_init_default_taken(init, docker, network, other):
     assert pg.parse_database_url(values["HIVE_DATABASE_URL"]).port == 5533
 
 
-def test_init_port_listened(init, network, capsys):
-    """A port that a process listens on is passed over, and that is said."""
+def test_init_port_listened(init, docker, network, capsys):
+    """A port that a process listens on is passed over, and that is said, once with a pull, too."""
     network.taken.update({5532, 5533})
+    docker.answers["docker image inspect"] = [(1, "No such image: x"), make_image("16")]
+    docker.answers["docker pull"] = ""
     assert env_of(init())["HIVE_POSTGRES_PORT"] == "5534"
-    assert "port 5532 is taken; it will be 5534" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "pulling " in err
+    assert err.count("port 5532 is taken; it will be 5534") == 1
 
 
 @pytest.mark.parametrize(
