@@ -98,6 +98,7 @@ WALK_TIMEOUT_S = 3600.0  # for what touches each file of a cluster
 MACHINE_LOCK_TIMEOUT_S = 10.0
 WAIT_ROUND_S = 5.0  # how long one `docker exec` waits inside the container
 STOP_GRACE_S = 60
+UNLIMITED_S = 86400  # where Docker is to wait for ever
 STALL_S = 20.0  # how long a dump may stand still before the server is looked at
 LOGIN_TIMEOUT_S = 10  # of the clients in the container
 RESERVE_MB = 128  # on the disk of the data, which a restore leaves free
@@ -2237,7 +2238,7 @@ class ContainerInfo(Record):
     mounts: Sequence[tuple[str, str]]  # (directory on the host or name of a volume, target)
     ports: Sequence[tuple[str, int]]  # the (host address, port) that lead to PostgreSQL's
     host_ports: Sequence[str] = ()  # all that it has on this machine
-    stop_timeout: int = 0  # the container's own, in seconds; 0 for none
+    stop_timeout: int = 0  # the container's own, in seconds; 0: none, -1: no limit
 
     @property
     def running(self) -> bool:
@@ -2253,7 +2254,8 @@ class ContainerInfo(Record):
     @property
     def grace(self) -> int:
         """How many seconds its server may take to stop."""
-        return max(STOP_GRACE_S, self.stop_timeout)
+        own = self.stop_timeout
+        return max(STOP_GRACE_S, own if own >= 0 else UNLIMITED_S)
 
     @property
     def cluster(self) -> tuple[str, str]:
