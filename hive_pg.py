@@ -3575,6 +3575,8 @@ class State(Record):
     database: str = ""
     container: str = ""
     project: str = ""
+    port: int = 0
+    bind: str = ""
     image: str = ""
     major: str = ""
     volume: str = ""
@@ -3787,6 +3789,7 @@ class Workspace:
             known |= {"attached": []} if self.state.attached else {}
             known |= {"user": settings.url.user, "database": settings.url.database}
             known |= {"container": settings.container, "project": settings.project}
+            known |= {"port": settings.url.port, "bind": settings.bind}
             known |= {"next_password": ""} if self.is_copy else {}
         state = self.state.replace(**{**known, **changes})
         if state != self.state or is_gone(self.state_path):
@@ -4114,7 +4117,7 @@ class Neighbours:
         usable = {port for info in self.own if info.running for _, port in info.ports}
         reserved = {port for info in self.others for _, port in info.ports}
         for port in range(first, min(first + 100, 65536)):
-            if port not in reserved and (port in usable or is_port_free(bind, port)):
+            if port in usable or (port not in reserved and is_port_free(bind, port)):
                 return port
         raise ContainerConflictError(f"no free port from {first} on", hint="{init} --port N")
 
@@ -5192,10 +5195,11 @@ def recover_values(values: Mapping[str, str], info: ContainerInfo) -> dict[str, 
 def recover_state_values(values: Mapping[str, str], state: State) -> dict[str, str]:
     """Complete the values of `.env` from the state file."""
     names = {CONTAINER_KEY: state.container, PROJECT_KEY: state.project, IMAGE_KEY: state.image}
-    names[DATA_KEY] = name_placement(state.volume)
-    if values.get(URL_KEY):  # a template's
-        names[PORT_KEY] = str(parse_database_url(values[URL_KEY]).port)
+    names |= {DATA_KEY: name_placement(state.volume), BIND_KEY: state.bind}
     login = {URL_KEY: "", USER_KEY: state.user, DB_KEY: state.database}
+    if state.port or values.get(URL_KEY):  # a template's
+        port = state.port or parse_database_url(values[URL_KEY]).port
+        login[PORT_KEY] = str(port)
     return {**names, WORKSPACE_KEY: state.id, **values, **login}
 
 
@@ -5424,7 +5428,8 @@ class SetUp:
         values, url = self.values, self._plan_url()
         project, container, self.named = self.neighbours.choose_names(values)
         bind = self.wanted["bind"] or values.get(BIND_KEY, "")
-        settled = self.named and (values.get(URL_KEY) or values.get(PORT_KEY))
+        known = values.get(URL_KEY) or values.get(PORT_KEY)
+        settled = self.named and known and not self.lost
         if not settled and not self.wanted["port"]:
             port = self.neighbours.choose_port(url.port, bind or DEFAULT_BIND)
             if port != url.port and not self.workspace.compose_file():

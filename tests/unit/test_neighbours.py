@@ -173,6 +173,8 @@ def test_choose_port_free(workspace, taken):
     own, other = ("127.0.0.1", 5535), ("127.0.0.1", 5532)
     found = [container(workspace, ports=[own]), theirs(workspace, ports=[other, ("::1", 5534)])]
     assert Neighbours(workspace, found).choose_port(5532, "127.0.0.1") == 5535
+    found.append(theirs(workspace, "stopped", ports=[own], state=ContainerState.EXITED))
+    assert Neighbours(workspace, found).choose_port(5535, "127.0.0.1") == 5535  # we have it
 
 
 @pytest.mark.parametrize("first", [5532, 65530], ids=["usual", "end"])

@@ -665,6 +665,31 @@ def test_init_recovers_from_state(init, workspace, docker, env, password):
         assert docker.calls_of("docker exec")[1].stdin == f"{SET_PASSWORD}{new}\n{new}\n"
 
 
+@pytest.mark.parametrize(
+    ("state", "taken", "env", "url"),
+    [
+        pytest.param({"port": 5777}, 0, None, "@localhost:5777/", id="free"),
+        pytest.param({"port": 5777}, 0, TEMPLATE, "@localhost:5777/", id="a template's is another"),
+        pytest.param({"port": 5777}, 5777, None, "@localhost:5778/", id="taken"),
+        pytest.param({"port": 5777, "bind": "10.9.9.2"}, 0, None, "@10.9.9.2:5777/", id="bind"),
+        pytest.param({"port": 5777, "bind": "0.0.0.0"}, 0, None, "@localhost:5777/", id="open"),
+        pytest.param({"port": 0}, 0, TEMPLATE, "@localhost:5532/", id="of an older hive-pg"),
+    ],
+)
+def test_init_recovers_port_and_address(init, workspace, docker, network, state, taken, env, url):
+    """The state file knows where it was published; if the port is free, it is there again."""
+    remember(workspace, user="bob", database="app", id="1d", **state)
+    (workspace / ".env").unlink()
+    if env:
+        (workspace / ".env").write_text(env)
+    network.taken.add(taken)
+    docker.answers["docker exec"] = [REFUSED, "", WELL]
+    init(workspace)
+    saved = env_of(workspace)
+    assert url in saved["HIVE_DATABASE_URL"]
+    assert saved.get("HIVE_POSTGRES_BIND", "") == state.get("bind", "")
+
+
 @pytest.mark.parametrize("place", ["directory", "volume"])
 def test_init_nobody_knows_whose_data(init, workspace, docker, place):
     """Without container and state the data is left alone, and nothing is written."""

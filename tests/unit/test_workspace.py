@@ -271,6 +271,7 @@ def test_remember_writes_what_it_is_told(workspace, directory):
         **{"id": "", "directory": str(directory), "inode": f"{status.st_dev}:{status.st_ino}"},
         **{"engine": ["id", "/root", "host"], "user": "ann", "database": "hive"},
         **{"container": "hive-postgres", "project": "w-1a2b3c", "image": "x", "major": ""},
+        **{"port": 5532, "bind": ""},
         **{"volume": "", "reason": ""},
         **{"verified": False, "begun": False, "next_password": "n3w"},
         **{"staging": "", "keeper": "", "databases": []},
