@@ -8219,6 +8219,8 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     other = command in ("", "restore", "list", "completion")  # than DIR is what they take
     if command in ("push", "pull"):
         _refuse_url(arguments)
+    if command == "psql":
+        _refuse_statement(arguments)
     if other or len(arguments) > 1 or any(word.startswith("-") for word in arguments):
         build_parser(program, command).parse_intermixed_args(arguments, line)
     else:  # without argparse, which would take a fifth of the time of `url`
@@ -8236,6 +8238,13 @@ def _refuse_url(arguments: Sequence[str]) -> None:
     if any("://" in word for word in arguments):
         why = "everybody on this machine sees a URL on the command line"
         raise UsageError(why, hint="--url-env VARIABLE; or on stdin")
+
+
+def _refuse_statement(arguments: Sequence[str]) -> None:
+    for word in arguments:
+        if re.search(r"[\s;]", word) and not os.path.isdir(word):
+            meant = f"-c {quote_word(word)}"
+            raise UsageError(f"{word!r} is no directory: did you mean {meant}?")
 
 
 def _sort_arguments(line: CommandLine) -> None:

@@ -1213,6 +1213,22 @@ def test_command_stats_interrupted(monkeypatch, hive, capsys):
 # -- psql, backup, restore, rotate, destroy ------------------------------------------------------
 
 
+@pytest.mark.parametrize("words", [["select 1"], [".", "select 1"], ["select 1", "-At"]])
+def test_command_psql_of_a_statement(capsys, hive, docker, words):
+    """It is no workspace, and is not to be made one; psql takes it with -c."""
+    assert hive("psql", *words) == 2
+    said = "error: 'select 1' is no directory: did you mean -c 'select 1'?\n"
+    assert capsys.readouterr() == ("", said)
+    assert docker.commands == []
+
+
+def test_command_psql_of_a_directory_with_a_blank(monkeypatch, hive, workspace):
+    """It is a workspace like any other."""
+    monkeypatch.setattr(pg.Server, "run_psql", lambda self, argv: 7)
+    workspace.rename(workspace.with_name("a b"))
+    assert hive("psql", str(workspace.with_name("a b"))) == 7
+
+
 def test_command_psql(monkeypatch, hive, docker):
     """Its exit code is psql's; where no container runs, it is 3."""
     monkeypatch.setattr(pg.Server, "run_psql", lambda self, argv: len(argv))
