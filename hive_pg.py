@@ -3715,13 +3715,17 @@ class Workspace:
         if changed:
             write_file(self.env_path, edited, 0o600)
             self.env = EnvFile(edited)
-        before, mode = close_to_others(self.env_path)
-        if mode & 0o077:
-            said = f"others may read {ENV_FILE} and its password"
-            self.console.warn(f"{said}: its mode cannot be changed here")
-        elif mode != before:
+        before, mode = self.close_file(self.env_path, f"{ENV_FILE} and its password")
+        if mode != before:
             self.console.step(f"{ENV_FILE} was open to others; its mode is {mode:04o} now")
         return changed
+
+    def close_file(self, path: str, what: str) -> tuple[int, int]:
+        """Close a file to others, or warn; return its mode before and now."""
+        before, mode = close_to_others(path)
+        if mode & 0o077:
+            self.console.warn(f"others may read {what}: its mode cannot be changed here")
+        return before, mode
 
     def refuse_link_out(self, path: str, hint: str) -> None:
         """Refuse to change what a link outside leads to."""
@@ -5926,6 +5930,7 @@ def _check_place(path: str) -> str:
 def _write_dump(workspace: Workspace, database: str, path: str) -> str:
     with replacement(path, 0o600) as file:
         _dump(workspace, database, file.fileno())
+    workspace.close_file(path, path)
     return path
 
 
@@ -6594,6 +6599,7 @@ def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) ->
         text += server.query(build_settings_sql(main, main), "cannot read the settings")
         path = f"{os.path.dirname(path)}/globals-{format_stamp(time.time())}.sql"
         write_file(path, text, 0o600)
+        workspace.close_file(path, path)
         console.step(f"the roles are in {path}")
         return dump
     except PostgreSQLIntegrationError as error:

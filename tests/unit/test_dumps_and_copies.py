@@ -252,6 +252,16 @@ def test_backup(place, docker, up):
     assert [call.command for call in docker.calls_of(DUMPING)] == [READING_BACK]
 
 
+@pytest.mark.skipif(pg.WINDOWS, reason="no file has a mode")
+@pytest.mark.parametrize("path", ["", "mine.dump"])
+def test_backup_where_no_mode_is_kept(monkeypatch, capsys, place, up, path):
+    """On exFAT and the like others may read it, which is said."""
+    monkeypatch.setattr(pg, "set_mode", lambda file, mode: os.chmod(file, 0o666) or 0o666)
+    path = pg.back_up(place, path and str(up / path))
+    said = f"warning: others may read {path}: its mode cannot be changed here\n"
+    assert capsys.readouterr().err == said
+
+
 def test_backups_into_one_directory(place, up):
     """They do not wait for each other, and only one of them writes a file."""
     with pg.replacement(str(up / "mine.dump")) as file:
@@ -1436,6 +1446,15 @@ def test_destroy_again(place, docker, removable, capsys):
     pg.destroy(place)
     assert "there is no container hive-postgres" in capsys.readouterr().err
     assert docker.calls_of("docker rm") == []
+
+
+@pytest.mark.skipif(pg.WINDOWS, reason="no file has a mode")
+def test_destroy_data_where_no_mode_is_kept(monkeypatch, capsys, place, up, removable):
+    """Others may read the roles there, too, with what the server knows of their passwords."""
+    monkeypatch.setattr(pg, "set_mode", lambda file, mode: os.chmod(file, 0o666) or 0o666)
+    pg.destroy(place, data=True)
+    said = f"warning: others may read {up}/backups/globals-{STAMP}.sql: its mode"
+    assert said in capsys.readouterr().err
 
 
 def test_destroy_beside_another_service(place, docker, up, removable):
