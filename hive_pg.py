@@ -4047,6 +4047,10 @@ class Workspace:
         ):
             words, hint = f"{condition.words}, and {cluster} is missing", f"{_PUT_BACK}: {{start}}"
             condition = condition.replace(words=words, hint=hint)
+        before = info.directory if info else ""
+        if before and is_gone(before) and not condition.exit_code:
+            hint = f"{{restart}} brings it here: its container still has it in {before}"
+            condition = condition.replace(hint=hint)
         return condition
 
 
