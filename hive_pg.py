@@ -3627,7 +3627,7 @@ def build_conflict(info: ContainerInfo, claim: str, hint: str) -> ContainerConfl
     return ContainerConflictError(message, hint=hint + remedy)
 
 
-def find_workspace(directory: str) -> str:
+def find_workspace(directory: str, *, by_env: bool = True) -> str:
     """Return the nearest workspace upwards, the directory itself for none.
 
     No repository, home, file system or stranger's directory is left.
@@ -3640,7 +3640,8 @@ def find_workspace(directory: str) -> str:
         while os.stat(place).st_dev == device:
             state = os.path.join(place, STATE_FILE)
             env = os.path.join(place, ENV_FILE)
-            found = os.path.lexists(state) or key in b"\n" + (read_file(env) or b"")
+            found = os.path.lexists(state)
+            found = found or (by_env and key in b"\n" + (read_file(env) or b""))
             there = (place, *filter(os.path.lexists, (state, env)))
             trusted = all(os.lstat(path).st_uid in own for path in there)
             if found and (trusted or place == here):
@@ -7409,9 +7410,18 @@ class ListedDatabase(Record):
     size_bytes: int | None  # of what may be read, on the disk
 
 
-def find_home(engine: Engine, info: ContainerInfo) -> str:
-    """Return where a container's workspace is now."""
+def find_home(engine: Engine, info: ContainerInfo) -> str | None:
+    """Return where a container's workspace is now, None for none of hive-pg's."""
     place, source = info.directory, info.cluster[0]
+    home = find_workspace(place, by_env=False) if place else ""
+    path = os.path.join(home, STATE_FILE)
+    with contextlib.suppress(WorkspaceError):  # another user's
+        text = b"" if not home or os.path.islink(path) else read_file(path) or b""
+        state = parse_state(text.decode("utf-8", "replace"))
+        if state and state.container == info.name:
+            return home
+    if not {GENERATED_LABEL, WORKSPACE_LABEL} & info.labels.keys():
+        return None
     if place and is_gone(place) and info.running and source.startswith(place):
         server, below = Server(engine, info.name, DatabaseURL("", "")), source[len(place) :]
         for there in server.locate(dict(info.mounts)[source]):
@@ -7425,15 +7435,16 @@ def find_home(engine: Engine, info: ContainerInfo) -> str:
 def find_homes(engine: Engine) -> Iterator[tuple[ContainerInfo, str]]:
     """Yield each container of hive-pg, and where its workspace is now."""
     for info in engine.containers():
-        if GENERATED_LABEL in info.labels or WORKSPACE_LABEL in info.labels:
-            yield info, find_home(engine, info)
+        if (home := find_home(engine, info)) is not None:
+            yield info, home
 
 
 def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
     """Return every database of hive-pg on the engine, by workspace."""
     found, engine = [], engine or Engine(Runner(Console(quiet=True)))
     for info, home in find_homes(engine):
-        size = measure_directory(info.cluster[0].replace(info.directory, home, 1))
+        before = info.directory if is_gone(info.directory) else home
+        size = measure_directory(info.cluster[0].replace(before, home, 1))
         place, gone = home or None, home != "" and is_gone(home)
         if info.home[1] and not info.cluster[0]:
             volume = info.cluster[1].partition("/")[0]

@@ -75,16 +75,18 @@ def test_list_of_a_life(lab, make):
 
 
 def test_list_of_a_compose_file_of_ones_own(make, original):
-    """Its container is listed if it carries the label."""
-    workspace = make(compose_file=original, env="")
+    """The workspace's state knows its container; for another user it has to carry the label."""
+    workspace, onlooker = make(compose_file=original, env=""), make(env="", actor="user")
     workspace.hive_pg("init", "--yes")
-    assert workspace.container not in listed(workspace)
+    assert listed(workspace)[workspace.container]["workspace"] == str(workspace.path)
+    closed = os.geteuid() == 0  # whose files another user cannot read
+    assert (workspace.container in listed(onlooker)) is not closed
     label = '    labels: {hive-pg.workspace: "${HIVE_POSTGRES_WORKSPACE:-}"}\n'
     name = workspace.path / "docker-compose.yml"
     text = name.read_text().replace("    image:", f"{label}    image:", 1)
     name.write_text(text)
     workspace.hive_pg("restart")
-    assert listed(workspace)[workspace.container]["workspace"] == str(workspace.path)
+    assert listed(onlooker)[workspace.container]["workspace"] == str(workspace.path)
 
 
 # -- env -----------------------------------------------------------------------------------------

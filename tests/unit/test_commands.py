@@ -630,6 +630,13 @@ def test_command_stop_all(capsys, hive, docker, workspace, tmp_path):
     assert docker.calls_of("docker run") == []  # nobody wants to know their sizes
 
 
+def test_command_stop_all_of_an_adopted_compose_file(capsys, hive, docker, workspace):
+    """Its container has no label; the workspace's state knows it."""
+    pg.Workspace(str(workspace)).remember()
+    assert hive("stop", "--all") == 0
+    assert capsys.readouterr().err == f"{workspace}:\n✓ stopped; the data stays\n"
+
+
 def test_command_stop_all_of_none(capsys, hive, docker):
     """It says so; a directory beside --all would be misunderstood."""
     docker.containers.clear()

@@ -739,6 +739,43 @@ def test_list_without_a_label(hive, up, capsys):
     assert capsys.readouterr() == ("", "hive-pg has no database on this engine\n")
 
 
+@pytest.mark.parametrize(
+    ("directory", "known", "shown"),
+    [
+        pytest.param("w", "hive-postgres", True, id="its directory"),
+        pytest.param("w/infra", "hive-postgres", True, id="COMPOSE_FILE in a subdirectory"),
+        pytest.param("w", "another", False, id="another's name"),
+        pytest.param("", "hive-postgres", False, id="without Compose"),
+    ],
+)
+def test_list_of_an_adopted_compose_file(hive, docker, workspace, capsys, directory, known, shown):
+    """A container without a label is the workspace's whose state has its name; no .env is read."""
+    (workspace / "infra").mkdir()
+    (workspace / ".hive-pg.json").write_text(json.dumps({"container": known}))
+    (workspace / ".env").unlink()
+    (workspace / ".env").mkdir()  # to read it would be an error
+    place = workspace.parent / directory if directory else ""
+    docker.containers.append(make_container(workspace=place))
+    source = workspace / "infra" / "pg"
+    source.mkdir()
+    docker.containers[0]["Mounts"][0]["Source"] = str(source)
+    assert hive("list", "--json") == 0
+    found = json.loads(capsys.readouterr().out)["databases"]
+    assert [one["workspace"] for one in found] == [str(workspace)] * shown
+    assert all(one["size_bytes"] is not None for one in found)
+
+
+def test_list_through_a_link(hive, docker, workspace, capsys):
+    """A state file that is a link may lead to a stranger's, and tells nothing."""
+    state = workspace.parent / "state"
+    state.write_text('{"container": "hive-postgres"}')
+    (workspace / ".hive-pg.json").unlink(missing_ok=True)
+    (workspace / ".hive-pg.json").symlink_to(state)
+    docker.containers.append(make_container(workspace=workspace))
+    assert hive("list") == 0
+    assert capsys.readouterr().out == ""
+
+
 def test_list_without_any(hive, docker, capsys):
     """No container at all is no error either, and an empty list as JSON."""
     assert hive("list", "--json") == 0
