@@ -148,7 +148,7 @@ init start snapshot restore reset pull upgrade destroy
 status check env list snapshot
   --json                one JSON object
 push pull
-  --url-env VARIABLE    the one with the URL; else asked for, or on stdin
+  --url-env VARIABLE    has the URL; else it is asked for, or on stdin
 init [DIR]: set up the database, or mend it, and log in
   --port N              port on this machine (default: {DEFAULT_HOST_PORT}, or the next free one)
   --database NAME       database (default: {DEFAULT_DATABASE})
@@ -157,17 +157,17 @@ init [DIR]: set up the database, or mend it, and log in
   --bind ADDRESS        address to publish on (default: {DEFAULT_BIND}, for this machine only)
   --data bind|volume    data in {DATA_DIR}, or a volume (default: what works here)
   --no-start            only write the files
-  --from DIR            with the data of another workspace, which goes on
+  --from DIR            with a copy of another workspace's data
   --attach              the URL in {ENV_FILE} leads to a server elsewhere
   --detach              back to the database here
 start [DIR]: start the database if need be, and log in
   --take-over           serve data that another engine had, which is gone
-run [DIR] -- CMD ...: start it, then run a command that finds it
+run [DIR] -- CMD ...: start the database; run a command that uses it
   --fresh @NAME         with a database of its own, empty or of a snapshot, dropped at its end
-stop [DIR]: stop it gracefully; the data stays
+stop [DIR]: stop the database gracefully; the data stays
   --all                 every one of yours that `list` shows, if its directory is here
-restart [DIR]: stop it, and start it as the files say now
-wait [DIR]: wait until it is ready; start nothing
+restart [DIR]: stop the database; start it as the files say
+wait [DIR]: wait until the database serves; start nothing
 status [DIR]: show state, health, readiness, URL and uptime
 check [DIR]: test Docker, container, login, pgvector, port
 stats [DIR]: show load, sizes, locks, vacuum, CPU, memory
@@ -179,23 +179,23 @@ logs [DIR]: show PostgreSQL's log, as docker logs does
   --since TIME          10m, or a date and time
   -t --timestamps       with Docker's times
 url [DIR]: print the database URL, with its password
-  --format sqlalchemy|libpq|asyncpg|jdbc|dotnet  libpq: for psql, psycopg, Django, Node
-psql [DIR] [ARGS ...]: run the image's psql in the database
+  --format sqlalchemy|libpq|asyncpg|jdbc|dotnet  default: sqlalchemy; libpq: psql, Django, Node
+psql [DIR] [ARGS ...]: run psql in the database: a prompt, or -c SQL
 backup [DIR]: write a dump, and read it back to its end
-  -o --output FILE      replaced if there, - is stdout (default: {BACKUP_DIR}/DATABASE-TIME.dump)
+  -o --output FILE      replaced if there; - is stdout (default: {BACKUP_DIR}/DATABASE-TIME.dump)
 snapshot [DIR] [@NAME]: keep a copy in the server, for restore @NAME
   file @NAME            its name (default: the time)
   --list                show the snapshots
   --drop                drop the snapshot @NAME
-restore [DIR] FILE: replace it by a dump; the old one is kept
+restore [DIR] FILE: replace the database by a dump; keep the old
   file FILE             a dump or an SQL script, - for stdin; or @NAME, a snapshot
   --no-owner            give everything to the workspace's role
   --drop-old            drop what earlier restores kept
-reset [DIR]: empty it; what was there is kept
+reset [DIR]: empty the database; keep the old one
   --seed FILE           a dump or an SQL script to load into it
 push [DIR]: copy the database to a server elsewhere
   --switch              then let {ENV_FILE} lead there
-pull [DIR]: replace it by one elsewhere; the old is kept
+pull [DIR]: copy a database from elsewhere; keep the old
 rotate [DIR]: change the password, in the server and in .env
 upgrade [DIR]: move to a later major version
   --image IMAGE         an image of that version
@@ -203,10 +203,10 @@ upgrade [DIR]: move to a later major version
   --drop-old            delete what was kept
 destroy [DIR]: remove the container; the data stays
   --data                delete the data, too, after a backup
-  --no-backup           delete it without
+  --no-backup           with --data: without a backup
   --purge               as --data, and what init has written
 env [DIR]: print variables for programs, with password
-  --format shell|powershell|dotenv  shell: lines for eval; dotenv: as in .env
+  --format shell|powershell|dotenv  default: shell, for eval; dotenv: as in .env
 list: show every database of hive-pg on this engine
 completion SHELL: print a shell completion script
   shell bash|zsh|fish   the shell
@@ -8159,7 +8159,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
 
     parser = Parser(
         prog=f"{prog} {command}".rstrip(),
-        usage=f"%(prog)s [options] {usage}",
+        usage=f"%(prog)s [options] {usage}".rstrip(),
         description=summary,
         epilog=None if command else format_epilog(prog, width),
         # Without a width argparse loads shutil to find it, for every argument again.
