@@ -2238,7 +2238,7 @@ class ContainerInfo(Record):
     mounts: Sequence[tuple[str, str]]  # (directory on the host or name of a volume, target)
     ports: Sequence[tuple[str, int]]  # the (host address, port) that lead to PostgreSQL's
     host_ports: Sequence[str] = ()  # all that it has on this machine
-    stop_timeout: int = 0  # the container's own, in seconds; 0: none, -1: no limit
+    stop_timeout: int = 0  # its own, in seconds; -1 for no limit
 
     @property
     def running(self) -> bool:
@@ -2624,7 +2624,8 @@ class Engine:
 
     def containers(self) -> list[ContainerInfo]:
         """Return all containers of the engine, running or not."""
-        ids = self.ask("cannot list the containers", "ps", "--all", "--quiet", "--no-trunc").split()
+        argv = ("ps", "--all", "--quiet", "--no-trunc")
+        ids = self.ask("cannot list the containers", *argv).split()
         if not ids:
             return []
         result = self.run([*INSPECT, *ids])
@@ -3716,7 +3717,8 @@ class Workspace:
         if changed:
             write_file(self.env_path, edited, 0o600)
             self.env = EnvFile(edited)
-        before, mode = self.close_file(self.env_path, f"{ENV_FILE} and its password")
+        what = f"{ENV_FILE} and its password"
+        before, mode = self.close_file(self.env_path, what)
         if mode != before:
             self.console.step(f"{ENV_FILE} was open to others; its mode is {mode:04o} now")
         return changed
@@ -3725,7 +3727,8 @@ class Workspace:
         """Close a file to others, or warn; return its mode before and now."""
         before, mode = close_to_others(path)
         if mode & 0o077:
-            self.console.warn(f"others may read {what}: its mode cannot be changed here")
+            said = f"others may read {what}"
+            self.console.warn(f"{said}: its mode cannot be changed here")
         return before, mode
 
     def refuse_link_out(self, path: str, hint: str) -> None:
@@ -4046,7 +4049,8 @@ class Workspace:
             and is_gone(cluster)
             and not self.is_apart
         ):
-            words, hint = f"{condition.words}, and {cluster} is missing", f"{_PUT_BACK}: {{start}}"
+            words = f"{condition.words}, and {cluster} is missing"
+            hint = f"{_PUT_BACK}: {{start}}"
             condition = condition.replace(words=words, hint=hint)
         before = info.directory if info else ""
         if before and is_gone(before) and not condition.exit_code:
@@ -4157,16 +4161,18 @@ class Neighbours:
             self._check_port(service, own, rest)
 
     def refuse_replacement(self, service: ComposeService) -> None:
-        """Make sure that no container goes that has the data in itself alone."""
+        """Refuse to replace a container that alone has the data."""
         own = find_named(self.own, service.container)
+        port = service.host_port
         there = [port for _, port in own.ports] if own else []
-        if own and service.is_in(own) and service.host_port not in [0, *there]:
+        if own and service.is_in(own) and port not in [0, *there]:
             user = own.environment.get(USER_KEY) or DEFAULT_ROLE
-            login = quote_word(user), quote_word(own.environment.get(DB_KEY) or user)
-            why = f"the data is in container {own.name} alone, which Compose would replace"
-            hint = "docker exec {} pg_dump -Fc -U {} {} >kept.dump".format(own.name, *login)
-            hint += "; then a volume in the compose file, {init}, {restore} kept.dump"
-            why += f" to publish port {service.host_port}"
+            name = own.environment.get(DB_KEY) or user
+            login = f"-U {quote_word(user)} {quote_word(name)}"
+            why = f"the data is in container {own.name} alone, which Compose"
+            why += f" would replace to publish port {port}"
+            hint = f"docker exec {own.name} pg_dump -Fc {login} >kept.dump;"
+            hint += " then a volume in the compose file, {init}, {restore} kept.dump"
             raise WorkspaceError(why, hint=hint)
 
     def _refuse_other_engine(self, service: ComposeService, own: ContainerInfo | None) -> None:
@@ -4527,7 +4533,7 @@ def bring_up(
         ensure_image(workspace, workspace.settings, service)  # only now its version can be read
     _note_first_start(workspace, service, own)
     timeout = max(COMPOSE_TIMEOUT_S, PULL_TIMEOUT_S * service.builds)
-    timeout += own.grace if own else 0  # of the container that it replaces
+    timeout += own.grace if own else 0  # of the one that it replaces
     kept = ["--no-recreate"] * service.is_in(own)
     argv = ("up", "--detach", *kept, service.service)
     workspace.console.doing(("starting PostgreSQL", "creating the cluster")[workspace.begins])
@@ -4958,8 +4964,8 @@ def start_service(
         neighbours.refuse_conflicts(service)
         refuse_loss(workspace, service, find_named(neighbours.containers, service.container))
         if stops and service.source == IN_MEMORY:
-            said = "the data was in memory, and ends with its server: this is a new, empty database"
-            workspace.console.warn(said)
+            said = "the data was in memory, and ends with its server"
+            workspace.console.warn(f"{said}: this is a new, empty database")
         try:
             if stops:
                 stop_container(workspace)
@@ -5281,7 +5287,8 @@ class SetUp:
         own = [info for info in own if info.cluster[0] == data_dir] or own
         if len(own) > 1:
             names = ", ".join(info.name for info in own)
-            hint = f"put the {URL_KEY} of one into {ENV_FILE}; docker inspect shows what they have"
+            hint = f"put the {URL_KEY} of one into {ENV_FILE};"
+            hint += " docker inspect shows what they have"
             raise WorkspaceError(f"{ENV_FILE} has no credentials; {names} have", hint=hint)
         if own:
             self.console.note(f"{ENV_FILE} has no credentials; container {own[0].name} has")
@@ -5413,7 +5420,8 @@ class SetUp:
         bind = wanted["bind"] or DEFAULT_BIND
         port = wanted["port"] or self.neighbours.choose_port(DEFAULT_HOST_PORT, bind)
         if not missing:
-            self.neighbours.refuse_replacement(service.replace(bind=bind, host_port=port))
+            published = service.replace(host_port=port)
+            self.neighbours.refuse_replacement(published)
         wanted["port"] = port
         data_dir = os.path.relpath(workspace.data_dir, directory)
         workspace.add_compose_file(render_addition(name, f"./{data_dir}"))
@@ -5442,7 +5450,8 @@ class SetUp:
         if not settled and not self.wanted["port"]:
             port = self.neighbours.choose_port(url.port, bind or DEFAULT_BIND)
             if port != url.port and not self.workspace.compose_file():
-                self._note(f"port {url.port} is taken; it will be {port}")
+                said = f"port {url.port} is taken"
+                self._note(f"{said}; it will be {port}")
             url = url.replace(port=port)
         check_carried(url)
         allowed, (uid, gid) = range(2**32), get_postgres_uid_gid()
@@ -5496,10 +5505,9 @@ class SetUp:
     def _announce_port(self, service: ComposeService, own: ContainerInfo | None) -> None:
         """Say that a person's container is replaced."""
         if own and service.host_port and not own.ports:
-            goes_on = "ends" if own.home[0] == "memory" else "stays"
+            end = "ends" if own.home[0] == "memory" else "stays"
             said = f"container {own.name} publishes no port: one that"
-            said += f" does replaces it; the data {goes_on}"
-            self.console.note(said)
+            self.console.note(f"{said} does replaces it; the data {end}")
 
     def _agree_to_begin_anew(self, service: ComposeService, loss: str) -> None:
         """Refuse it if nobody says yes: a disk may only be unmounted."""
@@ -5507,7 +5515,8 @@ class SetUp:
         known = self.workspace.state.id and service.source != IN_MEMORY  # lost at each stop
         if known and self.ask and not self._confirm(question, enter=False):
             self.doubt = ""  # a volume would be empty, too
-            raise WorkspaceError(loss, hint=f"{_PUT_BACK}; {{init}} --yes makes an empty database")
+            hint = f"{_PUT_BACK}; {{init}} --yes makes an empty database"
+            raise WorkspaceError(loss, hint=hint)
 
     def _describe(self, settings: Settings, service: ComposeService, *, is_new: bool) -> None:
         """Say what stays, who can reach it, and how long it lasts."""
@@ -6462,7 +6471,8 @@ def destroy(
             console.step(f"{place} is deleted")
         else:
             console.note(f"there was no data in {service.source}")
-        back = f", then {{restore}} {quote_word(dump)}" if dump else " makes a new, empty database"
+        back = " makes a new, empty database"
+        back = f", then {{restore}} {quote_word(dump)}" if dump else back
         if purge:
             _remove_files(workspace, service)
         console.note(console.format(f"to come back: {{init}}{back}"))
@@ -7411,14 +7421,14 @@ class ListedDatabase(Record):
 
 
 def find_home(engine: Engine, info: ContainerInfo) -> str | None:
-    """Return where a container's workspace is now, None for none of hive-pg's."""
+    """Return a container's workspace now, None for a stranger's."""
     place, source = info.directory, info.cluster[0]
     home = find_workspace(place, by_env=False) if place else ""
     path = os.path.join(home, STATE_FILE)
     with contextlib.suppress(WorkspaceError):  # another user's
-        text = b"" if not home or os.path.islink(path) else read_file(path) or b""
+        text = b"" if os.path.islink(path) else read_file(path) or b""
         state = parse_state(text.decode("utf-8", "replace"))
-        if state and state.container == info.name:
+        if place and state and state.container == info.name:
             return home
     if not {GENERATED_LABEL, WORKSPACE_LABEL} & info.labels.keys():
         return None
@@ -7460,7 +7470,8 @@ def format_list(databases: Iterable[ListedDatabase], home: str, width: int) -> s
     """Return the table of `list`, as much of it as fits."""
     rows = [["WORKSPACE", "STATE", "PORT", "SIZE", "CONTAINER", "IMAGE"]]
     for found in databases:
-        place, state, port = found.workspace or "-", found.state.value, str(found.host_port or "-")
+        place, state = found.workspace or "-", found.state.value
+        port = str(found.host_port or "-")
         if f"{place}/".startswith(f"{home}/"):
             place = f"~{place[len(home) :]}"
         if found.state is ContainerState.RUNNING and found.health is Health.UNHEALTHY:
