@@ -3364,12 +3364,15 @@ class Server:
         scram = "set password_encryption = 'scram-sha-256';"
         self.query(f"{scram}\n\\password\n{password}\n{password}\n", action)
 
-    def dump(self, file: int, idle: Callable[[], object], *, lasts: bool = True) -> CommandResult:
-        """Write pg_dump's output; what `lasts` is read back. See `Process.watch`."""
+    def start_dump(self, file: int, *, lasts: bool = False) -> Process:
+        """Start to write pg_dump's output; what `lasts` is read back."""
         how = (_READ_BACK,) if lasts else (_READ_LATER, "-Z1")
         argv, env = self.build_client("sh", "-c", _DUMP_SCRIPT, *how)
-        with self.engine.start(argv, env=env, stdin=PIPE, stdout=file, long=True) as process:
-            result = process.watch(file, f"dumping {self.url.database}", idle)
+        return self.engine.start(argv, env=env, stdin=PIPE, stdout=file, long=True)
+
+    def finish_dump(self, process: Process, file: int, idle: Callable[[], object]) -> CommandResult:
+        """Wait for a dump's end; see `Process.watch`."""
+        result = process.watch(file, f"dumping {self.url.database}", idle)
         words = result.stderr.replace(f"{_DUMP_FAILED}\n", "")
         failed = words != result.stderr
         return result.replace(returncode=result.returncode or int(failed), stderr=words)
@@ -3386,6 +3389,11 @@ class Server:
         script = f'{_ROOM}room "$(du -sm "$PGDATA" | cut -f1)"'
         argv = ["docker", "exec", self.container, "sh", "-c", script]
         check_result(self.engine.run(argv, WALK_TIMEOUT_S), action, sources=("dump",))
+
+    def dump(self, file: int, idle: Callable[[], object], *, lasts: bool = True) -> CommandResult:
+        """Write a dump; see `start_dump`."""
+        with self.start_dump(file, lasts=lasts) as process:
+            return self.finish_dump(process, file, idle)
 
     def load(
         self, file: int, client: Sequence[str], doing: str, idle: Callable[[], object]
@@ -5948,14 +5956,24 @@ def _write_dump(workspace: Workspace, database: str, path: str) -> str:
     return path
 
 
-def _dump(workspace: Workspace, database: str, file: int, *, lasts: bool = True) -> None:
+def _dump(
+    workspace: Workspace,
+    database: str,
+    file: int,
+    *,
+    lasts: bool = True,
+    begun: Process | None = None,
+) -> None:
 
-    def dump() -> CommandResult:
+    def dump(begun: Process | None = None) -> CommandResult:
         server = workspace.server.with_url(database=database)
-        return server.dump(file, functools.partial(_look_at_server, workspace), lasts=lasts)
+        idle = functools.partial(_look_at_server, workspace)
+        if begun:
+            return server.finish_dump(begun, file, idle)
+        return server.dump(file, idle, lasts=lasts)
 
     url = workspace.await_rotation()  # it may have waited for another backup
-    result = dump()
+    result = dump(begun)
     if "password authentication failed" in result.stderr and workspace.await_rotation() != url:
         result = dump()  # a login that is refused has written nothing
     if "broken pipe" in result.stderr or result.returncode == -13:  # SIGPIPE
@@ -6285,15 +6303,16 @@ def set_up_copy(
     for name, key in (("image", IMAGE_KEY), ("database", DB_KEY)):
         usual = None if values.get(key) else other.values.get(key)
         options[name] = options.get(name) or usual
-    if not set_up(workspace, interactive, foreign=url.password, **options):
-        return False
-    server, database = workspace.server, workspace.settings.url.database
-    if is_used(server, database):
-        hint = named.format("{backup} -o - | ") + console.format("{restore} -")
-        raise WorkspaceError(f"{database} has data, and stays as it is", hint=hint)
-    with tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file:
-        with naming(other):
-            _dump(other, url.database, file.fileno(), lasts=False)
+    with tempfile.TemporaryFile(dir=other.directory, buffering=0) as file:
+        with other.server.start_dump(file.fileno()) as begun:
+            if not set_up(workspace, interactive, foreign=url.password, **options):
+                return False
+            server, database = workspace.server, workspace.settings.url.database
+            if is_used(server, database):
+                hint = named.format("{backup} -o - | ") + console.format("{restore} -")
+                raise WorkspaceError(f"{database} has data, and stays as it is", hint=hint)
+            with naming(other):
+                _dump(other, url.database, file.fileno(), lasts=False, begun=begun)
         file.seek(0)
         task = Restore(workspace, file, owner=True)
         task.remedy = ""  # it is dropped below
@@ -6715,11 +6734,12 @@ class Upgrade:
         before = workspace.state.major
         major = self.check(before)
         workspace.server.check_room("there is no room")
-        databases = find_used(workspace)
+        databases, first = find_used(workspace), "select rolname from pg_roles where oid = 10;"
+        boot = workspace.server.query(first, "cannot make the new cluster").strip()
         with _going_back(workspace, "", "", "", "", ""):
             stop_container(workspace)
             self.engine.ask("cannot remove the container", "rm", service.container)
-            self._make(databases)
+            self._make(databases, boot)
             workspace.remember(exchange=[before, "upgrade", self.image, service.image, major])
         self.console.step(f"the old cluster is {service.cluster}.{before}")
         said = "{upgrade} --undo takes it again, {upgrade} --drop-old deletes it"
@@ -6757,11 +6777,10 @@ the compose file is yours, and nothing was moved; service {service.service} need
                 raise WorkspaceError(f"{place} is in the way", hint="move it, or delete it")
         return major
 
-    def _make(self, databases: Sequence[str]) -> None:
+    def _make(self, databases: Sequence[str], boot: str) -> None:
         settings, url = self.settings, self.settings.url
         action = "cannot make the new cluster"
         old = self._start(settings.container, settings, url)
-        boot = old.query("select rolname from pg_roles where oid = 10;", action).strip()
         pgdata = {"PGDATA": DEFAULT_PGDATA, **self.environment}["PGDATA"]
         values = (f"PGDATA={pgdata}.upgrade", f"{USER_KEY}={boot}", f"{DB_KEY}=hive_pg_upgrade")
         first = url.replace(user=boot, database=DEFAULT_ROLE)
@@ -6781,10 +6800,12 @@ the compose file is yours, and nothing was moved; service {service.service} need
         said = [{*server.query(_FILES_SQL, action).splitlines()} for server in (old, new)]
         for line in sorted(said[0] - said[1]):  # a value may be a secret
             name = line.partition(" = ")[0]
+        for server in (old, new):
+            self._await(server)
             self.console.warn(f"set in a file, and not taken over: {name}")
 
     def _start(self, name: str, settings: Settings, url: DatabaseURL, *values: str) -> Server:
-        engine, argv = self.engine, ["run", "--detach", "--no-deps", "--name", name]
+        argv = ["run", "--detach", "--no-deps", "--name", name]
         argv += [f"--env={value}" for value in values]
         self.console.doing("starting PostgreSQL")
         argv.append(self.service.service)
@@ -6792,7 +6813,10 @@ the compose file is yours, and nothing was moved; service {service.service} need
             command = self.service.command or ["postgres"]
             argv += [*command, "-c", "default_transaction_read_only=on"]
         self.workspace.run_compose(settings, *argv)
-        server, deadline = Server(engine, name, url), time.monotonic() + READY_TIMEOUT_S
+        return Server(self.engine, name, url)
+
+    def _await(self, server: Server) -> None:
+        engine, name, deadline = self.engine, server.container, time.monotonic() + READY_TIMEOUT_S
         while error := (probe := server.probe(WAIT_ROUND_S)).error:
             info = engine.container(name)
             if info is None or not info.running:
@@ -6800,7 +6824,6 @@ the compose file is yours, and nothing was moved; service {service.service} need
             if probe.readiness is Readiness.ACCEPTING or time.monotonic() > deadline:
                 raise error
             time.sleep(0.1)
-        return server
 
     def _copy(self, old: Server, new: Server, name: str) -> None:
         action = f"cannot copy database {name}"
