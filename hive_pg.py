@@ -4604,6 +4604,7 @@ def check_first_start(workspace: Workspace, info: ContainerInfo | None) -> None:
         errors = "\n".join(re.findall(r"(?m)^.*/docker-entrypoint-initdb\.d/\S+: .*$", log))
         why = "the first start was interrupted, or an init script of the image failed"
         hint = "{init} makes the cluster anew, once the cause is mended"
+        hint = hint if info.home[1] else "{destroy} --data --no-backup, then {init}"
         raise ContainerStartupError(why, hint=hint, detail=errors or log, repair=Repair.REMAKE)
 
 
@@ -5590,7 +5591,8 @@ class SetUp:
     def _verify_or_mend(self, service: ComposeService, timeout: float) -> None:
         """Log in; what keeps the application out is mended, each way once."""
         workspace = self.workspace
-        tried = {Repair.REMAKE} if workspace.begins else set[Repair]()
+        anew = not workspace.begins and service.lasts  # else there is nothing to move aside
+        tried = set[Repair]() if anew else {Repair.REMAKE}
         while True:
             try:
                 settle(workspace, timeout, creates=True)
@@ -5635,9 +5637,6 @@ class SetUp:
 
     def _move_cluster_aside(self, service: ComposeService) -> None:
         workspace, source, target = self.workspace, service.source, service.target
-        if not service.lasts:
-            why = f"the first start in container {service.container} was interrupted"
-            raise WorkspaceError(why, hint="{destroy} --data --no-backup, then {init}")
         workspace.engine.stop(service.container, 3)  # there is nothing to lose
         suffix, other = f".incomplete-{format_stamp(time.time())}", ""
         script = 'mv -T "$0" "$0$1"'

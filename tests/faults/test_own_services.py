@@ -151,6 +151,22 @@ def test_init_script_that_fails_is_run_again(serve, mount):
         docker("volume", "rm", volume)
 
 
+def test_init_script_that_fails_where_nothing_lasts(serve):
+    """A cluster that is gone with its container is not moved: a person removes both."""
+    workspace = with_script(serve, "volumes: ['']", FAILS, "restart: always")
+    path = workspace.path / "compose.yaml"
+    workspace.write(path.name, path.read_text().replace(", '']", "]"))
+    workspace.hive_pg("init", code=5)
+    stderr = workspace.hive_pg("init", code=5).stderr
+    assert "an init script of the image failed" in stderr
+    assert "mending" not in stderr
+    assert "hive-pg destroy --data --no-backup, then hive-pg init" in stderr
+    workspace.write("1.sql", FAILS.replace(" references aa", ""))
+    workspace.hive_pg("destroy", "--data", "--no-backup", "--yes")
+    workspace.hive_pg("init")
+    assert count_tables(workspace) == "3"
+
+
 def test_init_script_that_fails_is_run_again_without_the_container(serve):
     """`docker compose down` takes the log with it: what hive-pg remembers is enough."""
     workspace = with_script(serve, VOLUME, FAILS, "restart: always")
