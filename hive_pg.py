@@ -59,7 +59,8 @@ else:
 __version__ = "0.1.0"
 
 
-# == Vocabulary ======================================================
+# == Vocabulary ============================================
+# Names, limits and the table of commands.
 
 DEFAULT_IMAGE = "agnohq/pgvector:16"
 DEFAULT_DATABASE = "hive"
@@ -97,7 +98,7 @@ PULL_TIMEOUT_S = 1800.0
 WALK_TIMEOUT_S = 3600.0  # for what touches each file of a cluster
 MACHINE_LOCK_TIMEOUT_S = 10.0
 WAIT_ROUND_S = 5.0  # how long one `docker exec` waits inside the container
-STOP_GRACE_S = 60
+STOP_GRACE_S = 60  # as the compose template has it; a first start may take as long, too
 UNLIMITED_S = 86400  # where Docker is to wait for ever
 STALL_S = 20.0  # how long a dump may stand still before the server is looked at
 LOGIN_TIMEOUT_S = 10  # of the clients in the container
@@ -221,7 +222,7 @@ ALIASES = {"up": "start", "down": "stop", "ps": "status", "shell": "psql"}
 
 
 class ExitCode(enum.IntEnum):
-    """The exit codes of the program."""
+    """The exit codes of the program; `--help` takes its words from the module's docstring."""
 
     DONE = 0
     FAILED = 1
@@ -294,8 +295,8 @@ class Outcome(enum.Enum):
     SKIPPED = "skipped"
 
 
-# == Errors and records ==============================================
-
+# == Errors and records ====================================
+# Exceptions with their exit codes, and the base of all records.
 
 SECRET_FIELDS = ("password", "environment", "next_password")  # are left out of a `repr`
 
@@ -404,7 +405,7 @@ class CredentialsRefusedError(DatabaseConnectionError):
     exit_code = ExitCode.CREDENTIALS_REFUSED
 
 
-# == The .env text ===================================================
+# == The .env text =========================================
 # The grammar is what Compose, python-dotenv and POSIX sh read alike, assignment by assignment; sh
 # does not count where lines end with CR LF, as CR is the value's to it. The rest is kept byte for
 # byte, and refused only where it decides on a key of ours.
@@ -582,7 +583,8 @@ def blank_example(text: str, environ: Mapping[str, str]) -> str:
     return edit_env(text, items, {key: blank[key] for key in blank if values.get(key)})
 
 
-# == URLs and settings ===============================================
+# == URLs and settings =====================================
+# The application's URL, and what else `.env` says.
 
 
 class DatabaseURL(Record):
@@ -893,7 +895,7 @@ def generate_credentials() -> tuple[str, str]:
     return secrets.choice(letters) + text[:15], text[15:]
 
 
-# == The operating system ============================================
+# == The operating system ==================================
 # All that differs by it, behind what says what it is for. Python shows neither modes nor owners on
 # Windows, where a file that is open can be neither moved nor removed.
 
@@ -928,6 +930,15 @@ def quote_sh(text: str) -> str:
     import shlex
 
     return shlex.quote(text)
+
+
+def quote_powershell(text: str) -> str:
+    """Quote a word for PowerShell, which takes four more letters for a quote.
+
+    >>> quote_powershell("it's $1")
+    "'it''s $1'"
+    """
+    return "'" + re.sub("['\u2018-\u201b]", r"\g<0>\g<0>", text) + "'"
 
 
 def quote_word(text: str) -> str:
@@ -1067,7 +1078,8 @@ def is_reader_gone(error: OSError) -> bool:
     return isinstance(error, BrokenPipeError) or (WINDOWS and error.errno == errno.EINVAL)
 
 
-# == Console =========================================================
+# == Console ===============================================
+# What people see: sizes, tables, colours, progress, questions.
 
 
 def format_hint(text: str, program: str = "hive-pg", directory: str = ".") -> str:
@@ -1087,15 +1099,6 @@ def format_commands(text: str, write: Callable[[str], str], width: int) -> str:
     column = max(map(len, commands)) + 4
     lines = [f"  {command:<{column}}{told}" for command, (_, told) in zip(commands, rows)]
     return "\n".join(x if len(x) <= width else x[:column].rstrip() for x in lines)
-
-
-def quote_powershell(text: str) -> str:
-    """Quote a word for PowerShell, which takes four more letters for a quote.
-
-    >>> quote_powershell("it's $1")
-    "'it''s $1'"
-    """
-    return "'" + re.sub("['\u2018-\u201b]", r"\g<0>\g<0>", text) + "'"
 
 
 def last_line(text: str) -> str:
@@ -1329,7 +1332,8 @@ def terminal_width(stream: IO[str] | None) -> int:
     return shutil.get_terminal_size().columns or 80  # which Python 3.9 leaves at 0
 
 
-# == Files and locks =================================================
+# == Files and locks =======================================
+# Files replaced at once, locks, and what this machine knows by itself.
 
 # What helps where a file cannot be had; `place` is the file, or the directory that bars the way.
 _FILE_REMEDIES = {
@@ -1720,7 +1724,8 @@ def is_port_free(bind: str, port: int) -> bool:
     return True
 
 
-# == Processes =======================================================
+# == Processes =============================================
+# Nothing else starts a program.
 
 DEVNULL, PIPE = -3, -1  # as in subprocess, which takes too long to import for most commands
 
@@ -1890,7 +1895,7 @@ class Runner:
         os.execvpe(argv[0], list(argv), env)
 
 
-# == Diagnoses =======================================================
+# == Diagnoses =============================================
 # The more telling rows come first. Texts differ between versions: a pattern holds the stable part.
 
 
@@ -2195,7 +2200,8 @@ def check_result(
     return result
 
 
-# == Engine ==========================================================
+# == Engine ================================================
+# The docker CLI, but for `docker exec`, and what it says.
 
 INSPECT = ("docker", "inspect", "--type", "container")
 # Two engines of one machine can share an ID: Docker 20.10 has it from /etc/docker/key.json.
@@ -2741,7 +2747,8 @@ class Engine:
         return self.runner.attach(["docker", "logs", *options, container])
 
 
-# == Service =========================================================
+# == Service ===============================================
+# What Compose and the image say of the container to be.
 
 # Without `start_interval`, which engines before 25 refuse, and without a top-level `name`: people
 # commit this file, and `.env` has the project's name.
@@ -3047,7 +3054,7 @@ def has_wrong_owner(service: ComposeService) -> bool:
     return bool(user and os.path.isdir(place) and not is_usable_by(place, user[0]))
 
 
-# == Server ==========================================================
+# == Server ================================================
 # All that runs inside the database's container.
 
 # Logs in over the container's own address: the socket and 127.0.0.1 are `trust` in the image, and
@@ -3175,6 +3182,13 @@ class Probe(Record):
     address: str = ""  # the one where it does
 
 
+def parse_versions(said: str) -> tuple[str, Probe]:
+    """Read the answer to VERSIONS_SQL: the server's address, and the probe of a login."""
+    address, server, available, created = last_line(said).split("|")
+    version = server.partition(" ")[0]
+    return address, Probe(Readiness.ACCEPTING, None, version, available, created)
+
+
 def parse_probe(result: CommandResult) -> Probe:
     """Read the end of a probe."""
     code, words = result.returncode, result.stderr.rpartition("hive-pg: once more\n")[2].strip()
@@ -3182,10 +3196,9 @@ def parse_probe(result: CommandResult) -> Probe:
     readiness = Readiness.ACCEPTING
     error: PostgreSQLIntegrationError
     if code == 0:
-        address, server, available, created = last_line(result.stdout).split("|")
+        address, probe = parse_versions(result.stdout)
         if not address.startswith("127.") and address not in ("", "::1"):
-            warning = diagnose(words, "warning")
-            return Probe(readiness, None, server.split(" ")[0], available, created, warning)
+            return probe.replace(warning=diagnose(words, "warning"))
         why = f"the container's own address is '{address}', where no password is asked for"
         error = DatabaseConnectionError(why)
     elif code == _SQL_FAILED:
@@ -3377,6 +3390,11 @@ class Server:
         failed = words != result.stderr
         return result.replace(returncode=result.returncode or int(failed), stderr=words)
 
+    def dump(self, file: int, idle: Callable[[], object], *, lasts: bool = True) -> CommandResult:
+        """Write a dump; see `start_dump`."""
+        with self.start_dump(file, lasts=lasts) as process:
+            return self.finish_dump(process, file, idle)
+
     def dump_globals(self) -> str:
         """Return roles, memberships and tablespaces as SQL."""
         options = ("--globals-only", "--encoding=UTF8", "-w", "--database", self.url.database)
@@ -3389,11 +3407,6 @@ class Server:
         script = f'{_ROOM}room "$(du -sm "$PGDATA" | cut -f1)"'
         argv = ["docker", "exec", self.container, "sh", "-c", script]
         check_result(self.engine.run(argv, WALK_TIMEOUT_S), action, sources=("dump",))
-
-    def dump(self, file: int, idle: Callable[[], object], *, lasts: bool = True) -> CommandResult:
-        """Write a dump; see `start_dump`."""
-        with self.start_dump(file, lasts=lasts) as process:
-            return self.finish_dump(process, file, idle)
 
     def load(
         self, file: int, client: Sequence[str], doing: str, idle: Callable[[], object]
@@ -3508,8 +3521,7 @@ class Elsewhere(Server):
         except DatabaseConnectionError as error:
             refused = isinstance(error, CredentialsRefusedError)
             return Probe(Readiness.ACCEPTING if refused else Readiness.NO_RESPONSE, error)
-        _, version, available, created = last_line(said).split("|")
-        return Probe(Readiness.ACCEPTING, None, version.split(" ")[0], available, created)
+        return parse_versions(said)[1]
 
     def sample(self, sql: str, count: int) -> CommandResult:
         """Run `sql` `count` times; nobody measures the container there."""
@@ -3557,8 +3569,8 @@ class Elsewhere(Server):
         self.context.close()
 
 
-# == Workspace =======================================================
-
+# == Workspace =============================================
+# A directory's `.env`, state and lock, and which container is its own.
 
 _PUT_BACK = "put the data back, or mount it"
 
@@ -4067,7 +4079,8 @@ class Workspace:
         return condition
 
 
-# == Neighbours ======================================================
+# == Neighbours ============================================
+# Who else has the name, the port or the data.
 
 
 def choose_project_name(directory: str) -> str:
@@ -4265,8 +4278,8 @@ def survey(workspace: Workspace) -> Neighbours:
     return Neighbours(workspace, containers, facts.identity or workspace.state.engine)
 
 
-# == Life ============================================================
-
+# == Life ==================================================
+# start, stop, restart, wait, run; what was left half done.
 
 _NO_TLS, _STRANGER = "the server has no TLS", "another program answers at "
 
@@ -4387,7 +4400,7 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
     url, name = settings.url, settings.container
     if workspace.attached:
         objection, address = ask_published_port(url, None)
-        return server.probe().replace(objection=objection, address=address)
+        return server.probe(wait, sql).replace(objection=objection, address=address)
     with (
         workspace.engine.start([*INSPECT, name]) as inspect,
         server.start_probe(wait=wait, sql=sql) as process,
@@ -5064,7 +5077,8 @@ def build_run_environment(workspace: Workspace, url: DatabaseURL) -> dict[str, s
     return {**kept, **build_environment(url), **build_client_environment(url)}
 
 
-# == Set-up ==========================================================
+# == Set-up ================================================
+# init: from whatever is there to a verified login; attach and detach.
 
 # The image writes this line after initdb; \gexec runs the statement that the first one selects.
 _APPEND_NETWORK_LINE_SQL = r"""
@@ -5743,7 +5757,8 @@ def detach(workspace: Workspace) -> None:
             workspace.console.note(f"the URL that led elsewhere is a comment in {ENV_FILE} now")
 
 
-# == Dumps and copies ================================================
+# == Dumps and copies ======================================
+# In parts: backup, restore, snapshots, rotate and destroy, upgrade, push and pull.
 
 
 def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
@@ -5883,7 +5898,7 @@ def _check_dump(workspace: Workspace, result: CommandResult, action: str) -> Non
     raise build_error(result, action, sources=(*sources, "dump"))
 
 
-# -- backup ----------------------------------------------------------
+# -- backup ------------------------------------------------
 
 
 def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
@@ -5983,7 +5998,7 @@ def _dump(
     _check_dump(workspace, result, "cannot dump the database")
 
 
-# -- restore ---------------------------------------------------------
+# -- restore -----------------------------------------------
 
 
 def check_source(path: str) -> None:
@@ -6339,7 +6354,7 @@ def drop_old_databases(workspace: Workspace) -> None:
             drop_databases(workspace, comment)
 
 
-# -- snapshots -------------------------------------------------------
+# -- snapshots ---------------------------------------------
 
 
 class Snapshot(Record):
@@ -6431,7 +6446,7 @@ def temporary_database(workspace: Workspace, snapshot: str = "") -> Iterator[Dat
         yield workspace.settings.url.replace(database=new)
 
 
-# -- rotate and destroy ----------------------------------------------
+# -- rotate and destroy ------------------------------------
 
 
 def rotate(workspace: Workspace) -> None:
@@ -6640,7 +6655,7 @@ def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) ->
         raise type(error)(f"no backup of {what}: {error}", hint=hint, detail=error.detail) from None
 
 
-# -- upgrade ---------------------------------------------------------
+# -- upgrade -----------------------------------------------
 
 # Copies the database of PGDATABASE from the host $1: into $2, or with `--create`.
 _COPY_SCRIPT = f"""\
@@ -6785,6 +6800,8 @@ the compose file is yours, and nothing was moved; service {service.service} need
         first = url.replace(user=boot, database=DEFAULT_ROLE)
         name = f"{settings.container}-upgrade"
         new = self._start(name, settings.replace(image=self.image), first, *values)
+        for server in (old, new):
+            self._await(server)
         roles = "|".join(map(re.escape, new.query(_CLEAR_SQL, action).splitlines()))
         there = rf'(?m)^(?:CREATE ROLE "?(?:{roles})"?;|\\(?:un)?restrict .*)\n'
         forget = f"alter role {quote_identifier(boot)} password null;\n"  # ours
@@ -6799,8 +6816,6 @@ the compose file is yours, and nothing was moved; service {service.service} need
         said = [{*server.query(_FILES_SQL, action).splitlines()} for server in (old, new)]
         for line in sorted(said[0] - said[1]):  # a value may be a secret
             name = line.partition(" = ")[0]
-        for server in (old, new):
-            self._await(server)
             self.console.warn(f"set in a file, and not taken over: {name}")
 
     def _start(self, name: str, settings: Settings, url: DatabaseURL, *values: str) -> Server:
@@ -6894,7 +6909,7 @@ def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
         workspace.console.step(f"{service.cluster}.{kept} is deleted")
 
 
-# -- push and pull ---------------------------------------------------
+# -- push and pull -----------------------------------------
 
 # What a dump would make.
 _MADE_SQL = f"""\
@@ -7025,7 +7040,7 @@ def pull(workspace: Workspace, url: DatabaseURL) -> str:
         return _run_alone(Restore(workspace, file, owner=False))
 
 
-# == Looking =========================================================
+# == Looking ===============================================
 # status, check, stats and list, in this order, each with its records.
 
 
@@ -7506,7 +7521,8 @@ def format_list(databases: Iterable[ListedDatabase], home: str, width: int) -> s
     return format_table(rows, width, 4)
 
 
-# == Library =========================================================
+# == Library ===============================================
+# The planned classes; their methods are functions of the rooms above.
 
 
 def _afresh(function: FunctionType) -> FunctionType:
@@ -7637,7 +7653,7 @@ def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) 
         Engine(Runner(Console())).give_data_to(user, target, f"{target}/pgdata", image)
 
 
-# == Completion ======================================================
+# == Completion ============================================
 # ROWS is the word list, COMMAND:PREVIOUS:WORD. CHOOSE picks by `line`, the text before the cursor.
 # Each shell finds by itself what @directory, @file and @command stand for.
 
@@ -7728,7 +7744,8 @@ def render_completion(shell: str) -> str:
     return script.replace("ROWS", quote_sh("\n".join([*rows, "::@directory"])))
 
 
-# == Commands ========================================================
+# == Commands ==============================================
+# The command line: a method for each command, the parser, and `main`.
 
 
 class CommandLine:
