@@ -69,6 +69,25 @@ def test_start_running(up, manager, docker, network):
     assert network.asked == [5532]
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["in it alone", "in a directory"])
+def test_start_replaces_no_container_with_the_data(up, manager, docker, alone):
+    """Compose starts it as it is, whatever has changed in the compose file."""
+    usual = docker.config
+
+    def config(call):
+        found = json.loads(usual(call))
+        del found["services"]["postgres"]["volumes"]
+        return json.dumps(found)
+
+    docker.containers[0]["State"]["Status"] = "exited"
+    if alone:
+        docker.containers[0]["Mounts"] = []
+        docker.answers["docker compose config"] = config
+    assert manager.start_container() is True
+    (up,) = docker.calls_of("docker compose up")
+    assert ("--no-recreate" in up.argv) is alone
+
+
 def test_start_stopped(up, manager, docker):
     """What stands in the way is found out first, then the container is started, and logged in."""
     set_state(docker, Status="exited")

@@ -232,6 +232,35 @@ def test_shares_cluster_volume(cluster, source, shared):
     assert shares_cluster(make_info(mounts=mounts), make_service(**changes)) is shared
 
 
+@pytest.mark.parametrize(
+    ("mounts", "ports", "cluster", "port", "refused"),
+    [
+        pytest.param([], [], "", 5777, True, id="a port where there is none"),
+        pytest.param([], [("0.0.0.0", 5532)], "", 5777, True, id="another port"),
+        pytest.param([], [("0.0.0.0", 5777)], "", 5777, False, id="as it is"),
+        pytest.param([], [], "", 0, False, id="none is published"),
+        pytest.param([("pg", "/var/lib/postgresql/data")], [], "", 5777, False, id="a volume"),
+        pytest.param([(pg.IN_MEMORY, "/var/lib")], [], pg.IN_MEMORY, 5777, False, id="memory"),
+        pytest.param([], [], "pg/pgdata", 5777, False, id="lost by a volume: another question"),
+    ],
+)
+def test_refuse_replacement(workspace, mounts, ports, cluster, port, refused):
+    """A container that alone has the data is not replaced by one that publishes a port."""
+    changes = {"environment": {"POSTGRES_USER": "ann lee", "POSTGRES_DB": "app"}}
+    found = Neighbours(workspace, [container(workspace, mounts=mounts, ports=ports, **changes)])
+    wanted = make_service(data_dir="", cluster=cluster, host_port=port)
+    if not refused:
+        found.refuse_replacement(wanted)
+        return
+    with pytest.raises(
+        pg.WorkspaceError, match=r"hive-postgres alone, which .* port 5777$"
+    ) as error:
+        found.refuse_replacement(wanted)
+    assert error.value.hint.startswith(
+        "docker exec hive-postgres pg_dump -Fc -U 'ann lee' app >kept.dump; then a volume"
+    )
+
+
 @pytest.fixture
 def alias(monkeypatch, workspace, tmp_path):
     """Return a place that is the workspace's own directory, as a mount makes one."""

@@ -956,6 +956,29 @@ def test_init_port_beside(init, docker, workspace):
     assert text == pg.render_addition("postgres", "./data/postgres")
 
 
+@pytest.mark.parametrize(
+    ("mount", "port", "said"),
+    [
+        pytest.param({}, None, "the data stays", id="a directory"),
+        pytest.param({"Type": "tmpfs", "Source": ""}, None, "the data ends", id="memory"),
+        pytest.param({}, "6001", "", id="published before"),
+    ],
+)
+def test_init_says_that_it_replaces_a_container(init, docker, workspace, capsys, mount, port, said):
+    """Before Compose does it, once a port is published that was not."""
+    container = make_container(workspace=workspace, port=port or "6001", environment=OF_BOB)
+    container["Mounts"][0].update(mount)
+    if not port:
+        container["HostConfig"] = {}
+    docker.containers, docker.answers["docker stop"] = [container], ""
+    changes = {"container_name": "hive-postgres", "environment": {}}
+    resolve_to(docker, "original", workspace, **changes)
+    init(workspace, port=6001)
+    why = "container hive-postgres publishes no port: one that does replaces it; "
+    err = capsys.readouterr().err
+    assert (why + said in err) if said else (why not in err)
+
+
 @pytest.mark.parametrize("there", [True, False], ids=["with .env", "without"])
 def test_init_existing_name_of_other(init, docker, workspace, other, there):
     """A name that the compose file fixes and another workspace has is refused, nothing written."""
