@@ -3853,7 +3853,11 @@ class Workspace:
         image = self.settings.image or self.state.image or DEFAULT_IMAGE
         server = Elsewhere(self.engine, image, self.settings.url)
         if self.engine.find_image(image) is None:
-            self.engine.pull(image)
+            try:
+                self.engine.pull(image)
+            except DockerCommandError as error:
+                error.hint = error.hint.replace("with --image", f"as {IMAGE_KEY} in {ENV_FILE}")
+                raise
         return self.context.enter_context(server)
 
     def close(self) -> None:
@@ -5739,12 +5743,13 @@ def _lead(workspace: Workspace, plan: Sequence[str], changes: Mapping[str, str])
 def detach(workspace: Workspace) -> None:
     """Let `.env` lead to the database here; what it lacks then is for `set_up` to find."""
     with workspace.lock(new=True):
-        if not workspace.attached:
-            hint = f"{{init}} --attach is for a {URL_KEY} that leads to a server elsewhere"
-            raise WorkspaceError("it is not attached to a server elsewhere", hint=hint)
         env = workspace.env
         values = workspace.values
         here = workspace.state.attached[1:]
+        if not workspace.attached:
+            if workspace.state.attached:
+                return  # this was done before: `set_up` goes on
+            raise WorkspaceError("it is not attached to a server elsewhere", hint="{init}")
         if here:
             user, password = values.get(USER_KEY), values.get(PASSWORD_KEY)
             known = parse_database_url(here[0]).replace(user=user, password=password)

@@ -481,3 +481,21 @@ def test_switch_that_is_not_remembered(up, elsewhere, manager, monkeypatch):
     with pytest.raises(WorkspaceError, match="no space left"):
         manager.push(parse_database_url(URL), switch=True)
     assert (up / ".env").read_text() == before
+
+
+def test_detach_that_was_interrupted(up, elsewhere, manager, hive, capsys):
+    """The same command goes on, as Ctrl-C says; without anything to undo it names the right one."""
+    manager.push(parse_database_url(URL), switch=True)
+    manager.detach()
+    assert hive("init", "--detach", "--yes") == 0
+    capsys.readouterr()
+    assert hive("init", "--detach", "--yes") == ExitCode.FAILED
+    assert capsys.readouterr().err.endswith("hint: hive-pg init\n")
+
+
+def test_attached_without_its_image(attached, elsewhere, capsys):
+    """Another image is named where the command may take it from."""
+    elsewhere.answers["docker image inspect"] = (1, "No such image: x")
+    elsewhere.answers["docker pull"] = (1, "lookup registry.test: no such host")
+    assert attached("check") == ExitCode.FAILED
+    assert "as HIVE_POSTGRES_IMAGE in .env" in " ".join(capsys.readouterr().out.split())
