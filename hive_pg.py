@@ -4076,7 +4076,7 @@ class Workspace:
             words = f"{condition.words}, and {cluster} is missing"
             hint = f"{_PUT_BACK}: {{start}}"
             condition = condition.replace(words=words, hint=hint)
-        before = info.directory if info else ""
+        before = info.directory if info and info.cluster[0] else ""
         if before and is_gone(before) and not condition.exit_code:
             hint = f"{{restart}} brings it here: its container still has it in {before}"
             condition = condition.replace(hint=hint)

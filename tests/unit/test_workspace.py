@@ -527,6 +527,27 @@ def test_get_running_of_a_crash_loop(workspace, directory, programs, logs, why):
     assert "--since 9.9" in programs.calls[-1].command
 
 
+@pytest.mark.parametrize(
+    ("place", "source", "changes", "hint"),
+    [
+        pytest.param("/gone/w", "/gone/w/data", {}, "{restart} brings it here: ", id="moved"),
+        pytest.param("/gone/w", "pg", {}, "", id="in a volume: from a dev container, perhaps"),
+        pytest.param("", "/gone/w/data", {}, "", id="without Compose"),
+        pytest.param("w", "w/data", {}, "", id="here"),
+        pytest.param(
+            "/gone/w", "/gone/w/data", {"state": ContainerState.EXITED}, "{start}", id="stopped"
+        ),
+    ],
+)
+def test_judge_of_a_moved_workspace(workspace, directory, place, source, changes, hint):
+    """While its server runs, the container has the data where the directory was before."""
+    place, source = (str(directory.parent / p) if p[:1] == "w" else p for p in (place, source))
+    mounts = [(source, "/var/lib/postgresql/data")]
+    info = make_info(labels={pg.DIRECTORY_LABEL: place}, mounts=mounts, **changes)
+    hint += f"its container still has it in {place}" * ("here" in hint)
+    assert workspace.judge(info, "c").hint == hint
+
+
 # -- Compose -------------------------------------------------------------------------------------
 
 
