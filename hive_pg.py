@@ -1876,6 +1876,7 @@ class Runner:
                     return process.wait()
                 finally:  # a signal may be for us alone
                     process.terminate()
+                    self.console.doing()
         except KeyboardInterrupt:
             return ExitCode.INTERRUPTED
 

@@ -322,6 +322,15 @@ def test_runner_attach(runner, capfd):
     assert capfd.readouterr() == ("out\n", "err\n")
 
 
+def test_runner_attach_takes_long(runner, capfd):
+    """An hour of psql is nothing that hive-pg has waited for."""
+    runner.console.doing()
+    runner.console._since -= 3600
+    runner.attach(["true"])
+    runner.console.tick()
+    assert capfd.readouterr().err == ""
+
+
 def test_runner_attach_interrupted(monkeypatch, runner):
     """Ctrl-C reaches the attached program too, which is waited for; the code is 130."""
 
