@@ -8,6 +8,8 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,14 @@ def as_nobody(function, *arguments):
     os.waitpid(child, 0)
     with os.fdopen(reading, "rb") as file:
         return file.read().decode()
+
+
+@pytest.fixture
+def open_path():
+    """Return a directory that others may enter; another pytest may close those that it makes."""
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/tmp")) as directory:
+        os.chmod(directory, 0o777)
+        yield Path(directory).resolve()
 
 
 @pytest.fixture
@@ -239,12 +249,12 @@ def test_write_file_stranger(tmp_path, mode, owner, link, refused):
 
 
 @AS_ROOT
-def test_write_file_read_only_directory(path):
+def test_write_file_read_only_directory(open_path):
     """In a directory that is not ours, nothing is written, and the error says why."""
-    path.parent.chmod(0o755)
+    path = open_path / "f"
+    path.write_text("old")
+    open_path.chmod(0o755)
     path.chmod(0o666)
-    for parent in list(path.parents)[:-2]:
-        parent.chmod(parent.stat().st_mode | 0o005)
     assert "Permission denied" in as_nobody(write_file, str(path), "new")
     assert path.read_text() == "old"
 
@@ -390,13 +400,11 @@ def test_make_directory_owner(monkeypatch, tmp_path):
 
 
 @AS_ROOT
-def test_make_directory_owner_of_others(tmp_path):
+def test_make_directory_owner_of_others(open_path):
     """Who is not root makes the directory all the same; a container gives it away later."""
-    for parent in list(tmp_path.parents)[:-2]:
-        parent.chmod(parent.stat().st_mode | 0o005)
-    tmp_path.chmod(0o777)
-    assert as_nobody(make_directory, str(tmp_path / "d"), (1234, 4321)) == ""
-    assert (tmp_path / "d").stat().st_uid == 65534
+    open_path.chmod(0o777)
+    assert as_nobody(make_directory, str(open_path / "d"), (1234, 4321)) == ""
+    assert (open_path / "d").stat().st_uid == 65534
 
 
 @pytest.mark.parametrize(
@@ -452,16 +460,14 @@ def test_holds_data_missing(tmp_path):
 
 
 @AS_ROOT
-def test_holds_data_closed(tmp_path):
+def test_holds_data_closed(open_path):
     """One that we may not look into may hold some."""
-    for parent in list(tmp_path.parents)[:-2]:
-        parent.chmod(parent.stat().st_mode | 0o005)
-    tmp_path.chmod(0o700)
+    open_path.chmod(0o700)
 
     def check():
-        assert pg.holds_data(str(tmp_path)) is True
-        assert pg.measure_directory(str(tmp_path)) is None
-        assert pg.identify_file(str(tmp_path / "f")) == ""
+        assert pg.holds_data(str(open_path)) is True
+        assert pg.measure_directory(str(open_path)) is None
+        assert pg.identify_file(str(open_path / "f")) == ""
 
     assert as_nobody(check) == ""
 
@@ -667,18 +673,16 @@ for _ in range(20):
 
 
 @AS_ROOT
-def test_lock_of_others(tmp_path):
+def test_lock_of_others(open_path):
     """Nobody else can hold it: others cannot open it, and a file of theirs is refused."""
-    for parent in [*tmp_path.parents][:-2]:
-        parent.chmod(parent.stat().st_mode | 0o005)
-    tmp_path.chmod(0o777)
-    with lock_in(tmp_path):
-        assert "Permission denied" in as_nobody(os.open, str(tmp_path / "lock"), os.O_RDONLY)
-    (tmp_path / "lock").touch()
-    (tmp_path / "lock").chmod(0o666)
-    os.chown(tmp_path / "lock", 1234, -1)
-    said = as_nobody(lock_in(tmp_path).__enter__)
-    assert f"WorkspaceError: cannot lock {tmp_path}/lock: Operation not permitted" in said
+    open_path.chmod(0o777)
+    with lock_in(open_path):
+        assert "Permission denied" in as_nobody(os.open, str(open_path / "lock"), os.O_RDONLY)
+    (open_path / "lock").touch()
+    (open_path / "lock").chmod(0o666)
+    os.chown(open_path / "lock", 1234, -1)
+    said = as_nobody(lock_in(open_path).__enter__)
+    assert f"WorkspaceError: cannot lock {open_path}/lock: Operation not permitted" in said
 
 
 @AS_ROOT
