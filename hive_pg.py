@@ -2182,7 +2182,8 @@ def build_error(
     found = diagnose(result.stderr or result.stdout, *sources, "docker")
     if not found:
         said = re.search(r"\bERROR:  (.*)", result.stderr)  # PostgreSQL's may have more lines
-        cause = said[1] if said else last_line(result.stderr) or f"exit code {result.returncode}"
+        words = last_line(re.sub(r"(?m)^(?:Run|See) 'docker .*", "", result.stderr))
+        cause = said[1] if said else words or f"exit code {result.returncode}"
         found = Diagnosis("", "", cause, hint)
     message = f"{action}: {found.cause}"
     # pg_restore shows the statement, in which another server's password may be.

@@ -566,6 +566,15 @@ def test_build_error_hint():
     assert build_error(failed(known), "asking", "what next").hint.startswith("docker network prune")
 
 
+@pytest.mark.parametrize(
+    "more", ["Run 'docker run --help' for more information", "See 'docker run --help'."]
+)
+def test_build_error_without_the_pointer_to_help(more):
+    """The cause is what Docker's daemon said, before it points to its help."""
+    said = "docker: Error response from daemon: unable to find user postgres"
+    assert str(build_error(failed(f"{said}\n\n{more}\n"), "asking")) == f"asking: {said}"
+
+
 def test_build_error_stdout():
     """Docker Desktop's stand-in in WSL explains itself on stdout; only the cause is taken there."""
     text = "\nThe command 'docker' could not be found in this WSL 2 distro.\n"
