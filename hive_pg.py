@@ -4727,6 +4727,8 @@ def verify_elsewhere(workspace: Workspace, *, timeout: float = 0) -> None:
     if probe.objection:
         reach = refuse_port(workspace, probe.objection, "")
         console.warn(f"{url.host}:{url.port}: {probe.objection}: {reach}")
+    if url.unchecked:
+        console.warn(url.unchecked)
     took = f"login verified ({time.monotonic() - began:.1f} s)"
     console.step(format_login(url, probe, took, terminal_width(sys.stderr)))
 

@@ -499,3 +499,25 @@ def test_attached_without_its_image(attached, elsewhere, capsys):
     elsewhere.answers["docker pull"] = (1, "lookup registry.test: no such host")
     assert attached("check") == ExitCode.FAILED
     assert "as HIVE_POSTGRES_IMAGE in .env" in " ".join(capsys.readouterr().out.split())
+
+
+def test_attached_psql_interrupted(attached, elsewhere, monkeypatch):
+    """It ends its own session alone: another machine's hive-pg may have the same process ID."""
+    monkeypatch.setattr(pg.sys, "stdin", None)
+    elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = [(130, ""), ""]
+    assert attached("psql", "-c", "select 1") == ExitCode.INTERRUPTED
+    (name, *_), _ = elsewhere.held
+    session, end = elsewhere.calls[-2:]
+    assert f"PGAPPNAME={name}" in session.argv
+    assert "hive-pg psql" not in session.command
+    assert f"application_name = E'{name}' and" in end.stdin
+
+
+def test_attach_options_of_another_driver(attached, workspace, capsys):
+    """What the clients cannot check, TLS perhaps, is named."""
+    env = workspace / ".env"
+    driver = URL.replace("postgresql:", "postgresql+asyncpg:")
+    env.write_text(env.read_text().replace(URL, f"{driver}&ssl=require"))
+    capsys.readouterr()
+    assert attached("init", "--attach") == 0
+    assert "warning: HIVE_DATABASE_URL has ssl, which only asyncpg" in capsys.readouterr().err
