@@ -4545,7 +4545,9 @@ def bring_up(
             engine.ask(f"cannot remove {info.name}", "rm", info.name)
     serves = own is not None and own.running and not own.restarting
     mend = mend or (not serves and has_wrong_owner(service))
+    timeout = max(COMPOSE_TIMEOUT_S, PULL_TIMEOUT_S * service.builds)
     if own:
+        timeout += own.grace  # Compose may stop and replace it
         if mend or own.restarting:  # or it would start by itself in between
             engine.stop(own.name, 10 if own.restarting else own.grace)
         else:
@@ -4559,9 +4561,10 @@ def bring_up(
         engine.give_data_to(user, source, cluster, service.image or DEFAULT_IMAGE, hint)
         ensure_image(workspace, workspace.settings, service)  # only now its version can be read
     _note_first_start(workspace, service, own)
-    timeout = max(COMPOSE_TIMEOUT_S, PULL_TIMEOUT_S * service.builds)
-    timeout += own.grace if own else 0  # of the one that it replaces
     kept = ["--no-recreate"] * service.is_in(own)
+    if kept:
+        said = "the container stays as it was made"
+        workspace.console.note(f"{said}: the data is in it alone")
     argv = ("up", "--detach", *kept, service.service)
     workspace.console.doing(("starting PostgreSQL", "creating the cluster")[workspace.begins])
     workspace.run_compose(workspace.settings, *argv, timeout=timeout)

@@ -70,8 +70,8 @@ def test_start_running(up, manager, docker, network):
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["in it alone", "in a directory"])
-def test_start_replaces_no_container_with_the_data(up, manager, docker, alone):
-    """Compose starts it as it is, whatever has changed in the compose file."""
+def test_start_replaces_no_container_with_the_data(up, manager, docker, capsys, alone):
+    """Compose starts it as it is, whatever has changed in the compose file, and that is said."""
     usual = docker.config
 
     def config(call):
@@ -86,6 +86,8 @@ def test_start_replaces_no_container_with_the_data(up, manager, docker, alone):
     assert manager.start_container() is True
     (up,) = docker.calls_of("docker compose up")
     assert ("--no-recreate" in up.argv) is alone
+    said = "the container stays as it was made: the data is in it alone\n"
+    assert (said in capsys.readouterr().err) is alone
 
 
 def test_start_stopped(up, manager, docker):
