@@ -7092,9 +7092,10 @@ def read_status(workspace: Workspace) -> ContainerStatus:
     ports: Sequence[tuple[str | None, int | None]] = info.ports if info else ()
     bind, host_port = (*ports, (None, None if info else settings.url.port))[0]
     shown: str | None = name
+    reason = workspace.state.reason
     state = info.state if info else ContainerState.MISSING
     if workspace.attached:
-        state, shown = ContainerState.ELSEWHERE, None
+        state, shown, reason = ContainerState.ELSEWHERE, None, ""
     return ContainerStatus(
         container=shown,
         state=state,
@@ -7104,7 +7105,7 @@ def read_status(workspace: Workspace) -> ContainerStatus:
         database_url=repr(settings.url),
         image=info.image if info else None,
         data=info.home[0] if info else None,
-        data_reason=workspace.state.reason or None,
+        data_reason=reason or None,
         bind=bind,
         host_port=host_port,
         uptime_s=max(0.0, time.time() - info.started_at) if info and info.running else None,

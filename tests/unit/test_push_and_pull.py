@@ -521,3 +521,14 @@ def test_attach_options_of_another_driver(attached, workspace, capsys):
     capsys.readouterr()
     assert attached("init", "--attach") == 0
     assert "warning: HIVE_DATABASE_URL has ssl, which only asyncpg" in capsys.readouterr().err
+
+
+def test_attached_status(attached, place, capsys):
+    """Nothing of the database here is said of a server elsewhere."""
+    with place.lock(new=True):
+        place.remember(attached=place.state.attached, reason="local engine")
+    capsys.readouterr()
+    assert attached("status", "--json") == 0
+    status = json.loads(capsys.readouterr().out)
+    said = {key for key, value in status.items() if value is not None}
+    assert said == {"state", "health", "readiness", "server_version", "database_url", "host_port"}
