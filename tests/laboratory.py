@@ -9,7 +9,9 @@ happened, and nothing else does.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import http.client
 import importlib.util
 import json
 import os
@@ -24,6 +26,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,13 +89,46 @@ def docker(*arguments, input=None):  # noqa: A002
     return result.stdout.strip()
 
 
+@functools.cache
+def engine_address():
+    """Return where the docker CLI finds the engine."""
+    return docker("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+
+
+class EngineConnection(http.client.HTTPConnection):
+    """A connection to the engine, by a socket or TCP."""
+
+    def connect(self):
+        """Connect with it."""
+        kind, _, place = engine_address().partition("://")
+        if kind == "unix":
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(COMMAND_TIMEOUT_S)
+            self.sock.connect(place)
+        else:
+            host, _, port = place.rpartition(":")
+            self.sock = socket.create_connection((host, int(port)), COMMAND_TIMEOUT_S)
+
+
+def ask_engine(path, method="GET", **query):
+    """Ask the engine itself, which takes a tenth of what a docker CLI does; None: no such thing."""
+    query = {key: json.dumps(value) for key, value in query.items()}
+    with contextlib.closing(EngineConnection("docker")) as connection:
+        connection.request(method, f"{path}?{urllib.parse.urlencode(query)}")
+        answer = connection.getresponse()
+        text = answer.read().decode()
+    if answer.status == 404:
+        return None
+    assert answer.status < 400, f"{method} {path}: {answer.status} {text}"
+    return json.loads(text) if text else None
+
+
 def inspect_containers(*names):
     """Return what `docker inspect` says of containers, of all without names."""
-    names = names or docker("ps", "--all", "--quiet").split()
-    if not names:
-        return []
-    # One of somebody else's may go in between: what is left is printed all the same.
-    return json.loads(run(["docker", "inspect", "--type", "container", *names]).stdout or "[]")
+    names = names or [each["Id"] for each in ask_engine("/containers/json", all=True)]
+    # One of somebody else's may go in between.
+    found = (ask_engine(f"/containers/{urllib.parse.quote(name)}/json") for name in names)
+    return [info for info in found if info is not None]
 
 
 def _own_ports():
@@ -347,9 +383,9 @@ class Workspace:
     def trusted(self, sql, *options):
         """Run SQL inside the container, on the loopback that trusts everybody."""
         env = self.env
-        argv = ["psql", "-XwqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", *options]
+        argv = ["-XwqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", *options]
         argv += ["-U", env["POSTGRES_USER"], "-d", env["POSTGRES_DB"], "-c", sql]
-        return run(["docker", "exec", self.container, *argv])
+        return run([*self.lab.psql_inside(self.container), *argv])
 
     def trusted_script(self, script):
         """Run a script there, to its end or its first error."""
@@ -471,28 +507,41 @@ class Laboratory:
 
     def psql(self, *arguments, password=""):
         """Run psql on this machine, or the image's own in the machine's network."""
-        argv = ["psql"]
-        if not shutil.which("psql"):
+        argv = [psql_here()]
+        if not argv[0]:
             argv = ["docker", "run", "--rm", "--network", "host", "--entrypoint", "psql"]
             argv += ["--label", f"{OURS}={self.directory}", "-e", "PGPASSWORD", self.image]
         return run([*argv, *arguments], env={**os.environ, "PGPASSWORD": password})
+
+    def psql_inside(self, container):
+        """Return how to start psql where the container's loopback is.
+
+        Root's own may enter the network, which takes a fifth of what `docker exec` does.
+        """
+        if os.geteuid() == 0 and psql_here() and shutil.which("nsenter"):
+            for info in inspect_containers(container):
+                if info["State"]["Status"] == "running":
+                    pid = str(info["State"]["Pid"])
+                    return ["nsenter", "--target", pid, "--net", psql_here()]
+        return ["docker", "exec", container, "psql"]
 
     def containers(self, below):
         """Return the containers that came of a directory."""
 
         def is_ours(info):
-            paths = [info["Config"]["Labels"].get(WORKING_DIR, "")]
-            paths += [info["Config"]["Labels"].get(OURS, "")]
+            paths = [info["Labels"].get(WORKING_DIR, ""), info["Labels"].get(OURS, "")]
             paths += [mount.get("Source", "") for mount in info["Mounts"]]
             return any(f"{path}/".startswith(f"{below}/") for path in paths)
 
-        return [info for info in inspect_containers() if is_ours(info)]
+        every = ask_engine("/containers/json", all=True)
+        ids = [info["Id"] for info in every if is_ours(info)]
+        return inspect_containers(*ids) if ids else []
 
     def of_projects(self, kind, projects=None):
         """Return networks or volumes of some projects, or of all that are called after us."""
-        template = f'{{{{.Name}}}} {{{{.Label "{COMPOSE_PROJECT}"}}}}'
-        lines = docker(kind, "ls", "--format", template).splitlines()
-        found = dict(line.partition(" ")[::2] for line in lines)
+        every = ask_engine(f"/{kind}s")
+        every = every["Volumes"] or [] if kind == "volume" else every
+        found = {each["Name"]: (each["Labels"] or {}).get(COMPOSE_PROJECT, "") for each in every}
         if projects is None:
             return [name for name, project in found.items() if project.startswith(self.token)]
         return [name for name, project in found.items() if project and project in projects]
@@ -500,16 +549,16 @@ class Laboratory:
     def sweep(self, below):
         """Take away the containers and networks that came of a directory, and the directory."""
         containers = self.containers(below)
-        if containers:
-            docker("rm", "--force", "--volumes", *(info["Id"] for info in containers))
+        for info in containers:
+            ask_engine(f"/containers/{info['Id']}", "DELETE", force=True, v=True)
         projects = {info["Config"]["Labels"].get(COMPOSE_PROJECT, "") for info in containers}
         projects |= {read_env(path).get("COMPOSE_PROJECT_NAME", "") for path in below.rglob(".env")}
         # A copied .env names another workspace's project.
-        projects -= {info["Config"]["Labels"].get(COMPOSE_PROJECT) for info in inspect_containers()}
+        left = ask_engine("/containers/json", all=True)
+        projects -= {info["Labels"].get(COMPOSE_PROJECT) for info in left}
         for kind in ("network", "volume"):
-            names = self.of_projects(kind, projects)
-            if names:
-                docker(kind, "rm", *names)
+            for name in self.of_projects(kind, projects):
+                ask_engine(f"/{kind}s/{name}", "DELETE")
         self.remove(below)
 
     def chown(self, directory, uid):
@@ -529,7 +578,7 @@ class Laboratory:
         self.sweep(self.directory)
         for kind in ("network", "volume"):
             for name in self.of_projects(kind):
-                docker(kind, "rm", name)
+                ask_engine(f"/{kind}s/{name}", "DELETE")
         if self.images:
             docker("image", "rm", "--force", *self.images)
 
@@ -582,6 +631,13 @@ def pip_install(venv, *what):
     else:
         argv = ["uv", "pip", "install", "--python", f"{venv}/bin/python"]
     return run([*argv, *what], timeout=600)
+
+
+@functools.cache
+def psql_here():
+    """Return this machine's psql, if any: itself, and not Debian's script that looks for it."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/psql"))
+    return str(found[-1]) if found else shutil.which("psql")
 
 
 def make_venv(python, wheel, venv, *extras):
