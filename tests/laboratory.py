@@ -389,7 +389,7 @@ class Workspace:
 
     def trusted_script(self, script):
         """Run a script there, to its end or its first error."""
-        argv = ["docker", "exec", "-i", self.container, "psql", "-Xq", "-v", "ON_ERROR_STOP=1"]
+        argv = [*self.lab.psql_inside(self.container), "-Xq", "-v", "ON_ERROR_STOP=1"]
         argv += ["-h", "127.0.0.1", "-U", self.env["POSTGRES_USER"], "-d", self.env["POSTGRES_DB"]]
         result = run(argv, stdin=None, input=script)
         assert result.returncode == 0, result.stderr
@@ -467,12 +467,14 @@ class Laboratory:
                 os.close(self.lock)
 
     @contextlib.contextmanager
-    def workspace(self, name="app", *, actor="", compose="plugin", compose_file="", env=None):
+    def workspace(
+        self, name="app", *, actor="", compose="plugin", compose_file="", env=None, starts=True
+    ):
         """Give a directory of a parent of its own; afterwards take away all that came of it.
 
         Without `env` its `.env` has names and a port of its own; with it, '' for an empty
         directory, the default ones may be taken, and the tests in other processes wait that want
-        them too.
+        them too: not where `starts` says that no container of it is started.
         """
         self.count += 1
         parent = self.directory / str(self.count)
@@ -488,21 +490,24 @@ class Laboratory:
             workspace.write(".env", env)
         if compose_file:
             workspace.write("docker-compose.yml", compose_file)
-        with contextlib.nullcontext() if own else self.default_names():
+        with contextlib.nullcontext() if own or not starts else self.default_names():
             try:
                 yield workspace
                 names = [info["Name"] for info in self.containers(parent)]
-                assert self.holders or "/hive-postgres" not in names, "a test has to say env="
+                assert self.holders or "/hive-postgres" not in names, (
+                    "a test has to say env= and starts="
+                )
             finally:
                 self.sweep(parent)
 
-    def build_image(self, name, *commands):
-        """Build a variant of the image, for this run only."""
-        tag = f"{self.token}:{name}"
+    def build_image(self, name, *commands, keep=False):
+        """Build a variant of the image for this run; `keep` what takes long for the next ones."""
+        tag = f"hive-pg-test/{name}" if keep else f"{self.token}:{name}"
         text = "".join(f"RUN {command}\n" for command in commands)
         if tag not in self.images:
             docker("build", "--quiet", "--tag", tag, "-", input=f"FROM {self.image}\n{text}")
-            self.images.append(tag)
+            if not keep:
+                self.images.append(tag)
         return tag
 
     def psql(self, *arguments, password=""):
@@ -523,7 +528,7 @@ class Laboratory:
                 if info["State"]["Status"] == "running":
                     pid = str(info["State"]["Pid"])
                     return ["nsenter", "--target", pid, "--net", psql_here()]
-        return ["docker", "exec", container, "psql"]
+        return ["docker", "exec", "--interactive", container, "psql"]
 
     def containers(self, below):
         """Return the containers that came of a directory."""

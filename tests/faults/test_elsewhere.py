@@ -22,6 +22,7 @@ from laboratory import (
     unavailable,
     wait_until,
 )
+from test_docker import within
 
 pytestmark = pytest.mark.engine
 
@@ -116,7 +117,7 @@ class Elsewhere:
 def elsewhere(lab):
     """Give a server elsewhere, and a workspace with some of everything in it."""
     try:
-        image = lab.build_image("tls", DEBIAN)
+        image = lab.build_image("tls", DEBIAN, keep=True)
     except AssertionError as error:
         unavailable(f"no image with TLS: {str(error)[-300:]}")
     with lab.workspace("elsewhere") as workspace:
@@ -243,9 +244,10 @@ def test_pull_from_a_server_that_freezes(elsewhere):
     with subprocess.Popen(blocking, stdin=subprocess.PIPE, text=True) as other:
         other.stdin.write("begin; lock table t;\n")
         other.stdin.flush()
-        environment = workspace.environment(ELSEWHERE=elsewhere.url("frozen"))
+        options = {"env": workspace.environment(ELSEWHERE=elsewhere.url("frozen"))}
+        options["executable"] = within(workspace, LOGIN_TIMEOUT_S=3, STALL_S=3)
         argv = ("pull", "--yes", "--url-env", "ELSEWHERE")
-        with workspace.started(*argv, env=environment) as process:
+        with workspace.started(*argv, **options) as process:
             waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
             wait_until(lambda: elsewhere.sql("frozen", waiting) == "1")
             docker("pause", elsewhere.name)

@@ -38,7 +38,7 @@ def spoil(lab):
             path.unlink()
 
     def make(data=b"", mode=0o600, **options):
-        workspace = stack.enter_context(lab.workspace(env="", **options))
+        workspace = stack.enter_context(lab.workspace(env="", starts=False, **options))
         path = workspace.path / ".env"
         stack.callback(clear, path)
         workspace.write(".env.example", THEIRS.decode())

@@ -58,7 +58,7 @@ def test_hint_leads_to_an_odd_path(make):
 @pytest.mark.parametrize("below", ["", "below/further"], ids=["on a file", "below a file"])
 def test_workspace_on_a_file_is_refused(make, below):
     """The file is named, and stays as it is."""
-    workspace = make(env="")
+    workspace = make(env="", starts=False)
     file = workspace.path.parent / "file"
     file.write_text("kept")
     place = os.path.join(file, below).rstrip("/")
@@ -72,7 +72,7 @@ def test_workspace_on_a_file_is_refused(make, below):
 @pytest.mark.parametrize("below", ["", "further"], ids=["in it", "below it"])
 def test_workspace_in_a_directory_without_permission_is_refused(make, mode, below):
     """It cannot be made; where it may be there, nobody says that it is not set up."""
-    workspace = make(env="", actor="user")
+    workspace = make(env="", starts=False, actor="user")
     workspace.path.rmdir()
     parent, place = workspace.path.parent, str(workspace.path / below).rstrip("/")
     parent.chmod(mode)
@@ -106,7 +106,7 @@ def test_workspace_that_is_closed_is_refused(make, mode):
 
 def test_gitignore_linked_out_of_the_workspace_is_refused(make):
     """A list that other repositories share stays as it is; no password is written before."""
-    workspace = make(env="")
+    workspace = make(env="", starts=False)
     shared = workspace.path.parent / "shared"
     shared.write_text("*.pyc\n")
     run(["git", "init", "-q", workspace.path], **workspace.options())
@@ -240,7 +240,7 @@ def staged(workspace):
 @pytest.mark.parametrize("place", [".", "below/here"])
 def test_linked_gitignore_keeps_the_password_out_of_git(make, place):
     """Git follows no such link: the clone's own list has the lines, and the link's file none."""
-    workspace = make("repository", env="")
+    workspace = make("repository", env="", starts=False)
     git(workspace, "init", "--quiet")
     directory = workspace.path / place
     directory.mkdir(parents=True, exist_ok=True)
@@ -257,7 +257,7 @@ def test_linked_gitignore_keeps_the_password_out_of_git(make, place):
 
 def test_gitignore_that_cannot_help_is_said(make):
     """Where git goes on to see the password, nothing claims that it is ignored."""
-    workspace = make("repository", env="")
+    workspace = make("repository", env="", starts=False)
     git(workspace, "init", "--quiet")
     (workspace.path / ".gitignore").symlink_to("shared")
     exclude = workspace.path / ".git" / "info" / "exclude"
@@ -286,7 +286,7 @@ def test_backup_that_git_sees_is_named(make):
 @pytest.mark.parametrize("kind", ["watches files", "fetches what is missing"])
 def test_repository_of_a_stranger_starts_nothing(make, kind):
     """A directory that was unpacked may have a `.git` whose settings name programs."""
-    workspace = make("repository", env="")
+    workspace = make("repository", env="", starts=False)
     evil, ran = workspace.path.parent / "evil", workspace.path.parent / "ran"
     evil.write_text(f"#!/bin/sh\ntouch '{ran}'\nexit 1\n")
     evil.chmod(0o755)
@@ -315,7 +315,7 @@ def test_repository_of_a_stranger_starts_nothing(make, kind):
 
 def test_hook_of_another_repository_hides_none(make):
     """The variables of the hook that hive-pg runs in are not about this directory."""
-    workspace = make("repository", env="")
+    workspace = make("repository", env="", starts=False)
     git(workspace, "init", "--quiet")
     place = workspace.path / "below"
     place.mkdir()

@@ -65,8 +65,10 @@ def owned(lab):
         workspace.init()
         workspace.trusted_script(PREPARE)
         first, name = workspace.env["POSTGRES_USER"], workspace.container
-        argv = ["docker", "exec", "-i", name, "psql", "-XqAt", "-U", first, "-d", "template1"]
-        workspace.trusted_as_first = lambda sql: run(argv, stdin=None, input=sql)
+        argv = ["-XqAt", "-h", "127.0.0.1", "-U", first, "-d", "template1"]
+        workspace.trusted_as_first = lambda sql: run(
+            [*lab.psql_inside(name), *argv], stdin=None, input=sql
+        )
         url = f"postgresql://app:app-s3cret@localhost:{workspace.env['HIVE_POSTGRES_PORT']}/hive"
         as_app = {"POSTGRES_USER": "app", "POSTGRES_PASSWORD": "app-s3cret"}
         workspace.edit_env(HIVE_DATABASE_URL=url, **as_app)

@@ -71,7 +71,7 @@ print(json.dumps(seen))
 @pytest.mark.parametrize("command", "start stop restart status check stats logs url".split())
 def test_command_in_an_empty_directory_says_init(make, command):
     """Exit 3, the next step, and nothing is made."""
-    workspace = make(env="")
+    workspace = make(env="", starts=False)
     result = workspace.hive_pg(command, code=3)
     assert "not set up" in result.stderr
     assert "hint: hive-pg init" in result.stderr
@@ -80,7 +80,7 @@ def test_command_in_an_empty_directory_says_init(make, command):
 
 def test_run_without_a_database_does_not_run_the_command(make):
     """No database, no CMD."""
-    workspace = make(env="")
+    workspace = make(env="", starts=False)
     workspace.hive_pg("run", "--", "touch", "ran", code=3)
     assert not (workspace.path / "ran").exists()
 

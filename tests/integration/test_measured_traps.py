@@ -214,7 +214,7 @@ def test_folders_of_one_name_are_two_workspaces(make):
 @pytest.fixture(scope="module")
 def copied(lab, served):
     """Give a copy of the served workspace, but for its data, as `cp -a` makes it."""
-    with lab.workspace("copy", env="") as workspace:
+    with lab.workspace("copy", env="", starts=False) as workspace:
         for name in (".env", "docker-compose.yml"):
             shutil.copy2(served.path / name, workspace.path)
             lab.give(workspace.path / name, workspace.actor)
