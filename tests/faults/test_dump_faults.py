@@ -13,6 +13,7 @@ import pytest
 from dataset import ROWS, assert_no_program, assert_same, databases, drop_kept, dump_of, fill
 from laboratory import COMMAND_TIMEOUT_S, LostError, at_most, docker, run, wait_until
 from test_data import small_disk
+from test_docker import within
 from test_interruption import killer, steps_of
 
 from hive_pg import is_locked
@@ -307,30 +308,37 @@ def test_snapshot_killed(whole):
         whole.hive_pg("snapshot", "--drop", "--yes", f"@{each['name']}")
 
 
-@pytest.mark.parametrize("way", ["init", "start"])
-def test_rotate_killed_at_every_step(whole, way):
-    """The next start, or init, has the server and .env agree, and nothing is left half done."""
+def kill_rotate(workspace, step):
+    """Kill a rotate at a step; return the passwords that may be the server's, and the state."""
+    workspace.hive_pg("rotate")  # so that the container has been made with an older password
+    before = workspace.env
+    kill_at(workspace, step, "rotate")
+    changed = [key for key, value in workspace.env.items() if before.get(key) != value]
+    under_way = workspace.memory["next_password"]
+    known = {before["POSTGRES_PASSWORD"], under_way, *workspace.env.values()}
+    return known, (workspace.psql().returncode == 0, bool(under_way), *changed)
+
+
+def test_rotate_killed_at_every_step(whole):
+    """The next init, or start, has the server and .env agree, and nothing is left half done."""
     steps = steps_of(whole, "rotate")
     assert len(steps) >= 10
     seen = set()
     for step in steps:
-        whole.hive_pg("rotate")  # so that the container has been made with an older password
-        before = whole.env
-        kill_at(whole, step, "rotate")
-        changed = [key for key, value in whole.env.items() if before.get(key) != value]
-        under_way = json.loads((whole.path / ".hive-pg.json").read_text())["next_password"]
-        state = (whole.psql().returncode == 0, bool(under_way), *changed)
+        known, state = kill_rotate(whole, step)
         if state in seen and not step.startswith("during docker exec"):
             continue
         seen.add(state)
-        known = {before["POSTGRES_PASSWORD"], under_way, *whole.env.values()}
-        whole.hive_pg(way)
-        if whole.login() != "1":
-            raise LostError("nobody can log in")
-        assert whole.env["POSTGRES_PASSWORD"] in known
-        assert json.loads((whole.path / ".hive-pg.json").read_text())["next_password"] == ""
-        assert not [*whole.path.glob("*.tmp")]
-        assert (whole.path / ".env").stat().st_mode & 0o777 == 0o600
+        for way in ("init", "start"):
+            if way == "start":
+                known, _ = kill_rotate(whole, step)
+            whole.hive_pg(way)
+            if whole.login() != "1":
+                raise LostError("nobody can log in")
+            assert whole.env["POSTGRES_PASSWORD"] in known
+            assert whole.memory["next_password"] == ""
+            assert not [*whole.path.glob("*.tmp")]
+            assert (whole.path / ".env").stat().st_mode & 0o777 == 0o600
     assert len(seen) >= 4
 
 
@@ -454,20 +462,24 @@ def test_full_disk_in_a_restore(make):
 
 @AS_ROOT
 def test_server_is_frozen(whole):
-    """Each command ends in time and says why; stop kills it in a minute, and nothing is lost."""
+    """Each command ends in time and says why; stop kills it in the end, and nothing is lost."""
+    argv = [within(whole, LOGIN_TIMEOUT_S=3, STOP_GRACE_S=5)]
+    whole.edit_env(HIVE_POSTGRES_STOP_GRACE_PERIOD="5s")
+    whole.hive_pg("restart")
     os.kill(whole.inspect()["State"]["Pid"], signal.SIGSTOP)
-    whole.hive_pg("psql", "--", "-c", "select 1", code=2)
+    whole.hive_pg("psql", "--", "-c", "select 1", argv=argv, code=2)
     for command in (["backup"], ["rotate"], ["restore", "--yes", "whole.dump"]):
         began = time.monotonic()
-        said = whole.hive_pg(*command, code=5).stderr
-        assert time.monotonic() - began < at_most(30)
+        said = whole.hive_pg(*command, argv=argv, code=5).stderr
+        assert time.monotonic() - began < at_most(23)
         assert re.search("the server does not answer|nothing answers on its address", said)
         assert "\nhint: " in said
         assert "restart Docker" not in said
     began = time.monotonic()
-    said = whole.hive_pg("stop", code=5).stderr
-    assert time.monotonic() - began < at_most(75)
-    assert "was killed" in said
+    said = whole.hive_pg("stop", argv=argv, code=5).stderr
+    assert time.monotonic() - began < at_most(20)
+    assert "did not stop within 5 s and was killed" in said
+    whole.edit_env(HIVE_POSTGRES_STOP_GRACE_PERIOD=None)
     whole.hive_pg("start")  # which finishes the rotate
     assert 'next_password": ""' in (whole.path / ".hive-pg.json").read_text()
 
