@@ -7,11 +7,13 @@ import re
 import pytest
 from laboratory import (
     COMMAND_TIMEOUT_S,
+    SYSTEM_PATH,
     WAIT_IN_FIRST_START,
     LostError,
     docker,
     free_port,
     inspect_containers,
+    run,
     wait_until,
 )
 
@@ -243,7 +245,8 @@ def test_volume_of_composes_own_project(make, lab, name):
     workspace.compose("up", "-d")
     wait_until(lambda: "ready" in workspace.compose("logs", "db").stdout.partition("complete;")[2])
     create = ["psql", "-qU", "shop", "-c", "create table kept as select 42 as n"]
-    wait_until(lambda: workspace.compose("exec", "-T", "db", *create).returncode == 0)
+    create = ["docker", "compose", "exec", "-T", "db", *create]
+    wait_until(lambda: run(create, **workspace.options(PATH=SYSTEM_PATH)).returncode == 0)
     workspace.compose("down")
     workspace.hive_pg("init")
     if workspace.login("select n from kept") != "42":

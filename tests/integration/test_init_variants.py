@@ -21,17 +21,30 @@ from laboratory import (
 pytestmark = pytest.mark.engine
 
 
-def test_init_port_moves_the_database(make):
+@pytest.fixture(scope="module")
+def kept_once(lab):
+    """Give a workspace whose database runs and holds rows."""
+    with lab.workspace("kept") as workspace:
+        workspace.init()
+        workspace.plant()
+        yield workspace
+
+
+@pytest.fixture
+def kept(kept_once):
+    """Give it to a test that changes one thing after the other; the rows stay."""
+    yield kept_once
+    kept_once.assert_kept()
+
+
+def test_init_port_moves_the_database(kept):
     """A second init with another port: URL and container follow, the data stay."""
-    workspace = make()
-    workspace.init()
-    workspace.login("create table kept as select 42 as n")
-    port, password = str(free_port()), workspace.env["POSTGRES_PASSWORD"]
-    workspace.hive_pg("init", "--port", port)
-    assert workspace.env["HIVE_POSTGRES_PORT"] == port
-    assert f"@localhost:{port}/" in workspace.env["HIVE_DATABASE_URL"]
-    assert workspace.env["POSTGRES_PASSWORD"] == password
-    assert workspace.login("select n from kept") == "42"
+    port, password = str(free_port()), kept.env["POSTGRES_PASSWORD"]
+    kept.hive_pg("init", "--port", port)
+    assert kept.env["HIVE_POSTGRES_PORT"] == port
+    assert kept.env["HIVE_DATABASE_URL"].endswith(f"@localhost:{port}/hive")
+    assert kept.env["POSTGRES_PASSWORD"] == password
+    kept.assert_kept()
 
 
 def test_init_takes_the_next_port_where_the_default_is_taken(make, lab):
@@ -87,15 +100,13 @@ def test_init_no_start_only_writes_the_files(make):
     assert workspace.login() == "1"
 
 
-def test_init_image_changes_the_image_and_keeps_the_data(make, lab):
+def test_init_image_changes_the_image_and_keeps_the_data(kept, lab):
     """The container is made anew from the other image, on the same cluster."""
-    workspace, other = make(), lab.build_image("other", "true")
-    workspace.init()
-    workspace.login("create table kept as select 42 as n")
-    workspace.hive_pg("init", "--image", other)
-    assert workspace.env["HIVE_POSTGRES_IMAGE"] == other
-    assert workspace.inspect()["Config"]["Image"] == other
-    assert workspace.login("select n from kept") == "42"
+    for image in (lab.build_image("other", "true"), lab.image):
+        kept.hive_pg("init", "--image", image)
+        assert kept.env["HIVE_POSTGRES_IMAGE"] == image
+        assert kept.inspect()["Config"]["Image"] == image
+        kept.assert_kept()
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.2"])
@@ -342,7 +353,7 @@ def test_init_at_a_terminal_asks_once(make, answer):
 @pytest.mark.parametrize("answer", [b"n\n", b"\x04"], ids=["n", "end of input"])
 def test_init_at_a_terminal_takes_no_for_an_answer(make, answer):
     """Nothing is written, exit 1."""
-    workspace = make(env="")
+    workspace = make(env="", starts=False)
     code, screen = workspace.at_terminal("init", answers=[answer])
     assert (code, screen.count("[Y/n]")) == (1, 1)
     assert "nothing was done" in screen
