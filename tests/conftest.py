@@ -56,6 +56,7 @@ def pytest_configure(config):
     except ImportError:  # the engine tests do without
         return
     # The same examples everywhere, no time limits, no files: a red run can be repeated.
+    # HIVE_PG_TEST_EXAMPLES is how many each property gets.
     examples = int(os.environ.get("HIVE_PG_TEST_EXAMPLES", "300"))
     settings.register_profile(
         "tests", max_examples=examples, deadline=None, database=None, derandomize=True
