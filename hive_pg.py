@@ -2685,15 +2685,17 @@ class Engine:
         """Have a container for an image's programs, which ends with this process."""
         argv = ["docker", "run", "--rm", "--interactive", "--name", name, "--network", network]
         argv += ["--user", DEFAULT_ROLE, "--entrypoint", "cat", image]  # it ends as its stdin does
+        deadline = time.monotonic() + COMPOSE_TIMEOUT_S
         with self.start(argv, stdin=PIPE) as process:
             try:
                 while not ((info := self.container(name)) and info.running):
-                    if process.process.poll() is not None:
+                    if process.process.poll() is not None or time.monotonic() > deadline:
                         result = process.finish(timeout=QUESTION_TIMEOUT_S)
                         raise build_error(result, f"cannot run the programs of {image}")
                 yield
             finally:
-                process.finish(timeout=QUESTION_TIMEOUT_S)
+                with contextlib.suppress(DockerNotAvailableError):  # it ends all the same, later
+                    process.finish(timeout=QUESTION_TIMEOUT_S)
 
     def try_to_publish(self, image: str, bind: str) -> None:
         """Make sure that an address is one of the engine's."""
@@ -7814,7 +7816,7 @@ class CommandLine:
         new = self.workspace.is_new
         act = set_up if source is None else functools.partial(set_up_copy, source=source)
         if not act(self.workspace, interactive=not self.yes, **options):
-            raise WorkspaceError("nothing was done")
+            raise WorkspaceError("nothing else was done" if self.detach else "nothing was done")
         if new and not self.quiet:
             width, started = terminal_width(sys.stdout), not self.no_start
             settings = self.workspace.settings

@@ -396,9 +396,10 @@ def bridged(elsewhere):
     docker("network", "disconnect", "bridge", elsewhere.workspace.container)
 
 
-def clients():
-    """Return the containers of clients that are there."""
-    return docker("ps", "--all", "--quiet", "--filter", "name=hive-pg-clients-")
+def clients(workspace):
+    """Return the containers of clients that are there, of an image that no other test run has."""
+    ours = ("name=hive-pg-clients-", f"ancestor={workspace.env['HIVE_POSTGRES_IMAGE']}")
+    return docker("ps", "--all", "--quiet", *(f"--filter={each}" for each in ours))
 
 
 def assert_attached(workspace, url, script):
@@ -434,7 +435,7 @@ def assert_attached(workspace, url, script):
     dump = said("backup").strip()
     assert f"/backups/{database}-" in dump
     assert os.path.getsize(dump) > 1000
-    assert clients() == ""
+    assert clients(workspace) == ""
 
 
 def test_switch_and_back(bridged, psycopg_script):
@@ -517,7 +518,7 @@ def test_killed_client_leaves_no_container(bridged, lab):
                 wait_until(lambda: bridged.sql("killed", sleeping) == "1")
                 process.send_signal(number)
                 assert process.wait(timeout=60) == code
-            wait_until(lambda: clients() == "")
+            wait_until(lambda: clients(workspace) == "")
             left = "0" if code == 130 else "1"  # a server does not see that a client is gone
             assert bridged.sql("killed", sleeping) == left
         left = "from pg_stat_activity where usename = 'app' and datname = 'killed'"
