@@ -525,8 +525,10 @@ class Laboratory:
         """
         if os.geteuid() == 0 and psql_here() and shutil.which("nsenter"):
             for info in inspect_containers(container):
-                if info["State"]["Status"] == "running":
-                    pid = str(info["State"]["Pid"])
+                pid, groups = str(info["State"]["Pid"]), ""
+                with contextlib.suppress(OSError):  # it has ended, or is on another machine
+                    groups = Path("/proc", pid, "cgroup").read_text()
+                if info["State"]["Status"] == "running" and info["Id"] in groups:
                     return ["nsenter", "--target", pid, "--net", psql_here()]
         return ["docker", "exec", "--interactive", container, "psql"]
 
@@ -641,8 +643,9 @@ def pip_install(venv, *what):
 @functools.cache
 def psql_here():
     """Return this machine's psql, if any: itself, and not Debian's script that looks for it."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/psql"))
-    return str(found[-1]) if found else shutil.which("psql")
+    found = Path("/usr/lib/postgresql").glob("*/bin/psql")
+    newest = max(found, key=lambda path: float(path.parents[1].name), default=None)
+    return str(newest) if newest else shutil.which("psql")
 
 
 def make_venv(python, wheel, venv, *extras):
