@@ -239,31 +239,28 @@ def both(tmp_path):
     return words
 
 
-def test_another_program_at_localhost(make, both, psycopg_script):
+def test_another_program_at_localhost(first, both, psycopg_script):
     """Each command says where, and hands it no password; the hint leads past it."""
-    workspace = make()
-    workspace.init()
-    workspace.plant()
-    script, port = [*both, workspace.lab.script], workspace.env["HIVE_POSTGRES_PORT"]
-    with untouched(workspace), stranger_at(port) as process:
+    script, port = [*both, first.lab.script], first.env["HIVE_POSTGRES_PORT"]
+    with untouched(first), stranger_at(port) as process:
         for words in (["start"], ["run", "--", "true"], ["wait"], ["check"], ["init"]):
-            result = workspace.hive_pg(*words, code=5, argv=script)
+            result = first.hive_pg(*words, code=5, argv=script)
             said = result.stdout + result.stderr
             assert f"localhost:{port}, where HIVE_DATABASE_URL leads, is not this data" in said
             assert "another program answers at ::1\n" in said
             assert "in .env, put 127.0.0.1 in place of localhost in HIVE_DATABASE_URL; or" in said
-        workspace.hive_pg("check", code=5, argv=[*both, psycopg_script])
-        url = workspace.env["HIVE_DATABASE_URL"]
-        workspace.edit_env(HIVE_DATABASE_URL=url.replace("localhost", "127.0.0.1"))
-        found = workspace.hive_pg("check", argv=[*both, psycopg_script]).stdout
+        first.hive_pg("check", code=5, argv=[*both, psycopg_script])
+        url = first.env["HIVE_DATABASE_URL"]
+        first.edit_env(HIVE_DATABASE_URL=url.replace("localhost", "127.0.0.1"))
+        found = first.hive_pg("check", argv=[*both, psycopg_script]).stdout
         assert f"127.0.0.1:{port} answers as PostgreSQL, and psycopg logs in" in found
-        workspace.edit_env(HIVE_DATABASE_URL=url)
+        first.edit_env(HIVE_DATABASE_URL=url)
         process.kill()
         if process.stdout.read():
             raise LostError("the password went to somebody else's program")
-    found = workspace.hive_pg("check", argv=[*both, psycopg_script]).stdout
+    found = first.hive_pg("check", argv=[*both, psycopg_script]).stdout
     assert f"localhost:{port} answers as PostgreSQL, and psycopg logs in" in found
-    workspace.assert_kept()
+    first.assert_kept()
 
 
 def test_another_program_at_localhost_of_a_new_url(make, both):
@@ -311,10 +308,14 @@ def foreign(request, make):
     return workspace
 
 
-@pytest.mark.parametrize("key", ["HIVE_POSTGRES_CONTAINER", "COMPOSE_PROJECT_NAME"])
-def test_container_of_another_workspace_in_any_state(foreign, make, key):
+def test_container_of_another_workspace_in_any_state(foreign, make):
     """Its name or project is in our `.env`: it is refused and left alone; `init` takes others."""
-    workspace = make()
+    for key in ("HIVE_POSTGRES_CONTAINER", "COMPOSE_PROJECT_NAME"):
+        assert_refused(foreign, make(), key)
+
+
+def assert_refused(foreign, workspace, key):
+    """Make sure that a workspace with another's name or project is given one of its own."""
     workspace.init("--no-start")
     own = workspace.env[key]
     workspace.edit_env(**{key: foreign.env[key]})
