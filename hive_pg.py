@@ -3780,6 +3780,8 @@ class Workspace:
     @property
     def attached(self) -> DatabaseURL | None:
         """The URL in `.env`, if `attach` knows that its server is elsewhere."""
+        if "state" not in vars(self) and not os.path.lexists(self.state_path):
+            return None
         text = self.values.get(URL_KEY)
         url = parse_database_url(text) if text else None
         elsewhere = url and not is_local(url.host)
