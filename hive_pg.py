@@ -8305,8 +8305,7 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     if command == "run" and not rest and not {"-h", "--help"} & {*arguments}:
         _refuse("put -- before the program: run [DIR] -- CMD", f"{program} run")
     other = command in ("", "restore", "list", "completion")  # than DIR is what they take
-    if command in ("push", "pull"):
-        _refuse_url(arguments)
+    _refuse_url(arguments)
     if command == "psql":
         _refuse_statement(arguments)
     if other or len(arguments) > 1 or any(word.startswith("-") for word in arguments):
@@ -8325,7 +8324,7 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
 def _refuse_url(arguments: Sequence[str]) -> None:
     if any("://" in word for word in arguments):
         why = "everybody on this machine sees a URL on the command line"
-        raise UsageError(why, hint="--url-env VARIABLE; or on stdin")
+        raise UsageError(why, hint="--url-env VARIABLE, or stdin; or in .env: {init} --attach")
 
 
 def _refuse_statement(arguments: Sequence[str]) -> None:

@@ -278,6 +278,23 @@ def test_url_on_the_command_line(hive, pushed, capsys, words):
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "words", [[], ["psql"], ["status"], ["init", "--attach"], ["init", "--from"]]
+)
+def test_url_where_a_directory_goes(words):
+    """It is refused there, too: as a directory's name it would be shown, and made."""
+    with pytest.raises(pg.UsageError, match="everybody on this machine") as caught:
+        pg.read_command_line("hive-pg", [*words, URL])
+    assert "{init} --attach" in caught.value.hint
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("words", [["psql", "-c", f"select '{URL}'"], ["run", "--", "curl", URL]])
+def test_url_of_another_program(words):
+    """What goes to psql or CMD is theirs."""
+    assert pg.read_command_line("hive-pg", words).argv[-1] == words[-1]
+
+
 def test_pull_asks(hive, pushed, monkeypatch, capsys):
     """It ends sessions: without a person or --yes nothing is done."""
     monkeypatch.setenv("ELSEWHERE", URL)
