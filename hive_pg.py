@@ -6563,28 +6563,29 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
         base: [render_compose()],
         added: [render_addition(name, place) for name in ("", service.service)],
     }
-    with contextlib.suppress(OSError):  # a cluster that was kept is in it
+    with contextlib.suppress(OSError):  # a kept cluster is in it
         os.rmdir(data_dir)
     if not os.path.lexists(data_dir):  # else git would see that
         written[os.path.join(data, ".gitignore")] = ["/postgres/\n/.gitignore\n"]
     removed = [workspace.state_path]
     for path, texts in written.items():
-        text = (read_file(path) or b"").decode("utf-8", "replace")
+        text = (read_file(path) or b"").decode(errors="replace")
         if re.sub(r"hive-pg [0-9][.\w]*\w", f"hive-pg {__version__}", text) in texts:
             removed.append(path)
+        elif re.search(r"[^$][$]{?POSTGRES_|env_file", text):
+            keys -= {USER_KEY, PASSWORD_KEY, DB_KEY}
     if added in removed and workspace.drop_compose_file():
         keys |= {"COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR"}
     left = remove_keys(workspace.env.text, workspace.env.items, keys)
     if left.strip() or os.path.islink(workspace.env_path):
         write_file(workspace.env_path, left)
     else:
-        lines = "".join(f"{line}\n" for line in dict.fromkeys(IGNORED.values()))
+        lines = "\n".join([*dict.fromkeys(IGNORED.values()), ""])
         ignored = os.path.join(directory, ".gitignore")
         removed += [workspace.env_path] + [ignored] * (read_file(ignored) == lines.encode())
-    for path in removed:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-    with contextlib.suppress(OSError):  # somebody has something in it
+    for path in filter(os.path.lexists, removed):
+        os.unlink(path)
+    with contextlib.suppress(OSError):  # somebody uses it
         os.rmdir(data)
     names = ", ".join(os.path.relpath(path, directory) for path in removed)
     workspace.console.step(f"{names} removed")

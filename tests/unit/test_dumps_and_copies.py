@@ -1593,6 +1593,15 @@ def test_destroy_purge(place, up, removable, capsys, kind):
     assert ".env" in capsys.readouterr().err.splitlines()[-2]
 
 
+@pytest.mark.parametrize("line", ["environment: {A: $POSTGRES_DB}", "env_file: .env"])
+def test_destroy_purge_beside_a_file_that_reads_the_login(place, up, removable, line):
+    """It may have been there before `init`: a person's compose file needs it again."""
+    login = "".join(f"{key}={place.values[key]}\n" for key in pg.URL_KEYS[1:4])
+    (up / "docker-compose.yml").write_text(f"services: {{db: {{{line}}}}}\n")
+    pg.destroy(place, purge=True, backup=False)
+    assert sorted((up / ".env").read_text().splitlines()) == sorted(login.splitlines())
+
+
 def test_destroy_purge_beside_a_cluster_that_is_kept(place, up, removable):
     """What keeps the rest of the data out of git stays with it."""
     (up / "data/.gitignore").write_text("/postgres/\n/.gitignore\n")
