@@ -4926,11 +4926,7 @@ def exchange_clusters(workspace: Workspace) -> None:
     if not state.exchange or workspace.is_copy:
         return
     aside, coming, image, before, _ = state.exchange
-    for info in survey(workspace).own:
-        ours = info.name.removesuffix("-upgrade") == workspace.settings.container
-        if ours and info.labels.get(ONEOFF_LABEL) == "True":
-            engine.stop(info.name, info.grace if coming else 3)
-            engine.ask(f"cannot remove {info.name}", "rm", "--volumes", info.name)
+    _remove_oneoffs(workspace, whole=bool(coming))
     stop_container(workspace)
     service = workspace.resolve_service(workspace.settings)
     argv = ("sh", "-c", _EXCHANGE_SCRIPT, service.target, aside, coming)
@@ -4940,7 +4936,18 @@ def exchange_clusters(workspace: Workspace) -> None:
         settings = workspace.settings.replace(image=image)
         workspace.save_env(follow_image(settings, engine.find_image(image)).env)
     serve(workspace)
+    _remove_oneoffs(workspace, whole=False)  # one that Docker was about to make is there now
     workspace.remember(exchange=[], kept=kept and aside, kept_image=before)
+
+
+def _remove_oneoffs(workspace: Workspace, *, whole: bool) -> None:
+    """Remove the containers of an upgrade; one whose cluster is not `whole` soon."""
+    engine = workspace.engine
+    for info in survey(workspace).own:
+        ours = info.name.removesuffix("-upgrade") == workspace.settings.container
+        if ours and info.labels.get(ONEOFF_LABEL) == "True":
+            engine.stop(info.name, info.grace if whole else 3)
+            engine.ask(f"cannot remove {info.name}", "rm", "--volumes", info.name)
 
 
 def get_settled(workspace: Workspace) -> ContainerInfo:
