@@ -1333,7 +1333,7 @@ def terminal_width(stream: IO[str] | None) -> int:
 
 
 # == Files and locks =======================================
-# Files replaced at once, locks, and what this machine knows by itself.
+# Files replaced at once, locks, facts of this machine.
 
 # What helps where a file cannot be had; `place` is the file, or the directory that bars the way.
 _FILE_REMEDIES = {
@@ -3505,7 +3505,8 @@ class Elsewhere(Server):
             why = f"in the clients' container, {url.host} is that container itself"
             raise WorkspaceError(why, hint="name this machine by its address")
         super().__init__(engine, f"hive-pg-clients-{os.urandom(8).hex()}", url)
-        self.image, self.network, self.files = image, network, dict[str, str]()
+        self.image, self.network = image, network
+        self.files: dict[str, str] = {}
         own = f"PGOPTIONS={url.options.get('options', '')}"
         self.options, self.session = ("--env", own), f"{own} -c statement_timeout=0"
         self.context = contextlib.ExitStack()
@@ -4073,19 +4074,23 @@ class Workspace:
         if info and info.state is ContainerState.RESTARTING:
             logs = self.engine.logs(name, since=info.started_at - 0.1)
         condition = judge_container(info, name, logs)
-        place, cluster = info.cluster if info and condition.exit_code else ("", "")
-        if (
-            place.startswith(os.path.join(self.directory, ""))
-            and is_gone(cluster)
-            and not self.is_apart
-        ):
-            words = f"{condition.words}, and {cluster} is missing"
+        return self._judge_place(info, condition) if info else condition
+
+    def _judge_place(self, info: ContainerInfo, condition: Condition) -> Condition:
+        """Add what is wrong with the data's directory."""
+        place, cluster = info.cluster
+        before = info.directory
+        here = place.startswith(os.path.join(self.directory, ""))
+        if here and is_gone(cluster) and not self.is_apart:
             hint = f"{_PUT_BACK}: {{start}}"
-            condition = condition.replace(words=words, hint=hint)
-        before = info.directory if info and info.cluster[0] else ""
-        if before and is_gone(before) and not condition.exit_code:
+            if info.running:  # it still has some of it open
+                hint = "{stop}; then {init} makes an empty one, after a yes"
+            words = f"{condition.words}, and {cluster} is missing"
+            code = condition.exit_code or ExitCode.UNHEALTHY
+            return condition.replace(words=words, hint=hint, exit_code=code)
+        if place and before and is_gone(before) and not condition.exit_code:
             hint = f"{{restart}} brings it here: its container still has it in {before}"
-            condition = condition.replace(hint=hint)
+            return condition.replace(hint=hint)
         return condition
 
 
@@ -5030,8 +5035,11 @@ def stop(workspace: Workspace) -> bool:
         finish_upgrade(workspace)
         info = stop_container(workspace)
     if info:
-        lost = info.home[0] == "memory"
-        said = "the data was in memory, and is gone" if lost else "the data stays"
+        place, said = info.home[0], "the data stays"
+        if place == "memory":
+            said = "the data was in memory, and is gone"
+        elif info.cluster[0] and is_gone(place) and not workspace.is_apart:
+            said = f"{place} is missing"
         workspace.console.step(f"stopped; {said}")
     return info is not None
 
@@ -5194,10 +5202,14 @@ def keep_private(workspace: Workspace, data_dir: str, written: list[str], *, in_
     warn_of_tracked(workspace)
 
 
+def find_tracked(workspace: Workspace, *names: str) -> list[str]:
+    """Return which of some files git has, or would get."""
+    return [*filter(None, ask_git(workspace, "ls-files", "-z", *names).stdout.split("\0"))]
+
+
 def warn_of_tracked(workspace: Workspace) -> None:
-    """Say that git has the credentials, or would get them."""
-    tracked = " ".join(ask_git(workspace, "ls-files", ENV_FILE, STATE_FILE).stdout.split())
-    if tracked:
+    """Say that git has the credentials."""
+    if tracked := " ".join(find_tracked(workspace, ENV_FILE, STATE_FILE)):
         remedy = f"git rm --cached {tracked}, and commit that"
         workspace.console.warn(f"git tracks {tracked}, and with it the password: {remedy}")
 
@@ -5309,9 +5321,10 @@ class SetUp:
                 try:
                     self._apply(settings, service, start=start)
                     break
-                except ContainerConflictError:  # somebody without the lock was faster
+                except ContainerConflictError as error:  # somebody without the lock was faster
                     if not tries_left:
                         raise
+                    self.console.note(f"once more: {error}")
         self._name_what_leads_elsewhere(settings)
         if start:
             self._verify_or_mend(service, timeout)
@@ -5517,7 +5530,8 @@ class SetUp:
         if has_data:
             given = {key: value for key, value in values.items() if value}
             check_agreement(given, url, (USER_KEY, PASSWORD_KEY))
-        host, bind = url.host, wanted["bind"] or (not values.get(URL_KEY) and values.get(BIND_KEY))
+        host, known = url.host, not values.get(URL_KEY) and values.get(BIND_KEY)
+        bind = wanted["bind"] or known
         if bind:
             host = LOCALHOST if bind in USUAL_BINDS else bind
         database, port = wanted["database"] or url.database, wanted["port"] or url.port
@@ -5567,19 +5581,19 @@ class SetUp:
         """Say what stays, who can reach it, and how long it lasts."""
         before, database = self.values.get(DB_KEY), settings.url.database
         if before not in (None, "", database) and not is_new:
-            self.console.note(f"database {before} stays as it is, beside {database}")
+            self._note(f"database {before} stays as it is, beside {database}")
         if not is_local(service.bind):
-            self.console.warn(f"published on {service.bind}: other machines can reach it")
+            self._note(f"published on {service.bind}: other machines can reach it", warns=True)
         chosen = get_user()[0] or get_sudo_user() or self.values.get(UID_KEY)
         user = parse_user(service.user) or (0, 0)
         name = name_user(FALLBACK_UID) if user[0] == FALLBACK_UID and not chosen else ""
         if name:
             why = f"the server runs as user {name}, who can read the password in /proc"
             hint = f"for another one, {UID_KEY} and {GID_KEY} in {ENV_FILE}, then {{init}}"
-            self.console.warn(self.console.format(f"{why}; {hint}"))
+            self._note(self.console.format(f"{why}; {hint}"), warns=True)
         if service.image_info and not service.lasts:
             why = "no directory or named volume is mounted for the data"
-            self.console.warn(f"{why}, which are gone when the container is")
+            self._note(f"{why}, which are gone when the container is", warns=True)
 
     def _agree_with_server(self, settings: Settings, own: ContainerInfo | None) -> None:
         """Set our password in the server before a container goes."""
@@ -5658,11 +5672,11 @@ class SetUp:
             return True
         return self._confirm(f"{error}.\n{repair.value}?", enter=repair is not Repair.REMAKE)
 
-    def _note(self, text: str) -> None:
-        """Print a note, nothing twice."""
+    def _note(self, text: str, *, warns: bool = False) -> None:
+        """Print a note, or a warning, nothing twice."""
         if text not in self.answers:
             self.answers[text] = True
-            self.console.note(text)
+            (self.console.warn if warns else self.console.note)(text)
 
     def _confirm(self, question: str, *, enter: bool = True) -> bool:
         """Ask a person, if one is there, nothing twice."""
@@ -6590,12 +6604,19 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
         lines = "\n".join([*dict.fromkeys(IGNORED.values()), ""])
         ignored = os.path.join(directory, ".gitignore")
         removed += [workspace.env_path] + [ignored] * (read_file(ignored) == lines.encode())
-    for path in filter(os.path.lexists, removed):
-        os.unlink(path)
+    _unlink(workspace, *(os.path.relpath(path, directory) for path in removed))
     with contextlib.suppress(OSError):  # somebody uses it
         os.rmdir(data)
-    names = ", ".join(os.path.relpath(path, directory) for path in removed)
-    workspace.console.step(f"{names} removed")
+
+
+def _unlink(workspace: Workspace, *names: str) -> None:
+    """Remove files, but those that came with the clone."""
+    tracked = find_tracked(workspace, *names)
+    removed = [name for name in names if name not in tracked]
+    for name in removed:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(workspace.directory, name))
+    workspace.console.step(f"{', '.join(removed)} removed")
 
 
 def _remove_container(workspace: Workspace, *options: str) -> None:
@@ -6772,8 +6793,9 @@ class Upgrade:
         before = workspace.state.major
         major = self.check(before)
         workspace.server.check_room("there is no room")
-        databases, first = find_used(workspace), "select rolname from pg_roles where oid = 10;"
-        boot = workspace.server.query(first, "cannot make the new cluster").strip()
+        databases = find_used(workspace)
+        first = "select rolname from pg_roles where oid = 10;"
+        boot = workspace.server.query(first, "cannot upgrade").strip()
         with _going_back(workspace, "", "", "", "", ""):
             stop_container(workspace)
             self.engine.ask("cannot remove the container", "rm", service.container)
@@ -6854,7 +6876,8 @@ the compose file is yours, and nothing was moved; service {service.service} need
         return Server(self.engine, name, url)
 
     def _await(self, server: Server) -> None:
-        engine, name, deadline = self.engine, server.container, time.monotonic() + READY_TIMEOUT_S
+        engine, name = self.engine, server.container
+        deadline = time.monotonic() + READY_TIMEOUT_S
         while error := (probe := server.probe(WAIT_ROUND_S)).error:
             info = engine.container(name)
             if info is None or not info.running:
@@ -7435,7 +7458,8 @@ def format_field(name: str, value: Any, width: int = 25, now: float = 0.0) -> st
 def format_statistics(sample: Mapping[str, Any], width: int = 80) -> str:
     """Return the lines of `stats` for people; a time is how long ago that was."""
     fields = {name: format_field(name, value) for name, value in sample.items()}
-    parts, now = [_STATISTICS.format(**fields).replace(" (pid -)", "")], sample["timestamp_seconds"]
+    parts = [_STATISTICS.format(**fields).replace(" (pid -)", "")]
+    now = sample["timestamp_seconds"]
     for key, (place, columns) in _TABLES.items():
         heads = re.sub("_(bytes|rows|timestamp_seconds)|last_", "", f"{key} {columns}").split()
         rows = [[head.replace("_", " ") for head in heads]]
@@ -7547,7 +7571,7 @@ def format_list(databases: Iterable[ListedDatabase], home: str, width: int) -> s
 
 
 # == Library ===============================================
-# The planned classes; their methods are functions of the rooms above.
+# The planned classes, whose methods are functions from above.
 
 
 def _afresh(function: FunctionType) -> FunctionType:
@@ -8365,7 +8389,12 @@ def _sort_file(line: CommandLine) -> None:
         _refuse("FILE is missing", f"{line.program} restore")
     if line.command == "snapshot" and line.file and line.file[0] != "@":
         why = f"{line.file!r} is no directory, and a name begins with @"
-        _refuse(why, f"{line.program} snapshot")
+        raise UsageError(why, hint=f"{line.program} snapshot @{quote_word(line.file)}")
+
+
+# Other words for commands.
+_MEANT = {"ls": "list", "rm": "destroy", "remove": "destroy", "delete": "destroy"}
+_MEANT |= {"dump": "backup", "connect": "psql", "create": "init"}
 
 
 def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:
@@ -8377,6 +8406,7 @@ def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:
         choices = option_names(program.rpartition(" ")[2])
     close = difflib.get_close_matches(word.partition("=")[0], choices)
     close.sort(key=lambda name: sorted(name) != sorted(word))  # stauts is status, not stats
+    close = [_MEANT[word]] if word in _MEANT else close
     if close:
         raise UsageError(f"{fault}: did you mean {close[0]}?")
     raise UsageError(fault, hint=f"{program} --help")
@@ -8385,7 +8415,8 @@ def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:
 def name_program(called: str, prefix: str) -> str:
     """Return how hive-pg is called here, for what can be pasted."""
     if os.path.basename(called) == "hive_pg.py":
-        return f"{PYTHON} {called}"
+        as_module = __name__ == "__main__" and __spec__
+        return f"{PYTHON} -m hive_pg" if as_module else f"{PYTHON} {called}"
     for place, run, option in (  # where uvx and `pipx run` keep what they do not install
         (r"/archive-v\d+/", "uvx", "--from"),
         ("/[0-9a-f]{15}$", "pipx run", "--spec"),

@@ -366,6 +366,9 @@ def test_module_and_copied_file_are_the_program(served, lab):
     """`python -m hive_pg` and a copy of the one file work the same, and say how to call them."""
     served.up()
     assert "accepting" in served.hive_pg("status", argv=[lab.python, "-m", "hive_pg"]).stdout
+    home = lab.home(served.actor)
+    hint = served.hive_pg("status", home, argv=[lab.python, "-m", "hive_pg"], code=3).stderr
+    assert re.search(f"hint: python3? -m hive_pg init {home}\n", hint)
     place = lab.directory / "copied"
     place.mkdir(exist_ok=True)
     copy = shutil.copy(REPOSITORY / "hive_pg.py", place)
@@ -373,8 +376,8 @@ def test_module_and_copied_file_are_the_program(served, lab):
     version = served.hive_pg("--version").stdout
     assert served.hive_pg("--version", argv=bare).stdout == version
     assert "accepting" in served.hive_pg("status", argv=bare).stdout
-    hint = served.hive_pg("status", lab.home(served.actor), argv=bare, code=3).stderr
-    assert re.search(f"hint: python3? {copy} init {lab.home(served.actor)}\n", hint)
+    hint = served.hive_pg("status", home, argv=bare, code=3).stderr
+    assert re.search(f"hint: python3? {copy} init {home}\n", hint)
 
 
 def test_library_does_what_the_commands_do(make, lab):

@@ -221,6 +221,8 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
         ("nonsense", "'nonsense' is neither a command nor a directory\nhint: hive-pg --help\n"),
         ("statu", "'statu' is neither a command nor a directory: did you mean status?\n"),
         ("stauts", "'stauts' is neither a command nor a directory: did you mean status?\n"),
+        ("remove", "'remove' is neither a command nor a directory: did you mean destroy?\n"),
+        ("ls", "'ls' is neither a command nor a directory: did you mean list?\n"),
         ("shop init", "'shop' is neither a command nor a directory\nhint: hive-pg --help\n"),
         ("--nonsense", "unrecognized arguments: --nonsense\nhint: hive-pg --help\n"),
         ("start --nonsense", "unrecognized arguments: --nonsense\nhint: hive-pg start --help\n"),
@@ -265,7 +267,10 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
         ("run make test", "put -- before the program: run [DIR] -- CMD"),
         ("run --fresh=s1 -- make", "'s1' is no directory, and a snapshot is --fresh=@NAME"),
         ("snapshot / s1", "'s1' is no directory, and a name begins with @"),
-        ("snapshot s1", "'s1' is no directory, and a name begins with @"),
+        (
+            "snapshot s1",
+            "'s1' is no directory, and a name begins with @\nhint: hive-pg snapshot @s1\n",
+        ),
     ],
 )
 def test_main_usage(capsys, argv, message):
@@ -554,7 +559,7 @@ def test_main_hint(monkeypatch, capsys, tmp_path, program, hint):
 
 def test_command_start_running(capsys, hive, docker):
     """Running already: exit 0, and it says so; two docker processes, and git on a tracked .env."""
-    docker.answers["git"] = ".env\n"
+    docker.answers["git"] = ".env\0"
     assert hive("start") == 0
     said = capsys.readouterr().err
     assert "it was running already" in said
@@ -817,6 +822,17 @@ def test_command_status_without_data(capsys, hive, docker, workspace, command):
     assert hive(command) == 3
     said = "".join(capsys.readouterr())
     assert "put the data back, or mount it: hive-pg start" in said
+
+
+@pytest.mark.parametrize("command", ["status", "check"])
+def test_command_status_whose_data_was_deleted(capsys, hive, workspace, command):
+    """A server that still runs has some of it open, and cannot last: that is said."""
+    shutil.rmtree(workspace / "data" / "postgres")
+    assert hive(command) == 5
+    said = "".join(capsys.readouterr())
+    assert "hive-pg stop; then hive-pg init makes an empty one, after a yes" in said
+    assert hive("stop") == 0
+    assert "/data/postgres/pgdata is missing" in capsys.readouterr().err
 
 
 def test_command_status_unhealthy(capsys, hive, docker):

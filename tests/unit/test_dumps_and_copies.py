@@ -1602,6 +1602,16 @@ def test_destroy_purge_beside_a_file_that_reads_the_login(place, up, removable, 
     assert sorted((up / ".env").read_text().splitlines()) == sorted(login.splitlines())
 
 
+def test_destroy_purge_leaves_what_came_with_the_clone(place, up, removable, docker, capsys):
+    """A file that git has is the team's, even where it is as `init` writes it."""
+    (up / ".gitignore").write_text("/.env\n/.env.*.tmp\n/.hive-pg.json*\n")
+    docker.answers["git"] = ".gitignore\0docker-compose.yml\0"
+    shutil.rmtree(up / "data/postgres/pgdata")
+    pg.destroy(place, purge=True, backup=False)
+    assert sorted(os.listdir(up)) == [".gitignore", "docker-compose.yml"]
+    assert "gitignore" not in capsys.readouterr().err
+
+
 def test_destroy_purge_beside_a_cluster_that_is_kept(place, up, removable):
     """What keeps the rest of the data out of git stays with it."""
     (up / "data/.gitignore").write_text("/postgres/\n/.gitignore\n")

@@ -1362,7 +1362,7 @@ def test_dockerignore(workspace, init):
         pytest.param("check-ignore", HANGS, "may not be ignored: `git -C` did not", id="hangs"),
         pytest.param("check-ignore", (1, ""), "git does not ignore /.env /.env.*.tmp /.hive-pg",
                      id="still not ignored"),
-        pytest.param("ls-files", ".env\n.hive-pg.json\n",
+        pytest.param("ls-files", ".env\0.hive-pg.json\0",
                      "the password: git rm --cached .env .hive-pg.json, and", id="tracked"),
     ],
 )  # fmt: skip

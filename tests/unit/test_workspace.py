@@ -544,6 +544,7 @@ def test_judge_of_a_moved_workspace(workspace, directory, place, source, changes
     place, source = (str(directory.parent / p) if p[:1] == "w" else p for p in (place, source))
     mounts = [(source, "/var/lib/postgresql/data")]
     info = make_info(labels={pg.DIRECTORY_LABEL: place}, mounts=mounts, **changes)
+    (directory / "data" / "pgdata").mkdir(parents=True)
     hint += f"its container still has it in {place}" * ("here" in hint)
     assert workspace.judge(info, "c").hint == hint
 
