@@ -471,7 +471,7 @@ def test_attach_a_directory_without_a_database(bridged, lab, psycopg_script):
     query = f"sslmode=verify-ca&sslrootcert={bridged.ca}"
     url = bridged.url("remote", host=bridged.address, port=6432, query=query)
     image = bridged.workspace.env["HIVE_POSTGRES_IMAGE"]
-    with lab.workspace("attached") as workspace:
+    with lab.workspace("attached", env="") as workspace:
         run(["git", "init", "-q"], cwd=workspace.path)
 
         def write(text):

@@ -37,8 +37,8 @@ def spoil(lab):
         elif os.path.lexists(path):
             path.unlink()
 
-    def make(data=b"", mode=0o600, **options):
-        workspace = stack.enter_context(lab.workspace(env="", starts=False, **options))
+    def make(data=b"", mode=0o600, *, starts=False, **options):
+        workspace = stack.enter_context(lab.workspace(env="", starts=starts, **options))
         path = workspace.path / ".env"
         stack.callback(clear, path)
         workspace.write(".env.example", THEIRS.decode())
@@ -78,7 +78,8 @@ def test_env_in_another_encoding_is_refused(spoil, data, words):
 
 def test_line_ends_of_windows_are_kept(spoil):
     """Compose and hive-pg read such an .env alike, and what is added ends as the rest does."""
-    workspace = spoil(b"# theirs\r\nA='\xc3\xa9' # c\r\nPOSTGRES_DB=shop\r\n")
+    text = b"# theirs\r\nA='\xc3\xa9' # c\r\nPOSTGRES_DB=shop\r\n"
+    workspace = spoil(text, starts=True)
     data = set_up(workspace)
     assert data.startswith("# theirs\r\nA='é' # c\r\nPOSTGRES_DB=shop\r\nHIVE_".encode())
     assert data.count(b"\n") == data.count(b"\r\n")
