@@ -119,8 +119,15 @@ def ask_engine(path, method="GET", **query):
         text = answer.read().decode()
     if answer.status == 404:
         return None
+    if (answer.status, method) == (409, "DELETE"):  # who uses it is about to go
+        return False
     assert answer.status < 400, f"{method} {path}: {answer.status} {text}"
     return json.loads(text) if text else None
+
+
+def take_away(path, **query):
+    """Delete something of the engine's, once nobody uses it any more."""
+    wait_until(lambda: ask_engine(path, "DELETE", **query) is not False)
 
 
 def inspect_containers(*names):
@@ -557,7 +564,7 @@ class Laboratory:
         """Take away the containers and networks that came of a directory, and the directory."""
         containers = self.containers(below)
         for info in containers:
-            ask_engine(f"/containers/{info['Id']}", "DELETE", force=True, v=True)
+            take_away(f"/containers/{info['Id']}", force=True, v=True)
         projects = {info["Config"]["Labels"].get(COMPOSE_PROJECT, "") for info in containers}
         projects |= {read_env(path).get("COMPOSE_PROJECT_NAME", "") for path in below.rglob(".env")}
         # A copied .env names another workspace's project.
@@ -565,7 +572,7 @@ class Laboratory:
         projects -= {info["Labels"].get(COMPOSE_PROJECT) for info in left}
         for kind in ("network", "volume"):
             for name in self.of_projects(kind, projects):
-                ask_engine(f"/{kind}s/{name}", "DELETE")
+                take_away(f"/{kind}s/{name}")
         self.remove(below)
 
     def chown(self, directory, uid):
