@@ -592,7 +592,7 @@ class Laboratory:
         self.sweep(self.directory)
         for kind in ("network", "volume"):
             for name in self.of_projects(kind):
-                ask_engine(f"/{kind}s/{name}", "DELETE")
+                take_away(f"/{kind}s/{name}")
         if self.images:
             docker("image", "rm", "--force", *self.images)
 
