@@ -42,7 +42,8 @@ def test_list_of_fifty_takes_two_processes(lab, make):
     assert {found[name]["state"] for name in names} == {"created"}
     assert {found[name]["gone"] for name in names} == {True}
     programs = count.read_text().split()
-    assert [name for name in programs if name != "exec"] == ["ps", "inspect"]  # others' sizes
+    # The sizes of others, which may be moved or in a volume, take some more.
+    assert [name for name in programs if name not in ("exec", "run")] == ["ps", "inspect"]
 
 
 def test_list_of_a_life(lab, make):
