@@ -170,6 +170,23 @@ def make(lab):
         yield lambda *names, **options: stack.enter_context(lab.workspace(*names, **options))
 
 
+@pytest.fixture(scope="module")
+def kept_once(lab):
+    """Give a workspace with rows in it, and at the end make sure that they are still there."""
+    with lab.workspace("kept") as workspace:
+        workspace.init()
+        workspace.plant()
+        yield workspace
+
+
+@pytest.fixture
+def kept(kept_once):
+    """Give the same one to each test, which leaves it serving its rows."""
+    kept_once.up()
+    yield kept_once
+    kept_once.assert_kept()
+
+
 @pytest.fixture(scope="session")
 def slow_image(lab):
     """Give an image whose first start waits, with its temporary server up, to be let through."""

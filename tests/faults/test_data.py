@@ -19,23 +19,6 @@ import hive_pg
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture(scope="module")
-def kept_once(lab):
-    """Give a workspace with rows in it, and at the end make sure that they are still there."""
-    with lab.workspace("kept") as workspace:
-        workspace.init()
-        workspace.plant()
-        yield workspace
-
-
-@pytest.fixture
-def kept(kept_once):
-    """Give the same one to each test, which leaves it serving its rows."""
-    kept_once.up()
-    yield kept_once
-    kept_once.assert_kept()
-
-
 @pytest.fixture
 def unmended(kept):
     """Give the same one to a test that spoils `.env`; it is put back."""

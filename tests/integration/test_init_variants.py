@@ -21,22 +21,6 @@ from laboratory import (
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture(scope="module")
-def kept_once(lab):
-    """Give a workspace whose database runs and holds rows."""
-    with lab.workspace("kept") as workspace:
-        workspace.init()
-        workspace.plant()
-        yield workspace
-
-
-@pytest.fixture
-def kept(kept_once):
-    """Give it to a test that changes one thing after the other; the rows stay."""
-    yield kept_once
-    kept_once.assert_kept()
-
-
 def test_init_port_moves_the_database(kept):
     """A second init with another port: URL and container follow, the data stay."""
     port, password = str(free_port()), kept.env["POSTGRES_PASSWORD"]
