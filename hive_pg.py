@@ -2684,7 +2684,7 @@ class Engine:
     def hold(self, name: str, image: str, network: str) -> Iterator[None]:
         """Have a container for an image's programs, which ends with this process."""
         argv = ["docker", "run", "--rm", "--interactive", "--name", name, "--network", network]
-        argv += ["--user", DEFAULT_ROLE, "--entrypoint", "cat", image]  # it ends as its stdin does
+        argv += ["--user", DEFAULT_ROLE, "--entrypoint", "cat", image]  # its stdin is ours
         deadline = time.monotonic() + COMPOSE_TIMEOUT_S
         with self.start(argv, stdin=PIPE) as process:
             try:
@@ -3059,7 +3059,7 @@ def has_wrong_owner(service: ComposeService) -> bool:
 
 
 # == Server ================================================
-# All that runs inside the database's container.
+# All that runs in the database's container, or in the clients'.
 
 # Logs in over the container's own address: the socket and 127.0.0.1 are `trust` in the image, and
 # answer too early during the first start. `!none` makes psql 16 refuse a server that asks for no
@@ -3487,8 +3487,8 @@ class Server:
 class Elsewhere(Server):
     """A server elsewhere, for an image's clients in a container of their own.
 
-    That container lasts as long as the context; so do, in its memory, the files that the URL
-    names, a CA perhaps.
+    It lasts as long as the context, and has files that the URL names, a CA
+    perhaps, in its memory.
 
     Raises: WorkspaceError for a URL that no client there can use.
     """
@@ -3520,7 +3520,7 @@ class Elsewhere(Server):
         return {"PGAPPNAME": self.container, **named, **self.files}
 
     def probe(self, wait: float = 0, sql: str = VERSIONS_SQL) -> Probe:
-        """Log in once, however long it may `wait`."""
+        """Log in, once: `wait` is for a server that starts."""
         try:
             said = self.query(sql, f"cannot log in to {self.url.host}", self.url.database)
         except DatabaseConnectionError as error:
@@ -4076,19 +4076,24 @@ class Workspace:
         condition = judge_container(info, name, logs)
         return self._judge_place(info, condition) if info else condition
 
+    def find_missing(self, info: ContainerInfo) -> str:
+        """Return a container's cluster that was here, and is gone, or ''."""
+        place, cluster = info.cluster
+        here = place.startswith(os.path.join(self.directory, ""))
+        return cluster if here and is_gone(cluster) and not self.is_apart else ""
+
     def _judge_place(self, info: ContainerInfo, condition: Condition) -> Condition:
         """Add what is wrong with the data's directory."""
-        place, cluster = info.cluster
+        missing = self.find_missing(info)
         before = info.directory
-        here = place.startswith(os.path.join(self.directory, ""))
-        if here and is_gone(cluster) and not self.is_apart:
+        if missing:
             hint = f"{_PUT_BACK}: {{start}}"
             if info.running:  # it still has some of it open
                 hint = "{stop}; then {init} makes an empty one, after a yes"
-            words = f"{condition.words}, and {cluster} is missing"
+            words = f"{condition.words}, and {missing} is missing"
             code = condition.exit_code or ExitCode.UNHEALTHY
             return condition.replace(words=words, hint=hint, exit_code=code)
-        if place and before and is_gone(before) and not condition.exit_code:
+        if info.cluster[0] and before and is_gone(before) and not condition.exit_code:
             hint = f"{{restart}} brings it here: its container still has it in {before}"
             return condition.replace(hint=hint)
         return condition
@@ -5035,11 +5040,10 @@ def stop(workspace: Workspace) -> bool:
         finish_upgrade(workspace)
         info = stop_container(workspace)
     if info:
-        place, said = info.home[0], "the data stays"
-        if place == "memory":
+        missing, said = workspace.find_missing(info), "the data stays"
+        if info.home[0] == "memory":
             said = "the data was in memory, and is gone"
-        elif info.cluster[0] and is_gone(place) and not workspace.is_apart:
-            said = f"{place} is missing"
+        said = f"{missing} is missing" if missing else said
         workspace.console.step(f"stopped; {said}")
     return info is not None
 
@@ -5268,10 +5272,9 @@ def recover_state_values(values: Mapping[str, str], state: State) -> dict[str, s
     """Complete the values of `.env` from the state file."""
     names = {CONTAINER_KEY: state.container, PROJECT_KEY: state.project, IMAGE_KEY: state.image}
     names |= {DATA_KEY: name_placement(state.volume), BIND_KEY: state.bind}
-    login = {URL_KEY: "", USER_KEY: state.user, DB_KEY: state.database}
     if state.port or values.get(URL_KEY):  # a template's
-        port = state.port or parse_database_url(values[URL_KEY]).port
-        login[PORT_KEY] = str(port)
+        names[PORT_KEY] = str(state.port or parse_database_url(values[URL_KEY]).port)
+    login = {URL_KEY: "", USER_KEY: state.user, DB_KEY: state.database}
     return {**names, WORKSPACE_KEY: state.id, **values, **login}
 
 
@@ -5530,7 +5533,8 @@ class SetUp:
         if has_data:
             given = {key: value for key, value in values.items() if value}
             check_agreement(given, url, (USER_KEY, PASSWORD_KEY))
-        host, known = url.host, not values.get(URL_KEY) and values.get(BIND_KEY)
+        host = url.host
+        known = not values.get(URL_KEY) and values.get(BIND_KEY)
         bind = wanted["bind"] or known
         if bind:
             host = LOCALHOST if bind in USUAL_BINDS else bind
@@ -5565,8 +5569,8 @@ class SetUp:
         """Say that a person's container is replaced."""
         if own and service.host_port and not own.ports:
             end = "ends" if own.home[0] == "memory" else "stays"
-            said = f"container {own.name} publishes no port: one that"
-            self.console.note(f"{said} does replaces it; the data {end}")
+            said = f"container {own.name} is replaced by one that publishes its port"
+            self._note(f"{said}; the data {end}")
 
     def _agree_to_begin_anew(self, service: ComposeService, loss: str) -> None:
         """Refuse it if nobody says yes: a disk may only be unmounted."""
@@ -6526,7 +6530,9 @@ def destroy(
                 hint += " with a name, in the compose file, would keep it"
                 raise WorkspaceError(f"the data would be lost, which is in {place}", hint=hint)
             _remove_container(workspace)
-            console.note(f"the data stays in {place}" if place else "the data stays")
+            said = f"the data stays in {place}" if place else "the data stays"
+            missing = info and workspace.find_missing(info)
+            console.note(f"{missing} is missing" if missing else said)
             return
         service = _get_own_cluster(workspace, neighbours, stays)
         held = not stays or _is_held(workspace, service)
@@ -7238,7 +7244,8 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
     info = workspace.find_container() if ended else probe.info
     condition = workspace.judge(info, name)
     outcome = Outcome.FAILED if condition.exit_code else passed
-    outcome, words = Outcome.SKIPPED if workspace.attached else outcome, condition.words
+    outcome = Outcome.SKIPPED if workspace.attached else outcome
+    words = condition.words
     if info and not condition.exit_code:
         reason = workspace.state.reason
         words += f", its data in {info.home[0]}" + f" ({reason})" * bool(reason)
@@ -8171,7 +8178,7 @@ class CommandLine:
         self.console.result(render_completion(self.shell))
 
 
-# What changes a server or a database, or starts one.
+# What changes a server or database.
 _CHANGES = "start stop restart logs snapshot restore reset push pull rotate upgrade destroy".split()
 # What Ctrl-C leaves of a change, and how to go on. `restore` looks, and says it itself.
 _LEFT = {

@@ -671,6 +671,9 @@ def test_init_recovers_from_state(init, workspace, docker, env, password):
     [
         pytest.param({"port": 5777}, 0, None, "@localhost:5777/", id="free"),
         pytest.param({"port": 5777}, 0, TEMPLATE, "@localhost:5777/", id="a template's is another"),
+        pytest.param(
+            {"port": 5777}, 0, "HIVE_POSTGRES_PORT=6001\n", "@localhost:6001/", id="a person's"
+        ),
         pytest.param({"port": 5777}, 5777, None, "@localhost:5778/", id="taken"),
         pytest.param({"port": 5777, "bind": "10.9.9.2"}, 0, None, "@10.9.9.2:5777/", id="bind"),
         pytest.param({"port": 5777, "bind": "0.0.0.0"}, 0, None, "@localhost:5777/", id="open"),
@@ -974,7 +977,7 @@ def test_init_says_that_it_replaces_a_container(init, docker, workspace, capsys,
     changes = {"container_name": "hive-postgres", "environment": {}}
     resolve_to(docker, "original", workspace, **changes)
     init(workspace, port=6001)
-    why = "container hive-postgres publishes no port: one that does replaces it; "
+    why = "container hive-postgres is replaced by one that publishes its port; "
     err = capsys.readouterr().err
     assert (why + said in err) if said else (why not in err)
 
