@@ -1947,7 +1947,7 @@ DIAGNOSES = (
         "the docker CLI and the engine are too far apart",
         "update the older of the two, and unset DOCKER_API_VERSION", DockerNotAvailableError),
     Diagnosis("docker", "Container .* is (?:not running|restarting|paused)|"
-        "upgrade to tcp, received (?:409|500)|"
+        "upgrade to tcp, received (?:409|500)|No such exec instance|"
         "exec failed: .*(?:cannot exec in a (?:stopped|deleted)|init-p: |executing setns process)",
         "the container ended, was paused or was about to restart at that moment",
         "{logs}", ContainerStartupError),

@@ -98,6 +98,7 @@ DOCKER_TEXTS = {
         " executing setns process: exit status 1",
         "upgrade": "unable to upgrade to tcp, received 500",
         "upgrade, ended before": "unable to upgrade to tcp, received 409",
+        "ended before its exec began": DAEMON + "No such exec instance: 3983cd66",
     },
     "has the port": {
         "container": DAEMON + "driver failed programming external connectivity on endpoint"
