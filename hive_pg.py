@@ -2180,6 +2180,9 @@ def build_error(
     """Turn a docker command that failed into an error with a remedy."""
     # WSL's stand-in for docker prints to stdout.
     found = diagnose(result.stderr or result.stdout, *sources, "docker")
+    if result.returncode == 137 and not result.stderr.strip():  # SIGKILL
+        hint = "see {status}, then try again"
+        found = Diagnosis("", "", "its program was killed", hint, ContainerStartupError)
     if not found:
         said = re.search(r"\bERROR:  (.*)", result.stderr)  # PostgreSQL's may have more lines
         words = last_line(re.sub(r"(?m)^(?:Run|See) 'docker .*", "", result.stderr))
@@ -5931,9 +5934,6 @@ def _check_dump(workspace: Workspace, result: CommandResult, action: str) -> Non
     if not result.returncode:
         return
     workspace.check_running()
-    if result.returncode == 137 and not result.stderr.strip():
-        hint = "see {status}, then try again"
-        raise ContainerStartupError(f"{action}: its program was killed", hint=hint)
     login = workspace.attached or "connection to server" in result.stderr
     sources = workspace.server.sources if login else ()
     raise build_error(result, action, sources=(*sources, "dump"))

@@ -584,6 +584,13 @@ def test_build_error_stdout():
     assert "stand-in" in str(made)
 
 
+def test_build_error_of_a_program_that_was_killed():
+    """It says more than a bare exit code: the container has ended, perhaps."""
+    made = build_error(failed("", returncode=137), "cannot list them")
+    assert (str(made), made.exit_code) == ("cannot list them: its program was killed", 5)
+    assert made.hint == "see {status}, then try again"
+
+
 def test_build_error_sources():
     """What ran in the container is explained before what Docker says, with its repair."""
     text = LOGIN_TEXTS["refuses the user and password"]["16"]
