@@ -6131,7 +6131,7 @@ class Restore:
     file: IO[bytes]
     head, archive = b"", False  # of the file, where there is one
     snapshot, extends = "", False
-    remedy = "; drop it: {restore} --drop-old"  # for the database that is replaced
+    new = False  # whether the workspace is, which has no roles but its own
 
     def __init__(self, workspace: Workspace, file: IO[bytes] | None, *, owner: bool) -> None:
         self.workspace, self.console, self.owner = workspace, workspace.console, owner
@@ -6154,7 +6154,7 @@ class Restore:
         names = drop_unfinished(self.workspace)
         kept = choose_database_name(database, "before", names)
         staging = choose_database_name(database, "restoring", names)
-        remedy = "" if drop_old else self.console.format(self.remedy)
+        remedy = "" if drop_old else self.console.format("; drop it: {restore} --drop-old")
         done = f"what was {database} is {kept} now{remedy}"
         try:
             if self.archive and self.owner:
@@ -6176,7 +6176,7 @@ class Restore:
             elif database in names:
                 self.console.note(f"{database} serves as it did")
             raise
-        if self.remedy:
+        if not self.new:
             self.console.step(done)
         verify(self.workspace)
         return kept
@@ -6185,20 +6185,21 @@ class Restore:
         return self.workspace.server.query(sql, "cannot restore it", database)
 
     def _look_into_it(self) -> None:
-        """Give all to our role where the only owner in the dump is not here."""
+        """Give all to our role where it is new, or the dump's only owner is not here."""
         server = self.workspace.server
         self.file.seek(self.start)
         listing = server.list_contents("cannot restore it", self.file.fileno())
-        owners = find_owners(listing)
-        if len(owners) != 1:
+        owners = sorted(find_owners(listing))
+        word = f" {''.join(owners)}"
+        sql = f"select count(*) from pg_roles where right(' ' || rolname, {len(word)}) ="
+        sql = f"{sql} {quote_literal(word)};"
+        if not self.new and (len(owners) != 1 or self._query(sql).strip() != "0"):
             return
-        word = f" {next(iter(owners))}"
-        known = f"select from pg_roles where right(' ' || rolname, {len(word)})"
-        if self._query(f"select exists ({known} = {quote_literal(word)});").strip() == "f":
-            self.owner = False
-            self.console.note(f"what is{word}'s in the dump becomes {server.url.user}'s")
-            if re.search(r"(?m)^[0-9]+; \S+ \S+ (DEFAULT )?ACL ", listing):
-                self.console.warn("the grants in the dump are left out")
+        self.owner = False
+        for owner in owners:
+            self.console.note(f"what is {owner}'s in the dump becomes {server.url.user}'s")
+        if re.search(r"(?m)^[0-9]+; \S+ \S+ (DEFAULT )?ACL ", listing):
+            self.console.warn("the grants in the dump are left out")
 
     def _load(self, staging: str) -> None:
         client = ["pg_restore", "--exit-on-error", "-w", "-d", staging]
@@ -6370,8 +6371,9 @@ def set_up_copy(
                 _dump(other, url.database, file.fileno(), lasts=False, begun=begun)
         file.seek(0)
         task = Restore(workspace, file, owner=True)
-        task.remedy = ""  # it is dropped below
-        kept = _run_alone(task)
+        task.new = True
+        with workspace.lock():
+            kept = task.run(drop_old=False)
     if is_used(server, kept):
         console.warn(f"somebody wrote to {database} meanwhile: {kept} stays")
         return True

@@ -585,7 +585,11 @@ def test_restore_of_a_missing_role(whole):
 
 
 def test_init_from(whole, make):
-    """A copied `.env` gets a login, names and a port of its own; the rows are there, analyzed."""
+    """A copied `.env` gets a login, names and a port of its own; the rows are there, analyzed.
+
+    All is the new role's, whoever owns it there.
+    """
+    whole.trusted_script("create role bob; alter table kept owner to bob; grant all on odd to bob")
     copy = make("copy", env="")
     copy.write(".env", (whole.path / ".env").read_text(), 0o600)
     said = copy.init("--yes", "--from", whole.path).stderr
@@ -600,6 +604,7 @@ def test_init_from(whole, make):
     assert copy.trusted(sql).stdout.strip() == "t|t"
     assert "has data, and stays" in copy.init("--yes", "--from", whole.path, code=1).stderr
     assert fingerprint(copy) == whole.whole
+    whole.trusted_script(LEAVE)
 
 
 def test_restore_under_an_application(whole):

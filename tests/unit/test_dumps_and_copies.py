@@ -123,6 +123,7 @@ NEW, KEPT, WORD = (
 
 
 KINDS = {
+    "role": "right(' ' || rolname",
     "count": "count(*)",
     "used": "pg_depend o",
     "every": "json_object_agg",
@@ -137,7 +138,6 @@ KINDS = {
     "password": "\\password\n",
     "extension": "create extension if not exists vector",
     "analyze": "analyze;",
-    "role": "right(' ' || rolname",
     "boot": "oid = 10",
     "clear": "drop database %I'",
     "files": "pg_file_settings",
@@ -646,11 +646,11 @@ GRANT = "8; 0 0 DEFAULT ACL public DEFAULT PRIVILEGES FOR TABLES bob\n"
 @pytest.mark.parametrize(
     ("listing", "known", "mapped", "said"),
     [
-        pytest.param(HIS + NOBODYS, "f\n", True, "bob's in the dump becomes ann's\n", id="his"),
-        pytest.param(HIS + GRANT, "f\n", True, "warning: the grants", id="and grants"),
-        pytest.param(HIS, "t\n", False, "", id="who is here"),
-        pytest.param(HIS + HERS, "f\n", False, "", id="two owners"),
-        pytest.param(NOBODYS, "f\n", False, "", id="nobody"),
+        pytest.param(HIS + NOBODYS, "0\n", True, "bob's in the dump becomes ann's\n", id="his"),
+        pytest.param(HIS + GRANT, "0\n", True, "warning: the grants", id="and grants"),
+        pytest.param(HIS, "1\n", False, "", id="who is here"),
+        pytest.param(HIS + HERS, "0\n", False, "", id="two owners"),
+        pytest.param(NOBODYS, "0\n", False, "", id="nobody"),
     ],
 )
 def test_restore_of_another_owner(
