@@ -3887,8 +3887,7 @@ class Workspace:
         with Lock(self.lock_path, self.console, timeout + COMPOSE_TIMEOUT_S):
             self.reload()
             if not new:
-                # It may be attached since.
-                self.refuse_attached()
+                self.refuse_attached()  # it may be since
             self.held = self.worked = True
             try:
                 yield
@@ -8214,14 +8213,9 @@ _NAME = rf"(?!template[01]\Z){DATABASE_NAME}"
 _VALUES: dict[str, tuple[str, str, Callable[[str], Any], Callable[[Any], object]]] = {
     "S": ("seconds", "above 0, a day at most", float, lambda s: 0 < s <= 86400),
     "N": ("port", "1 to 65535", int, lambda n: 0 < n < 65536),
-    "LINES": ("lines", "a number, or all", str, lambda text: re.fullmatch("all|[0-9]+", text)),
-    "ADDRESS": ("address", "IPv4 only", str, lambda text: re.fullmatch(_ADDRESS, text)),
-    "NAME": (
-        "name",
-        f"{_NAME_RULE}; not a template's",
-        str,
-        lambda text: re.fullmatch(_NAME, text),
-    ),
+    "LINES": ("lines", "a number, or all", str, lambda word: re.fullmatch("all|[0-9]+", word)),
+    "ADDRESS": ("address", "IPv4 only", str, lambda word: re.fullmatch(_ADDRESS, word)),
+    "NAME": ("name", f"{_NAME_RULE}; no template's", str, lambda name: re.fullmatch(_NAME, name)),
 }
 
 
