@@ -253,7 +253,7 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
         ),
         (
             "init --database template1",
-            "'template1': letters, digits and _ . - only, 63 at most; not a",
+            "'template1': letters, digits and _ . - only, 63 at most; no template",
         ),
         ("start --timeout 0", "argument --timeout: invalid seconds value: '0'"),
         ("start --timeout nan", "invalid seconds value"),
