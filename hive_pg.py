@@ -6130,7 +6130,7 @@ class Restore:
     file: IO[bytes]
     head, archive = b"", False  # of the file, where there is one
     snapshot, extends = "", False
-    new = False  # whether the workspace is, which has no roles but its own
+    told = True  # how to drop the database that is replaced
 
     def __init__(self, workspace: Workspace, file: IO[bytes] | None, *, owner: bool) -> None:
         self.workspace, self.console, self.owner = workspace, workspace.console, owner
@@ -6175,7 +6175,7 @@ class Restore:
             elif database in names:
                 self.console.note(f"{database} serves as it did")
             raise
-        if not self.new:
+        if self.told:
             self.console.step(done)
         verify(self.workspace)
         return kept
@@ -6184,21 +6184,20 @@ class Restore:
         return self.workspace.server.query(sql, "cannot restore it", database)
 
     def _look_into_it(self) -> None:
-        """Give all to our role where it is new, or the dump's only owner is not here."""
+        """Give all to our role where the only owner in the dump is not here."""
         server = self.workspace.server
         self.file.seek(self.start)
         listing = server.list_contents("cannot restore it", self.file.fileno())
-        owners = sorted(find_owners(listing))
-        word = f" {''.join(owners)}"
-        sql = f"select count(*) from pg_roles where right(' ' || rolname, {len(word)}) ="
-        sql = f"{sql} {quote_literal(word)};"
-        if not self.new and (len(owners) != 1 or self._query(sql).strip() != "0"):
+        owners = find_owners(listing)
+        if len(owners) != 1:
             return
-        self.owner = False
-        for owner in owners:
-            self.console.note(f"what is {owner}'s in the dump becomes {server.url.user}'s")
-        if re.search(r"(?m)^[0-9]+; \S+ \S+ (DEFAULT )?ACL ", listing):
-            self.console.warn("the grants in the dump are left out")
+        word = f" {next(iter(owners))}"
+        known = f"select from pg_roles where right(' ' || rolname, {len(word)})"
+        if self._query(f"select exists ({known} = {quote_literal(word)});").strip() == "f":
+            self.owner = False
+            self.console.note(f"what is{word}'s in the dump becomes {server.url.user}'s")
+            if re.search(r"(?m)^[0-9]+; \S+ \S+ (DEFAULT )?ACL ", listing):
+                self.console.warn("the grants in the dump are left out")
 
     def _load(self, staging: str) -> None:
         client = ["pg_restore", "--exit-on-error", "-w", "-d", staging]
@@ -6369,15 +6368,22 @@ def set_up_copy(
             with naming(other):
                 _dump(other, url.database, file.fileno(), lasts=False, begun=begun)
         file.seek(0)
-        task = Restore(workspace, file, owner=True)
-        task.new = True
+        task = Restore(workspace, file, owner=False)  # none of the other's roles is here
+        task.told = False
         with workspace.lock():
             kept = task.run(drop_old=False)
-    if is_used(server, kept):
+    sql = f"""\
+{_USED_SQL} as used \\gset
+\\if :used
+\\echo used
+\\else
+\\connect template1
+drop database {quote_identifier(kept)};
+\\endif
+"""
+    if server.query(sql, "cannot drop it", kept):
         console.warn(f"somebody wrote to {database} meanwhile: {kept} stays")
-        return True
-    server.query(f"drop database {quote_identifier(kept)};", "cannot drop it")
-    console.step(f"the data is that of {source}; {kept}, which was empty, is dropped")
+    console.step(f"the data is that of {source}")
     return True
 
 

@@ -123,7 +123,6 @@ NEW, KEPT, WORD = (
 
 
 KINDS = {
-    "role": "right(' ' || rolname",
     "count": "count(*)",
     "used": "pg_depend o",
     "every": "json_object_agg",
@@ -138,6 +137,7 @@ KINDS = {
     "password": "\\password\n",
     "extension": "create extension if not exists vector",
     "analyze": "analyze;",
+    "role": "right(' ' || rolname",
     "boot": "oid = 10",
     "clear": "drop database %I'",
     "files": "pg_file_settings",
@@ -646,11 +646,11 @@ GRANT = "8; 0 0 DEFAULT ACL public DEFAULT PRIVILEGES FOR TABLES bob\n"
 @pytest.mark.parametrize(
     ("listing", "known", "mapped", "said"),
     [
-        pytest.param(HIS + NOBODYS, "0\n", True, "bob's in the dump becomes ann's\n", id="his"),
-        pytest.param(HIS + GRANT, "0\n", True, "warning: the grants", id="and grants"),
-        pytest.param(HIS, "1\n", False, "", id="who is here"),
-        pytest.param(HIS + HERS, "0\n", False, "", id="two owners"),
-        pytest.param(NOBODYS, "0\n", False, "", id="nobody"),
+        pytest.param(HIS + NOBODYS, "f\n", True, "bob's in the dump becomes ann's\n", id="his"),
+        pytest.param(HIS + GRANT, "f\n", True, "warning: the grants", id="and grants"),
+        pytest.param(HIS, "t\n", False, "", id="who is here"),
+        pytest.param(HIS + HERS, "f\n", False, "", id="two owners"),
+        pytest.param(NOBODYS, "f\n", False, "", id="nobody"),
     ],
 )
 def test_restore_of_another_owner(
@@ -717,12 +717,12 @@ def test_restore_that_nobody_can_log_in_to(place, docker, server, dump):
 
 
 @pytest.mark.parametrize("copied", [True, False])
-def test_init_from(tmp_path, place, docker, server, monkeypatch, copied):
+def test_init_from(tmp_path, place, docker, server, monkeypatch, capsys, copied):
     """A copied .env gets a new login; the dump of the other one becomes the data of the new one."""
     (tmp_path / "new").mkdir()
     if copied:
         shutil.copy(place.env_path, tmp_path / "new" / ".env")
-    server.words["used"] = ["f\n"]
+    server.words["used"] = ["f\n", ""]
     restored = []
 
     def run(task, *, drop_old):
@@ -739,10 +739,12 @@ def test_init_from(tmp_path, place, docker, server, monkeypatch, copied):
     assert restored == [WHOLE]
     assert url.database == theirs.database
     assert not {url.user, url.password, new.settings.container} & {*place.settings.env.values()}
-    assert server.scripts[-1][2] == f'drop database "{KEPT}";'
-    server.words["used"] = ["f\n", "t\n"]  # an application wrote to it meanwhile
+    assert server.scripts[-1][:2] == ("used", KEPT)
+    assert f'drop database "{KEPT}";' in server.scripts[-1][2]
+    capsys.readouterr()
+    server.words["used"] = ["f\n", "used\n"]  # an application wrote to it meanwhile
     assert pg.set_up_copy(new, place.directory, interactive=False)
-    assert server.scripts[-1][2] == pg._USED_SQL
+    assert f"somebody wrote to hive meanwhile: {KEPT} stays" in capsys.readouterr().err
     server.words["used"] = ["t\n"]
     with pytest.raises(WorkspaceError, match="hive has data, and stays") as caught:
         pg.set_up_copy(new, place.directory, interactive=False)
