@@ -1089,6 +1089,7 @@ def format_hint(text: str, program: str = "hive-pg", directory: str = ".") -> st
     'hive-pg init app --port N, or stop it'
     """
     place = "" if directory == "." else f" {quote_word(directory)}"
+    text = text.replace("{list}", f"{program} list")  # which takes no directory
     return re.sub(rf"\{{({'|'.join(COMMANDS)})\}}", lambda m: f"{program} {m[1]}{place}", text)
 
 
@@ -3796,7 +3797,7 @@ class Workspace:
         if url := self.attached:
             why = f"the server is elsewhere, {url.host}:{url.port}, and perhaps in production"
             hint = "{init} --detach goes back to the database here"
-            raise WorkspaceError(f"{why}: hive-pg changes nothing there", hint=hint)
+            raise WorkspaceError(f"{why}: this command is for a database here", hint=hint)
 
     @property
     def is_new(self) -> bool:
@@ -3843,11 +3844,11 @@ class Workspace:
     def settings(self) -> Settings:
         """The settings in `.env`, which has to be whole."""
         if is_gone(self.env_path) and not os.path.islink(self.env_path):
-            if not is_gone(self.directory) and not os.path.isdir(self.directory):
-                why = f"not set up: {self.directory} is no directory"
-                raise NotSetUpError(why, hint="name a directory")
-            missing = f"directory {self.directory}" if is_gone(self.directory) else self.env_path
-            raise NotSetUpError(f"not set up: there is no {missing}", hint="{init}")
+            missing, hint = self.env_path, "{init}"
+            if is_gone(self.directory) or not os.path.isdir(self.directory):
+                missing = f"directory {self.directory}"
+                hint = "{list} shows every workspace; {init} makes one"
+            raise NotSetUpError(f"not set up: there is no {missing}", hint=hint)
         return parse_settings(self.values, attached=bool(self.attached))
 
     @property
@@ -3946,10 +3947,12 @@ class Workspace:
         hint = f"correct the compose file, or {ENV_FILE}, until `{program} config` succeeds"
         return check_result(result, f"`{program} {' '.join(argv)}` failed", hint).stdout
 
-    def find_shadowed(self) -> list[str]:
-        """Return what plain Compose would take from this shell."""
+    def warn_of_shell(self) -> None:
+        """Name what plain Compose and applications would take from this shell."""
         others = {key for key in self.overruled if os.environ[key] != self.values.get(key)}
-        return sorted(others | ({"PGHOSTADDR", "PGSERVICE"} & os.environ.keys()))
+        if names := " ".join(sorted(others | ({"PGHOSTADDR", "PGSERVICE"} & os.environ.keys()))):
+            said = f"plain docker compose and applications take {names} from this shell"
+            self.console.warn(f"{said}, not from {ENV_FILE}: unset {names}")
 
     def resolve_service(self, settings: Settings, wanted: str = "") -> ComposeService:
         """Return the PostgreSQL service as Compose resolves it."""
@@ -4387,13 +4390,16 @@ def build_port_error(url: DatabaseURL, objection: str, right: str) -> DatabaseCo
     return DatabaseConnectionError(why, hint=hint)
 
 
-def format_login(url: DatabaseURL, probe: Probe, took: str, width: int) -> str:
-    """Write what a login has found, as far as there is room."""
-    created = probe.created_version
+def tell_login(workspace: Workspace, probe: Probe, began: float) -> None:
+    """Say what a login has found, as far as there is room."""
+    url, created = workspace.settings.url, probe.created_version
+    if url.unchecked:
+        workspace.console.warn(url.unchecked)
     beside = f"+ pgvector {created}" if created else "without pgvector"
-    found = f"PostgreSQL {probe.server_version} {beside}"
-    place = f" on {url.host}:{url.port}"
-    return f"{found}{place * (len(found + place + took) + 4 <= width)}, {took}"
+    found, place = f"PostgreSQL {probe.server_version} {beside}", f" on {url.host}:{url.port}"
+    took = f", login verified ({time.monotonic() - began:.1f} s)"
+    fits = len(found + place + took) + 2 <= terminal_width(sys.stderr)
+    workspace.console.step(found + place * fits + took)
 
 
 def refuse_port(workspace: Workspace, objection: str, right: str) -> str:
@@ -4531,9 +4537,9 @@ def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo 
     return "" if found else words
 
 
-def refuse_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo | None) -> None:
+def refuse_loss(workspace: Workspace, service: ComposeService, neighbours: Neighbours) -> None:
     """Refuse to serve an empty cluster in place of one that is lost."""
-    loss = find_loss(workspace, service, own)
+    loss = find_loss(workspace, service, find_named(neighbours.containers, service.container))
     if loss and workspace.state.verified:
         hint = f"{_PUT_BACK}; {{init}} makes an empty database, after a yes"
         raise WorkspaceError(loss, hint=hint)
@@ -4724,13 +4730,10 @@ def verify(
         console.warn(f"the database serves, but not at {url.host}:{url.port}: {reach}")
     if probe.warning:
         console.warn(f"{probe.warning.cause}; {probe.warning.hint}")
-    if url.unchecked:
-        console.warn(url.unchecked)
     if probe.info and url.host == probe.info.inner_host:
         said = f"{url.host} publishes no fixed port: the URL is for its networks alone; if they are"
         console.warn(console.format(f"{said} open, {{init}} --yes publishes one"))
-    took = f"login verified ({time.monotonic() - began:.1f} s)"
-    console.step(format_login(url, probe, took, terminal_width(sys.stderr)))
+    tell_login(workspace, probe, began)
     return probe
 
 
@@ -4746,10 +4749,7 @@ def verify_elsewhere(workspace: Workspace, *, timeout: float = 0) -> None:
     if probe.objection:
         reach = refuse_port(workspace, probe.objection, "")
         console.warn(f"{url.host}:{url.port}: {probe.objection}: {reach}")
-    if url.unchecked:
-        console.warn(url.unchecked)
-    took = f"login verified ({time.monotonic() - began:.1f} s)"
-    console.step(format_login(url, probe, took, terminal_width(sys.stderr)))
+    tell_login(workspace, probe, began)
 
 
 def finish_rotation(workspace: Workspace) -> None:
@@ -4895,7 +4895,7 @@ def serve(workspace: Workspace, *, seen: bool = False) -> ComposeService:
     service = ensure_image(workspace, settings, workspace.resolve_service(settings))
     neighbours.refuse_conflicts(service)
     if not seen:
-        refuse_loss(workspace, service, find_named(neighbours.containers, service.container))
+        refuse_loss(workspace, service, neighbours)
     bring_up(workspace, service, neighbours)
     settle(workspace)
     return service
@@ -5018,7 +5018,7 @@ def start_service(
         if service.in_volume:
             workspace.refuse_copy()
         neighbours.refuse_conflicts(service)
-        refuse_loss(workspace, service, find_named(neighbours.containers, service.container))
+        refuse_loss(workspace, service, neighbours)
         if stops and service.source == IN_MEMORY:
             said = "the data was in memory, and ends with its server"
             workspace.console.warn(f"{said}: this is a new, empty database")
@@ -5330,16 +5330,10 @@ class SetUp:
                     if not tries_left:
                         raise
                     self.console.note(f"once more: {error}")
-        self._name_what_leads_elsewhere(settings)
+        warn_of_another_url(workspace)
+        workspace.warn_of_shell()
         if start:
             self._verify_or_mend(service, timeout)
-
-    def _name_what_leads_elsewhere(self, settings: Settings) -> None:
-        """Warn of what applications may find in place of the URL."""
-        warn_of_another_url(self.workspace)
-        if names := " ".join(self.workspace.find_shadowed()):
-            said = f"plain docker compose and applications take {names} from this shell"
-            self.console.warn(f"{said}, not from {ENV_FILE}: unset {names}")
 
     def _recover(self) -> None:
         """Find lost credentials in the container, or in the state file."""
@@ -5418,8 +5412,7 @@ class SetUp:
         cluster = own.cluster[1] if own else cluster
         if self.values.get(DATA_KEY) == "volume" or name_placement(cluster):
             return "volume"
-        held = holds_data(workspace.data_dir)
-        return "bind" if cluster or held else ""
+        return "bind" if cluster or holds_data(workspace.data_dir) else ""
 
     def _place_data(self, project: str, own: ContainerInfo | None) -> str:
         """Return '' or `volume`: where the data is, is wanted or works."""
@@ -5513,8 +5506,7 @@ class SetUp:
         if not settled and not self.wanted["port"]:
             port = self.neighbours.choose_port(url.port, bind or DEFAULT_BIND)
             if port != url.port and not self.workspace.compose_file():
-                said = f"port {url.port} is taken"
-                self._note(f"{said}; it will be {port}")
+                self._note(f"port {url.port} is taken; it will be {port}")
             url = url.replace(port=port)
         check_carried(url)
         allowed, (uid, gid) = range(2**32), get_postgres_uid_gid()
@@ -6761,6 +6753,7 @@ select name || ' = ' || setting from pg_file_settings
 union select concat_ws(' ', type, database, user_name, address, netmask, auth_method)
 from pg_hba_file_rules
 """
+_KEPT = "{upgrade} --undo takes it again, {upgrade} --drop-old deletes it"
 
 
 def _turn_back(workspace: Workspace) -> None:
@@ -6815,15 +6808,13 @@ class Upgrade:
             self._make(databases, boot)
             workspace.remember(exchange=[before, "upgrade", self.image, service.image, major])
         self.console.step(f"the old cluster is {service.cluster}.{before}")
-        said = "{upgrade} --undo takes it again, {upgrade} --drop-old deletes it"
-        self.console.note(self.console.format(said))
+        self.console.note(self.console.format(_KEPT))
 
     def check(self, before: str) -> str:
         """Return the image's major version, if there is a way to it."""
         engine, service, image = self.engine, self.service, self.image
         if kept := self.workspace.state.kept:
-            hint = "{upgrade} --drop-old deletes it"
-            raise WorkspaceError(f"PostgreSQL {kept}'s cluster is still kept", hint=hint)
+            raise WorkspaceError(f"PostgreSQL {kept}'s cluster is still kept", hint=_KEPT)
         new = self.workspace.resolve_service(self.settings.replace(image=image))
         if new.image == image and not new.image_info:
             engine.pull(image)
@@ -7840,8 +7831,7 @@ class CommandLine:
 
     def look_upwards(self) -> None:
         """Take the workspace that a subdirectory is in."""
-        alone = self.all or self.command in ("list", "completion")
-        if self.directory != "." or alone:
+        if self.directory != "." or self.all or self.command in ("list", "completion"):
             return
         here, place = os.path.realpath("."), find_workspace(".")
         if place != here and self.command == "init":
@@ -7903,8 +7893,7 @@ class CommandLine:
                 returncode = runner.attach(self.argv, env, waits=True)
             return returncode if returncode >= 0 else 128 - returncode
         except OSError as error:
-            said = f"cannot run {self.argv[0]}: {error.strerror}"
-            self.console.error(WorkspaceError(said))
+            self.console.error(WorkspaceError(f"cannot run {self.argv[0]}: {error.strerror}"))
             return 127 if isinstance(error, FileNotFoundError) else 126  # as shells do
 
     def _stop(self) -> int:
@@ -7916,19 +7905,18 @@ class CommandLine:
 
     def _stop_all(self) -> int:
         """Stop what runs of this user's; one that fails keeps no other one up."""
-        code, engine, ran = ExitCode.DONE, self.workspace.engine, False
-        for info, place in find_homes(engine):
-            ended = info.state in (ContainerState.CREATED, ContainerState.EXITED)
-            if ended or not os.path.isdir(place) or os.stat(place).st_uid not in get_own_uids():
-                continue
+        code, engine, own = ExitCode.DONE, self.workspace.engine, get_own_uids()
+        ended = (ContainerState.CREATED, ContainerState.EXITED)
+        homes = [place for info, place in find_homes(engine) if info.state not in ended]
+        homes = [place for place in homes if os.path.isdir(place) and os.stat(place).st_uid in own]
+        for place in homes:
             self.console.note(f"{place}:")
-            ran = True
             try:
                 stop(Workspace(place, self.console, engine))
             except PostgreSQLIntegrationError as error:
                 self.console.error(error)
                 code = error.exit_code
-        if not ran:
+        if not homes:
             self.console.note("none of yours was running")
         return code
 
@@ -7993,7 +7981,7 @@ class CommandLine:
         here = f'"inode": "{identify_file(workspace.directory)}"'.encode()
         if here not in (read_file(workspace.state_path) or b""):
             said = f"{ENV_FILE} may be a copy, and lead to another workspace's database"
-            self.console.warn(self.console.format(f"{said}: {{start}} tells, {{init}} makes one"))
+            self.console.warn(self.console.format(f"{said}: {{start}} tells, {{init}} mends it"))
 
     def _url(self) -> None:
         url, form = self.workspace.settings.url, self.format
@@ -8047,8 +8035,7 @@ class CommandLine:
                 self._check_snapshot(self.file)
             else:
                 check_source(self.file)
-            place = f"put {self.file} in the place of database {database}"
-            self._get_yes(f"{place}, and end its sessions?")
+            self._agree_to(self.file)
             restore(self.workspace, self.file, owner=not self.no_owner, drop_old=drop_old)
             if drop_old:
                 self.console.step(f"what was {database} before is dropped")
@@ -8066,18 +8053,16 @@ class CommandLine:
     def _reset(self) -> None:
         if self.seed:
             check_source(self.seed)
-        database = self.workspace.settings.url.database
-        self._get_yes(f"put an empty database in the place of {database}?")
+        self._agree_to("an empty database")
         reset(self.workspace, self.seed or "")
 
     def _push(self) -> None:
         push(self.workspace, self._read_url(), switch=bool(self.switch))
 
     def _pull(self) -> None:
-        url, database = self._read_url(), self.workspace.settings.url.database
+        url = self._read_url()
         open_elsewhere(self.workspace, url)  # or it is refused before the question
-        place = f"put {url.database} of {url.host} in the place of database {database}"
-        self._get_yes(f"{place}, and end its sessions?")
+        self._agree_to(f"{url.database} of {url.host}")
         pull(self.workspace, url)
 
     def _read_url(self) -> DatabaseURL:
@@ -8089,7 +8074,7 @@ class CommandLine:
             import getpass
 
             with contextlib.suppress(EOFError):
-                text = getpass.getpass("URL: ", sys.stderr)
+                text = getpass.getpass("URL, which is not shown: ", sys.stderr)
             self.console.doing()
         elif sys.stdin:
             text, subject = sys.stdin.readline(), "the URL on stdin"
@@ -8119,10 +8104,15 @@ class CommandLine:
 
     def _destroy(self) -> None:
         if self.data or self.purge:
+            self.workspace.settings  # noqa: B018 (or it is refused before the question)
             name = os.path.basename(self.workspace.directory)
             self._get_yes(f"this deletes the data. Type {name} to go on:", name)
         options = {"data": bool(self.data), "purge": bool(self.purge)}
         destroy(self.workspace, backup=not self.no_backup, **options)
+
+    def _agree_to(self, new: str) -> None:
+        database = self.workspace.settings.url.database
+        self._get_yes(f"put {new} in the place of database {database}, and end its sessions?")
 
     def _get_yes(self, question: str, name: str = "") -> None:
         """Return if a person wants it, types `name`, or has said --yes."""
@@ -8346,9 +8336,7 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     if command == "run" and not rest and not {"-h", "--help"} & {*arguments}:
         _refuse("put -- before the program: run [DIR] -- CMD", f"{program} run")
     other = command in ("", "restore", "list", "completion")  # than DIR is what they take
-    _refuse_url(arguments)
-    if command == "psql":
-        _refuse_statement(arguments)
+    _refuse_words(command, arguments)
     if other or len(arguments) > 1 or any(word.startswith("-") for word in arguments):
         build_parser(program, command).parse_intermixed_args(arguments, line)
     else:  # without argparse, which would take a fifth of the time of `url`
@@ -8362,15 +8350,13 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     return line
 
 
-def _refuse_url(arguments: Sequence[str]) -> None:
-    if any("://" in word for word in arguments):
-        why = "everybody on this machine sees a URL on the command line"
-        raise UsageError(why, hint="--url-env VARIABLE, or stdin; or in .env: {init} --attach")
-
-
-def _refuse_statement(arguments: Sequence[str]) -> None:
+def _refuse_words(command: str, arguments: Sequence[str]) -> None:
+    """Refuse a URL, which others would see, and SQL without its option."""
     for word in arguments:
-        if re.search(r"[\s;]", word) and not os.path.isdir(word):
+        if "://" in word:
+            why = "everybody on this machine sees a URL on the command line"
+            raise UsageError(why, hint="--url-env VARIABLE, or stdin; or in .env: {init} --attach")
+        if command == "psql" and re.search(r"[\s;]", word) and not os.path.isdir(word):
             meant = f"-c {quote_word(word)}"
             raise UsageError(f"{word!r} is no directory: did you mean {meant}?")
 
@@ -8390,20 +8376,33 @@ def _sort_arguments(line: CommandLine) -> None:
 
 def _sort_file(line: CommandLine) -> None:
     """Tell FILE or @NAME from DIR, in either order."""
-    if line.file is None and not os.path.isdir(line.directory):
-        line.directory, line.file = ".", line.directory
-    elif not os.path.isdir(line.directory) and os.path.isdir(line.file or ""):
-        line.directory, line.file = str(line.file), line.directory
-    if line.command == "restore" and line.file is None and not line.drop_old:
-        _refuse("FILE is missing", f"{line.program} restore")
+    if not os.path.isdir(line.directory) and os.path.isdir(line.file or "."):
+        line.directory, line.file = line.file or ".", line.directory
+    needs_file = line.drop or (line.command == "restore" and not line.drop_old)
+    if needs_file and line.file in (None, "@"):
+        kind = "@NAME" if line.drop else "FILE"
+        _refuse(f"{kind} is missing", f"{line.program} {line.command}")
     if line.command == "snapshot" and line.file and line.file[0] != "@":
         why = f"{line.file!r} is no directory, and a name begins with @"
         raise UsageError(why, hint=f"{line.program} snapshot @{quote_word(line.file)}")
 
 
-# Other words for commands.
-_MEANT = {"ls": "list", "rm": "destroy", "remove": "destroy", "delete": "destroy"}
-_MEANT |= {"dump": "backup", "connect": "psql", "create": "init"}
+# Other tools' words, and what they mean here.
+_MEANT = {
+    "init": "create new setup install",
+    "run": "exec test migrate",
+    "check": "doctor health",
+    "psql": "connect console login sql",
+    "backup": "dump export pg_dump save",
+    "snapshot": "branch checkpoint",
+    "restore": "import load rollback",
+    "destroy": "rm remove delete drop clean prune purge",
+    "list": "ls",
+    "--database": "--db --dbname --name",
+    "--bind": "--host",
+    "--port": "-p",
+    "--yes": "--force -f",
+}
 
 
 def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:
@@ -8413,9 +8412,10 @@ def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:
     choices = [] if COMMANDS.keys() & {*others} else [*COMMANDS]
     if word.startswith("-"):
         choices = option_names(program.rpartition(" ")[2])
-    close = difflib.get_close_matches(word.partition("=")[0], choices)
-    close.sort(key=lambda name: sorted(name) != sorted(word))  # stauts is status, not stats
-    close = [_MEANT[word]] if word in _MEANT else close
+    word = word.partition("=")[0]
+    close = [name for name in choices if word in _MEANT.get(name, "").split()]
+    close += [name for name in choices if sorted(name) == sorted(word)]  # stauts
+    close += difflib.get_close_matches(word, choices, cutoff=0.7)
     if close:
         raise UsageError(f"{fault}: did you mean {close[0]}?")
     raise UsageError(fault, hint=f"{program} --help")

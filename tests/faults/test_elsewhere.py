@@ -307,7 +307,7 @@ def test_url_is_seen_by_nobody(elsewhere):
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
     with workspace.started("push", **streams, start_new_session=True) as process:
         os.close(theirs)
-        read_until(ours, b"URL: ")
+        read_until(ours, b"not shown: ")
         time.sleep(0.1)
         os.write(ours, f"{url}\n".encode())
         screen = read_until(ours, b"hint: ")

@@ -223,6 +223,21 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
         ("stauts", "'stauts' is neither a command nor a directory: did you mean status?\n"),
         ("remove", "'remove' is neither a command nor a directory: did you mean destroy?\n"),
         ("ls", "'ls' is neither a command nor a directory: did you mean list?\n"),
+        ("evn", "did you mean env?\n"),
+        ("setup", "did you mean init?\n"),
+        ("test", "did you mean run?\n"),
+        ("migrate", "did you mean run?\n"),
+        ("login", "did you mean psql?\n"),
+        ("checkpoint", "did you mean snapshot?\n"),
+        ("prune", "did you mean destroy?\n"),
+        ("switch", "'switch' is neither a command nor a directory\nhint: hive-pg --help\n"),
+        ("init --db x", "unrecognized arguments: --db: did you mean --database?\n"),
+        ("init --host=x", "unrecognized arguments: --host=x: did you mean --bind?\n"),
+        ("init -p 5", "unrecognized arguments: -p: did you mean --port?\n"),
+        ("destroy -f", "unrecognized arguments: -f: did you mean --yes?\n"),
+        ("init --password x", "arguments: --password\nhint: hive-pg init --help\n"),
+        ("init --user x", "arguments: --user\nhint: hive-pg init --help\n"),
+        ("status --name x", "arguments: --name\nhint: hive-pg status --help\n"),
         ("shop init", "'shop' is neither a command nor a directory\nhint: hive-pg --help\n"),
         ("--nonsense", "unrecognized arguments: --nonsense\nhint: hive-pg --help\n"),
         ("start --nonsense", "unrecognized arguments: --nonsense\nhint: hive-pg start --help\n"),
@@ -236,6 +251,9 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
         ("completion", "the following arguments are required: shell"),
         ("restore", "FILE is missing"),
         ("restore -y", "FILE is missing"),
+        ("restore @", "FILE is missing"),
+        ("snapshot --drop", "@NAME is missing\nhint: hive-pg snapshot --help\n"),
+        ("snapshot --drop @", "@NAME is missing"),
         ("restore /", "FILE is missing\nhint: hive-pg restore --help\n"),
         ("status -C", "argument -C: expected one argument"),
         ("init --port 0", "argument --port: invalid port value: '0'"),
@@ -748,6 +766,13 @@ def test_command_below_that_destroys(monkeypatch, capsys, hive, below, done):
     asked = f"{below}: this deletes the data. Type w to go on: "
     assert asked in capsys.readouterr().err
     assert done == []
+
+
+def test_command_destroy_of_nothing(monkeypatch, capsys, tmp_path):
+    """Where nothing is set up, it says so, and asks for no name."""
+    monkeypatch.setattr(pg, "is_interactive", lambda: True)
+    assert main(["destroy", "--data", str(tmp_path)]) == 3
+    assert capsys.readouterr().err.startswith(f"error: not set up: there is no {tmp_path}/.env\n")
 
 
 @pytest.mark.parametrize(

@@ -156,8 +156,9 @@ def test_format_hint_text(program, path, text, expected):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_format_hint_command(command):
-    """Every command can stand in a hint."""
-    assert format_hint(f"{{{command}}}", directory="d") == f"hive-pg {command} d"
+    """Every command can stand in a hint, with the workspace if it takes one."""
+    place = "" if command == "list" else " d"
+    assert format_hint(f"{{{command}}}", directory="d") == f"hive-pg {command}{place}"
 
 
 @pytest.mark.parametrize("say", ["note", "warn", "step"])

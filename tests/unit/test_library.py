@@ -69,7 +69,8 @@ def test_manager_never_set_up(tmp_path, manager_of, docker, name, place):
     (tmp_path / "x.dump").write_text("select 1;\n")
     with pytest.raises(NotSetUpError, match="not set up") as caught:
         getattr(manager_of(tmp_path / place), name)(*arguments)
-    assert (caught.value.exit_code, caught.value.hint) == (pg.ExitCode.NOT_RUNNING, "hive-pg init")
+    assert caught.value.exit_code == pg.ExitCode.NOT_RUNNING
+    assert "hive-pg init" in caught.value.hint
     assert docker.calls == []
 
 

@@ -131,7 +131,8 @@ def test_settings_of_no_directory(tmp_path):
     """A directory that is not there is said to be missing, not its `.env`."""
     with pytest.raises(NotSetUpError, match=r"there is no directory .*/none$") as caught:
         make_workspace(tmp_path / "none").settings  # noqa: B018
-    assert caught.value.hint == "{init}"
+    hint = pg.format_hint(caught.value.hint, directory="none")
+    assert hint == "hive-pg list shows every workspace; hive-pg init none makes one"
 
 
 def test_save_env_changes(workspace, directory):
@@ -653,12 +654,16 @@ def test_run_compose_environment(
         pytest.param({"PATH": "/usr/bin", "DOCKER_HOST": "x", "SHLVL": "2"}, [], id="the rest"),
     ],
 )
-def test_find_shadowed(monkeypatch, workspace, directory, shell, expected):
+def test_warn_of_shell(monkeypatch, capsys, workspace, directory, shell, expected):
     """What the shell has otherwise than `.env` leads plain Compose and applications elsewhere."""
     for name, value in shell.items():
         monkeypatch.setenv(name, value)
     write_env(directory, make_settings(), "DB_PASSWORD=x\nDB_PORT=1\nPATH=/nowhere\n")
-    assert workspace.find_shadowed() == expected
+    workspace.warn_of_shell()
+    names = " ".join(expected)
+    said = f"warning: plain docker compose and applications take {names} from this shell"
+    said = f"{said}, not from .env: unset {names}\n" if names else ""
+    assert capsys.readouterr().err == said
 
 
 def test_run_compose_failed(workspace, programs):
