@@ -27,7 +27,7 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isolated):
-    # Beside the file a project may have a secrets.py or a types.py, which is not Python's.
+    # Beside the file a project may have a secrets.py or a types.py of its own.
     sys.path[:] = [place for place in sys.path if place != sys.path[0]]
 
 import contextlib
@@ -222,7 +222,7 @@ ALIASES = {"up": "start", "down": "stop", "ps": "status", "shell": "psql"}
 
 
 class ExitCode(enum.IntEnum):
-    """The exit codes of the program; `--help` takes its words from the module's docstring."""
+    """The exit codes; `--help` has their words from the module's docstring."""
 
     DONE = 0
     FAILED = 1
@@ -336,7 +336,7 @@ class Record:
 class PostgreSQLIntegrationError(Exception):
     """The base of all errors: what failed and why, with the next step.
 
-    A command of hive-pg stands as `{init}` in a hint: the console writes it as it is called here.
+    In a hint, `{init}` stands for the command, which the console writes as it is called here.
     `detail` has the other program's own words, `repair` says how `init` or `start` can mend it.
     """
 
@@ -418,7 +418,7 @@ _ENV_FAULTS = (  # what spoils a whole file, its name, and the filter that mends
     (r"\0", "line {line}: a NUL character", "tr -d '\\0'"),
     (r"\r(?!\n)", "line {line}: a carriage return", "tr '\\r' '\\n'"),
 )
-# A blank line, a comment, what some reader takes for an assignment, or what none takes.
+# A blank line, a comment, an assignment to some reader, or what is none to any.
 _ENV_LINE = r"""(?xs)[ \t]*(?:
     (?:(?P<plain>(?=(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*=(?![ \t])))|)
     (?P<export>export[ \t]+)?['"]?(?P<key>[\w.\-\[\]]+)['"]?[ \t]*(?:[=:][ \t]*|(?=\r?\n|\Z))
@@ -865,7 +865,7 @@ def check_agreement(values: Mapping[str, str], url: DatabaseURL, keys: Sequence[
 
 
 def parse_settings(values: Mapping[str, str], *, attached: bool = False) -> Settings:
-    """Read the settings of a workspace that is set up, or `attached` to a server elsewhere."""
+    """Read the settings of a workspace that is set up, or `attached`."""
     needed = (URL_KEY, CONTAINER_KEY, PROJECT_KEY)[: 1 if attached else None]
     missing = [key for key in needed if not values.get(key)]
     if missing:
@@ -967,7 +967,7 @@ def is_path(text: str) -> bool:
 
 
 def is_foreign_path(text: str) -> bool:
-    """Whether a path is another system's, so that nobody here knows what it leads to."""
+    """Whether a path is another system's, which leads nowhere here."""
     return bool(re.match("/" if WINDOWS else r"[A-Za-z]:[\\/]|\\\\", text))
 
 
@@ -1048,7 +1048,7 @@ def let_go(file: IO[bytes]) -> None:
 
 
 def replace_file(file: IO[bytes], path: str, target: str) -> None:
-    """Put a file of ours in another's place; on Windows wait a second for who has that open."""
+    """Put a file of ours in another's place; on Windows wait a second where that is open."""
     let_go(file)
     deadline = time.monotonic() + 1
     while True:
@@ -1062,7 +1062,7 @@ def replace_file(file: IO[bytes], path: str, target: str) -> None:
 
 @contextlib.contextmanager
 def synced(directory: str) -> Iterator[None]:
-    """Write a directory to the disk at the end, so that names in it survive a power cut."""
+    """Write a directory to the disk at the end: its names survive a power cut."""
     descriptor = -1 if WINDOWS else os.open(directory, os.O_RDONLY)
     try:
         yield
@@ -1499,8 +1499,9 @@ class Lock:
             self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | OWN_FILE, 0o600)
             os.set_inheritable(self.descriptor, True)
             status = os.fstat(self.descriptor)
-            if status.st_nlink > 1:
-                raise OSError(errno.ELOOP, "it is a hard link to another file")
+            is_file = status.st_mode & 0o170000 == 0o100000
+            if not is_file or status.st_nlink > 1:
+                raise OSError(errno.ELOOP, "it is no file, or has another name, too")
             # The user whose directory it is waits for root, but gets no file that they moved here.
             owner = os.stat(os.path.dirname(self.path)).st_uid
             if owner != status.st_uid == 0 and not status.st_size:
@@ -1558,14 +1559,7 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
     with explaining("create", path):
         os.mkdir(path, mode)
         if owner and is_root():
-            os.chown(path, *owner)
-
-
-def close_to_others(path: str) -> tuple[int, int]:
-    """Close a file to others; return its mode before and now."""
-    mode = os.stat(path).st_mode & 0o777 if HAS_MODES else 0
-    with explaining("change the mode of", path):
-        return mode, set_mode(path, mode & 0o700) if mode & 0o077 else mode
+            os.chown(path, *owner, follow_symlinks=False)
 
 
 def is_usable_by(data_dir: str, uid: int) -> bool:
@@ -2124,8 +2118,8 @@ DIAGNOSES = (
     Diagnosis("elsewhere", "server does not support SSL|SSL support is not compiled in",
         "the URL asks for TLS, which the server or the image lacks",
         "take sslmode out of the URL, if the network is yours"),
-    Diagnosis("elsewhere", "no encryption|SSL (?:connection )?(?:is )?required",
-        "the server asks for TLS",
+    Diagnosis("elsewhere", "no encryption|SSL (?:connection )?(?:is )?required|cleartext password",
+        "the server asks for TLS, or else for the password in clear",
         "sslmode=require in the URL, or verify-full"),
     Diagnosis("elsewhere", "password authentication failed|Tenant or user not found|"
         "no pg_hba.conf entry",
@@ -2561,6 +2555,8 @@ class Engine:
             if cwd is not None and error.filename == cwd:
                 raise file_error("enter", cwd, error) from None
             why = f"cannot run {argv[0]}: {error.strerror}"
+            if not error.filename:  # it is not the program's
+                raise WorkspaceError(why, hint="df -h; ulimit -a") from None
             hint = f"see what it is: type -a {argv[0]}"
             if isinstance(error, FileNotFoundError):
                 why = "Docker is not installed"
@@ -2874,7 +2870,7 @@ class ComposeService(Record):
 
     @property
     def in_volume(self) -> bool:
-        """Whether the cluster is in a named volume, which is nobody's by its place."""
+        """Whether the cluster is in a named volume."""
         return self.lasts and not self.data_dir
 
     @property
@@ -3087,7 +3083,7 @@ done
 """
 # The script's exit codes: psql's where the login failed, and pg_isready's once time is up.
 _SQL_FAILED, _LOGIN_FAILED, _REJECTING, _NO_RESPONSE = 81, 82, 71, 72
-# What psql says of a server that accepted a moment ago, and has had to stop, recover or wait since.
+# What psql says of a server that has had to stop, recover or wait since it accepted.
 _NOT_NOW = (
     ".*(?:the database system is (?:starting up|shutting down|in recovery|not yet accepting)"
     "|terminating connection|server closed the connection|Connection re(?:fused|set)"
@@ -3191,8 +3187,10 @@ class Probe(Record):
 
 
 def parse_versions(said: str) -> tuple[str, Probe]:
-    """Read the answer to VERSIONS_SQL: the server's address, and the probe of a login."""
-    address, server, available, created = last_line(said).split("|")
+    """Read the answer to VERSIONS_SQL: the server's address, and the probe."""
+    address, server, available, created, *rest = f"{last_line(said)}|||".split("|")
+    if len(rest) != 3:
+        raise DatabaseConnectionError("what answers is not PostgreSQL", detail=said)
     version = server.partition(" ")[0]
     return address, Probe(Readiness.ACCEPTING, None, version, available, created)
 
@@ -3517,10 +3515,12 @@ class Elsewhere(Server):
 
     @property
     def login(self) -> dict[str, str]:
-        """Libpq's variables, but for the password."""
+        """Libpq's variables, but for the password: it is not sent in clear."""
         own = build_client_environment(self.url)
         kept = LEADING_VARIABLES | {"PGHOST", "PGPORT", "PGUSER", "PGDATABASE"}
         named = {key: own[key] for key in own if key in kept - {"PGOPTIONS"}}
+        safe = re.match("require|verify", self.url.options.get("sslmode", ""))
+        named = named if safe else {"PGREQUIREAUTH": "!password", **named}
         return {"PGAPPNAME": self.container, **named, **self.files}
 
     def probe(self, wait: float = 0, sql: str = VERSIONS_SQL) -> Probe:
@@ -3670,14 +3670,13 @@ def find_workspace(directory: str, *, by_env: bool = True) -> str:
         while os.stat(place).st_dev == device:
             state = os.path.join(place, STATE_FILE)
             env = os.path.join(place, ENV_FILE)
-            found = os.path.lexists(state)
-            found = found or (by_env and key in b"\n" + (read_file(env) or b""))
             there = (place, *filter(os.path.lexists, (state, env)))
-            trusted = all(os.lstat(path).st_uid in own for path in there)
-            if found and (trusted or place == here):
+            if any(os.lstat(path).st_uid not in own for path in there):
+                break
+            if state in there or (by_env and key in b"\n" + (read_file(env) or b"")):
                 return place
             edges = (os.path.dirname(place), os.path.realpath(home))
-            if not trusted or place in edges or os.path.lexists(f"{place}/.git"):
+            if place in edges or os.path.lexists(f"{place}/.git"):
                 break
             place = os.path.dirname(place)
     return here
@@ -3754,10 +3753,12 @@ class Workspace:
 
     def close_file(self, path: str, what: str) -> tuple[int, int]:
         """Close a file to others, or warn; return its mode before and now."""
-        before, mode = close_to_others(path)
+        mode = before = os.stat(path).st_mode & 0o777 if HAS_MODES else 0
+        if before & 0o077:
+            with explaining("change the mode of", path):
+                mode = set_mode(path, before & 0o700)
         if mode & 0o077:
-            said = f"others may read {what}"
-            self.console.warn(f"{said}: its mode cannot be changed here")
+            self.console.warn(f"others may read {what}: its mode cannot be changed here")
         return before, mode
 
     def refuse_link_out(self, path: str, hint: str) -> None:
@@ -4457,7 +4458,7 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
 def ensure_image(
     workspace: Workspace, settings: Settings, service: ComposeService
 ) -> ComposeService:
-    """Return the service with its image, which is pulled or built if it is missing.
+    """Return the service with its image, pulled or built if missing.
 
     Raises: ContainerStartupError for one of another major version than the data.
     """
@@ -4581,7 +4582,7 @@ def bring_up(
         workspace.refuse_link_out(service.data_dir, hint)
         workspace.console.note(f"giving {source} to {owner}")
         engine.give_data_to(user, source, cluster, service.image or DEFAULT_IMAGE, hint)
-        ensure_image(workspace, workspace.settings, service)  # only now its version can be read
+        ensure_image(workspace, workspace.settings, service)  # its version can be read
     _note_first_start(workspace, service, own)
     kept = ["--no-recreate"] * service.is_in(own)
     if kept:
@@ -4688,7 +4689,7 @@ def _check_steady(workspace: Workspace, first: Probe, now: Probe, allowed: int) 
         condition = condition.replace(repair=None)
     soon = info and restarts > 0 and info.state is ContainerState.RESTARTING
     steady = info and (info.running or soon) and info.restart_count <= restarts
-    # Words of a run that began before the command may be about what was mended since.
+    # Words of a run before the command's may be about what was mended since.
     if not steady or (restarts == 0 and condition.repair is Repair.REMAKE):
         raise condition.error()
 
@@ -4705,7 +4706,7 @@ def verify(
     if not workspace.begins:
         console.doing("waiting for PostgreSQL")
     sql, allowed = CREATE_EXTENSION_SQL * creates + VERSIONS_SQL, int(probe is not None)
-    # One that ran at a look before may be started once more, after a crash that is over.
+    # One that ran at a look before may be started again, after a crash.
     first = probe = probe or look(workspace, timeout, sql)
     while probe.error:
         readiness, left = probe.readiness, began + timeout - time.monotonic()
@@ -4738,7 +4739,7 @@ def verify(
 
 
 def verify_elsewhere(workspace: Workspace, *, timeout: float = 0) -> None:
-    """Log in to the server elsewhere that `.env` leads to; it has `timeout` s to answer."""
+    """Log in to the server elsewhere, which has `timeout` s to answer."""
     began, url, console = time.monotonic(), workspace.settings.url, workspace.console
     console.doing(f"logging in to {url.host}")
     while error := (probe := look(workspace)).error:
@@ -4829,8 +4830,7 @@ def drop_fresh(workspace: Workspace, lock: str, held: Lock | None = None) -> Non
 def has_left(workspace: Workspace) -> bool:
     """Whether a killed command has left what no other one undoes."""
     left = workspace.state.staging or find_abandoned(workspace)
-    goes_on = left and is_locked(workspace.lock_path)
-    return bool(workspace.state.exchange or (left and not goes_on))
+    return bool(workspace.state.exchange or (left and not is_locked(workspace.lock_path)))
 
 
 def undo_restore(workspace: Workspace) -> None:
@@ -4917,7 +4917,7 @@ def goes_back(state: State) -> bool:
 
 
 def finish_upgrade(workspace: Workspace) -> None:
-    """Finish an interrupted `upgrade`, or take it back if its cluster was not whole."""
+    """Finish an interrupted `upgrade`, or undo one whose cluster was not whole."""
     plan, going_back = workspace.state.exchange, goes_back(workspace.state)
     try:
         exchange_clusters(workspace)
@@ -4963,7 +4963,7 @@ def _remove_oneoffs(workspace: Workspace, *, whole: bool) -> None:
 
 
 def get_settled(workspace: Workspace) -> ContainerInfo:
-    """Return the container, which has to run, and undo what a `restore` has left."""
+    """Return the container, which has to run, and undo what is left."""
     info = workspace.get_running()
     if has_left(workspace):
         with workspace.lock():
@@ -5771,7 +5771,7 @@ def _lead(workspace: Workspace, plan: Sequence[str], changes: Mapping[str, str])
 
 
 def detach(workspace: Workspace) -> None:
-    """Let `.env` lead to the database here; what it lacks then is for `set_up` to find."""
+    """Let `.env` lead to the database here; `set_up` finds what it lacks then."""
     with workspace.lock(new=True):
         env = workspace.env
         values = workspace.values
@@ -5836,7 +5836,7 @@ def find_owners(listing: str) -> set[str]:
 STAGING_COMMENT = "hive-pg restore of {} is under way, or was interrupted"
 KEPT_COMMENT = "{} before hive-pg restore"
 # That of a snapshot goes on with its name, and has the database's own below it.
-SNAPSHOT_COMMENT = "hive-pg snapshot of {} @"
+SNAPSHOT_COMMENT, _SNAPSHOT = "hive-pg snapshot of {} @", r"\w[\w.-]{,62}"
 OWN_COMMENT = r"^(hive-pg snapshot of [^\n]*|[^\n]* before hive-pg restore)(\n|$)"
 DATABASES_SQL = "select datname from pg_database where not datistemplate order by datname;"
 
@@ -6415,9 +6415,9 @@ select substr(split_part(said, E'\\n', 1), {len(mark) + 1}), pg_database_size(oi
 from pg_database, shobj_description(oid, 'pg_database') said
 where starts_with(said, {quote_literal(mark)}) order by right(datname, 16);
 """
-    lines = workspace.server.query(sql, "cannot list the snapshots").splitlines()
-    rows = (line.split("|", 2) for line in lines)
-    return [Snapshot(name, base[-16:], int(size), base) for name, size, base in rows]
+    said = workspace.server.query(sql, "cannot list the snapshots")
+    rows = re.findall(rf"(?m)^({_SNAPSHOT})\|(\d+)\|(.*_(\d+T\d+Z))$", said)
+    return [Snapshot(name, created, int(size), base) for name, size, base, created in rows]
 
 
 def drop_snapshot(workspace: Workspace, name: str) -> None:
@@ -6435,7 +6435,7 @@ def snapshot(workspace: Workspace, name: str = "") -> str:
     It ends all sessions, because the server copies no database that is in use; who connects
     meanwhile waits. Until it is whole, the next command takes it for unfinished, and drops it.
     """
-    if not re.fullmatch(r"(\w[\w.-]{,62})?", name):
+    if not re.fullmatch(rf"({_SNAPSHOT})?", name):
         raise WorkspaceError(f"{name!r} is no name of a snapshot: {_NAME_RULE}")
     workspace.get_running()
     with workspace.lock():
@@ -6729,7 +6729,7 @@ def compare_rows(old: Server, new: Server, action: str) -> int:
     """Count a database's rows, which are those of its copy, too."""
     how: dict[str, Any] = {"action": action, "timeout": WALK_TIMEOUT_S}
     rows = old.query(_COUNT_SQL, database=old.url.database, **how).splitlines()
-    # A table's name may have line ends, and what psql would take for a command of its own.
+    # A table's name may have line ends, and what psql takes for a command.
     names = [quote_literal(parse_json(row)[0]).replace("\n", "\\n") for row in rows]
     count = "format('select json_build_array(%L, count(*)) from only %s', {0}, {0})"
     sql = "".join(f"select {count.format(name)}\n\\gexec\n" for name in names)
@@ -6757,7 +6757,7 @@ _KEPT = "{upgrade} --undo takes it again, {upgrade} --drop-old deletes it"
 
 
 def _turn_back(workspace: Workspace) -> None:
-    """Let the cluster serve that did before; what should have taken its place is kept."""
+    """Let the cluster serve that did before; the one in its place is kept."""
     if (plan := workspace.state.exchange) and plan[1]:
         aside, _, image, before, back = plan
         workspace.remember(exchange=[back, aside, before, image, aside])
@@ -7004,7 +7004,7 @@ def choose_entries(listing: str, present: Iterable[str]) -> str:
 
 
 def open_elsewhere(workspace: Workspace, url: DatabaseURL) -> Elsewhere:
-    """Return a URL's server, for clients in the network of the container, which runs."""
+    """Return a URL's server, for clients in the container's network."""
     info = get_settled(workspace)
     return Elsewhere(workspace.engine, info.image, url, f"container:{info.name}")
 
@@ -7012,7 +7012,7 @@ def open_elsewhere(workspace: Workspace, url: DatabaseURL) -> Elsewhere:
 def _try_extensions(
     there: Server, ours: Mapping[str, str], theirs: Mapping[str, Any], action: str
 ) -> None:
-    """Make sure that the extensions can be made there, where ours are: by schema."""
+    """Make sure that extensions can be made there, in the schemas of ours."""
     sql, schemas = "", {"public", "pg_catalog", *theirs["schemas"]}
     for name, schema in ours.items():
         other, place = theirs["extensions"].get(name), quote_identifier(schema)
@@ -7078,7 +7078,7 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
 
 
 def pull(workspace: Workspace, url: DatabaseURL) -> str:
-    """Put a database of elsewhere in the place of ours, which is kept; see `restore`."""
+    """Put a database of elsewhere in the place of ours; see `restore`."""
     import tempfile
 
     server, action = open_elsewhere(workspace, url), f"cannot pull {url.database} from {url.host}"
@@ -7195,7 +7195,7 @@ class ValidationResult(Record):
 
 
 def judge_pgvector(probe: Probe, image: str) -> CheckPoint:
-    """Say whether pgvector is there, created, and safe; `image` is '' for a server elsewhere."""
+    """Say whether pgvector is there, created and safe; `image` is '' elsewhere."""
     available, created = probe.available_version, probe.created_version
     if not (image or created):
         remedy = "as its administrator, if the application needs it: CREATE EXTENSION vector"
@@ -7661,7 +7661,7 @@ class DockerComposeManager(_Library):
 
 
 class PostgreSQLManager(_Library):
-    """A workspace's database: methods do what the commands do, or raise the base error."""
+    """A workspace's database: methods do as the commands, or raise the base error."""
 
     setup_postgres_container = _afresh(set_up)
     attach = _afresh(attach)
@@ -8425,7 +8425,7 @@ def name_program(called: str, prefix: str) -> str:
     """Return how hive-pg is called here, for what can be pasted."""
     if os.path.basename(called) == "hive_pg.py":
         as_module = __name__ == "__main__" and __spec__
-        return f"{PYTHON} -m hive_pg" if as_module else f"{PYTHON} {called}"
+        return f"{PYTHON} {'-m hive_pg' if as_module else called}"
     for place, run, option in (  # where uvx and `pipx run` keep what they do not install
         (r"/archive-v\d+/", "uvx", "--from"),
         ("/[0-9a-f]{15}$", "pipx run", "--spec"),
@@ -8481,7 +8481,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not is_reader_gone(error):  # who has gone knows
             why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             line.console.error(WorkspaceError(why))
-        with contextlib.suppress(OSError):  # else Python would try again
+        with contextlib.suppress(OSError, AttributeError):  # else Python would try again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         line.console.clear()

@@ -194,10 +194,11 @@ def test_port_is_taken_while_docker_binds_it(make, lab, way_out):
 
 # -- the other addresses of localhost -----------------------------------------------------------
 
-# Answers on ::1 like a PostgreSQL that wants the password in clear, and says what it is given.
+# Answers like a PostgreSQL that wants the password in clear, and says what it is given.
 STRANGER = """
 import contextlib, socket, struct, sys
-server = socket.create_server(("::1", int(sys.argv[1])), family=socket.AF_INET6)
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+server = socket.create_server((sys.argv[1], int(sys.argv[2])), family=family)
 print(flush=True)
 while True:
     client, _ = server.accept()
@@ -215,13 +216,13 @@ while True:
 
 
 @contextlib.contextmanager
-def stranger_at(port):
-    """Have somebody else's program listen on ::1; give its process, which prints what it gets."""
-    argv = [sys.executable, "-c", STRANGER, str(port)]
+def stranger_at(port, address="::1"):
+    """Have somebody else's program listen there; give its process, which prints what it gets."""
+    argv = [sys.executable, "-c", STRANGER, address, str(port)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
             if not process.stdout.readline():
-                pytest.skip("there is no ::1 here")
+                pytest.skip(f"there is no {address} here")
             yield process
         finally:
             process.kill()
@@ -539,3 +540,22 @@ def test_stale_container_has_the_name(make):
     docker("rm", "--force", name)
     workspace.hive_pg("start")
     assert workspace.login() == "1"
+
+
+def test_server_elsewhere_that_wants_the_password_in_clear(first):
+    """`push`, `pull` and `psql` hand it none: who answers there may be anybody on the way."""
+    (network,) = first.inspect()["NetworkSettings"]["Networks"].values()
+    address, port, there = network["Gateway"], free_port(), first.path / "there"
+    url = f"postgresql://app:s3cret-elsewhere@{address}:{port}/x"
+    there.mkdir()
+    with untouched(first), stranger_at(port, address) as process:
+        for words in (["push"], ["pull", "--yes"]):
+            said = first.hive_pg(*words, "--url-env", "THERE", THERE=url, code=1).stderr
+            assert "the server asks for TLS, or else for the password in clear" in said
+        write = f"HIVE_DATABASE_URL={url}\nHIVE_POSTGRES_IMAGE={first.lab.image}\n"
+        (there / ".env").write_text(write)
+        said = first.hive_pg("init", "--attach", str(there), code=1).stderr
+        assert "the server asks for TLS, or else for the password in clear" in said
+        process.kill()
+        if process.stdout.read().strip():
+            raise LostError("the password went to somebody else's program")

@@ -533,6 +533,13 @@ def test_main_stdout_that_takes_nothing(monkeypatch, capsys, hive, argv, full):
     assert capsys.readouterr().err.endswith(f"error: {why}\n")
 
 
+def test_main_closed_stdout_and_a_missing_directory(monkeypatch, capsys, hive):
+    """An error of the system is said also where nothing can be printed but errors."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert hive("-C", "/nowhere", "status") == 1
+    assert capsys.readouterr().err == "error: /nowhere: No such file or directory\n"
+
+
 def test_main_broken_pipe(monkeypatch, hive):
     """If the reader of stdout has gone, that is exit 1 without a traceback."""
     reading, writing = os.pipe()

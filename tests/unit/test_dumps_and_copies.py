@@ -1159,6 +1159,15 @@ def test_snapshot_list(hive, server, capsys):
     assert json.loads(capsys.readouterr().out) == expected
 
 
+def test_snapshot_list_of_comments_that_are_no_names(hive, server, capsys):
+    """A script that was restored may have given a database any comment."""
+    odd = ["evil\x1b[31m", "e|vil", "", "ev\ril", "ev\x85il"]
+    lines = [f"{name}|1|x_snapshot_{STAMP}\n" for name in odd]
+    server.words["none"] = ["".join([*lines, "evil|1|x\n", f"old|1|b_snapshot_{STAMP}\n"])]
+    assert hive("snapshot --list") == 0
+    assert capsys.readouterr().out == f"@old{' ' * 23}{STAMP}        1 B\n"
+
+
 def test_snapshot_as_json(hive, server, capsys):
     """It is made, and its name an object."""
     assert hive("snapshot @x --json") == 0

@@ -402,6 +402,18 @@ def test_condition_error(changes, error):
             "^cannot enter /gone: No such file or directory$",
             id="no directory",
         ),
+        pytest.param(
+            FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"),
+            WorkspaceError,
+            r"^cannot run docker: No usable temporary directory found in \['/tmp'\]$",
+            id="full disk",
+        ),
+        pytest.param(
+            OSError(24, "Too many open files"),
+            WorkspaceError,
+            "^cannot run docker: Too many open files$",
+            id="no more files",
+        ),
     ],
 )
 def test_engine_start_refused(error, raised, message):

@@ -400,6 +400,23 @@ def test_make_directory_owner(monkeypatch, tmp_path):
 
 
 @AS_ROOT
+def test_make_directory_that_is_exchanged(monkeypatch, tmp_path):
+    """Whose directory it is may put a link in its place at once: the link's file is not given."""
+    victim = tmp_path / "victim"
+    victim.touch()
+    mkdir = os.mkdir
+
+    def exchange(path, mode):
+        mkdir(path, mode)
+        os.rmdir(path)
+        os.symlink(victim, path)
+
+    monkeypatch.setattr(os, "mkdir", exchange)
+    make_directory(str(tmp_path / "d"), (1234, 4321))
+    assert victim.stat().st_uid == 0
+
+
+@AS_ROOT
 def test_make_directory_owner_of_others(open_path):
     """Who is not root makes the directory all the same; a container gives it away later."""
     open_path.chmod(0o777)
@@ -521,18 +538,6 @@ def test_is_usable_by_missing(tmp_path):
     """One that is not there is an error that names it."""
     with pytest.raises(WorkspaceError, match=f"cannot look at {tmp_path}/missing: No such"):
         pg.is_usable_by(str(tmp_path / "missing"), 0)
-
-
-@pytest.mark.parametrize(
-    ("mode", "after"),
-    [(0o644, 0o600), (0o640, 0o600), (0o600, 0o600), (0o400, 0o400)],
-    ids=["open to all", "open to the group", "closed", "read-only"],
-)
-def test_close_to_others_mode(path, mode, after):
-    """Group and others lose their bits, the owner keeps his."""
-    path.chmod(mode)
-    assert pg.close_to_others(str(path)) == (mode, after)
-    assert mode_of(path) == after
 
 
 @pytest.mark.parametrize(
@@ -700,7 +705,7 @@ def test_lock_of_root_gives_no_file_away(tmp_path):
     (tmp_path / "secret").write_text("s3cret")
     (tmp_path / "secret").chmod(0o640)
     os.link(tmp_path / "secret", tmp_path / "lock")
-    with pytest.raises(WorkspaceError, match="it is a hard link to another file") as caught:
+    with pytest.raises(WorkspaceError, match="it is no file, or has another name, too") as caught:
         lock_in(tmp_path).__enter__()
     assert caught.value.hint == f"rm {tmp_path}/lock"
     assert mode_of(tmp_path / "secret") == 0o640
@@ -709,6 +714,15 @@ def test_lock_of_root_gives_no_file_away(tmp_path):
     (tmp_path / "moved").replace(tmp_path / "lock")
     with lock_in(tmp_path):
         assert (tmp_path / "lock").stat().st_uid == 0
+
+
+def test_lock_of_a_pipe(tmp_path):
+    """Who holds it could let everybody wait who reads from it: it is refused at once."""
+    os.mkfifo(tmp_path / "lock")
+    with open(os.open(tmp_path / "lock", os.O_RDWR), "wb") as pipe:
+        assert pg.lock_file(pipe.fileno()) is None
+        with pytest.raises(WorkspaceError, match="it is no file, or has another name, too"):
+            lock_in(tmp_path).__enter__()
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,27 @@ def test_push(place, elsewhere, capsys, tmp_path):
     assert "s3cret" not in str([call.argv for call in elsewhere.calls])
 
 
+PLAIN = URL.partition("?")[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        pytest.param("", "!password", id="none"),
+        pytest.param("?sslmode=prefer", "!password", id="where the server likes it"),
+        pytest.param("?sslmode=require", None, id="of whoever it is"),
+        pytest.param("?sslmode=verify-full", None, id="of the right one"),
+        pytest.param("?require_auth=password", "password", id="as the URL says"),
+    ],
+)
+def test_password_in_clear(place, elsewhere, query, expected):
+    """Without TLS no server gets it, unless the URL says so."""
+    push(place, PLAIN + query)
+    for call in remote(elsewhere):
+        words = [word for word in call.argv if word.startswith("PGREQUIREAUTH=")]
+        assert words == ([f"PGREQUIREAUTH={expected}"] if expected else [])
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -23,6 +23,7 @@ from hive_pg import (
     Server,
     can_restrict,
     parse_probe,
+    parse_versions,
     quote_identifier,
     quote_literal,
 )
@@ -79,6 +80,14 @@ def test_parse_probe_address_that_is_trusted(address):
     assert type(probe.error) is DatabaseConnectionError
     assert f"'{address}', where no password is asked for" in str(probe.error)
     assert probe.server_version == ""
+
+
+@pytest.mark.parametrize("said", ["", "x", "a|b|c|d|e"], ids=["silence", "a word", "too much"])
+def test_parse_versions_of_something_else(said):
+    """What answers at a URL need not be PostgreSQL: that is an error, and it is shown."""
+    with pytest.raises(DatabaseConnectionError, match="what answers is not PostgreSQL") as caught:
+        parse_versions(said)
+    assert caught.value.detail == said
 
 
 def test_parse_probe_warning():

@@ -711,6 +711,20 @@ def test_lock_of_a_directory_that_is_not_set_up(tmp_path, name):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("mode", "after"),
+    [(0o644, 0o600), (0o640, 0o600), (0o600, 0o600), (0o400, 0o400)],
+    ids=["open to all", "open to the group", "closed", "read-only"],
+)
+def test_close_file_mode(workspace, tmp_path, mode, after):
+    """Group and others lose their bits, the owner keeps his."""
+    path = tmp_path / "f"
+    path.touch()
+    path.chmod(mode)
+    assert workspace.close_file(str(path), "it") == (mode, after)
+    assert path.stat().st_mode & 0o777 == after
+
+
 # -- looking upwards -----------------------------------------------------------------------------
 
 
@@ -794,6 +808,14 @@ def test_find_workspace_edges(tree, monkeypatch, edge):
         places = {"below": "a", "directory": "", "state": ".hive-pg.json", "env": ".env"}
         own_by(tree / places[edge], monkeypatch)
     assert pg.find_workspace(str(here)) == str(here)
+
+
+def test_find_workspace_reads_no_strangers_env(tree, monkeypatch):
+    """In a parent that all may write to, its size is a stranger's choice."""
+    with (tree / ".env").open("wb") as file:
+        file.truncate(1 << 50)
+    own_by(tree / ".env", monkeypatch)
+    assert pg.find_workspace(str(tree / "a")) == str(tree / "a")
 
 
 @pytest.mark.parametrize("place", ["root", "home"])
