@@ -4439,7 +4439,7 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
         if info is None or not info.running:
             error = ContainerStartupError("the container does not run", hint="{start}")
             return Probe(Readiness.UNKNOWN, error, info=info)
-        # In the machine's own network it is published nowhere, and listens on every address.
+        # In the machine's own network it is published nowhere, and on every address.
         ports = info.ports or [("0.0.0.0", url.port), ("::", url.port)]
         binds = [bind for bind, port in ports if port == url.port]
         objection, address = f"the container is published on port {ports[0][1]}", ""
@@ -4612,7 +4612,7 @@ def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
         raise ContainerStartupError(why, hint=hint)
 
 
-# The image's words when its init scripts are done, and before it begins with a new cluster.
+# The image's words when its init scripts are done, and before it makes a cluster.
 _FIRST_START_ENDED = (
     "(?s)PostgreSQL init process complete(?!.*The files belonging to this database system)"
 )
@@ -5905,7 +5905,7 @@ ls -d "$0".incomplete-* "$0".[1-9][0-9] 2>/dev/null || [ -z "$3" ] ||
 """
 
 
-# Whether somebody made something in a database of initdb's, where an image may make extensions.
+# Whether somebody made something in a database of initdb's; an image may make extensions.
 _USED_SQL = f"""\
 select exists (select from pg_depend o where refclassid = 'pg_namespace'::regclass
 and objid >= {FIRST_USER_OID} and classid <> 'pg_extension'::regclass and not exists (select
@@ -7299,7 +7299,7 @@ def format_validation(result: ValidationResult) -> str:
 # A sample is the JSON object of `stats --json`: counters end with `_total`, other numbers with
 # their unit, which also says how people see them.
 
-# One statement, so that a sample is one transaction; a shell of psql's compares the version.
+# One statement is one transaction; a shell of psql's compares the version.
 # Sizes wait for whoever has locked a table or index against readers: there they are null.
 # Rows read are those of the tables that are there now, without the catalogs that this reads.
 _SAMPLE_SQL = r"""
