@@ -1576,9 +1576,10 @@ def is_usable_by(data_dir: str, uid: int) -> bool:
 
 def holds_data(data_dir: str, cluster: str = "") -> bool:
     """Whether a directory may hold a cluster, or `cluster` in it."""
-    cluster = cluster or os.path.join(data_dir, "pgdata")
     try:
-        return "PG_VERSION" in os.listdir(data_dir) or bool(os.listdir(cluster))
+        if not cluster and "PG_VERSION" in os.listdir(data_dir):
+            return True
+        return bool(os.listdir(cluster or os.path.join(data_dir, "pgdata")))
     except OSError as error:  # another user's, and closed: it may well be one
         return not isinstance(error, FileNotFoundError)
 
@@ -4518,13 +4519,13 @@ def list_cluster(workspace: Workspace, service: ComposeService) -> str:
 
 def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo | None) -> str:
     """Return why there is no cluster, '' where there may be."""
-    place, last = service.source, workspace.state.volume
+    place, cluster, last = service.source, service.cluster, workspace.state.volume
     if service.data_dir and workspace.is_apart:
         found = bool(list_cluster(workspace, service))
-        words = f"on the engine's disk, {place} holds no data"
+        words = f"on the engine's disk, {cluster} holds no data"
     elif service.data_dir:
-        found = holds_data(place, service.cluster)
-        words = f"{place} {'is missing' if is_gone(place) else 'holds no data'}"
+        found = holds_data(place, cluster)
+        words = f"{place} is missing" if is_gone(place) else f"{cluster} holds no data"
     elif place == IN_MEMORY:
         found = own is not None and own.running
         words = "the data was in memory, and ended with its server"
@@ -4532,9 +4533,11 @@ def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo 
         found = own is not None
         words = f"the container is gone, and the data was in {f'volume {last}' if last else 'it'}"
     else:
-        found = own is not None and own.cluster[1] == service.cluster
-        found = found or workspace.engine.has_volume(place)
-        words = f"volume {place} is missing"
+        # What was logged in to is where the container has it.
+        known = workspace.state.verified and own is not None and own.cluster[1] == cluster
+        found = known or bool(list_cluster(workspace, service))
+        there = found or workspace.engine.has_volume(place)
+        words = f"volume {cluster} holds no data" if there else f"volume {place} is missing"
     return "" if found else words
 
 
@@ -4544,18 +4547,6 @@ def refuse_loss(workspace: Workspace, service: ComposeService, neighbours: Neigh
     if loss and workspace.state.verified:
         hint = f"{_PUT_BACK}; {{init}} makes an empty database, after a yes"
         raise WorkspaceError(loss, hint=hint)
-
-
-def is_empty(
-    workspace: Workspace, settings: Settings, service: ComposeService, own: ContainerInfo | None
-) -> bool:
-    """Whether a server finds no data."""
-    if find_loss(workspace, service, own):
-        return True
-    if not service.in_volume:
-        return False
-    ensure_image(workspace, settings, service)
-    return not list_cluster(workspace, service)
 
 
 def bring_up(
@@ -4621,7 +4612,7 @@ _FIRST_START_ENDED = (
 def _note_first_start(
     workspace: Workspace, service: ComposeService, own: ContainerInfo | None
 ) -> None:
-    if not workspace.state.verified and is_empty(workspace, workspace.settings, service, own):
+    if not workspace.state.verified and find_loss(workspace, service, own):
         workspace.begins |= not (workspace.state.begun and own)
         workspace.remember(begun=True)
     elif own:
@@ -5388,7 +5379,7 @@ class SetUp:
         settings = self._choose_host(settings, service)
         invented = self.lost and settings.url.user == self.fresh.user
         own = find_named(self.neighbours.containers, service.container)
-        if invented and not is_empty(workspace, settings, service, own):
+        if invented and not find_loss(workspace, service, own):
             why = f"{ENV_FILE} has no user for the data in {service.cluster}, and neither a"
             why += f" container nor {STATE_FILE} says whose it is"
             raise WorkspaceError(why, hint=f"put the {URL_KEY} of that data into {ENV_FILE}")
@@ -5540,17 +5531,15 @@ class SetUp:
         workspace, state = self.workspace, self.workspace.state
         own = find_named(self.neighbours.containers, service.container)
         loss = find_loss(workspace, service, own)
-        # A volume is looked into only before there is a state file.
-        anew = loss or (not state.id and is_empty(workspace, settings, service, own))
         replaces = loss and state.verified and (own or state.id)
         if replaces:
             self._agree_to_begin_anew(service, loss)
-        if start and not (anew or self.lost):
+        if start and not (loss or self.lost):
             self._agree_with_server(settings, own)
         self._write_files(settings, service, lost=bool(loss))
         reason = self.reason or state.reason
-        workspace.remember(verified=state.verified and not anew, reason=reason)
-        self._describe(settings, service, is_new=bool(anew))
+        workspace.remember(verified=state.verified and not loss, reason=reason)
+        self._describe(settings, service, is_new=bool(loss))
         if replaces:
             self.console.warn(f"{loss}: this is a new, empty database")
             if own:  # it may have another directory mounted
@@ -6533,8 +6522,7 @@ def destroy(
             missing = info and workspace.find_missing(info)
             console.note(f"{missing} is missing" if missing else said)
             return
-        service = _get_own_cluster(workspace, neighbours, stays)
-        held = not stays or _is_held(workspace, service)
+        service, held = _get_own_cluster(workspace, neighbours, stays)
         hint = "with nothing saved: {destroy} --data --no-backup"
         dump = _back_up_all(workspace, hint, seen=True) if held and backup else ""
         _remove_container(workspace, "--volumes")
@@ -6551,12 +6539,6 @@ def destroy(
         if purge:
             _remove_files(workspace, service)
         console.note(console.format(f"to come back: {{init}}{back}"))
-
-
-def _is_held(workspace: Workspace, service: ComposeService) -> bool:
-    """Whether this disk or the engine's has a cluster."""
-    here = holds_data(service.data_dir, service.cluster)
-    return here or bool(list_cluster(workspace, service))
 
 
 def _delete_cluster(workspace: Workspace, service: ComposeService, backup: bool) -> None:
@@ -6640,9 +6622,11 @@ def _remove_container(workspace: Workspace, *options: str) -> None:
             console.warn(f"the network stays, which other containers use: {used}")
 
 
-def _get_own_cluster(workspace: Workspace, neighbours: Neighbours, stays: bool) -> ComposeService:
-    """Return the service, if its cluster is the workspace's own."""
-    service = workspace.resolve_service(workspace.settings)
+def _get_own_cluster(
+    workspace: Workspace, neighbours: Neighbours, stays: bool
+) -> tuple[ComposeService, bool]:
+    """Return the service, if its cluster is the workspace's own, and whether there is one."""
+    service = workspace.resolve_service()
     neighbours.refuse_conflicts(service, starts=False)
     own, cluster = workspace.data_dir, service.cluster
     real = os.path.realpath(service.data_dir), os.path.realpath(cluster)
@@ -6657,7 +6641,8 @@ def _get_own_cluster(workspace: Workspace, neighbours: Neighbours, stays: bool) 
         hint = f"delete it yourself, if it is not needed: {cluster}"
         why = f"the data is neither in {own} nor in a volume of this project"
         raise WorkspaceError(why, hint=hint)
-    return service
+    held = not stays or holds_data(service.data_dir, cluster)
+    return service, held or bool(list_cluster(workspace, service))  # on the engine's disk
 
 
 def is_used(server: Server, database: str) -> bool:

@@ -325,7 +325,7 @@ def test_mount_at_the_old_place_of_postgresql_18(make, lab):
     assert "no directory or named volume is mounted for the data" in stderr
 
 
-@pytest.mark.parametrize("how", ["down -v", "another project"])
+@pytest.mark.parametrize("how", ["down -v", "another project", "made anew"])
 def test_volume_that_is_gone(make, lab, how):
     """`start` makes no empty database in its place, and names it; `init` does, after a yes."""
     workspace = make()
@@ -334,26 +334,52 @@ def test_volume_that_is_gone(make, lab, how):
     workspace.hive_pg("init")
     project = workspace.env["COMPOSE_PROJECT_NAME"]
     volume = f"{project}_pgdata"
-    workspace.compose("down", *(["-v"] if how == "down -v" else []))
+    workspace.compose("down", *(["-v"] if how != "another project" else []))
+    loss = f"volume {volume} is missing"
     if how == "another project":
         workspace.edit_env(
             COMPOSE_PROJECT_NAME=f"{project}-2",
             HIVE_POSTGRES_CONTAINER=f"{project}-2-db-1",
         )
         volume = f"{project}-2_pgdata"
+        loss = f"volume {volume} is missing"
+    elif how == "made anew":
+        docker("volume", "create", "--label", f"com.docker.compose.project={project}", volume)
+        loss = f"volume {volume} holds no data"
     for command in ("start", "restart", "run"):
         stderr = workspace.hive_pg(
             command, *["--", "true"][: 2 * (command == "run")], code=1
         ).stderr
-        assert f"error: volume {volume} is missing" in stderr
-    assert volume not in docker("volume", "ls", "-q").split()
-    assert f"volume {volume} is missing" in workspace.hive_pg("init", code=1).stderr
+        assert f"error: {loss}" in stderr
+    assert (volume in docker("volume", "ls", "-q").split()) is (how == "made anew")
+    assert loss in workspace.hive_pg("init", code=1).stderr
     stderr = workspace.hive_pg("init", "--yes").stderr
-    assert f"volume {volume} is missing: this is a new, empty database" in stderr
+    assert f"{loss}: this is a new, empty database" in stderr
     assert "empty" not in workspace.hive_pg("init").stderr
     workspace.plant()
     for command in ("stop", "start", "destroy", "start"):
         workspace.hive_pg(command)
+    workspace.assert_kept()
+
+
+@pytest.mark.parametrize("mount", ["./pg", "pgdata"])
+def test_pgdata_that_is_moved(make, lab, mount):
+    """What is where the compose file says now is no database: the one that was there is kept."""
+    workspace = make()
+    text = one_service(lab, workspace, f"'{mount}:/var/lib/postgresql/data'")
+    text += VOLUMES * (mount == "pgdata")
+    workspace.write("docker-compose.yml", text)
+    workspace.hive_pg("init")
+    workspace.plant()
+    below = text.replace(
+        "{POSTGRES_USER", "{PGDATA: /var/lib/postgresql/data/pgdata, POSTGRES_USER"
+    )
+    workspace.write("docker-compose.yml", below)
+    for command in ("restart", "init"):
+        assert "pgdata holds no data" in workspace.hive_pg(command, code=1).stderr
+    workspace.assert_kept()
+    workspace.write("docker-compose.yml", text)
+    workspace.hive_pg("restart")
     workspace.assert_kept()
 
 
@@ -365,8 +391,10 @@ def test_volume_without_a_name(make, lab):
     workspace.hive_pg("init")
     workspace.plant()
     workspace.write("docker-compose.yml", text + "    shm_size: 128mb\n")
-    for command in ("restart", "stop", "start"):
+    for command in ("restart", "stop"):
         workspace.hive_pg(command)
+    docker("network", "rm", f"{workspace.env['COMPOSE_PROJECT_NAME']}_default")  # or by a prune
+    workspace.hive_pg("start")
     workspace.assert_kept()
     (volume,) = [mount["Name"] for mount in workspace.inspect()["Mounts"]]
     assert volume in workspace.hive_pg("destroy", code=1).stderr

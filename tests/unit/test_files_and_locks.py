@@ -459,6 +459,7 @@ def test_is_gone_closed(path):
         pytest.param(["PG_VERSION"], "", True, id="right there"),
         pytest.param(["pgdata/base/"], "16/main", False, id="no such cluster"),
         pytest.param(["16/main/x"], "16/main", True, id="another cluster"),
+        pytest.param(["PG_VERSION"], "pgdata", False, id="none in the one that is there"),
         pytest.param(["pgdata"], "", True, id="a file"),
     ],
 )

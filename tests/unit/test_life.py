@@ -171,7 +171,7 @@ def test_start_no_compose_file(workspace, manager):
     ("directory", "message"),
     [
         pytest.param("data/postgres", "data/postgres is missing", id="missing"),
-        pytest.param("data/postgres/pgdata", "data/postgres holds no data", id="empty"),
+        pytest.param("data/postgres/pgdata", "data/postgres/pgdata holds no data", id="empty"),
     ],
 )
 def test_start_data_gone(workspace, manager, docker, directory, message):
