@@ -3737,9 +3737,12 @@ class Workspace:
     def save_env(self, changes: Mapping[str, str]) -> bool:
         """Write `changes` into `.env`; return whether it changed."""
         self._reload_env()  # a person may have written something else into it meanwhile
-        if not (self.env.exists and any(item.key in OUR_KEYS for item in self.env.items)):
-            add = f"echo {URL_KEY}= >>{quote_word(os.path.realpath(self.env_path))}"
-            self.refuse_link_out(self.env_path, f"rm {quote_word(self.env_path)}; or {add}")
+        target, known = os.path.realpath(self.env_path), self.values.get(WORKSPACE_KEY, "")
+        beside = os.path.join(os.path.dirname(target), STATE_FILE)
+        theirs = os.path.lexists(beside) or known not in {"", changes.get(WORKSPACE_KEY, known)}
+        if theirs or not (self.env.exists and any(item.key in OUR_KEYS for item in self.env.items)):
+            add = f"; or echo {URL_KEY}= >>{quote_word(target)}" * (not theirs)
+            self.refuse_link_out(self.env_path, f"rm {quote_word(self.env_path)}{add}")
         changes = {k: new for k, new in changes.items() if new or self.values.get(k)}
         edited = edit_env(self.env.text, self.env.items, changes)
         changed = not self.env.exists or edited != self.env.text
@@ -3831,7 +3834,7 @@ class Workspace:
             known |= {"user": settings.url.user, "database": settings.url.database}
             known |= {"container": settings.container, "project": settings.project}
             known |= {"port": settings.url.port, "bind": settings.bind}
-            known |= {"next_password": ""} if self.is_copy else {}
+            known |= {"next_password": "", "exchange": []} if self.is_copy else {}
         state = self.state.replace(**{**known, **changes})
         if state != self.state or is_gone(self.state_path):
             try:

@@ -109,6 +109,19 @@ def test_copied_env_alone_gets_an_id_of_its_own(kept, make):
         assert copy.inspect()["Config"]["Labels"][ID] == copy.memory["id"]
 
 
+def test_env_that_is_linked_from_another_workspace_stays(kept, make):
+    """Its applications would be led to the other's database: refused, and the hint leads out."""
+    copy = make("copy", env="")
+    copy.path.joinpath(".env").symlink_to(kept.path / ".env")
+    with untouched(kept):
+        said = copy.hive_pg("init", "--yes", code=1).stderr
+        assert f"leads out of the workspace, to {kept.path}/.env, which stays as it is" in said
+        hint = re.search("hint: (.*)", said)[1]
+        assert run(["sh", "-euc", hint], **copy.options()).returncode == 0
+        copy.init()
+        assert copy.login() == "1"
+
+
 def test_moved_workspace_keeps_its_container(make):
     """The id tells, wherever it is now; its rows are there, under the same names."""
     workspace = make()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 
 import pytest
 from fakes import (
@@ -154,6 +155,30 @@ def test_save_env_keeps_what_was_written_meanwhile(workspace, directory):
     assert "MINE=1\n" in (directory / ".env").read_text()
 
 
+@pytest.mark.parametrize(
+    ("own_id", "beside", "refused"),
+    [("1a", "", False), ("2b", "", True), ("1a", ".hive-pg.json", True)],
+    ids=["its own", "another id", "another workspace there"],
+)
+def test_save_env_through_a_link(directory, tmp_path, own_id, beside, refused):
+    """One that leads to another workspace's `.env` is refused, and that stays as it is."""
+    place = tmp_path / "linked"
+    place.mkdir()
+    text = directory.joinpath(".env").read_text() + "HIVE_POSTGRES_WORKSPACE=1a\n"
+    directory.joinpath(".env").write_text(text)
+    directory.joinpath(beside or "other").touch()
+    place.joinpath(".env").symlink_to(directory / ".env")
+    workspace = make_workspace(place)
+    changes = {"HIVE_POSTGRES_WORKSPACE": own_id, "POSTGRES_DB": "app"}
+    if refused:
+        with pytest.raises(WorkspaceError, match="leads out of the workspace, to ") as caught:
+            workspace.save_env(changes)
+        assert caught.value.hint == f"rm {place}/.env"
+        assert directory.joinpath(".env").read_text() == text
+    else:
+        assert workspace.save_env(changes)
+
+
 def test_save_env_that_is_open_to_others(workspace, directory, capsys):
     """One that says all already is not written, and closed."""
     (directory / ".env").chmod(0o644)
@@ -285,6 +310,15 @@ def test_remember_writes_what_it_is_told(workspace, directory):
     before = path.stat().st_ino
     workspace.remember(image="x")
     assert path.stat().st_ino == before
+
+
+def test_remember_in_a_copy(workspace, directory, tmp_path):
+    """What was under way in the original is not its own, once it has names."""
+    workspace.remember(next_password="n3w", exchange=["16", "upgrade", "b", "a", "18"], kept="15")
+    copy = shutil.copytree(directory, tmp_path / "copy")
+    make_workspace(copy).remember()
+    state = make_workspace(copy).state
+    assert (state.next_password, state.exchange, state.kept) == ("", [], "15")
 
 
 def test_remember_keeps_the_id(workspace, directory):
