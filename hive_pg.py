@@ -4582,9 +4582,8 @@ def bring_up(
     if kept:
         said = "the container stays as it was made"
         workspace.console.note(f"{said}: the data is in it alone")
-    argv = ("up", "--detach", *kept, service.service)
     workspace.console.doing(("starting PostgreSQL", "creating the cluster")[workspace.begins])
-    workspace.run_compose(workspace.settings, *argv, timeout=timeout)
+    _start_one(workspace, service, timeout, *kept)
     workspace.remember(engine=list(neighbours.engine), image=service.image)
 
 
@@ -4595,6 +4594,17 @@ def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
     if not info.running or (info.health is Health.HEALTHY and verified):
         return
     workspace.console.doing("waiting for the first start to end, or it would be cut short")
+def _start_one(workspace: Workspace, service: ComposeService, timeout: float, *how: str) -> None:
+    """Have Compose start one container, as two would destroy the data."""
+    argv = ("up", "--detach", *how, "--scale", f"{service.service}=1", service.service)
+    try:
+        workspace.run_compose(workspace.settings, *argv, timeout=timeout)
+    except DockerCommandError as error:
+        if how or not re.search("network [0-9a-f]+ not found", str(error)):  # after a prune
+            raise
+        _start_one(workspace, service, timeout, "--force-recreate")
+
+
     while (left := deadline - time.monotonic()) > 0:
         if workspace.server.probe(left).readiness is not Readiness.NO_RESPONSE:
             return

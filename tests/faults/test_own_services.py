@@ -239,13 +239,16 @@ def test_directory_that_the_image_s_own_user_cannot_use_is_said_once(serve):
 # -- a port that is not published ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("port", ["", "ports: ['5432']"], ids=["none", "random"])
+@pytest.mark.parametrize(
+    "port", ["deploy: {replicas: 2}", "ports: ['5432']"], ids=["none, of two replicas", "random"]
+)
 def test_service_without_a_fixed_port_is_served_inside(serve, port):
     """What goes through the container works; the URL is for the inside, and says so."""
     workspace = serve(LOGIN, VOLUME, port)
     text = (workspace.path / "compose.yaml").read_text()
     result = workspace.hive_pg("init")
     assert "db publishes no fixed port: the URL is for its networks alone" in result.stderr
+    assert len(workspace.lab.containers(workspace.path)) == 1  # two would destroy the data
     assert "hive-pg psql  " in result.stdout
     assert "hive-pg run" not in result.stdout
     url = "postgresql+psycopg://shop:s3cret-of-shop@db:5432/shop"

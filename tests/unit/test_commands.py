@@ -1387,5 +1387,5 @@ def test_verbose_shows_no_secret(monkeypatch, capsys, network, workspace):
     assert main(["start", "-v", str(workspace)]) == 0
     err = capsys.readouterr().err
     assert "+ docker inspect --type container hive-postgres\n" in err
-    assert "+ docker compose up --detach postgres\n" in err
+    assert "+ docker compose up --detach --scale postgres=1 postgres\n" in err
     assert "s3cret" not in err
