@@ -117,7 +117,7 @@ PLACE_KEYS = (UID_KEY, GID_KEY, DATA_KEY, TARGET_KEY)
 PRIVATE_KEYS = (USER_KEY, PASSWORD_KEY, *PLACE_KEYS, PROJECT_KEY, WORKSPACE_KEY)
 OUR_KEYS = (*URL_KEYS, *PRIVATE_KEYS, CONTAINER_KEY, IMAGE_KEY, BIND_KEY)
 
-# With a shell's own values of these, Compose would act on another project or on other files.
+# With a shell's own values of these, Compose would act on another project, or other files.
 COMPOSE_SELECTORS = frozenset(
     "COMPOSE_PROJECT_NAME COMPOSE_FILE COMPOSE_PATH_SEPARATOR COMPOSE_PROFILES COMPOSE_ENV_FILES"
     " COMPOSE_DISABLE_ENV_FILE COMPOSE_COMPATIBILITY".split()
@@ -669,7 +669,7 @@ _PAIR = (
     r"(?!(?:user|[a-z]*password|passfile|host|hostaddr|port|dbname|service)=)"
     r"[a-z_]+=(?:[A-Za-z0-9_.,/:-]|%(?!00)[0-9A-Fa-f]{2})*"
 )
-# Of libpq 18, without those above and without secrets; the first ones have a variable each.
+# Of libpq 18, but for those above and secrets; the first ones have a variable each.
 _LEADING_OPTIONS = (
     "channel_binding gssdelegation gssencmode gsslib krbsrvname load_balance_hosts"
     " max_protocol_version min_protocol_version options require_auth requirepeer"
@@ -682,7 +682,7 @@ LIBPQ_OPTIONS = frozenset(
     " tcp_user_timeout".split()
 ).union(_LEADING_OPTIONS)
 _VARIABLES = {name: f"PG{name.upper().replace('_', '')}" for name in _LEADING_OPTIONS}
-# Those of libpq by which a shell may lead elsewhere than the URL, or log in otherwise.
+# Those by which a shell may lead elsewhere than the URL, or log in otherwise.
 # Source: https://www.postgresql.org/docs/16/libpq-envars.html
 LEADING_VARIABLES = {*"PGHOSTADDR PGPASSFILE PGREQUIRESSL PGSERVICE PGSERVICEFILE".split()}
 LEADING_VARIABLES |= {*_VARIABLES.values()}
@@ -1336,7 +1336,7 @@ def terminal_width(stream: IO[str] | None) -> int:
 # == Files and locks =======================================
 # Files replaced at once, locks, facts of this machine.
 
-# What helps where a file cannot be had; `place` is the file, or the directory that bars the way.
+# What helps where a file cannot be had; `place` is it, or the directory that bars the way.
 _FILE_REMEDIES = {
     errno.EACCES: "chmod u+rwX {place}, or, if it is another user's: sudo chown $USER: {place}",
     errno.EPERM: "sudo chown $USER: {path}, or, if it is immutable: sudo chattr -i {path}",
@@ -1893,7 +1893,7 @@ class Runner:
 
 
 # == Diagnoses =============================================
-# The more telling rows come first. Texts differ between versions: a pattern holds the stable part.
+# More telling rows come first. A pattern holds what is the same in all versions.
 
 
 class Diagnosis(Record):
@@ -2149,7 +2149,7 @@ def diagnose(text: str, *sources: str) -> Diagnosis | None:
     return next((row for row in rows if re.search(row.pattern, text, re.IGNORECASE)), None)
 
 
-# What Compose and Docker say in quotes: names, or else perhaps a password, with quotes in it.
+# What Compose and Docker quote: names, or else perhaps a password, with quotes in it.
 _QUOTED = r"""(?xs)
     (\b(?:service|network|volume|container|container[ ]name|type|exec:)[ ]"[\w./-]+"
     |\b(?:Get|Head)[ ]"https?://[\w./:-]+"
@@ -2206,7 +2206,7 @@ def check_result(
 
 INSPECT = ("docker", "inspect", "--type", "container")
 # Two engines of one machine can share an ID: Docker 20.10 has it from /etc/docker/key.json.
-# Podman's is another one at each call; no other engine has the driver k8s-file for logs.
+# Podman's is another one at each call; it alone has the driver k8s-file for logs.
 # The same call knows the versions; Compose's is '' where the plugin does not work.
 _IDENTITY_FORMAT = (
     "{{.ID}}|{{.DockerRootDir}}|{{.Name}}|{{.OperatingSystem}}|{{.SecurityOptions}}"
@@ -2216,7 +2216,7 @@ _IDENTITY_FORMAT = (
 IDENTITY = ("docker", "info", "--format", _IDENTITY_FORMAT)
 
 
-# Gives a directory to a user, with the cluster in it, which may also fill it, and nothing else.
+# Gives a directory to a user, with the cluster in it, or that fills it, and nothing else.
 _FOREIGN = 73
 _GIVE_SCRIPT = f"""\
 cd /target || exit
@@ -2478,7 +2478,7 @@ def parse_containers(text: str) -> list[ContainerInfo]:
 def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
     state, config = item["State"], item["Config"]
     health = state.get("Health") or {"Status": "none"}
-    # Until the first check after a pause, the engine calls a container unhealthy.
+    # Until the first check after a pause, a container is called unhealthy.
     unchecked = health["Status"] == "unhealthy" and health.get("FailingStreak") == 0
     mounts = [(IN_MEMORY, target) for target in item["HostConfig"].get("Tmpfs") or ()]
     for mount in item.get("Mounts") or []:
@@ -2916,7 +2916,7 @@ def _find_closed_network(config: Mapping[str, Any], name: str) -> str:
 
 def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeService:
     """Read the PostgreSQL service from what `config` prints."""
-    # `config` doubles every dollar sign, so that its output is a compose file again.
+    # `config` doubles every dollar, so that its output is a compose file again.
     whole = parse_json(text.replace("$$", "$"))
     config = _drop_empty(whole)
     project, services, volumes = config.get("name"), {}, config.get("volumes", {})
@@ -3082,7 +3082,7 @@ until psql -XwqAt -v ON_ERROR_STOP=1 -h "$address" -p 5432 -U "$user" -d "$datab
   echo "hive-pg: once more" >&2
 done
 """
-# The script's exit codes: psql's where the login failed, and pg_isready's once time is up.
+# Its exit codes: psql's where the login failed, and pg_isready's once time is up.
 _SQL_FAILED, _LOGIN_FAILED, _REJECTING, _NO_RESPONSE = 81, 82, 71, 72
 # What psql says of a server that has had to stop, recover or wait since it accepted.
 _NOT_NOW = (
@@ -3959,8 +3959,9 @@ class Workspace:
             said = f"plain docker compose and applications take {names} from this shell"
             self.console.warn(f"{said}, not from {ENV_FILE}: unset {names}")
 
-    def resolve_service(self, settings: Settings, wanted: str = "") -> ComposeService:
+    def resolve_service(self, settings: Settings | None = None, wanted: str = "") -> ComposeService:
         """Return the PostgreSQL service as Compose resolves it."""
+        settings = settings or self.settings
         if self.compose_file() is None:
             raise NotSetUpError(f"there is no {COMPOSE_FILE}", hint="{init}")
         text = self.run_compose(settings, "config", "--format", "json")
@@ -4131,7 +4132,7 @@ def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
     if not data_dir:
         return service.lasts and cluster == service.cluster
     places = [p for p in (*dict(info.mounts), cluster) if is_path(p)]
-    # The same directory may have another path: a mount, or a file system without case.
+    # It may have another path: a mount, or a file system without case.
     own = {identify_file(data_dir), identify_file(service.cluster)} - {""}
     base = os.path.join(os.path.realpath(data_dir), "")
     return any(
@@ -4587,13 +4588,6 @@ def bring_up(
     workspace.remember(engine=list(neighbours.engine), image=service.image)
 
 
-def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
-    """Wait until the server listens: the image cannot be stopped before."""
-    verified = workspace.state.verified
-    deadline = time.monotonic() + (WAIT_ROUND_S if verified else STOP_GRACE_S)
-    if not info.running or (info.health is Health.HEALTHY and verified):
-        return
-    workspace.console.doing("waiting for the first start to end, or it would be cut short")
 def _start_one(workspace: Workspace, service: ComposeService, timeout: float, *how: str) -> None:
     """Have Compose start one container, as two would destroy the data."""
     argv = ("up", "--detach", *how, "--scale", f"{service.service}=1", service.service)
@@ -4605,6 +4599,13 @@ def _start_one(workspace: Workspace, service: ComposeService, timeout: float, *h
         _start_one(workspace, service, timeout, "--force-recreate")
 
 
+def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
+    """Wait until the server listens: the image cannot be stopped before."""
+    verified = workspace.state.verified
+    deadline = time.monotonic() + (WAIT_ROUND_S if verified else STOP_GRACE_S)
+    if not info.running or (info.health is Health.HEALTHY and verified):
+        return
+    workspace.console.doing("waiting for the first start to end, or it would be cut short")
     while (left := deadline - time.monotonic()) > 0:
         if workspace.server.probe(left).readiness is not Readiness.NO_RESPONSE:
             return
@@ -4684,7 +4685,7 @@ def _check_steady(workspace: Workspace, first: Probe, now: Probe, allowed: int) 
     # Docker notes the time of a start a moment after the program's first words.
     since = before.started_at - 0.1 if before else 0.0
     restarts = before.restart_count + allowed if before else 0
-    # A shutdown that was under way at that time may end in a new start; one since then stays.
+    # A shutdown that was under way then may end in a new start; a later one stays.
     stopping = first.error is not None and "shutting down" in first.error.detail
     logs = workspace.engine.logs(info.name, since=since) if info else ""
     _check_listening(logs)
@@ -4792,7 +4793,7 @@ join pg_database d on d.oid = o.oid or d.datname = name order by d.oid = o.oid
 
 def build_list_sql(database: str, comment: str, *, drops: bool = False) -> str:
     """Write the query for the databases that hive-pg made, or drop them."""
-    # One whose DROP was interrupted (-2) can only be dropped; one renamed back keeps its comment.
+    # One whose DROP was interrupted (-2) can only be dropped; a renamed one keeps its comment.
     drop = "unnest(array[case when datconnlimit <> -2 then"
     drop += " format('alter database %I is_template false', datname) end,"
     drop += " format('drop database if exists %I with (force)', datname)])"
@@ -4944,7 +4945,7 @@ def exchange_clusters(workspace: Workspace) -> None:
     aside, coming, image, before, _ = state.exchange
     _remove_oneoffs(workspace, whole=bool(coming))
     stop_container(workspace)
-    service = workspace.resolve_service(workspace.settings)
+    service = workspace.resolve_service()
     argv = ("sh", "-c", _EXCHANGE_SCRIPT, service.target, aside, coming)
     result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
     kept = check_result(result, f"cannot move {service.cluster}").stdout.strip()
@@ -5120,14 +5121,14 @@ def build_run_environment(workspace: Workspace, url: DatabaseURL) -> dict[str, s
 # == Set-up ================================================
 # init: from whatever is there to a verified login; attach and detach.
 
-# The image writes this line after initdb; \gexec runs the statement that the first one selects.
+# The image writes this line after initdb; \gexec runs what the first statement selects.
 _APPEND_NETWORK_LINE_SQL = r"""
 select format('copy (values (%L), (%L)) to program %L', '',
     'host all all all scram-sha-256', format('cat >> "%s"', current_setting('hba_file')))
 \gexec
 select pg_reload_conf();
 """
-# Git is to ignore these paths; where it does not, .gitignore gets these lines.
+# Git is to ignore these paths, or .gitignore gets these lines.
 IGNORED = {
     ENV_FILE: "/.env",
     f"{ENV_FILE}.hive-pg.tmp": "/.env.*.tmp",
@@ -5834,7 +5835,7 @@ def find_owners(listing: str) -> set[str]:
     return {owner for owner in owners if owner and not owner.startswith("pg_")}
 
 
-# The comments by which a restore knows the database that it loads, and those that it replaced.
+# The comments of the database that a restore loads, and of those that it replaced.
 STAGING_COMMENT = "hive-pg restore of {} is under way, or was interrupted"
 KEPT_COMMENT = "{} before hive-pg restore"
 # That of a snapshot goes on with its name, and has the database's own below it.
@@ -6249,7 +6250,7 @@ where name <> {quote_literal(staging)};
         restricts = can_restrict(version)
         key = os.urandom(16).hex()
         begin, unrestrict = f"\\restrict {key}" * restricts, f"\\unrestrict {key}\n" * restricts
-        # Only outside of a transaction is it said; a quote could end a string that is left open.
+        # It is said outside of a transaction only; a quote could end a string left open.
         end = f"\n;\n{unrestrict}select now() = statement_timestamp() as hive_pg_end \\gset\n"
         end += f"\\if :hive_pg_end\n\\warn {word}\n\\endif\n\\q\n"
         client = [begin, build_script_filter(self.head, restricts=restricts), end, "psql"]
@@ -6914,7 +6915,7 @@ def check_upgrade(workspace: Workspace, image: str) -> None:
     """Refuse an upgrade that cannot be, before a person is asked."""
     workspace.refuse_copy()
     if not workspace.state.exchange:  # else `upgrade` goes on first
-        service = workspace.resolve_service(workspace.settings)
+        service = workspace.resolve_service()
         Upgrade(workspace, service, image).check(workspace.state.major)
 
 
@@ -6940,7 +6941,7 @@ def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
             return
         if undo and going_back:  # which is done now
             return
-        kept, service = get_kept(workspace), workspace.resolve_service(workspace.settings)
+        kept, service = get_kept(workspace), workspace.resolve_service()
         if undo:
             _back_up_all(workspace, "")
             major, image = workspace.state.major, service.image
@@ -7295,11 +7296,11 @@ def format_validation(result: ValidationResult) -> str:
 
 
 # A sample is the JSON object of `stats --json`: counters end with `_total`, other numbers with
-# their unit, which also says how people see them.
+# their unit, by which people see them.
 
 # One statement is one transaction; a shell of psql's compares the version.
 # Sizes wait for whoever has locked a table or index against readers: there they are null.
-# Rows read are those of the tables that are there now, without the catalogs that this reads.
+# Rows read are those of today's tables, without the catalogs that this reads.
 _SAMPLE_SQL = r"""
 \set checkpoints 'num_timed, num_requested from pg_stat_checkpointer'
 \if `[ :SERVER_VERSION_NUM -lt 170000 ] && echo true || echo false`
@@ -8203,7 +8204,7 @@ ps is status, shell is psql."""
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _ADDRESS = rf"{_OCTET}(\.{_OCTET}){{3}}"
 _NAME = rf"(?!template[01]\Z){DATABASE_NAME}"
-# The values of options: what they are called, the rule in words, how they are read, the rule.
+# Values of options: their kind, the rule in words, how they are read, the rule.
 _VALUES: dict[str, tuple[str, str, Callable[[str], Any], Callable[[Any], object]]] = {
     "S": ("seconds", "above 0, a day at most", float, lambda s: 0 < s <= 86400),
     "N": ("port", "1 to 65535", int, lambda n: 0 < n < 65536),
@@ -8258,7 +8259,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         usage=f"%(prog)s [options] {usage}".rstrip(),
         description=summary,
         epilog=None if command else format_epilog(prog, width),
-        # Without a width argparse loads shutil to find it, for every argument again.
+        # Else argparse loads shutil for the width, for every argument.
         formatter_class=lambda prog: style(prog, max_help_position=26, width=width),
         allow_abbrev=False,
     )
