@@ -4662,6 +4662,8 @@ def name_unfinished(
     workspace: Workspace, error: PostgreSQLIntegrationError
 ) -> PostgreSQLIntegrationError:
     """Name what is unfinished as the cause of a refused login."""
+    if workspace.attached:
+        return error
     if workspace.state.staging and isinstance(error, CredentialsRefusedError):
         why = f"{error}; a restore is under way, or was interrupted"
         return CredentialsRefusedError(why, hint="{start} undoes what it has changed")
@@ -4706,8 +4708,8 @@ def verify(
     creates: bool = False,
     probe: Probe | None = None,
 ) -> Probe:
-    """Wait until `.env` logs in, and the port answers."""
-    began, console = time.monotonic(), workspace.console
+    """Wait until `.env` logs in, here or elsewhere, and the port answers."""
+    began, console, url = time.monotonic(), workspace.console, workspace.settings.url
     if not workspace.begins:
         console.doing("waiting for PostgreSQL")
     sql, allowed = CREATE_EXTENSION_SQL * creates + VERSIONS_SQL, int(probe is not None)
@@ -4715,14 +4717,16 @@ def verify(
     first = probe = probe or look(workspace, timeout, sql)
     while probe.error:
         readiness, left = probe.readiness, began + timeout - time.monotonic()
-        if readiness is not Readiness.ACCEPTING:
-            _check_steady(workspace, first, probe, allowed)
-        else:
+        if readiness is Readiness.ACCEPTING:
             check_first_start(workspace, probe.info)
+        elif not workspace.attached:
+            _check_steady(workspace, first, probe, allowed)
         ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
         if readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended:
             raise name_unfinished(workspace, probe.error)
         if left <= 0:
+            if workspace.attached:
+                raise probe.error
             hint = "see {logs}, or give it longer with --timeout"
             why = f"not ready in time: {probe.error}"
             raise DatabaseConnectionError(why, hint=hint, detail=probe.error.detail)
@@ -4730,10 +4734,9 @@ def verify(
         time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise
         probe = look(workspace, left, sql)
     check_first_start(workspace, probe.info)
-    url = workspace.settings.url
-    if probe.objection:
-        reach = refuse_port(workspace, probe.objection, probe.address)
-        console.warn(f"the database serves, but not at {url.host}:{url.port}: {reach}")
+    if why := probe.objection:
+        reach = refuse_port(workspace, why, probe.address)
+        console.warn(f"the database serves, but not at {url.host}:{url.port}: {why}; {reach}")
     if probe.warning:
         console.warn(f"{probe.warning.cause}; {probe.warning.hint}")
     if probe.info and url.host == probe.info.inner_host:
@@ -4741,21 +4744,6 @@ def verify(
         console.warn(console.format(f"{said} open, {{init}} --yes publishes one"))
     tell_login(workspace, probe, began)
     return probe
-
-
-def verify_elsewhere(workspace: Workspace, *, timeout: float = 0) -> None:
-    """Log in to the server elsewhere, which has `timeout` s to answer."""
-    began, url, console = time.monotonic(), workspace.settings.url, workspace.console
-    console.doing(f"logging in to {url.host}")
-    while error := (probe := look(workspace)).error:
-        if probe.readiness is Readiness.ACCEPTING or time.monotonic() - began > timeout:
-            raise error
-        console.tick()
-        time.sleep(0.3)
-    if probe.objection:
-        reach = refuse_port(workspace, probe.objection, "")
-        console.warn(f"{url.host}:{url.port}: {probe.objection}: {reach}")
-    tell_login(workspace, probe, began)
 
 
 def finish_rotation(workspace: Workspace) -> None:
@@ -5078,11 +5066,8 @@ def wait(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> None:
 
     Raises: NotSetUpError at once where no container runs; else as `start` does.
     """
-    if workspace.attached:
-        verify_elsewhere(workspace, timeout=timeout)
-        return
     probe = look(workspace)
-    if not (probe.info and probe.info.running):
+    if not (workspace.attached or (probe.info and probe.info.running)):
         raise workspace.judge(probe.info, workspace.settings.container).error()
     verify(workspace, timeout=timeout, probe=probe)
 
@@ -5757,7 +5742,7 @@ def attach(workspace: Workspace) -> None:
         workspace.state = here.replace(attached=plan)
         if not workspace.attached:
             raise WorkspaceError(f"{URL_KEY} in {ENV_FILE} leads to this machine", hint=hint)
-        verify_elsewhere(workspace)
+        verify(workspace, timeout=0)
         workspace.state = here
         _lead(workspace, plan, {URL_KEY: build_database_url(url)})
 
@@ -7879,7 +7864,7 @@ class CommandLine:
     def _run(self) -> int:
         workspace, runner = self.workspace, self.workspace.runner
         if workspace.attached and self.fresh is None:
-            verify_elsewhere(workspace)
+            verify(workspace, timeout=0)
             workspace.close()
         else:
             start(workspace, timeout=self.timeout)

@@ -478,7 +478,10 @@ def test_verify_port_on_another_machine(
     network.objection, network.gateway = "Connection refused", gateway
     manager.start_container()
     said = capsys.readouterr().err
-    assert f"warning: the database serves, but not at localhost:5532: {words}" in said
+    assert (
+        f"warning: the database serves, but not at localhost:5532: Connection refused; {words}"
+        in said
+    )
     point = manager.validate_postgres_integration().points[-1]
     assert (point.outcome, point.finding) == (
         pg.Outcome.WARNING,
