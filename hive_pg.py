@@ -1910,38 +1910,38 @@ class Diagnosis(Record):
 _NO_SOURCE = "bind source path does not exist"
 POOLER_HINT = "take the direct URL: Neon's host without -pooler, Supabase's port 5432"
 
+# The rows of two errors, which are many.
+_unavailable = functools.partial(Diagnosis, "docker", error=DockerNotAvailableError)
+_refused = functools.partial(Diagnosis, "login", error=CredentialsRefusedError)
+
 # fmt: off
 DIAGNOSES = (
-    Diagnosis("docker", "permission denied .*podman", "your user may not use Podman's socket",
-        "DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock", DockerNotAvailableError),
-    Diagnosis("docker", "permission denied while trying to connect to the docker (?:API|daemon)",
+    _unavailable("permission denied .*podman", "your user may not use Podman's socket",
+        "DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock"),
+    _unavailable("permission denied while trying to connect to the docker (?:API|daemon)",
         "your user may not use Docker's socket",
-        "sudo usermod -aG docker $USER, then log in again", DockerNotAvailableError),
-    Diagnosis("docker", "could not be found in this WSL",
+        "sudo usermod -aG docker $USER, then log in again"),
+    _unavailable("could not be found in this WSL",
         "`docker` is only Docker Desktop's stand-in in this WSL distribution",
-        "switch it on: Docker Desktop > Settings > Resources > WSL integration",
-        DockerNotAvailableError),
-    Diagnosis("docker", "See 'podman --help'|can't evaluate field ID in type",
+        "switch it on: Docker Desktop > Settings > Resources > WSL integration"),
+    _unavailable("See 'podman --help'|can't evaluate field ID in type",
         "`docker` here is Podman's own program, which has no Compose",
         "install Docker's CLI with Compose, and let it use Podman's socket:"
-        " DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock", DockerNotAvailableError),
-    Diagnosis("docker", r"docker \S* at unix://\S*podman", "nobody serves Podman's socket",
-        "systemctl --user start podman.socket; root's own: sudo systemctl start podman.socket",
-        DockerNotAvailableError),
-    Diagnosis("docker", r"docker \S* at unix:///run/user", "rootless Docker is not running",
-        "systemctl --user start docker", DockerNotAvailableError),
-    Diagnosis("docker", r"docker \S* at (?:tcp|ssh|http)", "Docker there cannot be reached",
-        "start it there; or see docker context ls", DockerNotAvailableError),
-    Diagnosis("docker", "Cannot connect to the Docker daemon|failed to connect to the docker API|"
+        " DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock"),
+    _unavailable(r"docker \S* at unix://\S*podman", "nobody serves Podman's socket",
+        "systemctl --user start podman.socket; root's own: sudo systemctl start podman.socket"),
+    _unavailable(r"docker \S* at unix:///run/user", "rootless Docker is not running",
+        "systemctl --user start docker"),
+    _unavailable(r"docker \S* at (?:tcp|ssh|http)", "Docker there cannot be reached",
+        "start it there; or see docker context ls"),
+    _unavailable("Cannot connect to the Docker daemon|failed to connect to the docker API|"
         "error during connect|unable to resolve docker endpoint|docker_engine|"
-        "dockerDesktopLinuxEngine|Internal Server Error"
-        " for API route",
+        "dockerDesktopLinuxEngine|Internal Server Error for API route",
         "the Docker daemon is not running, or DOCKER_HOST or the context points elsewhere",
-        "start Docker: sudo systemctl start docker, or Docker Desktop; or see docker context ls",
-        DockerNotAvailableError),
-    Diagnosis("docker", "client version .* is too (?:old|new)",
+        "start Docker: sudo systemctl start docker, or Docker Desktop; or see docker context ls"),
+    _unavailable("client version .* is too (?:old|new)",
         "the docker CLI and the engine are too far apart",
-        "update the older of the two, and unset DOCKER_API_VERSION", DockerNotAvailableError),
+        "update the older of the two, and unset DOCKER_API_VERSION"),
     Diagnosis("docker", "Container .* is (?:not running|restarting|paused)|"
         "upgrade to tcp, received (?:409|500)|No such exec instance|"
         "exec failed: .*(?:cannot exec in a (?:stopped|deleted)|init-p: |executing setns process)",
@@ -2024,37 +2024,34 @@ DIAGNOSES = (
         "there is too little memory for the server's settings",
         "lower HIVE_POSTGRES_SHARED_BUFFERS, or give Docker more memory"),
 
-    Diagnosis("login", "password authentication failed",
+    _refused("password authentication failed",
         "the server refuses the user and password in .env; it took them from there only when"
         " the data was made",
         "{init} --yes sets them in the server; or put back the old HIVE_DATABASE_URL",
-        CredentialsRefusedError, Repair.PASSWORD),
-    Diagnosis("login", "server did not complete authentication",
+        repair=Repair.PASSWORD),
+    _refused("server did not complete authentication",
         "the server asks nobody for a password, so none can be verified",
-        "in its pg_hba.conf, replace trust by scram-sha-256 in the host lines",
-        CredentialsRefusedError),
-    Diagnosis("login", "no pg_hba.conf entry",
+        "in its pg_hba.conf, replace trust by scram-sha-256 in the host lines"),
+    _refused("no pg_hba.conf entry",
         "the server lets nobody in over the network",
         "{init} --yes appends to its pg_hba.conf: host all all all scram-sha-256",
-        CredentialsRefusedError, Repair.NETWORK),
+        repair=Repair.NETWORK),
     Diagnosis("login", 'database ".*" does not exist',
         "the server accepts the credentials, but has no such database",
         "{init} creates it; or correct HIVE_DATABASE_URL in .env",
         DatabaseConnectionError, Repair.DATABASE),
-    Diagnosis("login", "is not permitted to log in|too many connections for|"
+    _refused("is not permitted to log in|too many connections for|"
         "not currently accepting connections|permission denied for database",
         "the server lets the role, or everybody, not in",
-        "as another superuser: ALTER ROLE name LOGIN; ALTER DATABASE name ALLOW_CONNECTIONS true",
-        CredentialsRefusedError),
+        "as another superuser: ALTER ROLE name LOGIN; ALTER DATABASE name ALLOW_CONNECTIONS true"),
     Diagnosis("login", "too many clients already|remaining connection slots",
         "all of the server's connections are in use",
         "close some, or raise HIVE_POSTGRES_MAX_CONNECTIONS in .env, then {restart}",
         DatabaseConnectionError),
     Diagnosis("login", "timeout expired", "the server does not answer: it or its disk hangs",
         "see {logs}; {restart} ends it, after a minute", DatabaseConnectionError),
-    Diagnosis("login", 'role ".*" does not exist', "the data has no such user",
-        "put back the user in HIVE_DATABASE_URL that the data was made with",
-        CredentialsRefusedError),
+    _refused('role ".*" does not exist', "the data has no such user",
+        "put back the user in HIVE_DATABASE_URL that the data was made with"),
     Diagnosis("warning", "collation version mismatch",
         "the image sorts text otherwise than the one that the data was made with",
         "in each database: REINDEX DATABASE name; ALTER DATABASE name REFRESH COLLATION VERSION"),
