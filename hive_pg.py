@@ -3746,21 +3746,21 @@ class Workspace:
         if changed:
             write_file(self.env_path, edited, 0o600)
             self.env = EnvFile(edited)
-        what = f"{ENV_FILE} and its password"
-        before, mode = self.close_file(self.env_path, what)
-        if mode != before:
-            self.console.step(f"{ENV_FILE} was open to others; its mode is {mode:04o} now")
+        self.close_file(self.env_path, f"{ENV_FILE} and its password")
         return changed
 
-    def close_file(self, path: str, what: str) -> tuple[int, int]:
-        """Close a file to others, or warn; return its mode before and now."""
-        mode = before = os.stat(path).st_mode & 0o777 if HAS_MODES else 0
-        if before & 0o077:
-            with explaining("change the mode of", path):
-                mode = set_mode(path, before & 0o700)
+    def close_file(self, path: str, what: str) -> None:
+        """Close a file to others, or warn."""
+        mode = os.stat(path).st_mode & 0o777 if HAS_MODES else 0
+        if not mode & 0o077:
+            return
+        with explaining("change the mode of", path):
+            mode = set_mode(path, mode & 0o700)
         if mode & 0o077:
             self.console.warn(f"others may read {what}: its mode cannot be changed here")
-        return before, mode
+        else:
+            name = os.path.basename(path)
+            self.console.step(f"{name} was open to others; its mode is {mode:04o} now")
 
     def refuse_link_out(self, path: str, hint: str) -> None:
         """Refuse to change what a link outside leads to."""
@@ -5074,11 +5074,6 @@ def read_logs(workspace: Workspace, tail: int = 50) -> str:
     return workspace.engine.logs(workspace.get_container().name, tail)
 
 
-def read_health(workspace: Workspace) -> Health:
-    """Return the engine's own health of the container."""
-    return workspace.get_container().health
-
-
 def warn_of_another_url(workspace: Workspace) -> None:
     """Name a DATABASE_URL of `.env`, and which one wins."""
     url, console = workspace.settings.url, workspace.console
@@ -5933,36 +5928,38 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
         sys.stdout.flush()
         _dump(workspace, database, sys.stdout.fileno())
         return "-"
-    directory = os.path.join(workspace.directory, BACKUP_DIR)
-    try:
-        if path:
-            path = _check_place(path)
-            return _write_dump(workspace, database, path)
-        make_directory(directory, get_sudo_user(), 0o700)
-        with Lock(os.path.join(directory, ".lock"), workspace.console, READY_TIMEOUT_S):
-            for name in os.listdir(directory):  # what killed ones have left
-                left = os.path.join(directory, name)
-                ours = re.fullmatch(r".*-\d{8}T\d{6}Z\.dump\.hive-pg\.tmp", name)
-                if ours and not is_locked(left):
-                    os.unlink(left)
-            base, now = os.path.join(directory, database.replace("/", "_")), time.time()
-            while os.path.lexists(path := f"{base}-{format_stamp(now)}.dump"):
-                now += 1  # another one is of the same second
-            if not os.path.islink(directory):
-                _ignore_dump(workspace, path)
-            return _write_dump(workspace, database, path)
-    except OSError as error:
-        raise file_error("write", path or directory, error) from None
+    directory, path = os.path.join(workspace.directory, BACKUP_DIR), path and _check_place(path)
+    with explaining("write", path or directory), contextlib.ExitStack() as held:
+        if not path:
+            make_directory(directory, get_sudo_user(), 0o700)
+            lock = Lock(os.path.join(directory, ".lock"), workspace.console, READY_TIMEOUT_S)
+            held.enter_context(lock)
+            path = _choose_dump(workspace, directory, database)
+        with replacement(path, 0o600) as file:
+            _dump(workspace, database, file.fileno())
+        workspace.close_file(path, path)
+    return path
 
 
-def _ignore_dump(workspace: Workspace, path: str) -> None:
-    """Keep a dump out of git, or say that it is not."""
-    ignored = os.path.join(os.path.dirname(path), ".gitignore")
+def _choose_dump(workspace: Workspace, directory: str, database: str) -> str:
+    """Return the path of a new dump, which git ignores, or say that it does not."""
+    for name in os.listdir(directory):  # what killed ones have left
+        left = os.path.join(directory, name)
+        ours = re.fullmatch(r".*-\d{8}T\d{6}Z\.dump\.hive-pg\.tmp", name)
+        if ours and not is_locked(left):
+            os.unlink(left)
+    base, now = os.path.join(directory, database.replace("/", "_")), time.time()
+    while os.path.lexists(path := f"{base}-{format_stamp(now)}.dump"):
+        now += 1  # another one is of the same second
+    if os.path.islink(directory):
+        return path
+    ignored = os.path.join(directory, ".gitignore")
     if not os.path.lexists(ignored):
         write_file(ignored, "*\n")
     dump = os.path.relpath(path, workspace.directory)
     for line in find_unignored(workspace, {dump: f"/{BACKUP_DIR}/"}) or ():
         workspace.console.warn(f"git does not ignore {dump}: put {line} in .gitignore")
+    return path
 
 
 def _check_place(path: str) -> str:
@@ -5977,13 +5974,6 @@ def _check_place(path: str) -> str:
     if not os.path.isdir(directory):
         hint = f"mkdir -p {quote_word(directory)}"
         raise WorkspaceError(f"there is no directory {directory}", hint=hint)
-    return path
-
-
-def _write_dump(workspace: Workspace, database: str, path: str) -> str:
-    with replacement(path, 0o600) as file:
-        _dump(workspace, database, file.fileno())
-    workspace.close_file(path, path)
     return path
 
 
@@ -7638,7 +7628,11 @@ class DockerComposeManager(_Library):
     stop_postgres_service = _afresh(stop)
     restart_postgres_service = _afresh(functools.partial(start_service, stops=True))
     get_service_logs = _afresh(read_logs)
-    check_service_health = _afresh(read_health)
+
+    @_afresh
+    def check_service_health(self) -> Health:
+        """Return the engine's own health of the container."""
+        return self.get_container().health
 
 
 class PostgreSQLManager(_Library):
