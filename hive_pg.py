@@ -38,6 +38,7 @@ import os
 import posixpath
 import re
 import time
+from contextlib import suppress
 
 TYPE_CHECKING = False  # importing `typing` would take longer than the rest of the file
 if TYPE_CHECKING:
@@ -983,7 +984,7 @@ def is_root() -> bool:
 
 def name_user(uid: int) -> str:
     """Return the name of a user of this machine, '' for none."""
-    with contextlib.suppress(ImportError, KeyError):
+    with suppress(ImportError, KeyError):
         import pwd
 
         return pwd.getpwuid(uid).pw_name
@@ -1031,12 +1032,12 @@ def end_lock(descriptor: int, path: str) -> None:
     """Remove, unlock and close a locked file, so that nobody gets it without its name."""
     if WINDOWS:  # in this order; while somebody waits for it, it stays
         os.close(descriptor)
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         os.unlink(path)
     if not WINDOWS:
         import fcntl
 
-        with contextlib.suppress(OSError):  # also for children that still have a copy
+        with suppress(OSError):  # also for children that still have a copy
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
@@ -1376,7 +1377,7 @@ def read_file(path: str) -> bytes | None:
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):  # a pipe
         hint = f"see what it is, and move it away: ls -l {quote_word(path)}"
         raise WorkspaceError(f"cannot read {path}: it is no regular file", hint=hint)
-    with explaining("read", path), contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+    with explaining("read", path), suppress(FileNotFoundError), open(path, "rb") as file:
         return file.read()
     return None
 
@@ -1419,7 +1420,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
                 replace_file(file, temporary, target)
         except BaseException:
             let_go(file)
-            with contextlib.suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
 
@@ -1453,7 +1454,7 @@ def remove_leftover(path: str) -> str:
 def is_locked(path: str) -> bool:
     """Whether somebody holds a lock on a file that can be opened."""
     flags = os.O_RDONLY | OWN_FILE | WITHOUT_WAITING
-    with contextlib.suppress(OSError), open(os.open(path, flags), "rb") as file:
+    with suppress(OSError), open(os.open(path, flags), "rb") as file:
         return isinstance(lock_file(file.fileno()), BlockingIOError)
     return False
 
@@ -1488,7 +1489,7 @@ class Lock:
         if refusal:  # some network file systems have no locks
             self.console.warn(f"cannot lock {self.path}: {refusal.strerror}")
         else:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.ftruncate(self.descriptor, 0)
                 os.write(self.descriptor, os.fsencode(self.holder))
         return self
@@ -1588,14 +1589,14 @@ def read_cluster_version(cluster: str) -> str:
     """Return the major version of a cluster, '' where unknown."""
     path, text = os.path.join(cluster, "PG_VERSION"), ""
     # There may be none yet, it may be another user's, or in a volume.
-    with contextlib.suppress(OSError), open(path, encoding="latin-1") as file:
+    with suppress(OSError), open(path, encoding="latin-1") as file:
         text = file.read().strip()
     return text if re.fullmatch("[0-9.]+", text) else ""
 
 
 def identify_file(path: str) -> str:
     """Return DEVICE:INODE of a path, as `stat -c %d:%i`, '' if unseen."""
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         status = os.stat(path)
         return f"{status.st_dev}:{status.st_ino}"
     return ""
@@ -1676,11 +1677,11 @@ def measure_directory(directory: str) -> int | None:
     def measure(status: os.stat_result) -> int:
         return getattr(status, "st_blocks", (status.st_size + 511) >> 9)
 
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         blocks = measure(os.stat(directory))
         for place, names, files in os.walk(directory, onerror=fail):
             for name in names + files:
-                with contextlib.suppress(FileNotFoundError):
+                with suppress(FileNotFoundError):
                     blocks += measure(os.lstat(os.path.join(place, name)))
         return blocks * 512
     return None
@@ -1742,11 +1743,11 @@ def end_tree(process: Popen[str], *, at_once: bool = False) -> None:
 
     if WINDOWS:
         argv = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
+        with suppress(OSError, subprocess.SubprocessError):
             subprocess.run(argv, stdout=DEVNULL, stderr=DEVNULL, timeout=QUESTION_TIMEOUT_S)
         process.kill()
         return
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # the second one on macOS
+    with suppress(ProcessLookupError, PermissionError):  # the second one on macOS
         os.killpg(process.pid, signal.SIGKILL if at_once else signal.SIGTERM)
 
 
@@ -1779,7 +1780,7 @@ class Process:
         self.console.doing(doing)
         while self.process.poll() is None:
             before, now = size, time.monotonic()
-            with contextlib.suppress(OSError):  # a pipe has no position
+            with suppress(OSError):  # a pipe has no position
                 size = os.lseek(file, 0, os.SEEK_CUR)
             if size != before:
                 moved = now
@@ -1804,7 +1805,7 @@ class Process:
             if self.process.returncode is None:  # else the group may be another program's
                 try:
                     end_tree(self.process)
-                    with contextlib.suppress(subprocess.TimeoutExpired):
+                    with suppress(subprocess.TimeoutExpired):
                         self.process.wait(timeout=0.5)
                 finally:  # the rest of the group, also where a second Ctrl-C comes meanwhile
                     end_tree(self.process, at_once=True)
@@ -2692,7 +2693,7 @@ class Engine:
                         raise build_error(result, f"cannot run the programs of {image}")
                 yield
             finally:
-                with contextlib.suppress(DockerNotAvailableError):  # it ends all the same, later
+                with suppress(DockerNotAvailableError):  # it ends all the same, later
                     process.finish(timeout=QUESTION_TIMEOUT_S)
 
     def try_to_publish(self, image: str, bind: str) -> None:
@@ -2997,7 +2998,7 @@ def read_login_files(service: ComposeService) -> ComposeService:
             why = f"service {name} gets {key} and {key}_FILE, and the image takes one only"
             raise WorkspaceError(why, hint="take one out; env_file: .env brings the first, too")
         path = locate_cluster(service.mounts, file)[1]
-        with contextlib.suppress(WorkspaceError):
+        with suppress(WorkspaceError):
             text = (is_path(path) and read_file(path)) or b""
         if not text.strip():
             why = f"{key}_FILE of service {name} is {file}, which cannot be read here"
@@ -3387,17 +3388,13 @@ class Server:
         argv, env = self.build_client("sh", "-c", _DUMP_SCRIPT, *how)
         return self.engine.start(argv, env=env, stdin=PIPE, stdout=file, long=True)
 
-    def finish_dump(self, process: Process, file: int, idle: Callable[[], object]) -> CommandResult:
-        """Wait for a dump's end; see `Process.watch`."""
-        result = process.watch(file, f"dumping {self.url.database}", idle)
+    def dump(self, process: Process, file: int, idle: Callable[[], object]) -> CommandResult:
+        """Wait for the end of what `start_dump` started; see `Process.watch`."""
+        with process:
+            result = process.watch(file, f"dumping {self.url.database}", idle)
         words = result.stderr.replace(f"{_DUMP_FAILED}\n", "")
         failed = words != result.stderr
         return result.replace(returncode=result.returncode or int(failed), stderr=words)
-
-    def dump(self, file: int, idle: Callable[[], object], *, lasts: bool = True) -> CommandResult:
-        """Write a dump; see `start_dump`."""
-        with self.start_dump(file, lasts=lasts) as process:
-            return self.finish_dump(process, file, idle)
 
     def dump_globals(self) -> str:
         """Return roles, memberships and tablespaces as SQL."""
@@ -3663,7 +3660,7 @@ def find_workspace(directory: str, *, by_env: bool = True) -> str:
     here = place = os.path.realpath(directory)
     home, key = os.path.expanduser("~"), f"\n{CONTAINER_KEY}=".encode()
     own = {0} | get_own_uids()
-    with contextlib.suppress(OSError, WorkspaceError):
+    with suppress(OSError, WorkspaceError):
         device = os.stat(here).st_dev
         while os.stat(place).st_dev == device:
             state = os.path.join(place, STATE_FILE)
@@ -4013,7 +4010,7 @@ class Workspace:
         place, name = info.cluster[0], f".hive-pg.{os.urandom(8).hex()}"
         if not place.startswith(os.path.join(self.directory, "")):
             return False
-        with contextlib.suppress(OSError), open(f"{place}/{name}", "x") as mark:
+        with suppress(OSError), open(f"{place}/{name}", "x") as mark:
             try:
                 argv = ("test", "-e", f"/target/{name}")
                 return not self.engine.run_in_place(info.image, place, *argv).returncode
@@ -4075,36 +4072,31 @@ class Workspace:
             self.get_running()
 
     def judge(self, info: ContainerInfo | None, name: str) -> Condition:
-        """Judge a container; one that keeps restarting by its log, too."""
+        """Judge a container, by its data's directory, too, and its log if it keeps restarting."""
         if self.attached:
             return Condition("the server is elsewhere")
         logs = None
         if info and info.state is ContainerState.RESTARTING:
             logs = self.engine.logs(name, since=info.started_at - 0.1)
         condition = judge_container(info, name, logs)
-        return self._judge_place(info, condition) if info else condition
-
-    def find_missing(self, info: ContainerInfo) -> str:
-        """Return a container's cluster that was here, and is gone, or ''."""
-        place, cluster = info.cluster
-        here = place.startswith(os.path.join(self.directory, ""))
-        return cluster if here and is_gone(cluster) and not self.is_apart else ""
-
-    def _judge_place(self, info: ContainerInfo, condition: Condition) -> Condition:
-        """Add what is wrong with the data's directory."""
-        missing = self.find_missing(info)
-        before = info.directory
-        if missing:
+        if info and (missing := self.find_missing(info)):
             hint = f"{_PUT_BACK}: {{start}}"
             if info.running:  # it still has some of it open
                 hint = "{stop}; then {init} makes an empty one, after a yes"
             words = f"{condition.words}, and {missing} is missing"
             code = condition.exit_code or ExitCode.UNHEALTHY
             return condition.replace(words=words, hint=hint, exit_code=code)
-        if info.cluster[0] and before and is_gone(before) and not condition.exit_code:
-            hint = f"{{restart}} brings it here: its container still has it in {before}"
+        moved = info and info.cluster[0] and info.directory and is_gone(info.directory)
+        if info and moved and not condition.exit_code:
+            hint = f"{{restart}} brings it here: its container still has it in {info.directory}"
             return condition.replace(hint=hint)
         return condition
+
+    def find_missing(self, info: ContainerInfo) -> str:
+        """Return a container's cluster that was here, and is gone, or ''."""
+        place, cluster = info.cluster
+        here = place.startswith(os.path.join(self.directory, ""))
+        return cluster if here and is_gone(cluster) and not self.is_apart else ""
 
 
 # == Neighbours ============================================
@@ -4333,7 +4325,7 @@ def ask_published_port(url: DatabaseURL, binds: Sequence[str] | None) -> tuple[s
             continue
         answer = b""
         # Source: https://www.postgresql.org/docs/16/protocol-flow.html (SSLRequest).
-        with connection, contextlib.suppress(OSError):
+        with connection, suppress(OSError):
             connection.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
             answer = connection.recv(1)
         refusal = judge_answer(url, binds, address, answer)
@@ -4792,7 +4784,7 @@ and datname ~ '_(before|restoring|snapshot|fresh)_[0-9]+T[0-9]+Z$' order by datn
 
 def find_abandoned(workspace: Workspace) -> list[str]:
     """Return the locks of throwaway databases that nobody holds."""
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         paths = [os.path.join(workspace.directory, n) for n in os.listdir(workspace.directory)]
         ours = re.compile(re.escape(workspace.lock_path) + r"\.\d{8}T\d{6}Z")
         return [path for path in paths if ours.fullmatch(path) and not is_locked(path)]
@@ -4811,7 +4803,7 @@ def drop_fresh(workspace: Workspace, lock: str, held: Lock | None = None) -> Non
         drop_databases(workspace, FRESH_COMMENT + lock[-16:])
         if held and not OPEN_FILES_MOVE:
             held.close()
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.unlink(lock)
     except PostgreSQLIntegrationError as error:
         workspace.console.warn(str(error))
@@ -4862,7 +4854,7 @@ commit;
 def settle(workspace: Workspace, timeout: float = READY_TIMEOUT_S, creates: bool = False) -> None:
     """Log in, and finish what was killed; the lock is held."""
     if workspace.state.next_password or workspace.state.staging:
-        with contextlib.suppress(CredentialsRefusedError):  # the server may have another one
+        with suppress(CredentialsRefusedError):  # the server may have another one
             verify(workspace, timeout=timeout)
         undo_restore(workspace)
     if workspace.state.next_password:
@@ -5272,10 +5264,8 @@ class SetUp:
     def __init__(self, workspace: Workspace, wanted: Mapping[str, Any], *, ask: bool) -> None:
         self.workspace, self.console = workspace, workspace.console
         self.wanted, self.ask = {**wanted, "service": wanted["service"] or ""}, ask
-        self.fresh, self.fresh_id = (
-            DatabaseURL(*generate_credentials(), LOCALHOST),
-            os.urandom(8).hex(),
-        )
+        self.fresh = DatabaseURL(*generate_credentials(), LOCALHOST)
+        self.fresh_id = os.urandom(8).hex()
         self.values, self.neighbours = workspace.values, survey(workspace)
         self.named = False  # whether the names in `.env` are this workspace's
         self.answers: dict[str, bool] = {}  # by question: who has to plan again asks no more
@@ -5720,8 +5710,7 @@ def attach(workspace: Workspace) -> None:
     The database here stays as it is.
     """
     with workspace.lock(new=True):
-        here = workspace.state
-        text = workspace.values.get(URL_KEY)
+        here, text = workspace.state, workspace.values.get(URL_KEY)
         hint = f"put the {URL_KEY} of a server elsewhere there"
         if not text:
             raise NotSetUpError(f"{ENV_FILE} has no {URL_KEY}", hint=hint)
@@ -5737,9 +5726,9 @@ def attach(workspace: Workspace) -> None:
 
 def _lead(workspace: Workspace, plan: Sequence[str], changes: Mapping[str, str]) -> None:
     """Write `changes` of `.env`, and remember where they lead."""
-    here = workspace.state
+    known = bool(workspace.state.id)
     keep_private(workspace, "")
-    workspace.remember(attached=plan, verified=here.verified and bool(here.id))
+    workspace.remember(attached=plan, verified=known and workspace.state.verified)
     workspace.save_env(changes)
     said = f"{ENV_FILE} leads there; {{init}} --detach goes back to the database here"
     workspace.console.note(workspace.console.format(said))
@@ -5748,9 +5737,7 @@ def _lead(workspace: Workspace, plan: Sequence[str], changes: Mapping[str, str])
 def detach(workspace: Workspace) -> None:
     """Let `.env` lead to the database here; `set_up` finds what it lacks then."""
     with workspace.lock(new=True):
-        env = workspace.env
-        values = workspace.values
-        here = workspace.state.attached[1:]
+        env, values, here = workspace.env, workspace.values, workspace.state.attached[1:]
         if not workspace.attached:
             if workspace.state.attached:
                 return  # this was done before: `set_up` goes on
@@ -5984,9 +5971,7 @@ def _dump(
     def dump(begun: Process | None = None) -> CommandResult:
         server = workspace.server.with_url(database=database)
         idle = functools.partial(_look_at_server, workspace)
-        if begun:
-            return server.finish_dump(begun, file, idle)
-        return server.dump(file, idle, lasts=lasts)
+        return server.dump(begun or server.start_dump(file, lasts=lasts), file, idle)
 
     url = workspace.await_rotation()  # it may have waited for another backup
     result = dump(begun)
@@ -6091,11 +6076,18 @@ class Restore:
 
     file: IO[bytes]
     head, archive = b"", False  # of the file, where there is one
-    snapshot, extends = "", False
     told = True  # how to drop the database that is replaced
 
-    def __init__(self, workspace: Workspace, file: IO[bytes] | None, *, owner: bool) -> None:
-        self.workspace, self.console, self.owner = workspace, workspace.console, owner
+    def __init__(
+        self,
+        workspace: Workspace,
+        file: IO[bytes] | None,
+        *,
+        owner: bool = True,
+        snapshot: str = "",
+    ) -> None:
+        self.workspace, self.console = workspace, workspace.console
+        self.owner, self.snapshot = owner, snapshot
         if not file:
             return
         self.file, self.start, self.head = file, file.tell(), file.read(4096)
@@ -6108,7 +6100,7 @@ class Restore:
             why = "--no-owner is for pg_dump -Fc: SQL sets its owners itself"
             raise WorkspaceError(why, hint=hint)
 
-    def run(self, *, drop_old: bool) -> str:
+    def run(self, *, drop_old: bool = False, extends: bool = False) -> str:
         """Do it, with the lock; return the present database's new name."""
         server, database = self.workspace.server, self.workspace.settings.url.database
         source = find_snapshot(self.workspace, self.snapshot[1:]) if self.snapshot else ""
@@ -6122,7 +6114,7 @@ class Restore:
                 self._look_into_it()
             sql = build_staging_sql(database, staging, source)
             insist(lambda: server.create(sql, "cannot restore it", source))
-            if self.extends:
+            if extends:
                 self._query(CREATE_EXTENSION_SQL, staging)
             if self.head:
                 self._load(staging)
@@ -6253,9 +6245,7 @@ commit;
 def reset(workspace: Workspace, seed: str = "") -> str:
     """Put an empty database, or what `seed` makes, in the present one's place."""
     with open_source(seed, workspace.directory) if seed else contextlib.nullcontext() as file:
-        task = Restore(workspace, file, owner=True)
-        task.extends = True
-        return _run_alone(task)
+        return _run_alone(Restore(workspace, file), extends=True)
 
 
 def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bool = False) -> str:
@@ -6267,12 +6257,11 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
     """
     copies = path.startswith("@")
     with contextlib.nullcontext() if copies else open_source(path, workspace.directory) as file:
-        task = Restore(workspace, file, owner=owner)  # refuses what is no dump
-        task.snapshot = path if copies else ""
-        return _run_alone(task, drop_old)
+        task = Restore(workspace, file, owner=owner, snapshot=path * copies)  # a dump, or refused
+        return _run_alone(task, drop_old=drop_old)
 
 
-def _run_alone(task: Restore, drop_old: bool = False) -> str:
+def _run_alone(task: Restore, *, drop_old: bool = False, **how: Any) -> str:
     workspace = task.workspace
     workspace.get_running()
     with workspace.lock():
@@ -6283,7 +6272,7 @@ def _run_alone(task: Restore, drop_old: bool = False) -> str:
             raise name_unfinished(workspace, probe.error)
         if probe.objection:
             refuse_port(workspace, probe.objection, probe.address)
-        kept = task.run(drop_old=drop_old)
+        kept = task.run(drop_old=drop_old, **how)
         if drop_old:
             drop_databases(workspace, KEPT_COMMENT)
     return kept
@@ -6552,7 +6541,7 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
         base: [render_compose()],
         added: [render_addition(name, place) for name in ("", service.service)],
     }
-    with contextlib.suppress(OSError):  # a kept cluster is in it
+    with suppress(OSError):  # a kept cluster is in it
         os.rmdir(data_dir)
     if not os.path.lexists(data_dir):  # else git would see that
         written[os.path.join(data, ".gitignore")] = ["/postgres/\n/.gitignore\n"]
@@ -6573,7 +6562,7 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
         ignored = os.path.join(directory, ".gitignore")
         removed += [workspace.env_path] + [ignored] * (read_file(ignored) == lines.encode())
     _unlink(workspace, *(os.path.relpath(path, directory) for path in removed))
-    with contextlib.suppress(OSError):  # somebody uses it
+    with suppress(OSError):  # somebody uses it
         os.rmdir(data)
 
 
@@ -6582,7 +6571,7 @@ def _unlink(workspace: Workspace, *names: str) -> None:
     tracked = find_tracked(workspace, *names)
     removed = [name for name in names if name not in tracked]
     for name in removed:
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             os.unlink(os.path.join(workspace.directory, name))
     workspace.console.step(f"{', '.join(removed)} removed")
 
@@ -7051,7 +7040,7 @@ def pull(workspace: Workspace, url: DatabaseURL) -> str:
     with tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file:
         with server as there:
             idle = functools.partial(there.query, "select;", action, url.database)
-            result = there.dump(file.fileno(), idle, lasts=False)
+            result = there.dump(there.start_dump(file.fileno()), file.fileno(), idle)
             check_result(result, action, sources=(*there.sources, "dump"))
         file.seek(0)
         return _run_alone(Restore(workspace, file, owner=False))
@@ -7482,7 +7471,7 @@ def find_home(engine: Engine, info: ContainerInfo) -> str | None:
     place, source = info.directory, info.cluster[0]
     home = find_workspace(place, by_env=False) if place else ""
     path = os.path.join(home, STATE_FILE)
-    with contextlib.suppress(WorkspaceError):  # another user's
+    with suppress(WorkspaceError):  # another user's
         text = b"" if os.path.islink(path) else read_file(path) or b""
         state = parse_state(text.decode("utf-8", "replace"))
         if place and state and state.container == info.name:
@@ -7493,7 +7482,7 @@ def find_home(engine: Engine, info: ContainerInfo) -> str | None:
         server, below = Server(engine, info.name, DatabaseURL("", "")), source[len(place) :]
         for there in server.locate(dict(info.mounts)[source]):
             home = there.removesuffix(below)
-            with contextlib.suppress(PostgreSQLIntegrationError):  # its .env is broken
+            with suppress(PostgreSQLIntegrationError):  # its .env is broken
                 if Workspace(home, Console(quiet=True), engine).owns(info):
                     return home
     return place
@@ -8043,7 +8032,7 @@ class CommandLine:
         elif is_interactive():
             import getpass
 
-            with contextlib.suppress(EOFError):
+            with suppress(EOFError):
                 text = getpass.getpass("URL, which is not shown: ", sys.stderr)
             self.console.doing()
         elif sys.stdin:
@@ -8189,7 +8178,7 @@ def _read_value(metavar: str, text: str) -> Any:
     import argparse
 
     kind, rule, read, fits = _VALUES[metavar]
-    with contextlib.suppress(ValueError):
+    with suppress(ValueError):
         if fits(value := read(text)):
             return value
     raise argparse.ArgumentTypeError(f"invalid {kind} value: {text!r}: {rule}")
@@ -8411,7 +8400,7 @@ def read_source() -> str:
     import json
 
     info = os.path.join(os.path.dirname(__file__), f"hive_pg-{__version__}.dist-info")
-    with contextlib.suppress(OSError), open(os.path.join(info, "direct_url.json")) as file:
+    with suppress(OSError), open(os.path.join(info, "direct_url.json")) as file:
         source = json.load(file)
         vcs, url = source.get("vcs_info", {}), str(source["url"])
         revision = f"@{vcs['requested_revision']}" if "requested_revision" in vcs else ""
@@ -8451,7 +8440,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not is_reader_gone(error):  # who has gone knows
             why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             line.console.error(WorkspaceError(why))
-        with contextlib.suppress(OSError, AttributeError):  # else Python would try again
+        with suppress(OSError, AttributeError):  # else Python would try again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         line.console.clear()

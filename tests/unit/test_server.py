@@ -337,7 +337,8 @@ def test_dump_end(programs, server, answer, code, words):
     """It fails where its writing or its reading back does, and has the words of both."""
     programs.answers["docker exec"] = answer
     with open(os.devnull, "w", encoding="ascii") as file:
-        result = server.dump(file.fileno(), lambda: None)
+        begun = server.start_dump(file.fileno(), lasts=True)
+        result = server.dump(begun, file.fileno(), lambda: None)
         assert programs.calls[0].writes == file.fileno()
     assert (result.returncode, result.stderr) == (code, words)
     (call,) = programs.calls
