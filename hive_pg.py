@@ -344,7 +344,7 @@ class PostgreSQLIntegrationError(Exception):
     exit_code = ExitCode.FAILED
 
     def __init__(
-        self, message: str, *, hint: str = "", detail: str = "", repair: Repair | None = None
+        self, message: str, hint: str = "", *, detail: str = "", repair: Repair | None = None
     ) -> None:
         super().__init__(message)
         self.hint, self.detail, self.repair = hint, detail, repair
@@ -457,7 +457,7 @@ def decode_env(data: bytes) -> str:
             said = fault.format(byte=len(before.encode()), line=before.count("\n") + 1)
             old = f"{ENV_FILE}.old"  # a copy, so that the file keeps its mode, or stays a link
             hint = f"cp -p {ENV_FILE} {old} && {program} < {old} > {ENV_FILE} && rm {old}"
-            raise EnvFileError(f"{ENV_FILE} {said}: {_UNLIKE}", hint=hint)
+            raise EnvFileError(f"{ENV_FILE} {said}: {_UNLIKE}", hint)
     return text
 
 
@@ -481,10 +481,10 @@ def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
         key = found["key"]
         if found["garbage"]:
             said = f"{ENV_FILE} line {line} is no assignment: Compose rejects the whole file"
-            raise EnvFileError(said, hint="write KEY=value, or make it a comment with #")
+            raise EnvFileError(said, "write KEY=value, or make it a comment with #")
         if found["unclosed"]:
             said = f"{ENV_FILE} line {line}: the quote of {key} is never closed"
-            raise EnvFileError(said, hint=f"write it on one line: {key}='...'")
+            raise EnvFileError(said, f"write it on one line: {key}='...'")
         if key:
             alike = None not in found.group("plain", "end")
             known[key] = _read_env_value(found, follow) if alike else None
@@ -515,7 +515,7 @@ def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[s
     for key in required:
         if key in last and last[key].value is None:
             hint = f"write it as {key}='...': no blanks around =, and no ' $ ` or \\ in it"
-            raise EnvFileError(f"{ENV_FILE} line {last[key].line}: {key}: {_UNLIKE}", hint=hint)
+            raise EnvFileError(f"{ENV_FILE} line {last[key].line}: {key}: {_UNLIKE}", hint)
     return {key: item.value for key, item in last.items() if item.value is not None}
 
 
@@ -534,7 +534,7 @@ def format_env_value(value: str) -> str:
             return '"' + re.sub(r"([\\\"])", r"\\\1", value) + '"'
     said = f"no spelling in {ENV_FILE} carries this value to Compose, python-dotenv and sh alike"
     hint = "choose one without line ends, ${...}, a final backslash, or ' together with ` or $"
-    raise EnvFileError(said, hint=hint)
+    raise EnvFileError(said, hint)
 
 
 def edit_env(text: str, items: Sequence[EnvItem], changes: Mapping[str, str]) -> str:
@@ -728,7 +728,7 @@ def parse_database_url(text: str, subject: str = URL_KEY) -> DatabaseURL:
         if not found or re.search("[\udc80-\udcff]", _decode_percent(found[0])):
             said = f"{subject}: its {name} is missing, or not read alike by SQLAlchemy and libpq"
             hint = f"{name}: {rule}; in all: postgresql+psycopg://USER:PASSWORD@localhost:5532/hive"
-            raise EnvFileError(said, hint=hint)
+            raise EnvFileError(said, hint)
         parts.append(found[1] or "")
         at = found.end()
     scheme, user, password, host, port, database, query = parts
@@ -739,7 +739,7 @@ def parse_database_url(text: str, subject: str = URL_KEY) -> DatabaseURL:
     if unknown and (not driver or driver.startswith("psycopg")):
         hint = "query: libpq's own key words; for asyncpg's, postgresql+asyncpg://"
         said = f"{subject}: its query is not libpq's, which does not know {unknown}"
-        raise EnvFileError(said, hint=hint)
+        raise EnvFileError(said, hint)
     return url
 
 
@@ -839,7 +839,7 @@ def check_carried(url: DatabaseURL) -> None:
     for value in (url.user, url.password):
         format_env_value(value)
     if parse_database_url(build_database_url(url)) != url:
-        raise EnvFileError(f"{URL_KEY} cannot carry these credentials", hint="choose others")
+        raise EnvFileError(f"{URL_KEY} cannot carry these credentials", "choose others")
 
 
 def parse_number(values: Mapping[str, str], key: str, default: int, allowed: range) -> int:
@@ -847,7 +847,7 @@ def parse_number(values: Mapping[str, str], key: str, default: int, allowed: ran
     text = values.get(key) or str(default)
     if not re.fullmatch("[0-9]{1,10}", text) or int(text) not in allowed:
         hint = f"make it a number from {allowed[0]} to {allowed[-1]}"
-        raise EnvFileError(f"{ENV_FILE}: {key} is {text!r}", hint=hint)
+        raise EnvFileError(f"{ENV_FILE}: {key} is {text!r}", hint)
     return int(text)
 
 
@@ -862,7 +862,7 @@ def check_agreement(values: Mapping[str, str], url: DatabaseURL, keys: Sequence[
                 hint = "make both the same; if the server has another one, then {init} --yes"
             if not is_local(url.host):
                 hint += f"; for the server on {url.host}: {{init}} --attach"
-            raise EnvFileError(f"{ENV_FILE}: {key} and {URL_KEY} disagree", hint=hint)
+            raise EnvFileError(f"{ENV_FILE}: {key} and {URL_KEY} disagree", hint)
 
 
 def parse_settings(values: Mapping[str, str], *, attached: bool = False) -> Settings:
@@ -871,7 +871,7 @@ def parse_settings(values: Mapping[str, str], *, attached: bool = False) -> Sett
     missing = [key for key in needed if not values.get(key)]
     if missing:
         said = f"not set up: {ENV_FILE} has no {' and no '.join(missing)}"
-        raise NotSetUpError(said, hint="{init}")
+        raise NotSetUpError(said, "{init}")
     url = parse_database_url(values[URL_KEY])
     if not attached:  # else the rest is of the database here
         check_agreement(values, url, URL_KEYS[1:])
@@ -1360,7 +1360,7 @@ def file_error(action: str, path: str, error: OSError) -> WorkspaceError:
     why = "it is mounted there, and cannot be replaced at once" if mounted else error.strerror
     remedy = _FILE_REMEDIES.get(error.errno or 0, "ls -ld {place}")
     hint = remedy.format(path=quote_word(path), place=quote_word(place))
-    return WorkspaceError(f"cannot {action} {path}{link}: {why}", hint=hint)
+    return WorkspaceError(f"cannot {action} {path}{link}: {why}", hint)
 
 
 @contextlib.contextmanager
@@ -1376,7 +1376,7 @@ def read_file(path: str) -> bytes | None:
     """Return a file's bytes, None where there is no such file."""
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):  # a pipe
         hint = f"see what it is, and move it away: ls -l {quote_word(path)}"
-        raise WorkspaceError(f"cannot read {path}: it is no regular file", hint=hint)
+        raise WorkspaceError(f"cannot read {path}: it is no regular file", hint)
     with explaining("read", path), suppress(FileNotFoundError), open(path, "rb") as file:
         return file.read()
     return None
@@ -1402,7 +1402,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     status = os.stat(target) if os.path.lexists(target) else None
     if status and not status.st_mode & 0o200:  # root could replace it all the same
         hint = f"chmod u+w {quote_word(target)}"
-        raise WorkspaceError(f"cannot write {target}: it is read-only", hint=hint)
+        raise WorkspaceError(f"cannot write {target}: it is read-only", hint)
     owner = (status.st_uid, status.st_gid) if status else get_sudo_user()
     usual = status.st_mode & 0o777 if status else 0o644
     temporary = remove_leftover(target)
@@ -1436,7 +1436,7 @@ def refuse_strangers(path: str) -> None:
         own = {0, directory.st_uid} | get_own_uids()
         if directory.st_mode & 0o022 and owner not in own:
             why = f"{place} is another user's, in a directory that others may write to"
-            raise WorkspaceError(f"cannot write {path}: {why}", hint="name another file")
+            raise WorkspaceError(f"cannot write {path}: {why}", "name another file")
 
 
 def remove_leftover(path: str) -> str:
@@ -1444,7 +1444,7 @@ def remove_leftover(path: str) -> str:
     temporary = f"{os.path.realpath(path)}.hive-pg.tmp"
     if is_locked(temporary):
         hint = "wait for it, or name another file"
-        raise WorkspaceError(f"another hive-pg is writing {path}", hint=hint)
+        raise WorkspaceError(f"another hive-pg is writing {path}", hint)
     if os.path.lexists(temporary):  # a read-only file system refuses even to look for it
         with explaining("write", path):
             os.unlink(temporary)
@@ -1483,7 +1483,7 @@ class Lock:
             if time.monotonic() > deadline:
                 hint = f"see who holds it, a docker perhaps: fuser -v {quote_word(self.path)}"
                 why = f"{self.path} has been held for {self.timeout:.0f} s by {holder}"
-                raise WorkspaceError(why, hint=hint)
+                raise WorkspaceError(why, hint)
             time.sleep(0.05)
         self.console.doing()
         if refusal:  # some network file systems have no locks
@@ -1772,7 +1772,7 @@ class Process:
                 return CommandResult(self.argv, self.process.returncode, stdout or "", stderr or "")
         why = f"`{' '.join(self.argv[:2])}` did not answer within {timeout:.0f} s"
         hint = "restart Docker: sudo systemctl restart docker, or Docker Desktop"
-        raise DockerNotAvailableError(why, hint=hint)
+        raise DockerNotAvailableError(why, hint)
 
     def watch(self, file: int, doing: str, idle: Callable[[], object]) -> CommandResult:
         """Wait for a `long` program on a file; if it stalls, `idle` may raise."""
@@ -2452,7 +2452,7 @@ def parse_json(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         why = f"`docker` does not print JSON, but: {last_line(text)}"
-        raise DockerNotAvailableError(why, hint="see what it is: type -a docker") from None
+        raise DockerNotAvailableError(why, "see what it is: type -a docker") from None
 
 
 def parse_time(text: str) -> float:
@@ -2560,7 +2560,7 @@ class Engine:
             if isinstance(error, FileNotFoundError):
                 why = "Docker is not installed"
                 hint = "install Docker: https://docs.docker.com/get-docker/"
-            raise DockerNotAvailableError(why, hint=hint) from None
+            raise DockerNotAvailableError(why, hint) from None
 
     def run(
         self, argv: Sequence[str], timeout: float = QUESTION_TIMEOUT_S, stdin: str = "", **how: Any
@@ -2616,7 +2616,7 @@ class Engine:
         why += f"; docker-compose is version {version}" if version else ""
         hint = "apt install docker-compose-v2 or docker-compose-plugin, where there is one;"
         hint += " else see https://docs.docker.com/compose/install/"
-        raise DockerNotAvailableError(why, hint=hint, detail=plugin.stderr)
+        raise DockerNotAvailableError(why, hint, detail=plugin.stderr)
 
     @property
     def versions(self) -> str:
@@ -2664,7 +2664,7 @@ class Engine:
             result = self.run(["docker", "pull", image], PULL_TIMEOUT_S, stdout=shown)
         except DockerNotAvailableError as error:  # docker answers; the registry does not
             hint = "check the network and Docker's proxy; or name another one with --image"
-            raise DockerCommandError(f"cannot pull {image}: {error}", hint=hint) from None
+            raise DockerCommandError(f"cannot pull {image}: {error}", hint) from None
         check_result(result, f"cannot pull {image}")
 
     def run_in_place(
@@ -2710,7 +2710,7 @@ class Engine:
         result = self.run_in_place(image, source, *argv, timeout=WALK_TIMEOUT_S)
         if result.returncode == _FOREIGN:
             why = f"{source} is not given to {owner}: it has other files, too: {result.stdout}"
-            raise WorkspaceError(why.strip(), hint=hint)
+            raise WorkspaceError(why.strip(), hint)
         check_result(result, f"cannot change the owner of {source}")
 
     def stop(self, container: str, grace: int) -> None:
@@ -2982,10 +2982,10 @@ def choose_service(
         return names[0]
     if names:
         why = f"the compose file has several PostgreSQL services: {', '.join(names)}"
-        raise WorkspaceError(why, hint="{init} --service NAME takes one")
+        raise WorkspaceError(why, "{init} --service NAME takes one")
     hint = f"{{init}} --yes adds one, in {ADDED_FILE}; {{init}} --service NAME takes one that is"
     hint += f" there; for one behind a profile, set COMPOSE_PROFILES in {ENV_FILE}"
-    raise NoServiceError("the compose file has no PostgreSQL service", hint=hint)
+    raise NoServiceError("the compose file has no PostgreSQL service", hint)
 
 
 def read_login_files(service: ComposeService) -> ComposeService:
@@ -2996,14 +2996,14 @@ def read_login_files(service: ComposeService) -> ComposeService:
         file, text = environment[f"{key}_FILE"], b""
         if key in environment:
             why = f"service {name} gets {key} and {key}_FILE, and the image takes one only"
-            raise WorkspaceError(why, hint="take one out; env_file: .env brings the first, too")
+            raise WorkspaceError(why, "take one out; env_file: .env brings the first, too")
         path = locate_cluster(service.mounts, file)[1]
         with suppress(WorkspaceError):
             text = (is_path(path) and read_file(path)) or b""
         if not text.strip():
             why = f"{key}_FILE of service {name} is {file}, which cannot be read here"
             hint = f"make it a file that you may read, or let {name} take {key} from {ENV_FILE}"
-            raise WorkspaceError(why, hint=hint)
+            raise WorkspaceError(why, hint)
         environment[key] = text.decode("utf-8", "surrogateescape").rstrip("\n")
     return service.replace(environment=environment)
 
@@ -3027,11 +3027,11 @@ def adopt_service(
     for option, value in {**fixed, "database": database}.items():
         if wanted.get(option) not in (None, value):
             why = f"--{option} {wanted[option]} has no effect: the compose file says {value}"
-            raise WorkspaceError(why, hint=f"edit service {name} in it")
+            raise WorkspaceError(why, f"edit service {name} in it")
     if known and url != settings.url:
         why = f"the compose file and {URL_KEY} disagree on user, password or database"
         hint = f"let service {name} take POSTGRES_... from {ENV_FILE}, or correct {URL_KEY}"
-        raise WorkspaceError(why, hint=hint)
+        raise WorkspaceError(why, hint)
     uid, gid = parse_user(service.user) or (settings.uid, settings.gid)
     if not service.host_port:
         url = url.replace(host=name)
@@ -3209,13 +3209,13 @@ def parse_probe(result: CommandResult) -> Probe:
     elif code == _SQL_FAILED:
         why = f"pgvector cannot be created in the database: {last_line(words)}"
         hint = f"use an image that has it: {{init}} --image {DEFAULT_IMAGE}"
-        error = PostgreSQLIntegrationError(why, hint=hint)
+        error = PostgreSQLIntegrationError(why, hint)
     elif not_now or code in (_REJECTING, _NO_RESPONSE):
         readiness, why = Readiness.REJECTING, "it starts, stops or recovers"
         if code == _NO_RESPONSE:
             readiness, why = Readiness.NO_RESPONSE, "nothing answers on its address"
         why = f"PostgreSQL does not accept connections: {not_now[0] if not_now else why}"
-        error = DatabaseConnectionError(why, hint="{logs}", detail=words)
+        error = DatabaseConnectionError(why, "{logs}", detail=words)
     elif code == _LOGIN_FAILED:
         why = f"the login failed: {last_line(words)}"
         row = diagnose(words, "login") or Diagnosis("", "", why, "{logs}", DatabaseConnectionError)
@@ -3224,7 +3224,7 @@ def parse_probe(result: CommandResult) -> Probe:
         readiness, error = Readiness.UNKNOWN, build_error(result, "cannot ask the container")
     else:
         why = "the container ended while it was asked"
-        readiness, error = Readiness.UNKNOWN, ContainerStartupError(why, hint="{logs}")
+        readiness, error = Readiness.UNKNOWN, ContainerStartupError(why, "{logs}")
     return Probe(readiness, error)
 
 
@@ -3496,11 +3496,10 @@ class Elsewhere(Server):
         self, engine: Engine, image: str, url: DatabaseURL, network: str = "bridge"
     ) -> None:
         if url.is_pooled:
-            why = f"{url.host}:{url.port} is a connection pooler"
-            raise WorkspaceError(why, hint=POOLER_HINT)
+            raise WorkspaceError(f"{url.host}:{url.port} is a connection pooler", POOLER_HINT)
         if is_local(url.host):
             why = f"in the clients' container, {url.host} is that container itself"
-            raise WorkspaceError(why, hint="name this machine by its address")
+            raise WorkspaceError(why, "name this machine by its address")
         super().__init__(engine, f"hive-pg-clients-{os.urandom(8).hex()}", url)
         self.image, self.network = image, network
         self.files: dict[str, str] = {}
@@ -3649,7 +3648,7 @@ def build_conflict(info: ContainerInfo, claim: str, hint: str) -> ContainerConfl
     """Build the error for a name that another's container has."""
     owner, remedy = describe_origin(info)
     message = f"container {info.name} {claim}, and belongs to {owner}"
-    return ContainerConflictError(message, hint=hint + remedy)
+    return ContainerConflictError(message, hint + remedy)
 
 
 def find_workspace(directory: str, *, by_env: bool = True) -> str:
@@ -3710,7 +3709,7 @@ class Workspace:
                     return EnvFile(blank_example(decode_env(data), os.environ), exists=False)
             except EnvFileError as error:
                 said, hint = (text.replace(ENV_FILE, name) for text in (str(error), error.hint))
-                raise EnvFileError(said, hint=hint) from None
+                raise EnvFileError(said, hint) from None
         return EnvFile("", exists=False)
 
     @property
@@ -3764,14 +3763,14 @@ class Workspace:
         target, here = os.path.realpath(path), os.path.join(self.directory, "")
         if path.startswith(here) and not target.startswith(here):
             why = f"{path} leads out of the workspace, to {target}, which stays as it is"
-            raise WorkspaceError(why, hint=hint)
+            raise WorkspaceError(why, hint)
 
     @functools.cached_property
     def state(self) -> State:
         """What hive-pg remembers, or that the first login was verified."""
         if os.path.islink(self.state_path):  # it may lead to a stranger's file
             hint = f"rm {quote_word(self.state_path)}"
-            raise WorkspaceError(f"{self.state_path} is a link", hint=hint)
+            raise WorkspaceError(f"{self.state_path} is a link", hint)
         try:
             state = parse_state((read_file(self.state_path) or b"{}").decode("utf-8", "replace"))
             why = "it is damaged" if state is None else ""
@@ -3813,7 +3812,7 @@ class Workspace:
         """Refuse what leads to another workspace's data."""
         if self.is_copy:
             why = f"this is a copy of {self.state.directory}, and has its names"
-            raise WorkspaceError(why, hint="{init} gives it its own")
+            raise WorkspaceError(why, "{init} gives it its own")
 
     def remember(self, **changes: object) -> None:
         """Update the state file; the lock is held."""
@@ -3957,7 +3956,7 @@ class Workspace:
         """Return the PostgreSQL service as Compose resolves it."""
         settings = settings or self.settings
         if self.compose_file() is None:
-            raise NotSetUpError(f"there is no {COMPOSE_FILE}", hint="{init}")
+            raise NotSetUpError(f"there is no {COMPOSE_FILE}", "{init}")
         text = self.run_compose(settings, "config", "--format", "json")
         choice = {"known": settings.container, "is_server": self.engine.is_server}
         service = parse_compose_config(text, wanted, **choice)
@@ -4053,7 +4052,7 @@ class Workspace:
         self.refuse_attached()
         info = self.find_container()
         if info is None:
-            raise NotSetUpError("the workspace has no container", hint="{start}")
+            raise NotSetUpError("the workspace has no container", "{start}")
         return info
 
     def get_running(self) -> ContainerInfo:
@@ -4062,8 +4061,7 @@ class Workspace:
         if not info.running:
             raise self.judge(info, info.name).error()
         if info.labels.get(ONEOFF_LABEL) == "True":  # what is written there would be lost
-            why = "an upgrade is under way, or was killed"
-            raise NotSetUpError(why, hint="{start}")
+            raise NotSetUpError("an upgrade is under way, or was killed", "{start}")
         return info
 
     def check_running(self) -> None:
@@ -4173,7 +4171,7 @@ class Neighbours:
         for port in range(first, min(first + 100, 65536)):
             if port in usable or (port not in reserved and is_port_free(bind, port)):
                 return port
-        raise ContainerConflictError(f"no free port from {first} on", hint="{init} --port N")
+        raise ContainerConflictError(f"no free port from {first} on", "{init} --port N")
 
     def is_leftover(self, info: ContainerInfo, service: ComposeService) -> bool:
         """Whether an interrupted Compose has left a container of ours."""
@@ -4196,7 +4194,7 @@ class Neighbours:
                 why = f"container {info.name} ({info.state.value}) has the data mounted that is in"
                 why += f" {service.cluster}, and two servers on one data directory destroy it"
                 hint = f"if it is not needed: docker stop {info.name}; docker rm {info.name}"
-                raise ContainerConflictError(why, hint=hint)
+                raise ContainerConflictError(why, hint)
         if starts:
             self.refuse_replacement(service)
             self._check_port(service, own, rest)
@@ -4214,7 +4212,7 @@ class Neighbours:
             why += f" would replace to publish port {port}"
             hint = f"docker exec {own.name} pg_dump -Fc {login} >kept.dump;"
             hint += " then a volume in the compose file, {init}, {restore} kept.dump"
-            raise WorkspaceError(why, hint=hint)
+            raise WorkspaceError(why, hint)
 
     def _refuse_other_engine(self, service: ComposeService, own: ContainerInfo | None) -> None:
         """Make sure that no other engine has the data, or its server."""
@@ -4238,7 +4236,7 @@ class Neighbours:
             why += " was not shut down there: a second server would destroy it"
         if elsewhere and not workspace.takes_over:
             hint = f"{way}, with the other engine's DOCKER_HOST or context; or, if that engine is"
-            raise ContainerConflictError(why, hint=f"{hint} gone: {{start}} --take-over")
+            raise ContainerConflictError(why, f"{hint} gone: {{start}} --take-over")
         workspace.console.note(f"the engine was {there} before, and is {here} now")
         if elsewhere:
             workspace.remember(engine=now)
@@ -4269,7 +4267,7 @@ class Neighbours:
             owner += f": {named[1]} (pid {named[2]})" if named else ""
         message = f"port {service.bind}:{port} is taken by {owner}"
         hint = "{init} --port N (or edit the compose file, if it fixes the port)"
-        raise ContainerConflictError(message, hint=hint + remedy)
+        raise ContainerConflictError(message, hint + remedy)
 
     def _has_data_of(self, service: ComposeService, info: ContainerInfo) -> bool:
         """Whether a container has a service's data, even moved since."""
@@ -4284,7 +4282,7 @@ class Neighbours:
             return False
         if paused:
             why = f"container {info.name} is paused, and cannot say whether it serves {data_dir}"
-            raise ContainerConflictError(why, hint=f"docker unpause {info.name}")
+            raise ContainerConflictError(why, f"docker unpause {info.name}")
         there = Server(self.workspace.engine, info.name, DatabaseURL("", ""))
         return there.identify_file(dict(info.mounts)[source]) == identify_file(data_dir)
 
@@ -4376,13 +4374,13 @@ def build_port_error(url: DatabaseURL, objection: str, right: str) -> DatabaseCo
     if objection.startswith(_NO_TLS):
         hint = f"take that out of {URL_KEY}; or switch ssl on in the server"
         why = f"nobody can connect to {url.host}:{url.port} with {URL_KEY}: {objection}"
-        return DatabaseConnectionError(why, hint=hint)
+        return DatabaseConnectionError(why, hint)
     hint = "{restart} applies .env; where its network is internal, Docker publishes no port"
     if objection.startswith(_STRANGER) and right:
         hint = f"in {ENV_FILE}, put {right} in place of {url.host} in {URL_KEY}; or stop the other"
         hint += f" program: ss -ltnp 'sport = :{url.port}'"
     why = f"{url.host}:{url.port}, where {URL_KEY} leads, is not this database: {objection}"
-    return DatabaseConnectionError(why, hint=hint)
+    return DatabaseConnectionError(why, hint)
 
 
 def tell_login(workspace: Workspace, probe: Probe, began: float) -> None:
@@ -4431,7 +4429,7 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
         info = parse_inspect(inspect.finish(timeout=QUESTION_TIMEOUT_S), name)
         workspace.check_own(info)  # before it gets the password
         if info is None or not info.running:
-            error = ContainerStartupError("the container does not run", hint="{start}")
+            error = ContainerStartupError("the container does not run", "{start}")
             return Probe(Readiness.UNKNOWN, error, info=info)
         # In the machine's own network it is published nowhere, and on every address.
         ports = info.ports or [("0.0.0.0", url.port), ("::", url.port)]
@@ -4467,8 +4465,7 @@ def ensure_image(
         service = service.with_image(engine.find_image(name))
     if service.closed == "none" or (service.closed == "internal" and service.host_port):
         why = f"nobody reaches service {service.service}: its network is {service.closed}"
-        hint = "give it another one, or, on an internal one, publish no port"
-        raise WorkspaceError(why, hint=hint)
+        raise WorkspaceError(why, "give it another one, or, on an internal one, publish no port")
     made_by, image = read_cluster_version(service.cluster), service.image_info
     version = image and image.environment.get("PG_MAJOR")
     if not service.data_dir and version not in (None, workspace.state.major):
@@ -4476,7 +4473,7 @@ def ensure_image(
     if made_by and version and made_by != version:
         raise ContainerStartupError(
             f"the data was made by PostgreSQL {made_by}, {name} is {version}",
-            hint=_name_way_up(workspace, name, made_by, version),
+            _name_way_up(workspace, name, made_by, version),
         )
     return service
 
@@ -4538,8 +4535,7 @@ def refuse_loss(workspace: Workspace, service: ComposeService, neighbours: Neigh
     """Refuse to serve an empty cluster in place of one that is lost."""
     loss = find_loss(workspace, service, find_named(neighbours.containers, service.container))
     if loss and workspace.state.verified:
-        hint = f"{_PUT_BACK}; {{init}} makes an empty database, after a yes"
-        raise WorkspaceError(loss, hint=hint)
+        raise WorkspaceError(loss, f"{_PUT_BACK}; {{init}} makes an empty database, after a yes")
 
 
 def bring_up(
@@ -4603,7 +4599,7 @@ def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
     if not verified:
         why = "its first start is still under way: stopping it now would leave half a database"
         hint = f"{{stop}}, later; or docker stop {info.name}, to begin anew"
-        raise ContainerStartupError(why, hint=hint)
+        raise ContainerStartupError(why, hint)
 
 
 # The image's words when its init scripts are done, and before it makes a cluster.
@@ -4644,7 +4640,7 @@ def check_first_start(workspace: Workspace, info: ContainerInfo | None) -> None:
         why = "the first start was interrupted, or an init script of the image failed"
         hint = "{init} makes the cluster anew, once the cause is mended"
         hint = hint if info.home[1] else "{destroy} --data --no-backup, then {init}"
-        raise ContainerStartupError(why, hint=hint, detail=errors or log, repair=Repair.REMAKE)
+        raise ContainerStartupError(why, hint, detail=errors or log, repair=Repair.REMAKE)
 
 
 def name_unfinished(
@@ -4655,11 +4651,11 @@ def name_unfinished(
         return error
     if workspace.state.staging and isinstance(error, CredentialsRefusedError):
         why = f"{error}; a restore is under way, or was interrupted"
-        return CredentialsRefusedError(why, hint="{start} undoes what it has changed")
+        return CredentialsRefusedError(why, "{start} undoes what it has changed")
     if error.repair is not Repair.PASSWORD or not workspace.state.next_password:
         return error
     why = f"the server refuses the password in {ENV_FILE}, which a rotate was about to change"
-    return CredentialsRefusedError(why, hint="{start} finishes it", repair=error.repair)
+    return CredentialsRefusedError(why, "{start} finishes it", repair=error.repair)
 
 
 def _check_listening(logs: str) -> None:
@@ -4667,7 +4663,7 @@ def _check_listening(logs: str) -> None:
     if ports and all(is_local(host) or int(port) != CONTAINER_PORT for host, port in ports):
         why = f"the server listens on {' port '.join(ports[0])}, where nobody reaches it"
         hint = f"in its command: listen_addresses=*, and port {CONTAINER_PORT}; then {{restart}}"
-        raise DatabaseConnectionError(why, hint=hint)
+        raise DatabaseConnectionError(why, hint)
 
 
 def _check_steady(workspace: Workspace, first: Probe, now: Probe, allowed: int) -> None:
@@ -4718,7 +4714,7 @@ def verify(
                 raise probe.error
             hint = "see {logs}, or give it longer with --timeout"
             why = f"not ready in time: {probe.error}"
-            raise DatabaseConnectionError(why, hint=hint, detail=probe.error.detail)
+            raise DatabaseConnectionError(why, hint, detail=probe.error.detail)
         console.tick()
         time.sleep(0.3)  # a server that has just crashed is asked again at once otherwise
         probe = look(workspace, left, sql)
@@ -4996,7 +4992,7 @@ def start_service(
         if (service.container, port) != (settings.container, settings.url.port):
             why = f"the compose file has container {service.container} on port {port},"
             why += f" {ENV_FILE} has {settings.container} on {settings.url.port}"
-            raise WorkspaceError(why, hint=f"{{init}} makes {ENV_FILE} follow the compose file")
+            raise WorkspaceError(why, f"{{init}} makes {ENV_FILE} follow the compose file")
         if service.in_volume:
             workspace.refuse_copy()
         neighbours.refuse_conflicts(service)
@@ -5046,7 +5042,7 @@ def stop_container(workspace: Workspace) -> ContainerInfo | None:
     stopped = engine.container(info.name)
     if stopped is not None and stopped.exit_code == 137:
         why = f"{info.name} did not stop within {info.grace} s and was killed"
-        raise ContainerStartupError(why, hint="{start}: PostgreSQL recovers by itself")
+        raise ContainerStartupError(why, "{start}: PostgreSQL recovers by itself")
     return info
 
 
@@ -5315,7 +5311,7 @@ class SetUp:
             names = ", ".join(info.name for info in own)
             hint = f"put the {URL_KEY} of one into {ENV_FILE};"
             hint += " docker inspect shows what they have"
-            raise WorkspaceError(f"{ENV_FILE} has no credentials; {names} have", hint=hint)
+            raise WorkspaceError(f"{ENV_FILE} has no credentials; {names} have", hint)
         if own:
             self.console.note(f"{ENV_FILE} has no credentials; container {own[0].name} has")
             self.values, self.blank = recover_values(values, own[0]), False
@@ -5352,7 +5348,7 @@ class SetUp:
         if service.host_port and not self.named and not (is_local(host) or host == settings.bind):
             hint = f"keep that {ENV_FILE} elsewhere, or make the host localhost; or, if its server"
             hint += " is the one to take, {init} --attach"
-            raise WorkspaceError(f"{URL_KEY} leads to {host}, not to this machine", hint=hint)
+            raise WorkspaceError(f"{URL_KEY} leads to {host}, not to this machine", hint)
         self.neighbours.refuse_conflicts(service)
         settings = self._choose_host(settings, service)
         invented = self.lost and settings.url.user == self.fresh.user
@@ -5360,7 +5356,7 @@ class SetUp:
         if invented and not find_loss(workspace, service, own):
             why = f"{ENV_FILE} has no user for the data in {service.cluster}, and neither a"
             why += f" container nor {STATE_FILE} says whose it is"
-            raise WorkspaceError(why, hint=f"put the {URL_KEY} of that data into {ENV_FILE}")
+            raise WorkspaceError(why, f"put the {URL_KEY} of that data into {ENV_FILE}")
         return settings, service
 
     @property
@@ -5394,7 +5390,7 @@ class SetUp:
         if moves and (holds_data(data_dir) or workspace.engine.has_volume(volume)):
             why = f"the data is in {volume if known == 'volume' else data_dir}"
             hint = f"{{backup}}; {{destroy}} --data; {{init}} --data {wanted}; {{restore}}"
-            raise WorkspaceError(why, hint=hint)
+            raise WorkspaceError(why, hint)
         host = read_host(workspace.directory)
         chosen, why = choose_data_placement(host, workspace.engine.facts)
         placement = wanted or known or chosen
@@ -5420,7 +5416,7 @@ class SetUp:
             why = f"volume {plain.source} may be this workspace's, and others have its project"
             hint = f"to use it, give the volume in the compose file name: {plain.source};"
             hint += f" for a new one, write {PROJECT_KEY}={settings.project} into {ENV_FILE}"
-            raise WorkspaceError(f"{why}, {plain.project}", hint=hint)
+            raise WorkspaceError(f"{why}, {plain.project}", hint)
         return settings, service
 
     def _find_service(self, settings: Settings) -> tuple[Settings, ComposeService]:
@@ -5539,8 +5535,7 @@ class SetUp:
         known = self.workspace.state.id and service.source != IN_MEMORY  # lost at each stop
         if known and self.ask and not self._confirm(question, enter=False):
             self.doubt = ""  # a volume would be empty, too
-            hint = f"{_PUT_BACK}; {{init}} --yes makes an empty database"
-            raise WorkspaceError(loss, hint=hint)
+            raise WorkspaceError(loss, f"{_PUT_BACK}; {{init}} --yes makes an empty database")
 
     def _describe(self, settings: Settings, service: ComposeService, *, is_new: bool) -> None:
         """Say what stays, who can reach it, and how long it lasts."""
@@ -5713,12 +5708,12 @@ def attach(workspace: Workspace) -> None:
         here, text = workspace.state, workspace.values.get(URL_KEY)
         hint = f"put the {URL_KEY} of a server elsewhere there"
         if not text:
-            raise NotSetUpError(f"{ENV_FILE} has no {URL_KEY}", hint=hint)
+            raise NotSetUpError(f"{ENV_FILE} has no {URL_KEY}", hint)
         url = parse_database_url(text)
         plan = [repr(url), *here.attached[1:]]
         workspace.state = here.replace(attached=plan)
         if not workspace.attached:
-            raise WorkspaceError(f"{URL_KEY} in {ENV_FILE} leads to this machine", hint=hint)
+            raise WorkspaceError(f"{URL_KEY} in {ENV_FILE} leads to this machine", hint)
         verify(workspace, timeout=0)
         workspace.state = here
         _lead(workspace, plan, {URL_KEY: build_database_url(url)})
@@ -5741,7 +5736,7 @@ def detach(workspace: Workspace) -> None:
         if not workspace.attached:
             if workspace.state.attached:
                 return  # this was done before: `set_up` goes on
-            raise WorkspaceError("it is not attached to a server elsewhere", hint="{init}")
+            raise WorkspaceError("it is not attached to a server elsewhere", "{init}")
         if here:
             user, password = values.get(USER_KEY), values.get(PASSWORD_KEY)
             known = parse_database_url(here[0]).replace(user=user, password=password)
@@ -5780,7 +5775,7 @@ def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
         (truncated, "is truncated: its last line is missing", "take another one"),
     ):
         if found:
-            raise WorkspaceError(f"the file {fault}", hint=hint)
+            raise WorkspaceError(f"the file {fault}", hint)
     return False
 
 
@@ -5906,7 +5901,7 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
     database = database or workspace.settings.url.database
     if path in STDOUT:
         if sys.stdout is None:
-            raise WorkspaceError("there is no stdout", hint="{backup} -o FILE")
+            raise WorkspaceError("there is no stdout", "{backup} -o FILE")
         sys.stdout.flush()
         _dump(workspace, database, sys.stdout.fileno())
         return "-"
@@ -5947,15 +5942,15 @@ def _choose_dump(workspace: Workspace, directory: str, database: str) -> str:
 def _check_place(path: str) -> str:
     """Return the real path of a file to write."""
     if os.path.isdir(path) or not os.path.basename(path):
-        raise WorkspaceError(f"{path} is a directory", hint="name a file in it")
+        raise WorkspaceError(f"{path} is a directory", "name a file in it")
     refuse_strangers(path)
     path = os.path.realpath(path)
     directory = os.path.dirname(path)
     if os.path.lexists(path) and not os.path.isfile(path):  # a device, which would be replaced
-        raise WorkspaceError(f"{path} is no file", hint="{backup} -o - writes to stdout")
+        raise WorkspaceError(f"{path} is no file", "{backup} -o - writes to stdout")
     if not os.path.isdir(directory):
         hint = f"mkdir -p {quote_word(directory)}"
-        raise WorkspaceError(f"there is no directory {directory}", hint=hint)
+        raise WorkspaceError(f"there is no directory {directory}", hint)
     return path
 
 
@@ -5981,7 +5976,7 @@ def _dump(
         raise BrokenPipeError
     written = re.search("write /dev/stdout: (.*)", result.stderr)
     if written:
-        raise WorkspaceError(f"cannot write the dump: {written[1]}", hint="free space: df -h")
+        raise WorkspaceError(f"cannot write the dump: {written[1]}", "free space: df -h")
     _check_dump(workspace, result, "cannot dump the database")
 
 
@@ -5992,12 +5987,11 @@ def check_source(path: str) -> None:
     """Make sure that a file is there; a pipe can be opened but once."""
     if path == "-":
         if sys.stdin is None or sys.stdin.isatty():
-            raise WorkspaceError("there is no dump on stdin", hint="{restore} FILE")
+            raise WorkspaceError("there is no dump on stdin", "{restore} FILE")
     elif is_gone(path):
-        hint = f"ls {BACKUP_DIR}; a snapshot is @NAME"
-        raise WorkspaceError(f"there is no file {path!r}", hint=hint)
+        raise WorkspaceError(f"there is no file {path!r}", f"ls {BACKUP_DIR}; a snapshot is @NAME")
     elif os.path.isdir(path):
-        raise WorkspaceError(f"{path} is a directory", hint="pg_dump -Fc writes a file")
+        raise WorkspaceError(f"{path} is a directory", "pg_dump -Fc writes a file")
 
 
 def open_source(path: str, directory: str) -> IO[bytes]:
@@ -6045,7 +6039,7 @@ def find_snapshot(workspace: Workspace, name: str) -> str:
     """Return the database of a snapshot."""
     for database in find_databases(workspace, SNAPSHOT_COMMENT + name):
         return database
-    raise WorkspaceError(f"there is no snapshot @{name}", hint="{snapshot} --list")
+    raise WorkspaceError(f"there is no snapshot @{name}", "{snapshot} --list")
 
 
 def insist(run: Callable[[], str], tries_left: int = 19) -> str:
@@ -6097,8 +6091,7 @@ class Restore:
         self.archive = check_dump_format(self.head, file.read())
         if not self.archive and not owner:
             hint = "pg_dump --no-owner; or make the role: {psql} -c 'create role NAME'"
-            why = "--no-owner is for pg_dump -Fc: SQL sets its owners itself"
-            raise WorkspaceError(why, hint=hint)
+            raise WorkspaceError("--no-owner is for pg_dump -Fc: SQL sets its owners itself", hint)
 
     def run(self, *, drop_old: bool = False, extends: bool = False) -> str:
         """Do it, with the lock; return the present database's new name."""
@@ -6177,7 +6170,7 @@ class Restore:
         made = f"select exists (select from pg_depend where objid >= {FIRST_USER_OID})"
         made += " or exists (select from pg_largeobject_metadata)"
         if self._query(made, staging).strip() != "t":
-            raise WorkspaceError("the file makes nothing in a database", hint="take another one")
+            raise WorkspaceError("the file makes nothing in a database", "take another one")
         analyze(server, staging)
 
     def _protect(self, staging: str) -> str:
@@ -6315,7 +6308,7 @@ def set_up_copy(
             server, database = workspace.server, workspace.settings.url.database
             if is_used(server, database):
                 hint = named.format("{backup} -o - | ") + console.format("{restore} -")
-                raise WorkspaceError(f"{database} has data, and stays as it is", hint=hint)
+                raise WorkspaceError(f"{database} has data, and stays as it is", hint)
             with naming(other):
                 _dump(other, url.database, file.fileno(), lasts=False, begun=begun)
         file.seek(0)
@@ -6403,7 +6396,7 @@ def snapshot(workspace: Workspace, name: str = "") -> str:
         name = name or new[-16:]
         if find_databases(workspace, SNAPSHOT_COMMENT + name):
             hint = f"take another name; or {{snapshot}} --drop @{name}"
-            raise WorkspaceError(f"there is a snapshot @{name}", hint=hint)
+            raise WorkspaceError(f"there is a snapshot @{name}", hint)
         mark = SNAPSHOT_COMMENT.format(database) + name
         ended = _make_database(workspace, new, database, mark).count("t\n")
     workspace.console.step(f"{database} is copied; sessions that had to end: {ended}")
@@ -6460,7 +6453,7 @@ def rotate(workspace: Workspace) -> None:
             hint = f"let it take ${{{PASSWORD_KEY}}} from {ENV_FILE}"
             if f"{PASSWORD_KEY}_FILE" in service.environment:
                 hint += f", not {PASSWORD_KEY}_FILE"
-            raise WorkspaceError("the compose file has a password of its own", hint=hint)
+            raise WorkspaceError("the compose file has a password of its own", hint)
         if not workspace.state.next_password:  # else the server may have that one already
             workspace.remember(next_password=password)
         finish_rotation(workspace)
@@ -6486,7 +6479,7 @@ def destroy(
             if not stays:
                 hint = "{backup} saves it, {destroy} --data deletes it, and a directory or a volume"
                 hint += " with a name, in the compose file, would keep it"
-                raise WorkspaceError(f"the data would be lost, which is in {place}", hint=hint)
+                raise WorkspaceError(f"the data would be lost, which is in {place}", hint)
             _remove_container(workspace)
             said = f"the data stays in {place}" if place else "the data stays"
             missing = info and workspace.find_missing(info)
@@ -6628,8 +6621,7 @@ def find_used(workspace: Workspace) -> list[str]:
     found, used = parse_json(server.query(every, "cannot list them")), []
     for name in sorted(found.keys() - find_databases(workspace, STAGING_COMMENT)):
         if not found[name]:  # the last of these is one whose DROP was interrupted
-            why = f"database {name} allows no connections"
-            raise WorkspaceError(why, hint="let it, or drop it")
+            raise WorkspaceError(f"database {name} allows no connections", "let it, or drop it")
         usual = name in (DEFAULT_ROLE, "template1") and name != main
         if not usual or is_used(server, name):
             used.append(name)
@@ -6691,7 +6683,7 @@ def compare_rows(old: Server, new: Server, action: str) -> int:
     copied = new.query(sql, database=new.url.database, **how).splitlines()
     if differing := [f"{row}, there {other}" for row, other in zip(rows, copied) if row != other]:
         why = f"{action}: the copy has other rows: {'; '.join(differing[:10])}"
-        raise WorkspaceError(why, hint="let nobody write to either meanwhile")
+        raise WorkspaceError(why, "let nobody write to either meanwhile")
     return sum(parse_json(row)[1] for row in rows)
 
 
@@ -6733,7 +6725,7 @@ def _going_back(workspace: Workspace, *plan: str) -> Iterator[None]:
             raise
         why, hint = f"PostgreSQL {major} serves as before: {error}", error.hint
         hint = "" if "{logs}" in hint else hint
-        raise PostgreSQLIntegrationError(why, hint=hint, detail=error.detail) from None
+        raise PostgreSQLIntegrationError(why, hint, detail=error.detail) from None
 
 
 class Upgrade:
@@ -6777,23 +6769,23 @@ class Upgrade:
         below = service.lasts and service.source != service.cluster
         if (command := service.command) and not re.match("postgres$|-", command[0]):
             why = f"service {service.service} runs {command[0]}, which cannot be kept from writing"
-            raise WorkspaceError(why, hint="let its command be a list that begins with postgres")
+            raise WorkspaceError(why, "let its command be a list that begins with postgres")
         if not below or (new.image, new.cluster) != (image, service.cluster):
             needs = f"""\
 the compose file is yours, and nothing was moved; service {service.service} needs
     image: {image}
     environment: PGDATA, below the target of the volume
     volumes: an empty one at that target"""
-            raise WorkspaceError(needs, hint="{backup}; change it; {init}; {restore} FILE")
+            raise WorkspaceError(needs, "{backup}; change it; {init}; {restore} FILE")
         self.environment = {**(new.image_info or ImageInfo({}, ())).environment, **new.environment}
         major = self.environment.get("PG_MAJOR", "")
         if parse_version(major) <= parse_version(before):
             why = f"{image} has PostgreSQL {major or '?'}, and the data is of {before}"
-            raise WorkspaceError(why, hint="name a later one")
+            raise WorkspaceError(why, "name a later one")
         for other in (before, major):  # it would be taken on the way back
             if look_in_place(self.workspace, service, "ls -d", f".{other}"):
                 place = f"{service.cluster}.{other}"
-                raise WorkspaceError(f"{place} is in the way", hint="move it, or delete it")
+                raise WorkspaceError(f"{place} is in the way", "move it, or delete it")
         return major
 
     def _make(self, databases: Sequence[str], boot: str) -> None:
@@ -6878,7 +6870,7 @@ def check_upgrade(workspace: Workspace, image: str) -> None:
 def get_kept(workspace: Workspace) -> str:
     """Return the major version of the cluster that an upgrade has kept."""
     if not workspace.state.kept:
-        raise WorkspaceError("no cluster is kept", hint="{upgrade} --image IMAGE makes one")
+        raise WorkspaceError("no cluster is kept", "{upgrade} --image IMAGE makes one")
     return workspace.state.kept
 
 
@@ -6978,8 +6970,7 @@ def _try_extensions(
             )
         elif other != schema:
             why = f"extension {name} is in schema {other} there, and in {schema} here"
-            hint = f"in one of them: alter extension {name} set schema …"
-            raise WorkspaceError(why, hint=hint)
+            raise WorkspaceError(why, f"in one of them: alter extension {name} set schema …")
     if sql:
         there.query(f"begin;\n{sql}rollback;", action, there.url.database)
 
@@ -7008,7 +6999,7 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
         if found := find_obstacles(ours, theirs):
             more = f", and {len(found) - 5} more" * (len(found) > 5)
             why = f"{target} has {', '.join(found[:5])}{more}, which would be made"
-            raise WorkspaceError(why, hint="push into an empty database; or drop them")
+            raise WorkspaceError(why, "push into an empty database; or drop them")
         _try_extensions(there, ours["extensions"], theirs, action)
         database = here.url.database
         _dump(workspace, database, file.fileno(), lasts=False)
@@ -7349,7 +7340,7 @@ def parse_samples(result: CommandResult) -> list[dict[str, Any]]:
         refused = re.search("(?:connection to .* failed: |FATAL: +)+(.*)", result.stderr)
         if refused and not diagnose(result.stderr, "login"):
             message = f"PostgreSQL does not accept connections: {refused[1]}"
-            raise DatabaseConnectionError(message, hint="{logs}")
+            raise DatabaseConnectionError(message, "{logs}")
         raise build_error(result, "PostgreSQL cannot be measured", "{logs}", ["login"])
     samples, cgroup = [], dict[str, int]()
     for line in result.stdout.rstrip("\n").split("\n"):
@@ -7595,7 +7586,7 @@ class CredentialService(_Library):
         """Make sure that credentials are real, and can be written."""
         for name, value in (("user", url.user), ("password", url.password)):
             if is_placeholder(value):
-                raise EnvFileError(f"the {name} is missing or a placeholder", hint="{init}")
+                raise EnvFileError(f"the {name} is missing or a placeholder", "{init}")
         check_carried(url)
 
     @_afresh
@@ -7805,7 +7796,7 @@ class CommandLine:
         if self.attach or (self.workspace.attached and not self.detach):
             if given := [name for name in (*WISHES, "from", "detach") if getattr(self, name)]:
                 why = f"--{given[0]} is for a database here, and {URL_KEY} leads elsewhere"
-                raise UsageError(why, hint="{init} --detach")
+                raise UsageError(why, "{init} --detach")
             attach(self.workspace)
             return
         if self.detach:
@@ -7960,7 +7951,7 @@ class CommandLine:
 
     def _backup(self) -> None:
         if self.output in STDOUT and is_terminal(sys.stdout):
-            raise WorkspaceError("a dump cannot be shown on a terminal", hint="{backup} -o FILE")
+            raise WorkspaceError("a dump cannot be shown on a terminal", "{backup} -o FILE")
         path = back_up(self.workspace, self.output or "")
         if path != "-":
             self.console.step(f"{format_size(os.path.getsize(path))}, read back to its end")
@@ -8038,7 +8029,7 @@ class CommandLine:
         elif sys.stdin:
             text, subject = sys.stdin.readline(), "the URL on stdin"
         if not text.strip():
-            raise WorkspaceError(f"{subject} is missing", hint="--url-env VARIABLE")
+            raise WorkspaceError(f"{subject} is missing", "--url-env VARIABLE")
         return parse_database_url(text.strip(), subject)
 
     def _rotate(self) -> None:
@@ -8059,7 +8050,7 @@ class CommandLine:
             self._get_yes(f"upgrade to {self.image}, while nobody has the database?")
             upgrade(self.workspace, self.image)
         else:
-            raise WorkspaceError("IMAGE is missing", hint="{upgrade} --image IMAGE")
+            raise WorkspaceError("IMAGE is missing", "{upgrade} --image IMAGE")
 
     def _destroy(self) -> None:
         if self.data or self.purge:
@@ -8080,7 +8071,7 @@ class CommandLine:
         question = f"{os.path.realpath(self.directory)}: {question}"
         if not is_interactive():
             said = f"nothing was done, as nobody is there to answer: {question}"
-            raise WorkspaceError(said, hint="the same with --yes does not ask")
+            raise WorkspaceError(said, "the same with --yes does not ask")
         if name and self.console.ask(question) != name:
             raise WorkspaceError(f"that is not {name}: nothing was done")
         if not name and not self.console.confirm(question, enter=False):
@@ -8314,7 +8305,7 @@ def _refuse_words(command: str, arguments: Sequence[str]) -> None:
     for word in arguments:
         if "://" in word:
             why = "everybody on this machine sees a URL on the command line"
-            raise UsageError(why, hint="--url-env VARIABLE, or stdin; or in .env: {init} --attach")
+            raise UsageError(why, "--url-env VARIABLE, or stdin; or in .env: {init} --attach")
         if command == "psql" and re.search(r"[\s;]", word) and not os.path.isdir(word):
             meant = f"-c {quote_word(word)}"
             raise UsageError(f"{word!r} is no directory: did you mean {meant}?")
@@ -8343,7 +8334,7 @@ def _sort_file(line: CommandLine) -> None:
         _refuse(f"{kind} is missing", f"{line.program} {line.command}")
     if line.command == "snapshot" and line.file and line.file[0] != "@":
         why = f"{line.file!r} is no directory, and a name begins with @"
-        raise UsageError(why, hint=f"{line.program} snapshot @{quote_word(line.file)}")
+        raise UsageError(why, f"{line.program} snapshot @{quote_word(line.file)}")
 
 
 # Other tools' words, and what they mean here.
@@ -8377,7 +8368,7 @@ def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:
     close += difflib.get_close_matches(word, choices, cutoff=0.7)
     if close:
         raise UsageError(f"{fault}: did you mean {close[0]}?")
-    raise UsageError(fault, hint=f"{program} --help")
+    raise UsageError(fault, f"{program} --help")
 
 
 def name_program(called: str, prefix: str) -> str:
