@@ -30,15 +30,14 @@ if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isol
     # Beside the file a project may have a secrets.py or a types.py of its own.
     sys.path[:] = [place for place in sys.path if place != sys.path[0]]
 
-import contextlib
 import enum
 import errno
-import functools
 import os
 import posixpath
 import re
 import time
-from contextlib import suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from functools import cached_property, partial, wraps
 
 TYPE_CHECKING = False  # importing `typing` would take longer than the rest of the file
 if TYPE_CHECKING:
@@ -1061,7 +1060,7 @@ def replace_file(file: IO[bytes], path: str, target: str) -> None:
         time.sleep(0.05)
 
 
-@contextlib.contextmanager
+@contextmanager
 def synced(directory: str) -> Iterator[None]:
     """Write a directory to the disk at the end: its names survive a power cut."""
     descriptor = -1 if WINDOWS else os.open(directory, os.O_RDONLY)
@@ -1363,7 +1362,7 @@ def file_error(action: str, path: str, error: OSError) -> WorkspaceError:
     return WorkspaceError(f"cannot {action} {path}{link}: {why}", hint)
 
 
-@contextlib.contextmanager
+@contextmanager
 def explaining(action: str, path: str) -> Iterator[None]:
     """Raise `file_error` for an OSError."""
     try:
@@ -1388,7 +1387,7 @@ def write_file(path: str, text: str, mode: int | None = None) -> None:
         file.write(text.encode("utf-8", "surrogateescape"))
 
 
-@contextlib.contextmanager
+@contextmanager
 def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     """Give a new file that takes the place of `path` at the end.
 
@@ -1531,7 +1530,7 @@ class Lock:
             self.descriptor = -1
 
 
-@contextlib.contextmanager
+@contextmanager
 def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock]:
     """Lock the choice of names and ports on an engine, or warn."""
     places = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), TEMPORARY)
@@ -1540,7 +1539,7 @@ def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock
     place = os.path.join(base, f"hive-pg-{uid}")
     name = re.sub(r"\W", "_", engine)[-200:]
     lock = Lock(f"{place}/{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, f" of {directory}")
-    with contextlib.ExitStack() as held:
+    with ExitStack() as held:
         try:
             os.makedirs(place, 0o700, exist_ok=True)
             status = os.lstat(place)  # in /tmp it may be a stranger's trap
@@ -1789,11 +1788,9 @@ class Process:
                 moved = time.monotonic()
             self.console.tick(f"{format_size(size)}, " * (size > 0))
             time.sleep(0.05)
-        words, said = self.process.stderr, ""
-        if words:
-            words.seek(max(0, words.seek(0, os.SEEK_END) - (1 << 20)))
-            said = words.read()
-        return CommandResult(self.argv, self.process.returncode, "", said)
+        words: Any = self.process.stderr  # a file
+        words.seek(max(0, words.seek(0, os.SEEK_END) - (1 << 20)))
+        return CommandResult(self.argv, self.process.returncode, "", words.read())
 
     def __enter__(self) -> Process:
         return self
@@ -1912,8 +1909,8 @@ _NO_SOURCE = "bind source path does not exist"
 POOLER_HINT = "take the direct URL: Neon's host without -pooler, Supabase's port 5432"
 
 # The rows of two errors, which are many.
-_unavailable = functools.partial(Diagnosis, "docker", error=DockerNotAvailableError)
-_refused = functools.partial(Diagnosis, "login", error=CredentialsRefusedError)
+_unavailable = partial(Diagnosis, "docker", error=DockerNotAvailableError)
+_refused = partial(Diagnosis, "login", error=CredentialsRefusedError)
 
 # fmt: off
 DIAGNOSES = (
@@ -2573,7 +2570,7 @@ class Engine:
         """Run docker, and return its stdout; `action` begins the error."""
         return check_result(self.run(["docker", *argv], timeout), action).stdout
 
-    @functools.cached_property
+    @cached_property
     def facts(self) -> EngineFacts:
         """What the engine says of itself."""
         return self.read_facts(self.run(IDENTITY))
@@ -2599,7 +2596,7 @@ class Engine:
             self.facts = facts.replace(identity=[facts.program, *identity[1:]])
         return self.facts
 
-    @functools.cached_property
+    @cached_property
     def compose_argv(self) -> list[str]:
         """How Compose is started: the CLI's plugin, or docker-compose."""
         plugin = self.run(["docker", "compose", "version", "--short"])
@@ -2679,7 +2676,7 @@ class Engine:
             options += ["--mount", f'type={kind},"source={quoted}",target={target}']
         return self.run(["docker", "run", *options, image, *argv[1:]], timeout)
 
-    @contextlib.contextmanager
+    @contextmanager
     def hold(self, name: str, image: str, network: str) -> Iterator[None]:
         """Have a container for an image's programs, which ends with this process."""
         argv = ["docker", "run", "--rm", "--interactive", "--name", name, "--network", network]
@@ -3484,9 +3481,6 @@ class Server:
 class Elsewhere(Server):
     """A server elsewhere, for an image's clients in a container of their own.
 
-    It lasts as long as the context, and has files that the URL names, a CA
-    perhaps, in its memory.
-
     Raises: WorkspaceError for a URL that no client there can use.
     """
 
@@ -3505,7 +3499,6 @@ class Elsewhere(Server):
         self.files: dict[str, str] = {}
         own = f"PGOPTIONS={url.options.get('options', '')}"
         self.options, self.session = ("--env", own), f"{own} -c statement_timeout=0"
-        self.context = contextlib.ExitStack()
 
     @property
     def login(self) -> dict[str, str]:
@@ -3555,9 +3548,10 @@ class Elsewhere(Server):
             if result is None or result.returncode:  # docker was killed perhaps, not the client
                 self.end_sessions(self.container)
 
-    def __enter__(self) -> Elsewhere:
-        with self.context:
-            self.context.enter_context(self.engine.hold(self.container, self.image, self.network))
+    @contextmanager
+    def opened(self) -> Iterator[Elsewhere]:
+        """Have the clients' container, and in its memory the files that the URL names."""
+        with self.engine.hold(self.container, self.image, self.network):
             for name in ("sslrootcert", "sslcrl", "sslcert", "sslkey"):
                 path = self.url.options.get(name, "system")  # the image's own
                 if path != "system":
@@ -3565,11 +3559,7 @@ class Elsewhere(Server):
                     if b"-----BEGIN " not in data or len(data) > 1 << 20:
                         raise WorkspaceError(f"{path!r}, the URL's {name}, is no file in PEM form")
                     self.files[_VARIABLES[name]] = self.put(name, data.decode("utf-8", "replace"))
-            self.context = self.context.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.context.close()
+            yield self
 
 
 # == Workspace =============================================
@@ -3691,13 +3681,13 @@ class Workspace:
         self.engine = engine or Engine(Runner(self.console))
         self.runner = self.engine.runner
         self.held = False  # whether we have the lock
-        self.context = contextlib.ExitStack()
+        self.context = ExitStack()
         self.data_dir = os.path.normpath(os.path.join(self.directory, DATA_DIR))
         self.env_path = os.path.join(self.directory, ENV_FILE)
         self.state_path = os.path.join(self.directory, STATE_FILE)
         self.lock_path = f"{self.state_path}.lock"
 
-    @functools.cached_property
+    @cached_property
     def env(self) -> EnvFile:
         """`.env`, as it was read or written last."""
         for name in (ENV_FILE, ENV_EXAMPLE):
@@ -3765,7 +3755,7 @@ class Workspace:
             why = f"{path} leads out of the workspace, to {target}, which stays as it is"
             raise WorkspaceError(why, hint)
 
-    @functools.cached_property
+    @cached_property
     def state(self) -> State:
         """What hive-pg remembers, or that the first login was verified."""
         if os.path.islink(self.state_path):  # it may lead to a stranger's file
@@ -3857,7 +3847,7 @@ class Workspace:
         settings = self.settings
         return Server(self.engine, settings.container, settings.url)
 
-    @functools.cached_property
+    @cached_property
     def _elsewhere(self) -> Elsewhere:
         image = self.settings.image or self.state.image or DEFAULT_IMAGE
         server = Elsewhere(self.engine, image, self.settings.url)
@@ -3867,14 +3857,14 @@ class Workspace:
             except DockerCommandError as error:
                 error.hint = error.hint.replace("with --image", f"as {IMAGE_KEY} in {ENV_FILE}")
                 raise
-        return self.context.enter_context(server)
+        return self.context.enter_context(server.opened())
 
     def close(self) -> None:
         """End the container that `server` may have for a server elsewhere."""
         vars(self).pop("_elsewhere", None)
         self.context.close()
 
-    @contextlib.contextmanager
+    @contextmanager
     def lock(self, timeout: float = READY_TIMEOUT_S, *, new: bool = False) -> Iterator[None]:
         """Let no other hive-pg change the workspace, which is set up or `new`.
 
@@ -4408,8 +4398,7 @@ def refuse_port(workspace: Workspace, objection: str, right: str) -> str:
     remedy, gateway = "{init} --bind ADDRESS, one of the engine's machine", read_gateway()
     found = re.match(r"(?:ssh|tcp|https?)://([^/:]+)", workspace.engine.facts.endpoint)
     if found:
-        tunnel = f"ssh -NL {url.port}:127.0.0.1:{url.port} {found[1]}"
-        remedy = f"{tunnel}, or {remedy}"
+        remedy = f"ssh -NL {url.port}:127.0.0.1:{url.port} {found[1]}, or {remedy}"
     elif gateway:
         remedy = f"{{init}} --bind {gateway}, if that is the engine's machine"
     return workspace.console.format(remedy)
@@ -5441,8 +5430,7 @@ class SetUp:
         bind = wanted["bind"] or DEFAULT_BIND
         port = wanted["port"] or self.neighbours.choose_port(DEFAULT_HOST_PORT, bind)
         if not missing:
-            published = service.replace(host_port=port)
-            self.neighbours.refuse_replacement(published)
+            self.neighbours.refuse_replacement(service.replace(host_port=port))
         wanted["port"] = port
         data_dir = os.path.relpath(workspace.data_dir, directory)
         workspace.add_compose_file(render_addition(name, f"./{data_dir}"))
@@ -5906,7 +5894,7 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
         _dump(workspace, database, sys.stdout.fileno())
         return "-"
     directory, path = os.path.join(workspace.directory, BACKUP_DIR), path and _check_place(path)
-    with explaining("write", path or directory), contextlib.ExitStack() as held:
+    with explaining("write", path or directory), ExitStack() as held:
         if not path:
             make_directory(directory, get_sudo_user(), 0o700)
             lock = Lock(os.path.join(directory, ".lock"), workspace.console, READY_TIMEOUT_S)
@@ -5965,7 +5953,7 @@ def _dump(
 
     def dump(begun: Process | None = None) -> CommandResult:
         server = workspace.server.with_url(database=database)
-        idle = functools.partial(_look_at_server, workspace)
+        idle = partial(_look_at_server, workspace)
         return server.dump(begun or server.start_dump(file, lasts=lasts), file, idle)
 
     url = workspace.await_rotation()  # it may have waited for another backup
@@ -6154,7 +6142,7 @@ class Restore:
         if not self.archive:
             client = self._build_script_client(staging, word, self._protect(staging))
         self.file.seek(self.start)
-        server, idle = workspace.server, functools.partial(_look_at_server, workspace)
+        server, idle = workspace.server, partial(_look_at_server, workspace)
         result = server.load(self.file.fileno(), client, "restoring the dump", idle)
         words = re.sub(rf"(?m)^(?:LINE \d+: .*\n *\^|{word})\n", "", result.stderr)
         place = re.search(r"(?m)^psql:<stdin>:(\d+): ERROR(?!(?s:.*)^CONTEXT:  COPY )", words)
@@ -6237,7 +6225,7 @@ commit;
 
 def reset(workspace: Workspace, seed: str = "") -> str:
     """Put an empty database, or what `seed` makes, in the present one's place."""
-    with open_source(seed, workspace.directory) if seed else contextlib.nullcontext() as file:
+    with open_source(seed, workspace.directory) if seed else nullcontext() as file:
         return _run_alone(Restore(workspace, file), extends=True)
 
 
@@ -6249,7 +6237,7 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
     belongs to the workspace's role; `drop_old` drops what earlier ones kept, too.
     """
     copies = path.startswith("@")
-    with contextlib.nullcontext() if copies else open_source(path, workspace.directory) as file:
+    with nullcontext() if copies else open_source(path, workspace.directory) as file:
         task = Restore(workspace, file, owner=owner, snapshot=path * copies)  # a dump, or refused
         return _run_alone(task, drop_old=drop_old)
 
@@ -6271,7 +6259,7 @@ def _run_alone(task: Restore, *, drop_old: bool = False, **how: Any) -> str:
     return kept
 
 
-@contextlib.contextmanager
+@contextmanager
 def naming(workspace: Workspace) -> Iterator[None]:
     """Name a workspace that is not the command's in the hint of an error."""
     try:
@@ -6417,13 +6405,13 @@ def _make_database(workspace: Workspace, new: str, source: str, mark: str) -> st
         raise
 
 
-@contextlib.contextmanager
+@contextmanager
 def temporary_database(workspace: Workspace, snapshot: str = "") -> Iterator[DatabaseURL]:
     """Give the URL of a new database, which is dropped at the end.
 
     Its lock dies with this process and those that it runs: then the next command drops it.
     """
-    with naming(workspace), contextlib.ExitStack() as stack:
+    with naming(workspace), ExitStack() as stack:
         get_settled(workspace)
         with workspace.lock():
             database, locks = workspace.settings.url.database, os.listdir(workspace.directory)
@@ -6711,7 +6699,7 @@ def _turn_back(workspace: Workspace) -> None:
     exchange_clusters(workspace)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _going_back(workspace: Workspace, *plan: str) -> Iterator[None]:
     """Do what `exchange_clusters` does, or let the present cluster serve again."""
     major = workspace.state.major
@@ -6989,7 +6977,7 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
         url = url.replace(driver=workspace.settings.url.driver)
         check_carried(url)
     with (
-        open_elsewhere(workspace, url) as there,
+        open_elsewhere(workspace, url).opened() as there,
         tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file,
     ):
         here = workspace.server
@@ -7008,7 +6996,7 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
         client = ["pg_restore", "-1", "--no-owner", "--no-privileges", "-w"]
         client += ["-L", there.put("list", entries), "-d", url.database]
         file.seek(0)
-        idle = functools.partial(there.query, "select;", *how)  # a frozen one fails
+        idle = partial(there.query, "select;", *how)  # a frozen one fails
         workspace.worked = True
         result = there.load(file.fileno(), client, f"pushing to {target}", idle)
         check_result(result, f"{action}, where nothing was made", sources=(*there.sources, "dump"))
@@ -7029,8 +7017,8 @@ def pull(workspace: Workspace, url: DatabaseURL) -> str:
 
     server, action = open_elsewhere(workspace, url), f"cannot pull {url.database} from {url.host}"
     with tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file:
-        with server as there:
-            idle = functools.partial(there.query, "select;", action, url.database)
+        with server.opened() as there:
+            idle = partial(there.query, "select;", action, url.database)
             result = there.dump(there.start_dump(file.fileno()), file.fileno(), idle)
             check_result(result, action, sources=(*there.sources, "dump"))
         file.seek(0)
@@ -7528,11 +7516,11 @@ def format_list(databases: Iterable[ListedDatabase], home: str, width: int) -> s
 def _afresh(function: FunctionType) -> FunctionType:
     """Return the method of a function, on a copy: threads may share `self`."""
 
-    @functools.wraps(function)
+    @wraps(function)
     def method(self: Workspace, *arguments: Any, **options: Any) -> Any:
         workspace = object.__new__(type(self))
         vars(workspace).update(vars(self))
-        workspace.context = contextlib.ExitStack()
+        workspace.context = ExitStack()
         workspace.reload()
         workspace.console.doing()
         try:
@@ -7601,7 +7589,7 @@ class DockerComposeManager(_Library):
 
     start_postgres_service = _afresh(start_service)
     stop_postgres_service = _afresh(stop)
-    restart_postgres_service = _afresh(functools.partial(start_service, stops=True))
+    restart_postgres_service = _afresh(partial(start_service, stops=True))
     get_service_logs = _afresh(read_logs)
 
     @_afresh
@@ -7774,7 +7762,7 @@ class CommandLine:
 
     def act(self) -> int:
         """Do what the command does; return the exit code."""
-        with contextlib.closing(self.workspace):
+        with closing(self.workspace):
             if self.command in _CHANGES and not self.all:
                 self.workspace.refuse_attached()
             return int(getattr(self, f"_{self.command}")() or ExitCode.DONE)
@@ -7802,7 +7790,7 @@ class CommandLine:
         if self.detach:
             detach(self.workspace)
         new = self.workspace.is_new
-        act = set_up if source is None else functools.partial(set_up_copy, source=source)
+        act = set_up if source is None else partial(set_up_copy, source=source)
         if not act(self.workspace, interactive=not self.yes, **options):
             raise WorkspaceError("nothing else was done" if self.detach else "nothing was done")
         if new and not self.quiet:
@@ -8180,7 +8168,7 @@ def format_epilog(program: str, width: int) -> str:
     import textwrap
 
     listing = "".join(f"  {name:<11} {about}\n" for name, (_, about) in COMMANDS.items())
-    write = functools.partial(format_hint, program=program)
+    write = partial(format_hint, program=program)
     examples = format_commands(_EXAMPLES, write, width)
     codes = textwrap.fill((__doc__ or "").partition("Exit codes: ")[2], width)
     return f"COMMANDS\n{listing}\nEXAMPLES\n{examples}\n\n{_EPILOG}\n\nEXIT CODES\n{codes}"
@@ -8223,7 +8211,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         elif value == "@NAME":
             settings.update(metavar=value, nargs="?", const="")
         elif value:
-            read = functools.partial(_read_value, value) if value in _VALUES else str
+            read = partial(_read_value, value) if value in _VALUES else str
             settings.update(metavar=value, type=read)
         else:
             settings["action"] = "store_true"
@@ -8307,8 +8295,7 @@ def _refuse_words(command: str, arguments: Sequence[str]) -> None:
             why = "everybody on this machine sees a URL on the command line"
             raise UsageError(why, "--url-env VARIABLE, or stdin; or in .env: {init} --attach")
         if command == "psql" and re.search(r"[\s;]", word) and not os.path.isdir(word):
-            meant = f"-c {quote_word(word)}"
-            raise UsageError(f"{word!r} is no directory: did you mean {meant}?")
+            raise UsageError(f"{word!r} is no directory: did you mean -c {quote_word(word)}?")
 
 
 def _sort_arguments(line: CommandLine) -> None:

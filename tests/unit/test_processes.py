@@ -1,6 +1,7 @@
 """The one place that starts processes, with real ones: these tests are marked `processes`."""
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -281,7 +282,7 @@ def test_watch_progress(tmp_path, size, said):
     file = os.pipe()[0] if size is None else os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT)
     if size:
         os.lseek(file, size, os.SEEK_SET)
-    program = SimpleNamespace(poll=lambda: next(ends), stderr=None, returncode=0)
+    program = SimpleNamespace(poll=lambda: next(ends), stderr=io.StringIO(), returncode=0)
     console = SimpleNamespace(doing=heard.append, tick=heard.append)
     pg.Process(["x"], program, console).watch(file, "dumping it", lambda: None)
     assert heard == ["dumping it", said]
