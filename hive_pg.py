@@ -38,6 +38,7 @@ import re
 import time
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import cached_property, partial, wraps
+from os.path import basename, dirname, islink, join, lexists, realpath
 
 TYPE_CHECKING = False  # importing `typing` would take longer than the rest of the file
 if TYPE_CHECKING:
@@ -1352,8 +1353,8 @@ _FILE_REMEDIES = {
 
 def file_error(action: str, path: str, error: OSError) -> WorkspaceError:
     """Build the error of a file that the system refuses."""
-    target, at = os.path.realpath(path), os.path.realpath(error.filename or path)
-    place = at if os.path.lexists(at) else os.path.dirname(at)
+    target, at = realpath(path), realpath(error.filename or path)
+    place = at if lexists(at) else dirname(at)
     link = "" if target == path else f", a link to {target}"
     mounted = error.errno == errno.EBUSY
     why = "it is mounted there, and cannot be replaced at once" if mounted else error.strerror
@@ -1397,8 +1398,8 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     Raises: OSError; WorkspaceError for a read-only file.
     """
     refuse_strangers(path)
-    target = os.path.realpath(path)
-    status = os.stat(target) if os.path.lexists(target) else None
+    target = realpath(path)
+    status = os.stat(target) if lexists(target) else None
     if status and not status.st_mode & 0o200:  # root could replace it all the same
         hint = f"chmod u+w {quote_word(target)}"
         raise WorkspaceError(f"cannot write {target}: it is read-only", hint)
@@ -1409,7 +1410,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     with open(os.open(temporary, flags, 0o600), "wb") as file:
         try:
             lock_file(file.fileno())
-            with synced(os.path.dirname(target)):
+            with synced(dirname(target)):
                 if owner and owner != get_user():
                     os.fchown(file.fileno(), *owner)
                 yield file
@@ -1426,12 +1427,12 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
 
 def refuse_strangers(path: str) -> None:
     """Refuse to write what a stranger put into a shared place."""
-    place, places = os.path.abspath(path), [os.path.realpath(path)]
-    while place != os.path.dirname(place):
-        places += [place] * os.path.islink(place)
-        place = os.path.dirname(place)
-    for place in filter(os.path.lexists, places):
-        directory, owner = os.stat(os.path.dirname(place)), os.lstat(place).st_uid
+    place, places = os.path.abspath(path), [realpath(path)]
+    while place != dirname(place):
+        places += [place] * islink(place)
+        place = dirname(place)
+    for place in filter(lexists, places):
+        directory, owner = os.stat(dirname(place)), os.lstat(place).st_uid
         own = {0, directory.st_uid} | get_own_uids()
         if directory.st_mode & 0o022 and owner not in own:
             why = f"{place} is another user's, in a directory that others may write to"
@@ -1440,11 +1441,11 @@ def refuse_strangers(path: str) -> None:
 
 def remove_leftover(path: str) -> str:
     """Remove what a killed `replacement` has left; return its path."""
-    temporary = f"{os.path.realpath(path)}.hive-pg.tmp"
+    temporary = f"{realpath(path)}.hive-pg.tmp"
     if is_locked(temporary):
         hint = "wait for it, or name another file"
         raise WorkspaceError(f"another hive-pg is writing {path}", hint)
-    if os.path.lexists(temporary):  # a read-only file system refuses even to look for it
+    if lexists(temporary):  # a read-only file system refuses even to look for it
         with explaining("write", path):
             os.unlink(temporary)
     return temporary
@@ -1503,14 +1504,14 @@ class Lock:
             if not is_file or status.st_nlink > 1:
                 raise OSError(errno.ELOOP, "it is no file, or has another name, too")
             # The user whose directory it is waits for root, but gets no file that they moved here.
-            owner = os.stat(os.path.dirname(self.path)).st_uid
+            owner = os.stat(dirname(self.path)).st_uid
             if owner != status.st_uid == 0 and not status.st_size:
                 os.fchown(self.descriptor, owner, -1)
             set_mode(self.descriptor, 0o600)
         except OSError as error:
             self.close()
             bars = (errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT)
-            if error.errno in bars and not os.path.lexists(self.path):
+            if error.errno in bars and not lexists(self.path):
                 return error  # a directory that nothing can be changed in, either
             raise file_error("lock", self.path, error) from None
         refusal = lock_file(self.descriptor)
@@ -1536,7 +1537,7 @@ def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock
     places = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), TEMPORARY)
     base = next((place for place in places if place and os.access(place, os.W_OK)), TEMPORARY)
     uid, _ = get_user()
-    place = os.path.join(base, f"hive-pg-{uid}")
+    place = join(base, f"hive-pg-{uid}")
     name = re.sub(r"\W", "_", engine)[-200:]
     lock = Lock(f"{place}/{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, f" of {directory}")
     with ExitStack() as held:
@@ -1555,7 +1556,7 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
     """Make a directory and its parents; root gives it to `owner`."""
     if os.path.isdir(path):
         return
-    make_directory(os.path.dirname(path), get_sudo_user())
+    make_directory(dirname(path), get_sudo_user())
     with explaining("create", path):
         os.mkdir(path, mode)
         if owner and is_root():
@@ -1564,7 +1565,7 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
 
 def is_usable_by(data_dir: str, uid: int) -> bool:
     """Whether a user can have its cluster in a data directory."""
-    cluster = os.path.join(data_dir, "pgdata")
+    cluster = join(data_dir, "pgdata")
     if not HAS_MODES:
         return True
     with explaining("look at", data_dir):
@@ -1586,7 +1587,7 @@ def holds_data(data_dir: str, cluster: str = "") -> bool:
 
 def read_cluster_version(cluster: str) -> str:
     """Return the major version of a cluster, '' where unknown."""
-    path, text = os.path.join(cluster, "PG_VERSION"), ""
+    path, text = join(cluster, "PG_VERSION"), ""
     # There may be none yet, it may be another user's, or in a volume.
     with suppress(OSError), open(path, encoding="latin-1") as file:
         text = file.read().strip()
@@ -1681,7 +1682,7 @@ def measure_directory(directory: str) -> int | None:
         for place, names, files in os.walk(directory, onerror=fail):
             for name in names + files:
                 with suppress(FileNotFoundError):
-                    blocks += measure(os.lstat(os.path.join(place, name)))
+                    blocks += measure(os.lstat(join(place, name)))
         return blocks * 512
     return None
 
@@ -2552,7 +2553,7 @@ class Engine:
                 raise file_error("enter", cwd, error) from None
             why = f"cannot run {argv[0]}: {error.strerror}"
             if not error.filename:  # it is not the program's
-                raise WorkspaceError(why, hint="df -h; ulimit -a") from None
+                raise WorkspaceError(why, "df -h; ulimit -a") from None
             hint = f"see what it is: type -a {argv[0]}"
             if isinstance(error, FileNotFoundError):
                 why = "Docker is not installed"
@@ -3449,8 +3450,7 @@ class Server:
         for device, root, target in inner:
             for same, base, point in own:
                 if (target, device) == (path, same) and root.startswith(base):
-                    place = os.path.join(point, root[len(base) :].lstrip("/"))
-                    yield decode_mount(place)
+                    yield decode_mount(join(point, root[len(base) :].lstrip("/")))
 
     def run_psql(self, arguments: Sequence[str]) -> int:
         """Become the image's psql, or without a terminal wait for it."""
@@ -3646,23 +3646,23 @@ def find_workspace(directory: str, *, by_env: bool = True) -> str:
 
     No repository, home, file system or stranger's directory is left.
     """
-    here = place = os.path.realpath(directory)
+    here = place = realpath(directory)
     home, key = os.path.expanduser("~"), f"\n{CONTAINER_KEY}=".encode()
     own = {0} | get_own_uids()
     with suppress(OSError, WorkspaceError):
         device = os.stat(here).st_dev
         while os.stat(place).st_dev == device:
-            state = os.path.join(place, STATE_FILE)
-            env = os.path.join(place, ENV_FILE)
-            there = (place, *filter(os.path.lexists, (state, env)))
+            state = join(place, STATE_FILE)
+            env = join(place, ENV_FILE)
+            there = (place, *filter(lexists, (state, env)))
             if any(os.lstat(path).st_uid not in own for path in there):
                 break
             if state in there or (by_env and key in b"\n" + (read_file(env) or b"")):
                 return place
-            edges = (os.path.dirname(place), os.path.realpath(home))
-            if place in edges or os.path.lexists(f"{place}/.git"):
+            edges = (dirname(place), realpath(home))
+            if place in edges or lexists(f"{place}/.git"):
                 break
-            place = os.path.dirname(place)
+            place = dirname(place)
     return here
 
 
@@ -3676,15 +3676,15 @@ class Workspace:
     def __init__(
         self, directory: str = ".", console: Console | None = None, engine: Engine | None = None
     ) -> None:
-        self.directory = os.path.realpath(directory)
+        self.directory = realpath(directory)
         self.console = console or Console()
         self.engine = engine or Engine(Runner(self.console))
         self.runner = self.engine.runner
         self.held = False  # whether we have the lock
         self.context = ExitStack()
-        self.data_dir = os.path.normpath(os.path.join(self.directory, DATA_DIR))
-        self.env_path = os.path.join(self.directory, ENV_FILE)
-        self.state_path = os.path.join(self.directory, STATE_FILE)
+        self.data_dir = os.path.normpath(join(self.directory, DATA_DIR))
+        self.env_path = join(self.directory, ENV_FILE)
+        self.state_path = join(self.directory, STATE_FILE)
         self.lock_path = f"{self.state_path}.lock"
 
     @cached_property
@@ -3692,7 +3692,7 @@ class Workspace:
         """`.env`, as it was read or written last."""
         for name in (ENV_FILE, ENV_EXAMPLE):
             try:
-                data = read_file(os.path.join(self.directory, name))
+                data = read_file(join(self.directory, name))
                 if data is not None and name == ENV_FILE:
                     return EnvFile(decode_env(data))
                 if data is not None:
@@ -3745,12 +3745,12 @@ class Workspace:
         if mode & 0o077:
             self.console.warn(f"others may read {what}: its mode cannot be changed here")
         else:
-            name = os.path.basename(path)
+            name = basename(path)
             self.console.step(f"{name} was open to others; its mode is {mode:04o} now")
 
     def refuse_link_out(self, path: str, hint: str) -> None:
         """Refuse to change what a link outside leads to."""
-        target, here = os.path.realpath(path), os.path.join(self.directory, "")
+        target, here = realpath(path), join(self.directory, "")
         if path.startswith(here) and not target.startswith(here):
             why = f"{path} leads out of the workspace, to {target}, which stays as it is"
             raise WorkspaceError(why, hint)
@@ -3758,7 +3758,7 @@ class Workspace:
     @cached_property
     def state(self) -> State:
         """What hive-pg remembers, or that the first login was verified."""
-        if os.path.islink(self.state_path):  # it may lead to a stranger's file
+        if islink(self.state_path):  # it may lead to a stranger's file
             hint = f"rm {quote_word(self.state_path)}"
             raise WorkspaceError(f"{self.state_path} is a link", hint)
         try:
@@ -3773,7 +3773,7 @@ class Workspace:
     @property
     def attached(self) -> DatabaseURL | None:
         """The URL in `.env`, if `attach` knows that its server is elsewhere."""
-        if "state" not in vars(self) and not os.path.lexists(self.state_path):
+        if "state" not in vars(self) and not lexists(self.state_path):
             return None
         text = self.values.get(URL_KEY)
         url = parse_database_url(text) if text else None
@@ -3785,7 +3785,7 @@ class Workspace:
         if url := self.attached:
             why = f"the server is elsewhere, {url.host}:{url.port}, and perhaps in production"
             hint = "{init} --detach goes back to the database here"
-            raise WorkspaceError(f"{why}: this command is for a database here", hint=hint)
+            raise WorkspaceError(f"{why}: this command is for a database here", hint)
 
     @property
     def is_new(self) -> bool:
@@ -3831,12 +3831,12 @@ class Workspace:
     @property
     def settings(self) -> Settings:
         """The settings in `.env`, which has to be whole."""
-        if is_gone(self.env_path) and not os.path.islink(self.env_path):
+        if is_gone(self.env_path) and not islink(self.env_path):
             missing, hint = self.env_path, "{init}"
             if is_gone(self.directory) or not os.path.isdir(self.directory):
                 missing = f"directory {self.directory}"
                 hint = "{list} shows every workspace; {init} makes one"
-            raise NotSetUpError(f"not set up: there is no {missing}", hint=hint)
+            raise NotSetUpError(f"not set up: there is no {missing}", hint)
         return parse_settings(self.values, attached=bool(self.attached))
 
     @property
@@ -3894,8 +3894,8 @@ class Workspace:
 
     def compose_file(self) -> str | None:
         """Return the compose file that Compose takes, None for none."""
-        paths = [os.path.join(self.directory, n) for n in self.named_files or COMPOSE_FILES]
-        there = paths[:1] if self.named_files else filter(os.path.lexists, paths)
+        paths = [join(self.directory, n) for n in self.named_files or COMPOSE_FILES]
+        there = paths[:1] if self.named_files else filter(lexists, paths)
         return next(iter(there), None)
 
     @property
@@ -3912,7 +3912,7 @@ class Workspace:
     @property
     def has_added_file(self) -> bool:
         """Whether `.env` names the file that `add_compose_file` writes."""
-        return ADDED_FILE in map(os.path.basename, self.named_files)
+        return ADDED_FILE in map(basename, self.named_files)
 
     @property
     def overruled(self) -> set[str]:
@@ -3959,8 +3959,8 @@ class Workspace:
         beside = [name for name in os.listdir(place) if re.fullmatch(pattern, name)]
         # Compose prefers one as their lengths do, by chance.
         files = self.named_files or [name, *sorted(beside, key=len)[:1]]
-        path = os.path.join(place, ADDED_FILE)
-        if not os.path.lexists(path):
+        path = join(place, ADDED_FILE)
+        if not lexists(path):
             write_file(path, text)
             self.console.step(f"{ADDED_FILE} is written, and yours to edit")
         text = self._separator.join([*files, os.path.relpath(path, self.directory)])
@@ -3968,7 +3968,7 @@ class Workspace:
 
     def drop_compose_file(self) -> bool:
         """Have Compose read theirs alone; return whether it does so by itself."""
-        theirs = [name for name in self.named_files if os.path.basename(name) != ADDED_FILE]
+        theirs = [name for name in self.named_files if basename(name) != ADDED_FILE]
         self.save_env({"COMPOSE_FILE": self._separator.join(theirs)})
         return all(name in COMPOSE_FILES or ".override." in name for name in theirs)
 
@@ -3987,8 +3987,8 @@ class Workspace:
         named = info.project == self.values.get(PROJECT_KEY)
         if not here:
             return named and info.project != "" and is_gone(info.directory) and not self.is_apart
-        files = map(os.path.basename, info.labels.get(CONFIG_FILES_LABEL, "").split(","))
-        if not named and os.path.basename(self.compose_file() or COMPOSE_FILE) not in files:
+        files = map(basename, info.labels.get(CONFIG_FILES_LABEL, "").split(","))
+        if not named and basename(self.compose_file() or COMPOSE_FILE) not in files:
             return False
         label = info.labels.get(WORKSPACE_LABEL)
         known = label == self.values.get(WORKSPACE_KEY) if label else named or not self.is_apart
@@ -3997,7 +3997,7 @@ class Workspace:
     def _mounts_this(self, info: ContainerInfo) -> bool:
         """Whether a container has this very directory mounted, not one of its path."""
         place, name = info.cluster[0], f".hive-pg.{os.urandom(8).hex()}"
-        if not place.startswith(os.path.join(self.directory, "")):
+        if not place.startswith(join(self.directory, "")):
             return False
         with suppress(OSError), open(f"{place}/{name}", "x") as mark:
             try:
@@ -4018,7 +4018,7 @@ class Workspace:
         project, file = self.values.get(PROJECT_KEY), self.compose_file()
         places = {identify_file(self.directory)}
         if file and info.project == project and not self.is_copy:
-            places.add(identify_file(os.path.dirname(file)))
+            places.add(identify_file(dirname(file)))
         here = identify_file(info.directory) in places - {""}
         if label and known:
             ids = {known, self.values.get(WORKSPACE_KEY)} if here else {known}
@@ -4083,7 +4083,7 @@ class Workspace:
     def find_missing(self, info: ContainerInfo) -> str:
         """Return a container's cluster that was here, and is gone, or ''."""
         place, cluster = info.cluster
-        here = place.startswith(os.path.join(self.directory, ""))
+        here = place.startswith(join(self.directory, ""))
         return cluster if here and is_gone(cluster) and not self.is_apart else ""
 
 
@@ -4099,7 +4099,7 @@ def choose_project_name(directory: str) -> str:
     """
     import hashlib
 
-    stem = re.sub(r"[^a-z0-9_-]+", "-", os.path.basename(directory).lower()).strip("-_")[:40]
+    stem = re.sub(r"[^a-z0-9_-]+", "-", basename(directory).lower()).strip("-_")[:40]
     return f"{stem or 'hive'}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:6]}"
 
 
@@ -4111,9 +4111,9 @@ def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
     places = [p for p in (*dict(info.mounts), cluster) if is_path(p)]
     # It may have another path: a mount, or a file system without case.
     own = {identify_file(data_dir), identify_file(service.cluster)} - {""}
-    base = os.path.join(os.path.realpath(data_dir), "")
+    base = join(realpath(data_dir), "")
     return any(
-        os.path.join(os.path.realpath(place), "").startswith(base) or identify_file(place) in own
+        join(realpath(place), "").startswith(base) or identify_file(place) in own
         for place in places
     )
 
@@ -4219,7 +4219,7 @@ class Neighbours:
             # PostgreSQL's own lock is no help: each server is process 1 of its container.
             lock, inside = f"{service.cluster}/postmaster.pid", f"{service.target}/postmaster.pid"
             elsewhere, way = not is_gone(lock), "{stop}"
-            if elsewhere and not os.path.lexists(lock):  # it is not ours to see
+            if elsewhere and not lexists(lock):  # it is not ours to see
                 test = workspace.run_in_place(service, "test", "!", "-e", inside)
                 elsewhere = test.returncode != 0
             why = f"the data was last used on another engine ({there}) than this one ({here}), and"
@@ -4770,7 +4770,7 @@ and datname ~ '_(before|restoring|snapshot|fresh)_[0-9]+T[0-9]+Z$' order by datn
 def find_abandoned(workspace: Workspace) -> list[str]:
     """Return the locks of throwaway databases that nobody holds."""
     with suppress(OSError):
-        paths = [os.path.join(workspace.directory, n) for n in os.listdir(workspace.directory)]
+        paths = [join(workspace.directory, n) for n in os.listdir(workspace.directory)]
         ours = re.compile(re.escape(workspace.lock_path) + r"\.\d{8}T\d{6}Z")
         return [path for path in paths if ours.fullmatch(path) and not is_locked(path)]
     return []
@@ -5126,14 +5126,14 @@ def append_lines(path: str, lines: Iterable[str], *, again: bool = False) -> lis
 def _ignore_in_git(workspace: Workspace, lines: Sequence[str]) -> list[str]:
     """Let git ignore the credentials, or warn; return the file that says so now."""
     directory, name, prefix = workspace.directory, ".gitignore", ""
-    path = os.path.join(directory, name)
+    path = join(directory, name)
     workspace.refuse_link_out(path, f"rm {quote_word(path)}; git follows no such link")
-    if os.path.islink(path):  # git follows none at all, but the clone has a list of its own
+    if islink(path):  # git follows none at all, but the clone has a list of its own
         options = ("rev-parse", "--git-path", "info/exclude", "--show-prefix")
         name, prefix = ask_git(workspace, *options).stdout.split("\n")[:2]
-        path, prefix = os.path.join(directory, name), f"/{prefix}".rstrip("/")
-    if not any(map(os.path.islink, (path, os.path.dirname(path)))):
-        make_directory(os.path.dirname(path), get_sudo_user())
+        path, prefix = join(directory, name), f"/{prefix}".rstrip("/")
+    if not any(map(islink, (path, dirname(path)))):
+        make_directory(dirname(path), get_sudo_user())
         append_lines(path, [prefix + line for line in lines], again=True)
     if left := " ".join(find_unignored(workspace, IGNORED) or ()):
         said = f"git does not ignore {left}: see git check-ignore -v {ENV_FILE}"
@@ -5143,20 +5143,20 @@ def _ignore_in_git(workspace: Workspace, lines: Sequence[str]) -> list[str]:
 
 def keep_private(workspace: Workspace, data_dir: str) -> list[str]:
     """Keep data and credentials out of git and of images; return what is written."""
-    ignored, files = os.path.join(os.path.dirname(DATA_DIR), ".gitignore"), {}
+    ignored, files = join(dirname(DATA_DIR), ".gitignore"), {}
     missing = find_unignored(workspace, IGNORED)
     written = _ignore_in_git(workspace, missing) if missing else []
     if missing is None:  # a repository may come later
         files[".gitignore"] = [*IGNORED.values()]
     if data_dir == workspace.data_dir:
-        there = os.path.lexists(os.path.join(workspace.directory, ignored))
+        there = lexists(join(workspace.directory, ignored))
         files[ignored] = ["/postgres/"] if there else ["/postgres/", "/.gitignore"]  # itself, too
-    if os.path.isfile(os.path.join(workspace.directory, ".dockerignore")):
+    if os.path.isfile(join(workspace.directory, ".dockerignore")):
         files[".dockerignore"] = [f"{DATA_DIR}/", f"{BACKUP_DIR}/", ENV_FILE, STATE_FILE]
     for name, lines in files.items():
-        path = os.path.join(workspace.directory, name)
-        directory = os.path.dirname(path)
-        if any(map(os.path.islink, (path, directory))) or not os.access(directory, os.W_OK):
+        path = join(workspace.directory, name)
+        directory = dirname(path)
+        if any(map(islink, (path, directory))) or not os.access(directory, os.W_OK):
             continue  # git follows no link, and reads no other user's data
         if append_lines(path, lines) and directory == workspace.directory:
             written.append(name)
@@ -5326,7 +5326,7 @@ class SetUp:
                 settings = adopt_service(settings, service, self.wanted, known=known)
             except BaseException:
                 if made:
-                    os.unlink(os.path.realpath(workspace.env_path))
+                    os.unlink(realpath(workspace.env_path))
                     workspace.reload()
                 raise
         else:
@@ -5352,7 +5352,7 @@ class SetUp:
     def _follows_env(self) -> bool:
         """Whether the compose file takes the data's place from `.env`."""
         file = self.workspace.compose_file()
-        added = os.path.join(os.path.dirname(file or ""), ADDED_FILE)
+        added = join(dirname(file or ""), ADDED_FILE)
         texts = (read_file(path) or b"" for path in (file, added) if path)
         return file is None or any(TARGET_KEY.encode() in text for text in texts)
 
@@ -5411,7 +5411,7 @@ class SetUp:
     def _find_service(self, settings: Settings) -> tuple[Settings, ComposeService]:
         """Find the service, or add one, or its port."""
         workspace, wanted, name = self.workspace, self.wanted, ""
-        directory = os.path.dirname(workspace.compose_file() or "")
+        directory = dirname(workspace.compose_file() or "")
         try:
             service = workspace.resolve_service(settings, wanted["service"])
             name, missing = service.service, None
@@ -5421,7 +5421,7 @@ class SetUp:
         except NoServiceError as error:
             question, missing = f"{error}. Add one", error
         added = workspace.has_added_file
-        agreed = not self.ask or os.path.lexists(os.path.join(directory, ADDED_FILE))
+        agreed = not self.ask or lexists(join(directory, ADDED_FILE))
         agreed = agreed or (not added and self._confirm(f"{question}, in {ADDED_FILE}?"))
         if added or not agreed:
             if missing:
@@ -5481,8 +5481,7 @@ class SetUp:
             given = {key: value for key, value in values.items() if value}
             check_agreement(given, url, (USER_KEY, PASSWORD_KEY))
         host = url.host
-        known = not values.get(URL_KEY) and values.get(BIND_KEY)
-        bind = wanted["bind"] or known
+        bind = wanted["bind"] or (not values.get(URL_KEY) and values.get(BIND_KEY))
         if bind:
             host = LOCALHOST if bind in USUAL_BINDS else bind
         database, port = wanted["database"] or url.database, wanted["port"] or url.port
@@ -5554,7 +5553,7 @@ class SetUp:
         if isinstance(error, CredentialsRefusedError) and following:  # a `rotate` came that far
             error = server.with_url(password=following).probe().error
         if isinstance(error, CredentialsRefusedError):
-            if not error.repair or not self._may(error.repair, error):
+            if not error.repair or not self._may(error):
                 raise error
             self.console.note(f"mending: {error.repair.value}")
             run_repair(server, error.repair)
@@ -5570,10 +5569,10 @@ class SetUp:
         ignoring = keep_private(workspace, data_dir)
         written = [ENV_FILE] * workspace.save_env(settings.env)  # ignored by now
         if theirs is None:
-            write_file(os.path.join(workspace.directory, COMPOSE_FILE), render_compose())
+            write_file(join(workspace.directory, COMPOSE_FILE), render_compose())
             written.append(COMPOSE_FILE)
         for name in (ENV_FILE, STATE_FILE, COMPOSE_FILE, ".gitignore"):
-            remove_leftover(os.path.join(workspace.directory, name))
+            remove_leftover(join(workspace.directory, name))
         place = "here" if data_dir else f"in volume {service.source}"
         why = f"; data {place}: {self.reason}" if self.reason else ""
         if names := ", ".join([*written, *ignoring]):
@@ -5598,24 +5597,23 @@ class SetUp:
                 repair = error.repair
                 if repair is Repair.REMAKE and not workspace.state.begun:
                     raise  # it may be somebody's data
-                if repair is None or repair in tried or not self._may(repair, error):
+                if repair is None or repair in tried or not self._may(error):
                     raise
                 if repair is Repair.OWNER and not parse_user(service.user):
                     raise  # the image's own user cannot use it
             tried.add(repair)
             self.console.note(f"mending: {repair.value}")
             if repair is Repair.PASSWORD and self.lost:  # what the container had is outdated
-                new = workspace.settings.with_password(self.fresh.password)
-                workspace.save_env(new.env)
+                workspace.save_env(workspace.settings.with_password(self.fresh.password).env)
             if repair is Repair.REMAKE:
                 self._move_cluster_aside(service)
             run_repair(workspace.server, repair)
             bring_up(workspace, service, survey(workspace), mend=repair is Repair.OWNER)
 
-    def _may(self, repair: Repair, error: PostgreSQLIntegrationError) -> bool:
-        """Whether a repair is wanted; one that changes who gets in takes a yes."""
+    def _may(self, error: PostgreSQLIntegrationError) -> bool:
+        """Whether its repair is wanted; one that changes who gets in takes a yes."""
         asks = {Repair.PASSWORD: True, Repair.NETWORK: True, Repair.REMAKE: is_interactive()}
-        if not self.ask or not asks.get(repair):
+        if not (self.ask and (repair := error.repair) and asks.get(repair)):
             return True
         return self._confirm(f"{error}.\n{repair.value}?", enter=repair is not Repair.REMAKE)
 
@@ -5893,11 +5891,11 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
         sys.stdout.flush()
         _dump(workspace, database, sys.stdout.fileno())
         return "-"
-    directory, path = os.path.join(workspace.directory, BACKUP_DIR), path and _check_place(path)
+    directory, path = join(workspace.directory, BACKUP_DIR), path and _check_place(path)
     with explaining("write", path or directory), ExitStack() as held:
         if not path:
             make_directory(directory, get_sudo_user(), 0o700)
-            lock = Lock(os.path.join(directory, ".lock"), workspace.console, READY_TIMEOUT_S)
+            lock = Lock(join(directory, ".lock"), workspace.console, READY_TIMEOUT_S)
             held.enter_context(lock)
             path = _choose_dump(workspace, directory, database)
         with replacement(path, 0o600) as file:
@@ -5909,17 +5907,17 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
 def _choose_dump(workspace: Workspace, directory: str, database: str) -> str:
     """Return the path of a new dump, which git ignores, or say that it does not."""
     for name in os.listdir(directory):  # what killed ones have left
-        left = os.path.join(directory, name)
+        left = join(directory, name)
         ours = re.fullmatch(r".*-\d{8}T\d{6}Z\.dump\.hive-pg\.tmp", name)
         if ours and not is_locked(left):
             os.unlink(left)
-    base, now = os.path.join(directory, database.replace("/", "_")), time.time()
-    while os.path.lexists(path := f"{base}-{format_stamp(now)}.dump"):
+    base, now = join(directory, database.replace("/", "_")), time.time()
+    while lexists(path := f"{base}-{format_stamp(now)}.dump"):
         now += 1  # another one is of the same second
-    if os.path.islink(directory):
+    if islink(directory):
         return path
-    ignored = os.path.join(directory, ".gitignore")
-    if not os.path.lexists(ignored):
+    ignored = join(directory, ".gitignore")
+    if not lexists(ignored):
         write_file(ignored, "*\n")
     dump = os.path.relpath(path, workspace.directory)
     for line in find_unignored(workspace, {dump: f"/{BACKUP_DIR}/"}) or ():
@@ -5929,12 +5927,12 @@ def _choose_dump(workspace: Workspace, directory: str, database: str) -> str:
 
 def _check_place(path: str) -> str:
     """Return the real path of a file to write."""
-    if os.path.isdir(path) or not os.path.basename(path):
+    if os.path.isdir(path) or not basename(path):
         raise WorkspaceError(f"{path} is a directory", "name a file in it")
     refuse_strangers(path)
-    path = os.path.realpath(path)
-    directory = os.path.dirname(path)
-    if os.path.lexists(path) and not os.path.isfile(path):  # a device, which would be replaced
+    path = realpath(path)
+    directory = dirname(path)
+    if lexists(path) and not os.path.isfile(path):  # a device, which would be replaced
         raise WorkspaceError(f"{path} is no file", "{backup} -o - writes to stdout")
     if not os.path.isdir(directory):
         hint = f"mkdir -p {quote_word(directory)}"
@@ -6238,7 +6236,7 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
     """
     copies = path.startswith("@")
     with nullcontext() if copies else open_source(path, workspace.directory) as file:
-        task = Restore(workspace, file, owner=owner, snapshot=path * copies)  # a dump, or refused
+        task = Restore(workspace, file, owner=owner, snapshot=path * copies)
         return _run_alone(task, drop_old=drop_old)
 
 
@@ -6506,8 +6504,7 @@ def _delete_cluster(workspace: Workspace, service: ComposeService, backup: bool)
         if not re.search(_NO_SOURCE, result.stderr):
             left = check_result(result, action).stdout.split()
     if left:
-        said = f"{' '.join(left)} beside it stay, of which there is no backup"
-        workspace.console.warn(said)
+        workspace.console.warn(f"{' '.join(left)} beside it stay, of which there is no backup")
     elif volume:
         engine.ask(action, "volume", "rm", volume)
 
@@ -6516,16 +6513,16 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
     """Remove our keys from `.env`, and unchanged files."""
     directory, base = workspace.directory, workspace.compose_file() or ""
     data_dir, keys = workspace.data_dir, {*OUR_KEYS}
-    data, ours = os.path.dirname(data_dir), os.path.dirname(base)
-    added, place = os.path.join(ours, ADDED_FILE), f"./{os.path.relpath(data_dir, ours)}"
+    data, ours = dirname(data_dir), dirname(base)
+    added, place = join(ours, ADDED_FILE), f"./{os.path.relpath(data_dir, ours)}"
     written = {
         base: [render_compose()],
         added: [render_addition(name, place) for name in ("", service.service)],
     }
     with suppress(OSError):  # a kept cluster is in it
         os.rmdir(data_dir)
-    if not os.path.lexists(data_dir):  # else git would see that
-        written[os.path.join(data, ".gitignore")] = ["/postgres/\n/.gitignore\n"]
+    if not lexists(data_dir):  # else git would see that
+        written[join(data, ".gitignore")] = ["/postgres/\n/.gitignore\n"]
     removed = [workspace.state_path]
     for path, texts in written.items():
         text = (read_file(path) or b"").decode(errors="replace")
@@ -6536,11 +6533,11 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
     if added in removed and workspace.drop_compose_file():
         keys |= {"COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR"}
     left = remove_keys(workspace.env.text, workspace.env.items, keys)
-    if left.strip() or os.path.islink(workspace.env_path):
+    if left.strip() or islink(workspace.env_path):
         write_file(workspace.env_path, left)
     else:
         lines = "\n".join([*dict.fromkeys(IGNORED.values()), ""])
-        ignored = os.path.join(directory, ".gitignore")
+        ignored = join(directory, ".gitignore")
         removed += [workspace.env_path] + [ignored] * (read_file(ignored) == lines.encode())
     _unlink(workspace, *(os.path.relpath(path, directory) for path in removed))
     with suppress(OSError):  # somebody uses it
@@ -6553,7 +6550,7 @@ def _unlink(workspace: Workspace, *names: str) -> None:
     removed = [name for name in names if name not in tracked]
     for name in removed:
         with suppress(FileNotFoundError):
-            os.unlink(os.path.join(workspace.directory, name))
+            os.unlink(join(workspace.directory, name))
     workspace.console.step(f"{', '.join(removed)} removed")
 
 
@@ -6580,9 +6577,9 @@ def _get_own_cluster(
     service = workspace.resolve_service()
     neighbours.refuse_conflicts(service, starts=False)
     own, cluster = workspace.data_dir, service.cluster
-    real = os.path.realpath(service.data_dir), os.path.realpath(cluster)
+    real = realpath(service.data_dir), realpath(cluster)
     volume, has_volume = service.source, workspace.engine.has_volume
-    ours = real == (own, os.path.join(own, os.path.basename(cluster)))
+    ours = real == (own, join(own, basename(cluster)))
     if service.in_volume:
         workspace.refuse_copy()
         # Without its state, `.env` may be a copy.
@@ -6630,7 +6627,7 @@ def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) ->
         what = "the roles"
         text = server.dump_globals()
         text += server.query(build_settings_sql(main, main), "cannot read the settings")
-        path = f"{os.path.dirname(path)}/globals-{format_stamp(time.time())}.sql"
+        path = f"{dirname(path)}/globals-{format_stamp(time.time())}.sql"
         write_file(path, text, 0o600)
         workspace.close_file(path, path)
         console.step(f"the roles are in {path}")
@@ -6749,7 +6746,7 @@ class Upgrade:
         """Return the image's major version, if there is a way to it."""
         engine, service, image = self.engine, self.service, self.image
         if kept := self.workspace.state.kept:
-            raise WorkspaceError(f"PostgreSQL {kept}'s cluster is still kept", hint=_KEPT)
+            raise WorkspaceError(f"PostgreSQL {kept}'s cluster is still kept", _KEPT)
         new = self.workspace.resolve_service(self.settings.replace(image=image))
         if new.image == image and not new.image_info:
             engine.pull(image)
@@ -7196,8 +7193,7 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
     if probe.error:
         raise name_unfinished(workspace, probe.error)
     url = workspace.settings.url
-    finding = f"{url.user} logs in to {url.database}"
-    yield CheckPoint("credentials", passed, finding)
+    yield CheckPoint("credentials", passed, f"{url.user} logs in to {url.database}")
     yield judge_pgvector(probe, info.image if info else "")
     yield _answer_port(workspace, probe, info)
 
@@ -7427,8 +7423,7 @@ def read_statistics(
     except PostgreSQLIntegrationError:
         workspace.check_running()  # it may have been stopped, or paused, meanwhile
         raise
-    speed = build_rates(before or samples[0], samples[-1])
-    return {"container": name, **speed, **samples[-1]}
+    return {"container": name, **build_rates(before or samples[0], samples[-1]), **samples[-1]}
 
 
 class ListedDatabase(Record):
@@ -7449,9 +7444,9 @@ def find_home(engine: Engine, info: ContainerInfo) -> str | None:
     """Return a container's workspace now, None for a stranger's."""
     place, source = info.directory, info.cluster[0]
     home = find_workspace(place, by_env=False) if place else ""
-    path = os.path.join(home, STATE_FILE)
+    path = join(home, STATE_FILE)
     with suppress(WorkspaceError):  # another user's
-        text = b"" if os.path.islink(path) else read_file(path) or b""
+        text = b"" if islink(path) else read_file(path) or b""
         state = parse_state(text.decode("utf-8", "replace"))
         if place and state and state.container == info.name:
             return home
@@ -7640,7 +7635,7 @@ class PostgreSQLManager(_Library):
 
 def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) -> None:
     """Give a data directory to the server's user, without sudo."""
-    target, user = os.path.realpath(data_dir), get_postgres_uid_gid()
+    target, user = realpath(data_dir), get_postgres_uid_gid()
     if not is_usable_by(target, user[0]):
         Engine(Runner(Console())).give_data_to(user, target, f"{target}/pgdata", image)
 
@@ -7771,7 +7766,7 @@ class CommandLine:
         """Take the workspace that a subdirectory is in."""
         if self.directory != "." or self.all or self.command in ("list", "completion"):
             return
-        here, place = os.path.realpath("."), find_workspace(".")
+        here, place = realpath("."), find_workspace(".")
         if place != here and self.command == "init":
             self._get_yes(f"this is in the workspace {place}. Set up another one?")
         elif place != here:
@@ -8043,7 +8038,7 @@ class CommandLine:
     def _destroy(self) -> None:
         if self.data or self.purge:
             self.workspace.settings  # noqa: B018 (or it is refused before the question)
-            name = os.path.basename(self.workspace.directory)
+            name = basename(self.workspace.directory)
             self._get_yes(f"this deletes the data. Type {name} to go on:", name)
         options = {"data": bool(self.data), "purge": bool(self.purge)}
         destroy(self.workspace, backup=not self.no_backup, **options)
@@ -8056,7 +8051,7 @@ class CommandLine:
         """Return if a person wants it, types `name`, or has said --yes."""
         if self.yes:
             return
-        question = f"{os.path.realpath(self.directory)}: {question}"
+        question = f"{realpath(self.directory)}: {question}"
         if not is_interactive():
             said = f"nothing was done, as nobody is there to answer: {question}"
             raise WorkspaceError(said, "the same with --yes does not ask")
@@ -8360,7 +8355,7 @@ def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:
 
 def name_program(called: str, prefix: str) -> str:
     """Return how hive-pg is called here, for what can be pasted."""
-    if os.path.basename(called) == "hive_pg.py":
+    if basename(called) == "hive_pg.py":
         as_module = __name__ == "__main__" and __spec__
         return f"{PYTHON} {'-m hive_pg' if as_module else called}"
     for place, run, option in (  # where uvx and `pipx run` keep what they do not install
@@ -8377,8 +8372,8 @@ def read_source() -> str:
     """Return what was installed as hive-pg, '' for the name. Source: PEP 610."""
     import json
 
-    info = os.path.join(os.path.dirname(__file__), f"hive_pg-{__version__}.dist-info")
-    with suppress(OSError), open(os.path.join(info, "direct_url.json")) as file:
+    info = join(dirname(__file__), f"hive_pg-{__version__}.dist-info")
+    with suppress(OSError), open(join(info, "direct_url.json")) as file:
         source = json.load(file)
         vcs, url = source.get("vcs_info", {}), str(source["url"])
         revision = f"@{vcs['requested_revision']}" if "requested_revision" in vcs else ""
