@@ -6058,16 +6058,8 @@ class Restore:
     head, archive = b"", False  # of the file, where there is one
     told = True  # how to drop the database that is replaced
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        file: IO[bytes] | None,
-        *,
-        owner: bool = True,
-        snapshot: str = "",
-    ) -> None:
-        self.workspace, self.console = workspace, workspace.console
-        self.owner, self.snapshot = owner, snapshot
+    def __init__(self, workspace: Workspace, file: IO[bytes] | None, *, owner: bool = True) -> None:
+        self.workspace, self.console, self.owner = workspace, workspace.console, owner
         if not file:
             return
         self.file, self.start, self.head = file, file.tell(), file.read(4096)
@@ -6079,10 +6071,10 @@ class Restore:
             hint = "pg_dump --no-owner; or make the role: {psql} -c 'create role NAME'"
             raise WorkspaceError("--no-owner is for pg_dump -Fc: SQL sets its owners itself", hint)
 
-    def run(self, *, drop_old: bool = False, extends: bool = False) -> str:
+    def run(self, *, snapshot: str = "", drop_old: bool = False, extends: bool = False) -> str:
         """Do it, with the lock; return the present database's new name."""
         server, database = self.workspace.server, self.workspace.settings.url.database
-        source = find_snapshot(self.workspace, self.snapshot[1:]) if self.snapshot else ""
+        source = find_snapshot(self.workspace, snapshot[1:]) if snapshot else ""
         names = drop_unfinished(self.workspace)
         kept = choose_database_name(database, "before", names)
         staging = choose_database_name(database, "restoring", names)
@@ -6236,8 +6228,8 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
     """
     copies = path.startswith("@")
     with nullcontext() if copies else open_source(path, workspace.directory) as file:
-        task = Restore(workspace, file, owner=owner, snapshot=path * copies)
-        return _run_alone(task, drop_old=drop_old)
+        task = Restore(workspace, file, owner=owner)  # refuses what is no dump
+        return _run_alone(task, drop_old=drop_old, snapshot=path * copies)
 
 
 def _run_alone(task: Restore, *, drop_old: bool = False, **how: Any) -> str:
@@ -6301,7 +6293,7 @@ def set_up_copy(
         task = Restore(workspace, file, owner=False)  # none of the other's roles is here
         task.told = False
         with workspace.lock():
-            kept = task.run(drop_old=False)
+            kept = task.run()
     sql = f"""\
 {_USED_SQL} as used \\gset
 \\if :used

@@ -725,7 +725,7 @@ def test_init_from(tmp_path, place, docker, server, monkeypatch, capsys, copied)
     server.words["used"] = ["f\n", ""]
     restored = []
 
-    def run(task, *, drop_old):
+    def run(task):
         task.file.seek(0)
         restored.append(task.file.read().decode())
         return KEPT
