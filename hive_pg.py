@@ -3732,21 +3732,20 @@ class Workspace:
         if changed:
             write_file(self.env_path, edited, 0o600)
             self.env = EnvFile(edited)
-        self.close_file(self.env_path, f"{ENV_FILE} and its password")
+        before, mode = self.close_file(self.env_path, f"{ENV_FILE} and its password")
+        if mode != before:
+            self.console.step(f"{ENV_FILE} was open to others; its mode is {mode:04o} now")
         return changed
 
-    def close_file(self, path: str, what: str) -> None:
-        """Close a file to others, or warn."""
-        mode = os.stat(path).st_mode & 0o777 if HAS_MODES else 0
-        if not mode & 0o077:
-            return
-        with explaining("change the mode of", path):
-            mode = set_mode(path, mode & 0o700)
+    def close_file(self, path: str, what: str) -> tuple[int, int]:
+        """Close a file to others, or warn; return its mode before and now."""
+        mode = before = os.stat(path).st_mode & 0o777 if HAS_MODES else 0
+        if before & 0o077:
+            with explaining("change the mode of", path):
+                mode = set_mode(path, before & 0o700)
         if mode & 0o077:
             self.console.warn(f"others may read {what}: its mode cannot be changed here")
-        else:
-            name = basename(path)
-            self.console.step(f"{name} was open to others; its mode is {mode:04o} now")
+        return before, mode
 
     def refuse_link_out(self, path: str, hint: str) -> None:
         """Refuse to change what a link outside leads to."""
