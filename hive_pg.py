@@ -1580,7 +1580,7 @@ def holds_data(data_dir: str, cluster: str = "") -> bool:
     try:
         if not cluster and "PG_VERSION" in os.listdir(data_dir):
             return True
-        return bool(os.listdir(cluster or os.path.join(data_dir, "pgdata")))
+        return bool(os.listdir(cluster or join(data_dir, "pgdata")))
     except OSError as error:  # another user's, and closed: it may well be one
         return not isinstance(error, FileNotFoundError)
 
@@ -3720,9 +3720,9 @@ class Workspace:
     def save_env(self, changes: Mapping[str, str]) -> bool:
         """Write `changes` into `.env`; return whether it changed."""
         self._reload_env()  # a person may have written something else into it meanwhile
-        target, known = os.path.realpath(self.env_path), self.values.get(WORKSPACE_KEY, "")
-        beside = os.path.join(os.path.dirname(target), STATE_FILE)
-        theirs = os.path.lexists(beside) or known not in {"", changes.get(WORKSPACE_KEY, known)}
+        target, known = realpath(self.env_path), self.values.get(WORKSPACE_KEY, "")
+        beside = join(dirname(target), STATE_FILE)
+        theirs = lexists(beside) or known not in {"", changes.get(WORKSPACE_KEY, known)}
         if theirs or not (self.env.exists and any(item.key in OUR_KEYS for item in self.env.items)):
             add = f"; or echo {URL_KEY}= >>{quote_word(target)}" * (not theirs)
             self.refuse_link_out(self.env_path, f"rm {quote_word(self.env_path)}{add}")
@@ -6579,7 +6579,7 @@ def _get_own_cluster(
     if stays and not ours:
         hint = f"delete it yourself, if it is not needed: {cluster}"
         why = f"the data is neither in {own} nor in a volume of this project"
-        raise WorkspaceError(why, hint=hint)
+        raise WorkspaceError(why, hint)
     held = not stays or holds_data(service.data_dir, cluster)
     return service, held or bool(list_cluster(workspace, service))  # on the engine's disk
 
