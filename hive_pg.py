@@ -150,7 +150,7 @@ init start snapshot restore reset pull upgrade destroy
 status check env list snapshot
   --json                one JSON object
 push pull
-  --url-env VARIABLE    has the URL; else it is asked for, or on stdin
+  --url-env VARIABLE    which has the URL; else a prompt, or stdin
 init [DIR]: set up the database, or mend it, and log in
   --port N              port on this machine (default: {DEFAULT_HOST_PORT}, or the next free one)
   --database NAME       database (default: {DEFAULT_DATABASE})
@@ -163,7 +163,7 @@ init [DIR]: set up the database, or mend it, and log in
   --attach              the URL in {ENV_FILE} leads to a server elsewhere
   --detach              back to the database here
 start [DIR]: start the database if need be, and log in
-  --take-over           serve data that another engine had, which is gone
+  --take-over           serve the data of an engine that is gone
 run [DIR] -- CMD ...: start the database; run a command that uses it
   --fresh @NAME         with a database of its own, empty or of a snapshot, dropped at its end
 stop [DIR]: stop the database gracefully; the data stays
@@ -727,7 +727,7 @@ def parse_database_url(text: str, subject: str = URL_KEY) -> DatabaseURL:
         found = re.compile(pattern).match(text, at)
         if not found or re.search("[\udc80-\udcff]", _decode_percent(found[0])):
             said = f"{subject}: its {name} is missing, or not read alike by SQLAlchemy and libpq"
-            hint = f"{name}: {rule}; in all: postgresql+psycopg://USER:PASSWORD@localhost:5532/hive"
+            hint = f"{name}: {rule}; in all: postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE"
             raise EnvFileError(said, hint)
         parts.append(found[1] or "")
         at = found.end()
@@ -859,7 +859,7 @@ def check_agreement(values: Mapping[str, str], url: DatabaseURL, keys: Sequence[
             if key == PORT_KEY:
                 hint += f", {{init}} --port {values[key]} makes both follow {key}"
             elif key in (USER_KEY, PASSWORD_KEY):  # the data may know either of them
-                hint = "make both the same; if the server has another one, then {init} --yes"
+                hint = "put the same into both; {init} --yes sets a new password in the server, too"
             if not is_local(url.host):
                 hint += f"; for the server on {url.host}: {{init}} --attach"
             raise EnvFileError(f"{ENV_FILE}: {key} and {URL_KEY} disagree", hint)
@@ -5473,8 +5473,7 @@ class SetUp:
 
     def _plan_url(self) -> DatabaseURL:
         values, wanted = self.values, self.wanted
-        has_data = holds_data(self.workspace.data_dir)
-        has_data = has_data or bool(values.get(DATA_KEY))
+        has_data = holds_data(self.workspace.data_dir) or bool(values.get(DATA_KEY))
         url = plan_database_url(values, self.fresh, has_data=has_data and not self.blank)
         if has_data:
             given = {key: value for key, value in values.items() if value}
@@ -5580,8 +5579,7 @@ class SetUp:
             self.console.step(said + why * (wide or not data_dir))
         if theirs and not workspace.state.id:
             name = os.path.relpath(theirs, workspace.directory)
-            said = f"{name} stays as it is; the database is service {service.service}"
-            self.console.step(said)
+            self.console.step(f"{name} stays as it is; the database is service {service.service}")
 
     def _verify_or_mend(self, service: ComposeService, timeout: float) -> None:
         """Log in; what keeps the application out is mended, each way once."""
@@ -6475,7 +6473,7 @@ def destroy(
         else:
             console.note(f"there was no data in {service.source}")
         back = " makes a new, empty database"
-        back = f", then {{restore}} {quote_word(dump)}" if dump else back
+        back = f", then {{restore}} {dump}" if dump else back
         if purge:
             _remove_files(workspace, service)
         console.note(console.format(f"to come back: {{init}}{back}"))
@@ -6605,15 +6603,15 @@ def find_used(workspace: Workspace) -> list[str]:
 
 
 def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) -> str:
-    """Back up all databases and roles; return the workspace's dump."""
-    what, console, dump = "the databases", workspace.console, ""
+    """Back up all databases and roles; return what a restore takes."""
+    what, console, dump, more = "the databases", workspace.console, "", ""
     try:
         serve(workspace, seen=seen)
         server, main, path = workspace.server, workspace.settings.url.database, ""
         for name in find_used(workspace):
             what = f"database {name}"
             path = back_up(workspace, database=name)
-            dump = path if name == main else dump
+            dump, more = (path, more) if name == main else (dump, ", or another of these")
             console.step(f"the backup is {path}")
         what = "the roles"
         text = server.dump_globals()
@@ -6622,7 +6620,7 @@ def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) ->
         write_file(path, text, 0o600)
         workspace.close_file(path, path)
         console.step(f"the roles are in {path}")
-        return dump
+        return quote_word(dump) + more
     except PostgreSQLIntegrationError as error:
         hint = "; or, ".join(filter(None, (error.hint, otherwise)))
         raise type(error)(f"no backup of {what}: {error}", hint=hint, detail=error.detail) from None
@@ -7835,8 +7833,12 @@ class CommandLine:
         homes = [place for place in homes if os.path.isdir(place) and os.stat(place).st_uid in own]
         for place in homes:
             self.console.note(f"{place}:")
+            workspace = Workspace(place, self.console, engine)
             try:
-                stop(Workspace(place, self.console, engine))
+                if workspace.attached:
+                    self.console.note(f"it stays as it is: {ENV_FILE} leads elsewhere")
+                else:
+                    stop(workspace)
             except PostgreSQLIntegrationError as error:
                 self.console.error(error)
                 code = error.exit_code

@@ -667,6 +667,17 @@ def test_command_stop_all_of_an_adopted_compose_file(capsys, hive, docker, works
     assert capsys.readouterr().err == f"{workspace}:\n✓ stopped; the data stays\n"
 
 
+def test_command_stop_all_of_an_attached(capsys, hive, docker, workspace):
+    """Where `.env` leads elsewhere, the database here stays as it is: that is no error."""
+    opened, url = pg.Workspace(str(workspace)), make_url(host="db.test")
+    opened.remember()
+    opened.remember(attached=[repr(url)])
+    opened.save_env({"HIVE_DATABASE_URL": pg.build_database_url(url)})
+    assert hive("stop", "--all") == 0
+    assert capsys.readouterr().err == f"{workspace}:\nit stays as it is: .env leads elsewhere\n"
+    assert docker.calls_of("docker stop") == []
+
+
 def test_command_stop_all_of_none(capsys, hive, docker):
     """It says so; a directory beside --all would be misunderstood."""
     docker.containers.clear()

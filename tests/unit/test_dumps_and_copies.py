@@ -1515,7 +1515,7 @@ def test_destroy_data(place, docker, up, removable):
     ],
 )
 def test_destroy_data_of_other_databases(
-    place, docker, removable, server, up, others, used, left, files
+    place, docker, removable, server, up, capsys, others, used, left, files
 ):
     """Each one is backed up, but for what nobody made anything in, or a restore left half done."""
     server.words["every"] = [json.dumps({"hive": True, **others})]
@@ -1526,6 +1526,9 @@ def test_destroy_data_of_other_databases(
     dumped = sorted(path.name for path in (up / "backups").glob("*.dump"))
     assert dumped == sorted(f"{name}-{STAMP}.dump" for name in ["hive", *files])
     assert sum(len(docker.calls_of(argv)) for argv in dumping.values()) == len(files)
+    others = ", or another of these" if files else ""
+    back = f"hive-pg init, then hive-pg restore {up}/backups/hive-{STAMP}.dump{others}"
+    assert capsys.readouterr().err.endswith(f"to come back: {back}\n")
     assert "istemplate" not in server.sql("every")  # a template has data as well
     assert len(docker.calls_of("docker run")) == 1
 
