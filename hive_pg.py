@@ -163,6 +163,7 @@ init [DIR]: set up the database, or mend it, and log in
   --attach              the URL in {ENV_FILE} leads to a server elsewhere
   --detach              back to the database here
 start [DIR]: start the database if need be, and log in
+  -d                    changes nothing; docker compose up has it
   --take-over           serve the data of an engine that is gone
 run [DIR] -- CMD ...: start the database; run a command that uses it
   --fresh @NAME         with a database of its own, empty or of a snapshot, dropped at its end
@@ -5293,8 +5294,7 @@ class SetUp:
         state, values = self.workspace.state, self.values
         own = [info for info in self.neighbours.own if PASSWORD_KEY in info.environment]
         own = [info for info in own if info.ports or "PGDATA" in info.environment]
-        data_dir = self.workspace.data_dir
-        own = [info for info in own if info.cluster[0] == data_dir] or own
+        own = [info for info in own if info.cluster[0] == self.workspace.data_dir] or own
         if len(own) > 1:
             names = ", ".join(info.name for info in own)
             hint = f"put the {URL_KEY} of one into {ENV_FILE};"
@@ -6837,8 +6837,7 @@ def check_upgrade(workspace: Workspace, image: str) -> None:
     """Refuse an upgrade that cannot be, before a person is asked."""
     workspace.refuse_copy()
     if not workspace.state.exchange:  # else `upgrade` goes on first
-        service = workspace.resolve_service()
-        Upgrade(workspace, service, image).check(workspace.state.major)
+        Upgrade(workspace, workspace.resolve_service(), image).check(workspace.state.major)
 
 
 def get_kept(workspace: Workspace) -> str:
@@ -8156,8 +8155,7 @@ def format_epilog(program: str, width: int) -> str:
     import textwrap
 
     listing = "".join(f"  {name:<11} {about}\n" for name, (_, about) in COMMANDS.items())
-    write = partial(format_hint, program=program)
-    examples = format_commands(_EXAMPLES, write, width)
+    examples = format_commands(_EXAMPLES, partial(format_hint, program=program), width)
     codes = textwrap.fill((__doc__ or "").partition("Exit codes: ")[2], width)
     return f"COMMANDS\n{listing}\nEXAMPLES\n{examples}\n\n{_EPILOG}\n\nEXIT CODES\n{codes}"
 

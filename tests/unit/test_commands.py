@@ -595,6 +595,7 @@ def test_command_start_running(capsys, hive, docker):
 def test_command_up(monkeypatch, capsys, hive, docker, tmp_path):
     """`up` starts what is set up, and sets up what is not; another failure stays one."""
     assert hive("up") == 0
+    assert hive("up", "-d") == 0
     assert "it was running already" in capsys.readouterr().err
     done = []
     monkeypatch.setattr(pg, "set_up", lambda workspace, *_, **__: done.append(workspace.directory))
