@@ -3493,7 +3493,7 @@ class Elsewhere(Server):
         if url.is_pooled:
             raise WorkspaceError(f"{url.host}:{url.port} is a connection pooler", POOLER_HINT)
         if is_local(url.host):
-            why = f"in the clients' container, {url.host} is that container itself"
+            why = f"psql runs in a container, for which {url.host} is that container itself"
             raise WorkspaceError(why, "name this machine by its address")
         super().__init__(engine, f"hive-pg-clients-{os.urandom(8).hex()}", url)
         self.image, self.network = image, network
@@ -5377,7 +5377,7 @@ class SetUp:
         moves = known and wanted not in (None, known)
         if moves and (holds_data(data_dir) or workspace.engine.has_volume(volume)):
             why = f"the data is in {volume if known == 'volume' else data_dir}"
-            hint = f"{{backup}}; {{destroy}} --data; {{init}} --data {wanted}; {{restore}}"
+            hint = f"{{backup}}; {{destroy}} --data; {{init}} --data {wanted}; {{restore}} FILE"
             raise WorkspaceError(why, hint)
         host = read_host(workspace.directory)
         chosen, why = choose_data_placement(host, workspace.engine.facts)
@@ -6117,7 +6117,7 @@ class Restore:
         known = f"select from pg_roles where right(' ' || rolname, {len(word)})"
         if self._query(f"select exists ({known} = {quote_literal(word)});").strip() == "f":
             self.owner = False
-            self.console.note(f"what is{word}'s in the dump becomes {server.url.user}'s")
+            self.console.note(f"objects of{word} in the dump become {server.url.user}'s")
             if re.search(r"(?m)^[0-9]+; \S+ \S+ (DEFAULT )?ACL ", listing):
                 self.console.warn("the grants in the dump are left out")
 

@@ -177,7 +177,7 @@ def test_init_keeps_data_where_it_is(init, docker, data, other):
     assert init(new, data=data) == new
     with pytest.raises(WorkspaceError, match="the data is in") as caught:
         init(new, data=other)
-    assert f"hive-pg init --data {other}; hive-pg restore" in caught.value.hint
+    assert f"hive-pg init --data {other}; hive-pg restore FILE" in caught.value.hint
     docker.containers.clear()
     docker.answers["docker volume ls"] = ""
     shutil.rmtree(new / "data", ignore_errors=True)
