@@ -423,7 +423,7 @@ _ENV_FAULTS = (  # what spoils a whole file, its name, and the filter that mends
 # A blank line, a comment, an assignment to some reader, or what is none to any.
 _ENV_LINE = r"""(?xs)[ \t]*(?:
     (?:(?P<plain>(?=(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*=(?![ \t])))|)
-    (?P<export>export[ \t]+)?['"]?(?P<key>[\w.\-\[\]]+)['"]?[ \t]*(?:[=:][ \t]*|(?=\r?\n|\Z))
+    (?P<export>export[ \t]+)?(?P<key>[\w.\-\[\]]+)[ \t]*(?:[=:][ \t]*|(?=\r?\n|\Z))
     (?P<value>(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<unclosed>['"])|\S*)
     (?P<end>(?:(?(quoted)[ \t]|[ ])+\#[^\n]*|[ \t]*)(?=\r?\n|\Z))?[^\n]*
     |(?:\#[^\n]*)?
@@ -668,7 +668,7 @@ DATABASE_NAME, _NAME_RULE = r"[A-Za-z0-9_.-]{1,63}", "letters, digits and _ . - 
 _USERINFO = r"((?:[A-Za-z0-9._~!$&'()*+,;=-]|%(?!00)[0-9A-Fa-f]{2})+)"
 _PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _PAIR = (
-    r"(?!(?:user|[a-z]*password|passfile|host|hostaddr|port|dbname|service)=)"
+    r"(?!(?:user|[a-z_]*(?:password|secret|token)|passfile|host|hostaddr|port|dbname|service)=)"
     r"[a-z_]+=(?:[A-Za-z0-9_.,/:-]|%(?!00)[0-9A-Fa-f]{2})*"
 )
 # Of libpq 18, but for those above and secrets; the first ones have a variable each.
@@ -3371,7 +3371,7 @@ class Server:
         sql = "select pg_terminate_backend(pid) from pg_stat_activity"
         sql += f" where application_name = {quote_literal(name)} and pid <> pg_backend_pid()"
         try:
-            self.query(sql, "cannot end its session", self.url.database)
+            self.query(sql, "cannot end its session", self.url.database, timeout=QUESTION_TIMEOUT_S)
         except PostgreSQLIntegrationError as error:
             self.engine.runner.console.warn(f"what it ran may go on: {error}")
 

@@ -137,6 +137,9 @@ def test_decode_env_accepted():
         pytest.param("A=1\n\n???\n", "line 3 is no assignment", id="garbage"),
         pytest.param("A=1\n=x\n", "line 2 is no assignment", id="no key"),
         pytest.param("two words\n", "line 1 is no assignment", id="words"),
+        pytest.param("A=1\n'B'=2\n", "line 2 is no assignment", id="quoted key"),
+        pytest.param("'B\nA=1\n", "line 1 is no assignment", id="quote before a key"),
+        pytest.param('export "B"=2\n', "line 1 is no assignment", id="quoted key of export"),
         pytest.param("A='1\n2'\n!\n", "line 3 is no assignment", id="after two lines of one value"),
     ],
 )

@@ -438,3 +438,4 @@ def test_run_psql_that_cannot_be_ended(programs, server, monkeypatch, capsys):
     programs.answers = {"docker exec": [(130, ""), (1, "ERROR:  no way")]}
     assert server.run_psql([]) == 130
     assert "what it ran may go on: cannot end its session: no way" in capsys.readouterr().err
+    assert programs.calls[-1].timeout == pg.QUESTION_TIMEOUT_S  # who pressed Ctrl-C waits for it

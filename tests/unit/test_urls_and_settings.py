@@ -141,6 +141,13 @@ def test_parse_database_url_refused(old, new, part):
     assert "s3cr" not in message
 
 
+@pytest.mark.parametrize("name", ["ssl_password", "oauth_client_secret", "auth_token"])
+def test_parse_database_url_with_a_secret_of_another_driver(name):
+    """What is shown of a URL has its query: a secret there would be, too."""
+    with pytest.raises(EnvFileError, match="its query is missing, or not read alike"):
+        parse_database_url(f"postgresql+asyncpg://ann:s3cret@localhost:5532/hive?{name}=s3cr3t")
+
+
 @pytest.mark.parametrize(
     ("text", "url"),
     [
