@@ -5123,30 +5123,34 @@ def append_lines(path: str, lines: Iterable[str], *, again: bool = False) -> lis
     return new
 
 
-def _ignore_in_git(workspace: Workspace, lines: Sequence[str]) -> list[str]:
-    """Let git ignore the credentials, or warn; return the file that says so now."""
-    directory, name, prefix = workspace.directory, ".gitignore", ""
-    path = join(directory, name)
-    workspace.refuse_link_out(path, f"rm {quote_word(path)}; git follows no such link")
-    if islink(path):  # git follows none at all, but the clone has a list of its own
-        options = ("rev-parse", "--git-path", "info/exclude", "--show-prefix")
-        name, prefix = ask_git(workspace, *options).stdout.split("\n")[:2]
-        path, prefix = join(directory, name), f"/{prefix}".rstrip("/")
-    if not any(map(islink, (path, dirname(path)))):
-        make_directory(dirname(path), get_sudo_user())
-        append_lines(path, [prefix + line for line in lines], again=True)
-    if left := " ".join(find_unignored(workspace, IGNORED) or ()):
-        said = f"git does not ignore {left}: see git check-ignore -v {ENV_FILE}"
-        workspace.console.warn(said)
-    return [] if left else [name]
-
-
-def keep_private(workspace: Workspace, data_dir: str) -> list[str]:
-    """Keep data and credentials out of git and of images; return what is written."""
-    ignored, files = join(dirname(DATA_DIR), ".gitignore"), {}
+def ignore_in_git(workspace: Workspace, written: list[str]) -> bool:
+    """In a git work tree, keep the credentials out; return whether it is one."""
+    directory, console = workspace.directory, workspace.console
     missing = find_unignored(workspace, IGNORED)
-    written = _ignore_in_git(workspace, missing) if missing else []
-    if missing is None:  # a repository may come later
+    if missing:
+        name, prefix = ".gitignore", ""
+        path = join(directory, name)
+        workspace.refuse_link_out(path, f"rm {quote_word(path)}; git follows no such link")
+        if islink(path):  # git follows none at all, but the clone has a list of its own
+            options = ("rev-parse", "--git-path", "info/exclude", "--show-prefix")
+            name, prefix = ask_git(workspace, *options).stdout.split("\n")[:2]
+            path, prefix = join(directory, name), f"/{prefix}".rstrip("/")
+        if not any(map(islink, (path, dirname(path)))):
+            make_directory(dirname(path), get_sudo_user())
+            append_lines(path, [prefix + line for line in missing], again=True)
+        left = find_unignored(workspace, IGNORED)
+        if left:
+            said = f"git does not ignore {' '.join(left)}"
+            console.warn(f"{said}: see git check-ignore -v {ENV_FILE}")
+        else:
+            written.append(name)
+    return missing is not None
+
+
+def keep_private(workspace: Workspace, data_dir: str, written: list[str], *, in_git: bool) -> None:
+    """Keep data and credentials out of git and of images."""
+    ignored, files = join(dirname(DATA_DIR), ".gitignore"), {}
+    if not in_git:
         files[".gitignore"] = [*IGNORED.values()]
     if data_dir == workspace.data_dir:
         there = lexists(join(workspace.directory, ignored))
@@ -5161,7 +5165,6 @@ def keep_private(workspace: Workspace, data_dir: str) -> list[str]:
         if append_lines(path, lines) and directory == workspace.directory:
             written.append(name)
     warn_of_tracked(workspace)
-    return written
 
 
 def find_tracked(workspace: Workspace, *names: str) -> list[str]:
@@ -5558,19 +5561,20 @@ class SetUp:
 
     def _write_files(self, settings: Settings, service: ComposeService, *, lost: bool) -> None:
         """Write the files, and the directory if it is `lost`; name them."""
-        workspace, theirs = self.workspace, self.workspace.compose_file()
-        data_dir, user = service.data_dir, parse_user(service.user)
-        if lost and data_dir and user and not workspace.is_apart:
-            if not os.path.isdir(data_dir):
-                workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
-            make_directory(data_dir, user, 0o700)
-        ignoring = keep_private(workspace, data_dir)
+        workspace, ignoring = self.workspace, list[str]()
+        in_git, theirs = ignore_in_git(workspace, ignoring), workspace.compose_file()
         written = [ENV_FILE] * workspace.save_env(settings.env)  # ignored by now
         if theirs is None:
             write_file(join(workspace.directory, COMPOSE_FILE), render_compose())
             written.append(COMPOSE_FILE)
         for name in (ENV_FILE, STATE_FILE, COMPOSE_FILE, ".gitignore"):
             remove_leftover(join(workspace.directory, name))
+        data_dir, user = service.data_dir, parse_user(service.user)
+        if lost and data_dir and user and not workspace.is_apart:
+            if not os.path.isdir(data_dir):
+                workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
+            make_directory(data_dir, user, 0o700)
+        keep_private(workspace, data_dir, ignoring, in_git=in_git)
         place = "here" if data_dir else f"in volume {service.source}"
         why = f"; data {place}: {self.reason}" if self.reason else ""
         if names := ", ".join([*written, *ignoring]):
@@ -5704,9 +5708,10 @@ def attach(workspace: Workspace) -> None:
 
 def _lead(workspace: Workspace, plan: Sequence[str], changes: Mapping[str, str]) -> None:
     """Write `changes` of `.env`, and remember where they lead."""
-    known = bool(workspace.state.id)
-    keep_private(workspace, "")
-    workspace.remember(attached=plan, verified=known and workspace.state.verified)
+    here = workspace.state
+    ignoring = list[str]()
+    keep_private(workspace, "", ignoring, in_git=ignore_in_git(workspace, ignoring))
+    workspace.remember(attached=plan, verified=here.verified and bool(here.id))
     workspace.save_env(changes)
     said = f"{ENV_FILE} leads there; {{init}} --detach goes back to the database here"
     workspace.console.note(workspace.console.format(said))
