@@ -1579,9 +1579,8 @@ def is_usable_by(data_dir: str, uid: int) -> bool:
 def holds_data(data_dir: str, cluster: str = "") -> bool:
     """Whether a directory may hold a cluster, or `cluster` in it."""
     try:
-        if not cluster and "PG_VERSION" in os.listdir(data_dir):
-            return True
-        return bool(os.listdir(cluster or join(data_dir, "pgdata")))
+        found = not cluster and "PG_VERSION" in os.listdir(data_dir)
+        return found or bool(os.listdir(cluster or join(data_dir, "pgdata")))
     except OSError as error:  # another user's, and closed: it may well be one
         return not isinstance(error, FileNotFoundError)
 
@@ -4591,10 +4590,9 @@ def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
         raise ContainerStartupError(why, hint)
 
 
-# The image's words when its init scripts are done, and before it makes a cluster.
-_FIRST_START_ENDED = (
-    "(?s)PostgreSQL init process complete(?!.*The files belonging to this database system)"
-)
+# The image's words as it makes a cluster, and when its init scripts are done.
+_FIRST_START = "The files belonging to this database system"
+_FIRST_START_ENDED = f"(?s)PostgreSQL init process complete(?!.*{_FIRST_START})"
 
 
 def _note_first_start(
@@ -4608,7 +4606,6 @@ def _note_first_start(
 
 
 def _note_its_end(workspace: Workspace, info: ContainerInfo) -> None:
-    """Remember that a first start ended: the log goes with it."""
     if workspace.state.begun and not _read_half_start(workspace, info):
         workspace.remember(begun=False)
 
@@ -4629,6 +4626,8 @@ def check_first_start(workspace: Workspace, info: ContainerInfo | None) -> None:
         why = "the first start was interrupted, or an init script of the image failed"
         hint = "{init} makes the cluster anew, once the cause is mended"
         hint = hint if info.home[1] else "{destroy} --data --no-backup, then {init}"
+        if _FIRST_START not in log:  # which is gone, and may tell of its end
+            hint = f"if all is there: rm {STATE_FILE}; else {{init}} --yes makes it anew"
         raise ContainerStartupError(why, hint, detail=errors or log, repair=Repair.REMAKE)
 
 
@@ -4658,7 +4657,7 @@ def _check_listening(logs: str) -> None:
 def _check_steady(workspace: Workspace, first: Probe, now: Probe, allowed: int) -> None:
     """Raise the error of a container that is not on its way to serve."""
     info, before = now.info, first.info
-    # Docker notes the time of a start a moment after the program's first words.
+    # Docker notes a start's time a moment after the program's first words.
     since = before.started_at - 0.1 if before else 0.0
     restarts = before.restart_count + allowed if before else 0
     # A shutdown that was under way then may end in a new start; a later one stays.
@@ -4687,7 +4686,7 @@ def verify(
     if not workspace.begins:
         console.doing("waiting for PostgreSQL")
     sql, allowed = CREATE_EXTENSION_SQL * creates + VERSIONS_SQL, int(probe is not None)
-    # One that ran at a look before may be started again, after a crash.
+    # One that ran before may be started again, after a crash.
     first = probe = probe or look(workspace, timeout, sql)
     while probe.error:
         readiness, left = probe.readiness, began + timeout - time.monotonic()
@@ -5613,7 +5612,8 @@ class SetUp:
 
     def _may(self, error: PostgreSQLIntegrationError) -> bool:
         """Whether its repair is wanted; one that changes who gets in takes a yes."""
-        asks = {Repair.PASSWORD: True, Repair.NETWORK: True, Repair.REMAKE: is_interactive()}
+        unsure = is_interactive() or "--yes" in error.hint
+        asks = {Repair.PASSWORD: True, Repair.NETWORK: True, Repair.REMAKE: unsure}
         if not (self.ask and (repair := error.repair) and asks.get(repair)):
             return True
         return self._confirm(f"{error}.\n{repair.value}?", enter=repair is not Repair.REMAKE)

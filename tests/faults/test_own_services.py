@@ -168,12 +168,16 @@ def test_init_script_that_fails_where_nothing_lasts(serve):
 
 
 def test_init_script_that_fails_is_run_again_without_the_container(serve):
-    """`docker compose down` takes the log with it: what hive-pg remembers is enough."""
+    """`docker compose down` takes the log with it: whether all is there, a person has to say."""
     workspace = with_script(serve, VOLUME, FAILS, "restart: always")
     workspace.hive_pg("init", code=5)
     workspace.compose("down")
     workspace.write("1.sql", FAILS.replace(" references aa", ""))
-    stderr = workspace.hive_pg("init").stderr
+    stderr = workspace.hive_pg("init", code=5).stderr
+    hint = "hint: if all is there: rm .hive-pg.json; else hive-pg init --yes makes it anew"
+    assert hint in stderr
+    assert count_tables(workspace) == "1"
+    stderr = workspace.hive_pg("init", "--yes").stderr
     assert "mending: move the cluster aside" in stderr
     assert count_tables(workspace) == "3"
     docker("volume", "rm", stderr.partition("the cluster is in ")[2].partition(" now")[0])
