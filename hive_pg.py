@@ -1350,6 +1350,7 @@ _FILE_REMEDIES = {
     errno.ELOOP: "rm {path}",
     errno.ENOENT: "mkdir -p {place}",
 }
+_GONE = (FileNotFoundError, NotADirectoryError)
 
 
 def file_error(action: str, path: str, error: OSError) -> WorkspaceError:
@@ -1378,7 +1379,7 @@ def read_file(path: str) -> bytes | None:
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):  # a pipe
         hint = f"see what it is, and move it away: ls -l {quote_word(path)}"
         raise WorkspaceError(f"cannot read {path}: it is no regular file", hint)
-    with explaining("read", path), suppress(FileNotFoundError), open(path, "rb") as file:
+    with explaining("read", path), suppress(*_GONE), open(path, "rb") as file:
         return file.read()
     return None
 
@@ -1609,7 +1610,7 @@ def is_gone(path: str) -> bool:
     try:
         os.stat(path)
     except OSError as error:
-        return isinstance(error, (FileNotFoundError, NotADirectoryError))
+        return isinstance(error, _GONE)
     return False
 
 
@@ -6427,8 +6428,7 @@ def rotate(workspace: Workspace) -> None:
         workspace.get_running()
         undo_restore(workspace)
         password = generate_credentials()[1]
-        new = workspace.settings.with_password(password)
-        service = workspace.resolve_service(new)
+        service = workspace.resolve_service(workspace.settings.with_password(password))
         if service.environment.get(PASSWORD_KEY) != password:
             hint = f"let it take ${{{PASSWORD_KEY}}} from {ENV_FILE}"
             if f"{PASSWORD_KEY}_FILE" in service.environment:

@@ -62,7 +62,8 @@ def test_workspace_on_a_file_is_refused(make, below):
     file = workspace.path.parent / "file"
     file.write_text("kept")
     place = os.path.join(file, below).rstrip("/")
-    refused(workspace, f"cannot create {file}: File exists", command=[*NO_START, place])
+    said = refused(workspace, f"cannot create {file}: File exists", command=[*NO_START, place])
+    assert said.startswith("error: ")
     for command in ("start", "status", "url"):
         refused(workspace, f"there is no directory {place}", command=[command, place], code=3)
 

@@ -341,6 +341,7 @@ def test_read_file_there(path):
     """The bytes of a file; nothing where there is none."""
     assert read_file(str(path)) == b"old"
     assert read_file(str(path) + "x") is None
+    assert read_file(f"{path}/x") is None  # nothing is below a file
 
 
 def test_read_file_refused(tmp_path):
