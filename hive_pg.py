@@ -8022,12 +8022,12 @@ class CommandLine:
             kept = aside if coming else get_kept(self.workspace)
             kept = coming if self.undo and goes_back(state) else kept
             cluster = f"the cluster of PostgreSQL {kept}"
-            back = f"take {cluster} again, without later rows?"
+            back = f"take {cluster} again, without the rows written since?"
             self._get_yes(back if self.undo else f"delete {cluster}?")
             end_upgrade(self.workspace, undo=bool(self.undo))
         elif self.image:
             check_upgrade(self.workspace, self.image)
-            self._get_yes(f"upgrade to {self.image}, while nobody has the database?")
+            self._get_yes(f"upgrade to {self.image}, with the database out of use meanwhile?")
             upgrade(self.workspace, self.image)
         else:
             raise WorkspaceError("IMAGE is missing", "{upgrade} --image IMAGE")
