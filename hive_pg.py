@@ -1725,7 +1725,7 @@ def is_port_free(bind: str, port: int) -> bool:
 # == Processes =============================================
 # Nothing else starts a program.
 
-DEVNULL, PIPE = -3, -1  # as in subprocess, which takes too long to import for most commands
+DEVNULL, JOINED, PIPE = -3, -2, -1  # as in subprocess, which takes long to import
 
 
 class CommandResult(Record):
@@ -2645,8 +2645,7 @@ class Engine:
         if _is_missing(result):
             return None
         config = parse_json(check_result(result, f"cannot look for {image}").stdout)
-        volumes = [*(config.get("Volumes") or [])]
-        return ImageInfo(_parse_environment(config.get("Env")), volumes)
+        return ImageInfo(_parse_environment(config.get("Env")), [*(config.get("Volumes") or [])])
 
     def is_server(self, image: str) -> bool:
         """Whether an image that is here has PostgreSQL, whatever its name."""
@@ -2745,8 +2744,17 @@ class Engine:
         return result.stdout + result.stderr
 
     def show_logs(self, container: str, options: Sequence[str]) -> int:
-        """Pass `docker logs` through; return its exit code."""
-        return self.runner.attach(["docker", "logs", *options, container])
+        """Pass `docker logs` through, harmless to a terminal; return its exit code."""
+        argv, console = ["docker", "logs", *options, container], self.runner.console
+        if not (is_terminal(sys.stdout) and is_terminal(sys.stderr)):
+            return self.runner.attach(argv)
+        try:
+            with self.start(argv, stderr=JOINED) as process:
+                for line in process.process.stdout or ():
+                    console.result(line.rstrip("\n"), shown=True)
+                return process.process.wait()
+        except KeyboardInterrupt:
+            return ExitCode.INTERRUPTED
 
 
 # == Service ===============================================
@@ -3189,8 +3197,7 @@ def parse_versions(said: str) -> tuple[str, Probe]:
     address, server, available, created, *rest = f"{last_line(said)}|||".split("|")
     if len(rest) != 3:
         raise DatabaseConnectionError("what answers is not PostgreSQL", detail=said)
-    version = server.partition(" ")[0]
-    return address, Probe(Readiness.ACCEPTING, None, version, available, created)
+    return address, Probe(Readiness.ACCEPTING, None, server.split(" ")[0], available, created)
 
 
 def parse_probe(result: CommandResult) -> Probe:
@@ -3740,10 +3747,9 @@ class Workspace:
 
     def close_file(self, path: str, what: str) -> tuple[int, int]:
         """Close a file to others, or warn; return its mode before and now."""
-        mode = before = os.stat(path).st_mode & 0o777 if HAS_MODES else 0
-        if before & 0o077:
-            with explaining("change the mode of", path):
-                mode = set_mode(path, before & 0o700)
+        before = os.stat(path).st_mode & 0o777 if HAS_MODES else 0
+        with explaining("change the mode of", path):
+            mode = set_mode(path, before & 0o700) if before & 0o077 else before
         if mode & 0o077:
             self.console.warn(f"others may read {what}: its mode cannot be changed here")
         return before, mode
@@ -6533,19 +6539,14 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
         lines = "\n".join([*dict.fromkeys(IGNORED.values()), ""])
         ignored = join(directory, ".gitignore")
         removed += [workspace.env_path] + [ignored] * (read_file(ignored) == lines.encode())
-    _unlink(workspace, *(os.path.relpath(path, directory) for path in removed))
+    names = {os.path.relpath(path, directory) for path in removed}
+    names -= {*find_tracked(workspace, *names)}  # which came with the clone
+    for name in names:
+        with suppress(FileNotFoundError):
+            os.unlink(join(directory, name))
+    workspace.console.step(f"{', '.join(sorted(names))} removed")
     with suppress(OSError):  # somebody uses it
         os.rmdir(data)
-
-
-def _unlink(workspace: Workspace, *names: str) -> None:
-    """Remove files, but those that came with the clone."""
-    tracked = find_tracked(workspace, *names)
-    removed = [name for name in names if name not in tracked]
-    for name in removed:
-        with suppress(FileNotFoundError):
-            os.unlink(join(workspace.directory, name))
-    workspace.console.step(f"{', '.join(removed)} removed")
 
 
 def _remove_container(workspace: Workspace, *options: str) -> None:

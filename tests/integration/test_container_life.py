@@ -395,3 +395,14 @@ def test_library_does_what_the_commands_do(make, lab):
         "service stops": True, "service logs": True, "uid": [workspace.actor.server_uid] * 2,
     }  # fmt: skip
     assert workspace.login() == "1"
+
+
+def test_logs_of_a_stranger_at_a_terminal(served):
+    """Who may not even log in chooses words of the log: no terminal acts on them."""
+    evil = "evil\x1b]0;title\x07"
+    login = ["exec", "--env", "PGPASSWORD=x", served.container, "sh", "-c"]
+    docker(*login, 'psql -w -h "$(hostname)" -U "$0" hive || :', evil)
+    code, screen = served.at_terminal("logs", "-n", "5")
+    assert code == 0
+    assert "evil\\x1b]0;title\\x07" in screen
+    assert "\x1b]0" not in screen
