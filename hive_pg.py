@@ -6839,13 +6839,6 @@ def upgrade(workspace: Workspace, image: str) -> None:
         Upgrade(workspace, serve(workspace), image).run()
 
 
-def check_upgrade(workspace: Workspace, image: str) -> None:
-    """Refuse an upgrade that cannot be, before a person is asked."""
-    workspace.refuse_copy()
-    if not workspace.state.exchange:  # else `upgrade` goes on first
-        Upgrade(workspace, workspace.resolve_service(), image).check(workspace.state.major)
-
-
 def get_kept(workspace: Workspace) -> str:
     """Return the major version of the cluster that an upgrade has kept."""
     if not workspace.state.kept:
@@ -8027,7 +8020,10 @@ class CommandLine:
             self._get_yes(back if self.undo else f"delete {cluster}?")
             end_upgrade(self.workspace, undo=bool(self.undo))
         elif self.image:
-            check_upgrade(self.workspace, self.image)
+            self.workspace.refuse_copy()  # before a person is asked
+            if not state.exchange:  # else `upgrade` goes on first
+                service = self.workspace.resolve_service()
+                Upgrade(self.workspace, service, self.image).check(state.major)
             self._get_yes(f"upgrade to {self.image}, with the database out of use meanwhile?")
             upgrade(self.workspace, self.image)
         else:
