@@ -456,7 +456,7 @@ def decode_env(data: bytes) -> str:
         if found := re.search(pattern, text):
             before = text[: found.start()]
             said = fault.format(byte=len(before.encode()), line=before.count("\n") + 1)
-            old = f"{ENV_FILE}.old"  # a copy, so that the file keeps its mode, or stays a link
+            old = f"{ENV_FILE}.old.tmp"  # a copy: the file keeps its mode, or stays a link
             hint = f"cp -p {ENV_FILE} {old} && {program} < {old} > {ENV_FILE} && rm {old}"
             raise EnvFileError(f"{ENV_FILE} {said}: {_UNLIKE}", hint)
     return text
@@ -1952,9 +1952,9 @@ DIAGNOSES = (
         "{init} --port N, or stop the other one (docker ps; ss -ltnp)", ContainerConflictError),
     Diagnosis("docker", "cannot assign requested address",
         "this machine has no such address to publish on", "{init} --bind 127.0.0.1"),
-    Diagnosis("docker", "container name .* is already in use",
-        "another container has that name",
-        "{init} chooses another one where the compose file lets it", ContainerConflictError),
+    Diagnosis("docker", "container name .* is already in use", "another container has that name",
+        "{init} chooses another one, if it may; for a new project name {destroy}, then {start}",
+        ContainerConflictError),
     Diagnosis("docker", "toomanyrequests|429 Too Many Requests",
         "the registry's pull limit is reached", "docker login, or wait"),
     Diagnosis("docker", "no matching manifest for windows",

@@ -109,11 +109,13 @@ def test_hint_for_another_encoding_keeps_mode_and_link(spoil, data, link):
     """Done to the letter, it leaves the same file, closed to others, and `init` takes it."""
     workspace = spoil(data)
     path = target = workspace.path / ".env"
+    workspace.write(".env.old", "a person's own")
     if link:
         target = workspace.path / "secrets.env"
         path.rename(target)
         path.symlink_to("secrets.env")
     follow(workspace, refused(workspace))
+    assert (workspace.path / ".env.old").read_text() == "a person's own"
     assert (path.is_symlink(), target.stat().st_mode & 0o777) == (link, 0o600)
     lines = set_up(workspace).decode().splitlines()
     assert [line[:3] for line in lines[:2]] == ["A=1", "B=2"]

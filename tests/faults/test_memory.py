@@ -122,6 +122,18 @@ def test_env_that_is_linked_from_another_workspace_stays(kept, make):
         assert copy.login() == "1"
 
 
+def test_project_with_a_new_name(kept):
+    """Compose makes another container for it: the hint leads there, and back."""
+    before = kept.env["COMPOSE_PROJECT_NAME"]
+    for name in (f"{before}-new", before):
+        kept.edit_env(COMPOSE_PROJECT_NAME=name)
+        said = kept.hive_pg("restart", code=1).stderr
+        assert "for a new project name hive-pg destroy, then hive-pg start" in said
+        for command in ("destroy", "start"):
+            kept.hive_pg(command)
+        kept.assert_kept()
+
+
 def test_moved_workspace_keeps_its_container(make):
     """The id tells, wherever it is now; its rows are there, under the same names."""
     workspace = make()

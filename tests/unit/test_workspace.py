@@ -125,7 +125,7 @@ def test_env_example_that_cannot_be_read(tmp_path):
     (tmp_path / ".env.example").write_bytes(b"POSTGRES_DB=\xe9\n")
     with pytest.raises(EnvFileError, match=r"^\.env\.example is not UTF-8") as caught:
         make_workspace(tmp_path).env  # noqa: B018
-    assert "< .env.example.old > .env.example &&" in caught.value.hint
+    assert "< .env.example.old.tmp > .env.example &&" in caught.value.hint
 
 
 def test_settings_of_no_directory(tmp_path):
