@@ -2364,7 +2364,7 @@ def locate_cluster(mounts: Iterable[tuple[str, str]], pgdata: str) -> tuple[str,
     """
     holding = [(s, t) for s, t in mounts if f"{pgdata}/".startswith(t.rstrip("/") + "/")]
     source, target = max(holding, key=lambda mount: len(mount[1]), default=("", pgdata))
-    cluster = source and source + pgdata[len(target.rstrip("/")) :]
+    cluster = source and source + pgdata[len(target.rstrip("/")) :].rstrip("/")
     return source if is_path(source) else "", cluster
 
 

@@ -203,6 +203,7 @@ def test_parse_time_text(text, seconds):
         pytest.param([("/h", "/data")], "/d", "", "", id="only alike"),
         pytest.param([("/h", "/d/pgdata/sub")], "/d/pgdata", "", "", id="below it"),
         pytest.param([("vol", "/d")], "/d/pgdata", "", "vol/pgdata", id="volume"),
+        pytest.param([("vol", "/d")], "/d/", "", "vol", id="a slash at its end"),
         pytest.param(
             [("/h", "/d"), ("vol", "/d/pgdata")], "/d/pgdata", "", "vol", id="volume over it"
         ),
