@@ -286,6 +286,7 @@ class Repair(enum.Enum):
     OWNER = "give the data to the user that the server runs as"
     START = "start the container again, which has stopped"
     REMAKE = "move the cluster aside, and make a new one"
+    REPLACE = "move the cluster aside, which may be whole, and make a new one"
 
 
 class Outcome(enum.Enum):
@@ -4633,9 +4634,11 @@ def check_first_start(workspace: Workspace, info: ContainerInfo | None) -> None:
         why = "the first start was interrupted, or an init script of the image failed"
         hint = "{init} makes the cluster anew, once the cause is mended"
         hint = hint if info.home[1] else "{destroy} --data --no-backup, then {init}"
-        if _FIRST_START not in log:  # which is gone, and may tell of its end
+        known = _FIRST_START in log  # else what told of its end may be gone
+        if not known:
             hint = f"if all is there: rm {STATE_FILE}; else {{init}} --yes makes it anew"
-        raise ContainerStartupError(why, hint, detail=errors or log, repair=Repair.REMAKE)
+        repair = Repair.REMAKE if known else Repair.REPLACE
+        raise ContainerStartupError(why, hint, detail=errors or log, repair=repair)
 
 
 def name_unfinished(
@@ -5594,15 +5597,15 @@ class SetUp:
     def _verify_or_mend(self, service: ComposeService, timeout: float) -> None:
         """Log in; what keeps the application out is mended, each way once."""
         workspace = self.workspace
-        anew = not workspace.begins and service.lasts  # else there is nothing to move aside
-        tried = set[Repair]() if anew else {Repair.REMAKE}
+        anew, moves = not workspace.begins and service.lasts, (Repair.REMAKE, Repair.REPLACE)
+        tried = set[Repair](() if anew else moves)  # there is nothing to move aside
         while True:
             try:
                 settle(workspace, timeout, creates=True)
                 return
             except PostgreSQLIntegrationError as error:
                 repair = error.repair
-                if repair is Repair.REMAKE and not workspace.state.begun:
+                if repair in moves and not workspace.state.begun:
                     raise  # it may be somebody's data
                 if repair is None or repair in tried or not self._may(error):
                     raise
@@ -5612,18 +5615,19 @@ class SetUp:
             self.console.note(f"mending: {repair.value}")
             if repair is Repair.PASSWORD and self.lost:  # what the container had is outdated
                 workspace.save_env(workspace.settings.with_password(self.fresh.password).env)
-            if repair is Repair.REMAKE:
+            if repair in moves:
                 self._move_cluster_aside(service)
             run_repair(workspace.server, repair)
             bring_up(workspace, service, survey(workspace), mend=repair is Repair.OWNER)
 
     def _may(self, error: PostgreSQLIntegrationError) -> bool:
         """Whether its repair is wanted; one that changes who gets in takes a yes."""
-        unsure = is_interactive() or "--yes" in error.hint
-        asks = {Repair.PASSWORD: True, Repair.NETWORK: True, Repair.REMAKE: unsure}
-        if not (self.ask and (repair := error.repair) and asks.get(repair)):
+        changes = error.repair in (Repair.PASSWORD, Repair.NETWORK)
+        asks = changes or error.repair is Repair.REPLACE
+        asks = asks or (error.repair is Repair.REMAKE and is_interactive())
+        if not (self.ask and asks and error.repair):
             return True
-        return self._confirm(f"{error}.\n{repair.value}?", enter=repair is not Repair.REMAKE)
+        return self._confirm(f"{error}.\n{error.repair.value}?", enter=changes)
 
     def _note(self, text: str, *, warns: bool = False) -> None:
         """Print a note, or a warning, nothing twice."""
