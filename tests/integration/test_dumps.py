@@ -867,7 +867,7 @@ def test_destroy(make, lab):
     with (workspace.path / ".env").open("a") as file:
         file.write("# mine\nMINE='1' # kept\n")
     said = workspace.hive_pg("destroy", "--purge", "--yes").stderr
-    assert "docker-compose.yml, data/.gitignore removed" in said
+    assert "data/.gitignore, docker-compose.yml removed" in said
     assert (workspace.path / ".env").read_text() == "# mine\nMINE='1' # kept\n"
     left = {".env", ".gitignore", "backups"}
     assert {path.name for path in workspace.path.iterdir()} == left
