@@ -4512,6 +4512,7 @@ def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo 
     elif service.data_dir:
         found = holds_data(place, cluster)
         words = f"{place} is missing" if is_gone(place) else f"{cluster} holds no data"
+        words += f", but {place} does" * holds_data(place)
     elif place == IN_MEMORY:
         found = own is not None and own.running
         words = "the data was in memory, and ended with its server"
@@ -5351,13 +5352,17 @@ class SetUp:
             raise WorkspaceError(f"{URL_KEY} leads to {host}, not to this machine", hint)
         self.neighbours.refuse_conflicts(service)
         settings = self._choose_host(settings, service)
-        invented = self.lost and settings.url.user == self.fresh.user
+        if self.lost and settings.url.user == self.fresh.user:
+            self._refuse_data(service)
+        return settings, service
+
+    def _refuse_data(self, service: ComposeService) -> None:
+        """Make sure that there is none, as the user is a new one."""
         own = find_named(self.neighbours.containers, service.container)
-        if invented and not find_loss(workspace, service, own):
+        if holds_data(service.data_dir) or not find_loss(self.workspace, service, own):
             why = f"{ENV_FILE} has no user for the data in {service.cluster}, and neither a"
             why += f" container nor {STATE_FILE} says whose it is"
             raise WorkspaceError(why, f"put the {URL_KEY} of that data into {ENV_FILE}")
-        return settings, service
 
     @property
     def _follows_env(self) -> bool:
@@ -5502,7 +5507,8 @@ class SetUp:
         workspace, state = self.workspace, self.workspace.state
         own = find_named(self.neighbours.containers, service.container)
         loss = find_loss(workspace, service, own)
-        replaces = loss and state.verified and (own or state.id)
+        held = holds_data(service.data_dir)  # elsewhere in there
+        replaces = loss and state.verified and (own or state.id or held)
         if replaces:
             self._agree_to_begin_anew(service, loss)
         if start and not (loss or self.lost):
@@ -5529,7 +5535,8 @@ class SetUp:
     def _agree_to_begin_anew(self, service: ComposeService, loss: str) -> None:
         """Refuse it if nobody says yes: a disk may only be unmounted."""
         question = f"{loss}. Make a new, empty database?"
-        known = self.workspace.state.id and service.source != IN_MEMORY  # lost at each stop
+        known = self.workspace.state.id or holds_data(service.data_dir)
+        known = known and service.source != IN_MEMORY  # lost at each stop
         if known and self.ask and not self._confirm(question, enter=False):
             self.doubt = ""  # a volume would be empty, too
             raise WorkspaceError(loss, f"{_PUT_BACK}; {{init}} --yes makes an empty database")

@@ -190,6 +190,17 @@ def test_example_is_no_login_for_data(spoil):
     assert not (workspace.path / ".env").exists()
 
 
+def test_data_at_another_place_of_the_directory_is_not_passed_over(spoil):
+    """The cluster of an earlier layout is named: no second, empty one is made in it."""
+    workspace = spoil()
+    workspace.write(".env", "POSTGRES_USER=ann\nPOSTGRES_PASSWORD=s3cret\n", 0o600)
+    place = workspace.path / "data" / "postgres"
+    place.mkdir(parents=True)
+    (place / "PG_VERSION").write_text("16\n")
+    refused(workspace, f"error: {place}/pgdata holds no data, but {place} does")
+    assert [*place.iterdir()] == [place / "PG_VERSION"]
+
+
 SIGNS = [
     "'",
     '"',
