@@ -7804,7 +7804,7 @@ class CommandLine:
                 self.console.note("it was running already")
             warn_of_tracked(self.workspace)
         except NotSetUpError as error:
-            if self.word != "up" or error.hint != "{init}":
+            if self.word != "up" or "{init}" not in error.hint:
                 raise
             self._init()
 

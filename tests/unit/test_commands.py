@@ -599,13 +599,14 @@ def test_command_up(monkeypatch, capsys, hive, docker, tmp_path):
     assert "it was running already" in capsys.readouterr().err
     done = []
     monkeypatch.setattr(pg, "set_up", lambda workspace, *_, **__: done.append(workspace.directory))
-    assert hive("up", str(tmp_path)) == 1  # as one who declines
-    assert done == [str(tmp_path)]
+    places = [str(tmp_path), str(tmp_path / "new")]
+    assert [hive("up", place) for place in places] == [1, 1]  # as one who declines
+    assert done == places
     assert hive("start", str(tmp_path)) == 3
     docker.containers[0]["State"]["Status"] = "paused"
     docker.answers["docker exec"] = (1, "is paused")
     assert hive("up") == 3
-    assert len(done) == 1
+    assert len(done) == 2
 
 
 def test_main_elsewhere(capsys, hive, tmp_path):
