@@ -6773,9 +6773,9 @@ the compose file is yours, and nothing was moved; service {service.service} need
         if parse_version(major) <= parse_version(before):
             why = f"{image} has PostgreSQL {major or '?'}, and the data is of {before}"
             raise WorkspaceError(why, "name a later one")
-        for other in (before, major):  # it would be taken on the way back
-            if look_in_place(self.workspace, service, "ls -d", f".{other}"):
-                place = f"{service.cluster}.{other}"
+        beside = look_in_place(self.workspace, service, "ls -A", "/..").split("\n")
+        for place in (f"{service.cluster}.{version}" for version in (before, major)):
+            if basename(place) in beside:  # it would be taken on the way back
                 raise WorkspaceError(f"{place} is in the way", "move it, or delete it")
         return major
 
@@ -6793,9 +6793,10 @@ the compose file is yours, and nothing was moved; service {service.service} need
         roles = "|".join(map(re.escape, new.query(_CLEAR_SQL, action).splitlines()))
         there = rf'(?m)^(?:CREATE ROLE "?(?:{roles})"?;|\\(?:un)?restrict .*)\n'
         forget = f"alter role {quote_identifier(boot)} password null;\n"  # ours
-        new.query(forget + re.sub(there, "", old.dump_globals()), action)
-        for name in (DEFAULT_ROLE, "template1"):  # pg_dump has them only with --create
-            new.query(old.query(build_settings_sql(name, name), action), action)
+        # Settings of these pg_dump has only with --create.
+        sql = ";\n".join(build_settings_sql(name, name) for name in (DEFAULT_ROLE, "template1"))
+        settings_sql = old.query(sql, action)
+        new.query(forget + re.sub(there, "", old.dump_globals()) + settings_sql, action)
         new = new.with_url(user=url.user, database=url.database)
         for name in databases:
             self._copy(old, new, name)
@@ -8031,8 +8032,8 @@ class CommandLine:
             self._get_yes(back if self.undo else f"delete {cluster}?")
             end_upgrade(self.workspace, undo=bool(self.undo))
         elif self.image:
-            self.workspace.refuse_copy()  # before a person is asked
-            if not state.exchange:  # else `upgrade` goes on first
+            self.workspace.refuse_copy()
+            if not (self.yes or state.exchange):  # before a person is asked
                 service = self.workspace.resolve_service()
                 Upgrade(self.workspace, service, self.image).check(state.major)
             self._get_yes(f"upgrade to {self.image}, with the database out of use meanwhile?")

@@ -1821,7 +1821,7 @@ IMAGES = {
 }
 COPYING = f"{WATCHING} sh -c {shlex.quote(pg._COPY_SCRIPT)}".replace("hive-postgres", TO)
 ONEOFF = {"com.docker.compose.oneoff": "True"}
-LOOKING = "|| ls -d"
+LOOKING = "|| ls -A"
 MAKING = ("", "", "", "", "")
 
 
@@ -1897,7 +1897,7 @@ def test_upgrade(upgradable, docker, server, up, capsys):
     assert roles == [f"{forget}ALTER ROLE ann;\nCREATE ROLE bob;\n"]
     words = [w for w in docker.commands if w in ("docker stop", "docker compose run", "docker run")]
     starts, stops = ["docker compose run"] * 2, ["docker stop"] * 2
-    assert words[2:] == ["docker stop", *starts, *stops, "docker run"]
+    assert words[1:] == ["docker stop", *starts, *stops, "docker run"]
     assert [c["Name"] for c in docker.containers] == ["/hive-postgres"]
     (old, new) = docker.calls_of("docker compose run")
     reads = ["postgres", "postgres", "-c", "x=y z", "-c", READ_ONLY]
@@ -2101,7 +2101,7 @@ def test_upgrade_to_no_later_version(upgradable, docker, image, words):
 @pytest.mark.parametrize("major", ["16", "18"])
 def test_upgrade_beside_a_forgotten_cluster(upgradable, docker, major):
     """One that the state does not know is not taken for the present one on the way back."""
-    answers = {f"/target/pgdata.{major}": f"/target/pgdata.{major}\n"}
+    answers = {"/target/pgdata/..": f"pgdata\npgdata.{major}\n"}
     docker.answers["docker run"] = lambda call: answers.get(call.argv[-1], "")
     with pytest.raises(WorkspaceError, match=rf"pgdata\.{major} is in the way"):
         pg.upgrade(upgradable, NEWER)
