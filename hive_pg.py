@@ -7960,9 +7960,10 @@ class CommandLine:
             self.console.result(format_json({"name": name}) if self.json else f"@{name}")
 
     def _check_snapshot(self, name: str) -> None:
-        """Make sure that there is something to ask about."""
-        get_settled(self.workspace)
-        find_snapshot(self.workspace, name.removeprefix("@"))
+        """Make sure that there is something to ask about, if a person is asked."""
+        if not self.yes:
+            get_settled(self.workspace)
+            find_snapshot(self.workspace, name.removeprefix("@"))
 
     def _restore(self) -> None:
         database, drop_old = self.workspace.settings.url.database, bool(self.drop_old)
