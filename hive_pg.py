@@ -1092,8 +1092,11 @@ def format_hint(text: str, program: str = "hive-pg", directory: str = ".") -> st
     'hive-pg init app --port N, or stop it'
     """
     place = "" if directory == "." else f" {quote_word(directory)}"
-    text = text.replace("{list}", f"{program} list")  # which takes no directory
-    return re.sub(rf"\{{({'|'.join(COMMANDS)})\}}", lambda m: f"{program} {m[1]}{place}", text)
+
+    def write(found: re.Match[str]) -> str:
+        return f"{program} {found[1]}{place * ('DIR' in COMMANDS[found[1]][0])}"
+
+    return re.sub(rf"\{{({'|'.join(COMMANDS)})\}}", write, text)
 
 
 def format_commands(text: str, write: Callable[[str], str], width: int) -> str:
@@ -3195,9 +3198,10 @@ class Probe(Record):
 
 def parse_versions(said: str) -> tuple[str, Probe]:
     """Read the answer to VERSIONS_SQL: the server's address, and the probe."""
-    address, server, available, created, *rest = f"{last_line(said)}|||".split("|")
-    if len(rest) != 3:
+    fields = last_line(said).split("|")
+    if len(fields) != 4:
         raise DatabaseConnectionError("what answers is not PostgreSQL", detail=said)
+    address, server, available, created = fields
     return address, Probe(Readiness.ACCEPTING, None, server.split(" ")[0], available, created)
 
 
@@ -3559,7 +3563,7 @@ class Elsewhere(Server):
 
     @contextmanager
     def opened(self) -> Iterator[Elsewhere]:
-        """Have the clients' container, and in its memory the files that the URL names."""
+        """Give it while its clients' container runs, which has the URL's files in memory."""
         with self.engine.hold(self.container, self.image, self.network):
             for name in ("sslrootcert", "sslcrl", "sslcert", "sslkey"):
                 path = self.url.options.get(name, "system")  # the image's own
@@ -3729,12 +3733,8 @@ class Workspace:
     def save_env(self, changes: Mapping[str, str]) -> bool:
         """Write `changes` into `.env`; return whether it changed."""
         self._reload_env()  # a person may have written something else into it meanwhile
-        target, known = realpath(self.env_path), self.values.get(WORKSPACE_KEY, "")
-        beside = join(dirname(target), STATE_FILE)
-        theirs = lexists(beside) or known not in {"", changes.get(WORKSPACE_KEY, known)}
-        if theirs or not (self.env.exists and any(item.key in OUR_KEYS for item in self.env.items)):
-            add = f"; or echo {URL_KEY}= >>{quote_word(target)}" * (not theirs)
-            self.refuse_link_out(self.env_path, f"rm {quote_word(self.env_path)}{add}")
+        if islink(self.env_path):
+            self._refuse_others_env(changes)
         changes = {k: new for k, new in changes.items() if new or self.values.get(k)}
         edited = edit_env(self.env.text, self.env.items, changes)
         changed = not self.env.exists or edited != self.env.text
@@ -3745,6 +3745,15 @@ class Workspace:
         if mode != before:
             self.console.step(f"{ENV_FILE} was open to others; its mode is {mode:04o} now")
         return changed
+
+    def _refuse_others_env(self, changes: Mapping[str, str]) -> None:
+        """Refuse a link to another workspace's `.env`, or to what is none of hive-pg's."""
+        target, known = realpath(self.env_path), self.values.get(WORKSPACE_KEY, "")
+        theirs = lexists(join(dirname(target), STATE_FILE))
+        theirs = theirs or known not in ("", changes.get(WORKSPACE_KEY, known))
+        if theirs or not (self.env.exists and any(item.key in OUR_KEYS for item in self.env.items)):
+            add = f"; or echo {URL_KEY}= >>{quote_word(target)}" * (not theirs)
+            self.refuse_link_out(self.env_path, f"rm {quote_word(self.env_path)}{add}")
 
     def close_file(self, path: str, what: str) -> tuple[int, int]:
         """Close a file to others, or warn; return its mode before and now."""
@@ -4520,12 +4529,20 @@ def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo 
         found = own is not None
         words = f"the container is gone, and the data was in {f'volume {last}' if last else 'it'}"
     else:
-        # What was logged in to is where the container has it.
-        known = workspace.state.verified and own is not None and own.cluster[1] == cluster
-        found = known or bool(list_cluster(workspace, service))
-        there = found or workspace.engine.has_volume(place)
-        words = f"volume {cluster} holds no data" if there else f"volume {place} is missing"
+        return _find_volume_loss(workspace, service, own)
     return "" if found else words
+
+
+def _find_volume_loss(
+    workspace: Workspace, service: ComposeService, own: ContainerInfo | None
+) -> str:
+    """Return why a volume has no cluster; what was logged in to is where its container has it."""
+    if workspace.state.verified and own and own.cluster[1] == service.cluster:
+        return ""
+    if not workspace.engine.has_volume(service.source):
+        return f"volume {service.source} is missing"
+    found = list_cluster(workspace, service)
+    return "" if found else f"volume {service.cluster} holds no data"
 
 
 def refuse_loss(workspace: Workspace, service: ComposeService, neighbours: Neighbours) -> None:
@@ -4571,7 +4588,7 @@ def bring_up(
 
 
 def _start_one(workspace: Workspace, service: ComposeService, timeout: float, *how: str) -> None:
-    """Have Compose start one container, as two would destroy the data."""
+    """Start one container with Compose: two would destroy the data."""
     argv = ("up", "--detach", *how, "--scale", f"{service.service}=1", service.service)
     try:
         workspace.run_compose(workspace.settings, *argv, timeout=timeout)
@@ -5507,9 +5524,9 @@ class SetUp:
         workspace, state = self.workspace, self.workspace.state
         own = find_named(self.neighbours.containers, service.container)
         loss = find_loss(workspace, service, own)
-        held = holds_data(service.data_dir)  # elsewhere in there
-        replaces = loss and state.verified and (own or state.id or held)
-        if replaces:
+        known = state.id or holds_data(service.data_dir)  # at another place of it
+        replaces = loss and state.verified and (own or known)
+        if replaces and known:
             self._agree_to_begin_anew(service, loss)
         if start and not (loss or self.lost):
             self._agree_with_server(settings, own)
@@ -5535,9 +5552,8 @@ class SetUp:
     def _agree_to_begin_anew(self, service: ComposeService, loss: str) -> None:
         """Refuse it if nobody says yes: a disk may only be unmounted."""
         question = f"{loss}. Make a new, empty database?"
-        known = self.workspace.state.id or holds_data(service.data_dir)
-        known = known and service.source != IN_MEMORY  # lost at each stop
-        if known and self.ask and not self._confirm(question, enter=False):
+        asks = self.ask and service.source != IN_MEMORY  # which is lost at each stop
+        if asks and not self._confirm(question, enter=False):
             self.doubt = ""  # a volume would be empty, too
             raise WorkspaceError(loss, f"{_PUT_BACK}; {{init}} --yes makes an empty database")
 
@@ -5604,8 +5620,9 @@ class SetUp:
     def _verify_or_mend(self, service: ComposeService, timeout: float) -> None:
         """Log in; what keeps the application out is mended, each way once."""
         workspace = self.workspace
-        anew, moves = not workspace.begins and service.lasts, (Repair.REMAKE, Repair.REPLACE)
-        tried = set[Repair](() if anew else moves)  # there is nothing to move aside
+        moves = (Repair.REMAKE, Repair.REPLACE)
+        lasts = not workspace.begins and service.lasts  # else there is nothing to move aside
+        tried = set[Repair](() if lasts else moves)
         while True:
             try:
                 settle(workspace, timeout, creates=True)
@@ -6076,10 +6093,17 @@ class Restore:
 
     file: IO[bytes]
     head, archive = b"", False  # of the file, where there is one
-    told = True  # how to drop the database that is replaced
 
-    def __init__(self, workspace: Workspace, file: IO[bytes] | None, *, owner: bool = True) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        file: IO[bytes] | None,
+        *,
+        owner: bool = True,
+        tells: bool = True,  # how to drop the database that is replaced
+    ) -> None:
         self.workspace, self.console, self.owner = workspace, workspace.console, owner
+        self.tells = tells
         if not file:
             return
         self.file, self.start, self.head = file, file.tell(), file.read(4096)
@@ -6120,7 +6144,7 @@ class Restore:
             elif database in names:
                 self.console.note(f"{database} serves as it did")
             raise
-        if self.told:
+        if self.tells:
             self.console.step(done)
         verify(self.workspace)
         return kept
@@ -6310,8 +6334,8 @@ def set_up_copy(
             with naming(other):
                 _dump(other, url.database, file.fileno(), lasts=False, begun=begun)
         file.seek(0)
-        task = Restore(workspace, file, owner=False)  # none of the other's roles is here
-        task.told = False
+        # None of the other's roles is here.
+        task = Restore(workspace, file, owner=False, tells=False)
         with workspace.lock():
             kept = task.run()
     sql = f"""\
@@ -8034,7 +8058,8 @@ class CommandLine:
             end_upgrade(self.workspace, undo=bool(self.undo))
         elif self.image:
             self.workspace.refuse_copy()
-            if not (self.yes or state.exchange):  # before a person is asked
+            # Who is asked hears of it before; what is under way, `upgrade` finishes first.
+            if not (self.yes or state.exchange):
                 service = self.workspace.resolve_service()
                 Upgrade(self.workspace, service, self.image).check(state.major)
             self._get_yes(f"upgrade to {self.image}, with the database out of use meanwhile?")

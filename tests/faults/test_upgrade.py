@@ -77,6 +77,10 @@ def test_upgrade_and_back(filled):
     assert 'column "buffers_backend" does not exist' in said
     assert (major(filled), clusters(filled)) == ("16", ["pgdata"])
     filled.trusted("drop view gone")
+    forgotten = filled.path / "data" / "postgres" / "pgdata.18"
+    forgotten.mkdir()
+    assert f"{forgotten} is in the way" in filled.hive_pg(*upgrade, code=1).stderr
+    forgotten.rmdir()
     said = filled.hive_pg(*upgrade, argv=killer(filled, "KILL", "none")).stderr
     filled.steps = changing(said)
     assert "database books is copied, 5001 rows" in said

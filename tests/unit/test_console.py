@@ -157,7 +157,7 @@ def test_format_hint_text(program, path, text, expected):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_format_hint_command(command):
     """Every command can stand in a hint, with the workspace if it takes one."""
-    place = "" if command == "list" else " d"
+    place = "" if command in ("list", "completion") else " d"
     assert format_hint(f"{{{command}}}", directory="d") == f"hive-pg {command}{place}"
 
 
