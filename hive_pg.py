@@ -7825,9 +7825,10 @@ class CommandLine:
             self._get_yes(f"{danger}; go on?")
             self.workspace.takes_over = True
         try:
-            if not start(self.workspace, timeout=self.timeout):
+            if start(self.workspace, timeout=self.timeout):
+                warn_of_tracked(self.workspace)
+            else:
                 self.console.note("it was running already")
-            warn_of_tracked(self.workspace)
         except NotSetUpError as error:
             if self.word != "up" or "{init}" not in error.hint:
                 raise

@@ -583,13 +583,18 @@ def test_main_hint(monkeypatch, capsys, tmp_path, program, hint):
 
 
 def test_command_start_running(capsys, hive, docker):
-    """Running already: exit 0, and it says so; two docker processes, and git on a tracked .env."""
-    docker.answers["git"] = ".env\0"
+    """Running already: exit 0, and it says so; two docker processes, and no other."""
     assert hive("start") == 0
+    assert "it was running already" in capsys.readouterr().err
+    assert docker.commands == ["docker inspect", "docker exec"]
+
+
+def test_command_start_tracked(capsys, hive, docker):
+    """What has started the database says that git has its password."""
+    docker.answers["git"] = ".env\0"
+    assert (hive("stop"), hive("start")) == (0, 0)
     said = capsys.readouterr().err
-    assert "it was running already" in said
     assert "warning: git tracks .env, and with it the password: git rm --cached .env" in said
-    assert docker.commands == ["docker inspect", "docker exec", "git -c"]
 
 
 def test_command_up(monkeypatch, capsys, hive, docker, tmp_path):
