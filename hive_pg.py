@@ -3682,6 +3682,7 @@ def find_workspace(directory: str, *, by_env: bool = True) -> str:
 class Workspace:
     """A directory, its `.env`, its state, and the engine."""
 
+    agree: Callable[[str], None] = staticmethod(lambda question: None)  # or raises; see `main`
     begins = False  # this command has begun a first start
     takes_over = False  # from an engine that is gone
     worked = False  # this command has had the lock
@@ -6115,10 +6116,9 @@ class Restore:
             hint = "pg_dump --no-owner; or make the role: {psql} -c 'create role NAME'"
             raise WorkspaceError("--no-owner is for pg_dump -Fc: SQL sets its owners itself", hint)
 
-    def run(self, *, snapshot: str = "", drop_old: bool = False, extends: bool = False) -> str:
+    def run(self, *, source: str = "", drop_old: bool = False, extends: bool = False) -> str:
         """Do it, with the lock; return the present database's new name."""
         server, database = self.workspace.server, self.workspace.settings.url.database
-        source = find_snapshot(self.workspace, snapshot[1:]) if snapshot else ""
         names = drop_unfinished(self.workspace)
         kept = choose_database_name(database, "before", names)
         staging = choose_database_name(database, "restoring", names)
@@ -6260,7 +6260,10 @@ commit;
 def reset(workspace: Workspace, seed: str = "") -> str:
     """Put an empty database, or what `seed` makes, in the present one's place."""
     with open_source(seed, workspace.directory) if seed else nullcontext() as file:
-        return _run_alone(Restore(workspace, file), extends=True)
+        task = Restore(workspace, file)
+        workspace.get_running()
+        _agree_to(workspace, "an empty database")
+        return _run_alone(task, extends=True)
 
 
 def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bool = False) -> str:
@@ -6273,12 +6276,19 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
     copies = path.startswith("@")
     with nullcontext() if copies else open_source(path, workspace.directory) as file:
         task = Restore(workspace, file, owner=owner)  # refuses what is no dump
-        return _run_alone(task, drop_old=drop_old, snapshot=path * copies)
+        get_settled(workspace)
+        source = find_snapshot(workspace, path[1:]) if copies else ""
+        _agree_to(workspace, path)
+        return _run_alone(task, drop_old=drop_old, source=source)
+
+
+def _agree_to(workspace: Workspace, new: str) -> None:
+    database = workspace.settings.url.database
+    workspace.agree(f"put {new} in the place of database {database}, and end its sessions?")
 
 
 def _run_alone(task: Restore, *, drop_old: bool = False, **how: Any) -> str:
     workspace = task.workspace
-    workspace.get_running()
     with workspace.lock():
         undo_restore(workspace)
         probe = look(workspace)  # what bars the way is found out before a long restore
@@ -6290,6 +6300,8 @@ def _run_alone(task: Restore, *, drop_old: bool = False, **how: Any) -> str:
         kept = task.run(drop_old=drop_old, **how)
         if drop_old:
             drop_databases(workspace, KEPT_COMMENT)
+            before = workspace.settings.url.database
+            workspace.console.step(f"what was {before} before is dropped")
     return kept
 
 
@@ -6361,11 +6373,15 @@ def find_databases(workspace: Workspace, comment: str) -> set[str]:
 
 def drop_old_databases(workspace: Workspace) -> None:
     """Drop the databases that restores kept or left."""
-    workspace.get_running()
+    get_settled(workspace)
+    old = ", ".join(sorted(find_databases(workspace, KEPT_COMMENT)))
+    if old:
+        workspace.agree(f"drop {old}?")
     with workspace.lock():
-        undo_restore(workspace)
         for comment in (STAGING_COMMENT, KEPT_COMMENT):
             drop_databases(workspace, comment)
+    said = f"nothing was kept of what was {workspace.settings.url.database} before"
+    workspace.console.step(f"dropped: {old}" if old else said)
 
 
 # -- snapshots ---------------------------------------------
@@ -6396,9 +6412,10 @@ where starts_with(said, {quote_literal(mark)}) order by right(datname, 16);
 
 def drop_snapshot(workspace: Workspace, name: str) -> None:
     """Drop a snapshot."""
-    workspace.get_running()
+    get_settled(workspace)
+    find_snapshot(workspace, name)
+    workspace.agree(f"drop the snapshot @{name}?")
     with workspace.lock():
-        find_snapshot(workspace, name)
         drop_databases(workspace, SNAPSHOT_COMMENT + name)
     workspace.console.step(f"@{name} is dropped")
 
@@ -6760,6 +6777,7 @@ class Upgrade:
         workspace, service = self.workspace, self.service
         before = workspace.state.major
         major = self.check(before)
+        workspace.agree(f"upgrade to {self.image}, with the database out of use meanwhile?")
         workspace.server.check_room("there is no room")
         databases = find_used(workspace)
         first = "select rolname from pg_roles where oid = 10;"
@@ -6875,13 +6893,6 @@ def upgrade(workspace: Workspace, image: str) -> None:
         Upgrade(workspace, serve(workspace), image).run()
 
 
-def get_kept(workspace: Workspace) -> str:
-    """Return the major version of the cluster that an upgrade has kept."""
-    if not workspace.state.kept:
-        raise WorkspaceError("no cluster is kept", "{upgrade} --image IMAGE makes one")
-    return workspace.state.kept
-
-
 def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
     """Delete the cluster that was kept, or take it again."""
     with workspace.lock():
@@ -6893,11 +6904,17 @@ def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
             if going_back or not (undo and plan and plan[1]):
                 raise
             workspace.console.warn(f"the new cluster does not serve: {error}")
+            workspace.agree(f"take the cluster of PostgreSQL {plan[0]} again?")
             _turn_back(workspace)
             return
         if undo and going_back:  # which is done now
             return
-        kept, service = get_kept(workspace), workspace.resolve_service()
+        if not workspace.state.kept:
+            raise WorkspaceError("no cluster is kept", "{upgrade} --image IMAGE makes one")
+        kept, service = workspace.state.kept, workspace.resolve_service()
+        cluster = f"the cluster of PostgreSQL {kept}"
+        back = f"take {cluster} again, without the rows written since?"
+        workspace.agree(back if undo else f"delete {cluster}?")
         if undo:
             _back_up_all(workspace, "")
             major, image = workspace.state.major, service.image
@@ -7036,6 +7053,7 @@ def pull(workspace: Workspace, url: DatabaseURL) -> str:
     import tempfile
 
     server, action = open_elsewhere(workspace, url), f"cannot pull {url.database} from {url.host}"
+    _agree_to(workspace, f"{url.database} of {url.host}")
     with tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file:
         with server.opened() as there:
             idle = partial(there.query, "select;", action, url.database)
@@ -7791,7 +7809,7 @@ class CommandLine:
             return
         here, place = realpath("."), find_workspace(".")
         if place != here and self.command == "init":
-            self._get_yes(f"this is in the workspace {place}. Set up another one?")
+            self.get_yes(f"this is in the workspace {place}. Set up another one?")
         elif place != here:
             self.directory = self.console.path = place
             self.console.note(f"the workspace is {place}")
@@ -7822,7 +7840,7 @@ class CommandLine:
     def _start(self) -> None:
         if self.take_over:
             danger = "a server of the other engine that still runs destroys the data"
-            self._get_yes(f"{danger}; go on?")
+            self.get_yes(f"{danger}; go on?")
             self.workspace.takes_over = True
         try:
             if start(self.workspace, timeout=self.timeout):
@@ -7977,55 +7995,26 @@ class CommandLine:
                 size = format_size(found.size_bytes)
                 self.console.result(f"@{found.name:<24}  {found.created}  {size:>9}")
         elif self.drop:
-            self._check_snapshot(name)
-            self._get_yes(f"drop the snapshot @{name}?")
             drop_snapshot(workspace, name)
         else:
             name = snapshot(workspace, name)
             self.console.result(format_json({"name": name}) if self.json else f"@{name}")
 
-    def _check_snapshot(self, name: str) -> None:
-        """Make sure that there is something to ask about, if a person is asked."""
-        if not self.yes:
-            get_settled(self.workspace)
-            find_snapshot(self.workspace, name.removeprefix("@"))
-
     def _restore(self) -> None:
-        database, drop_old = self.workspace.settings.url.database, bool(self.drop_old)
-        if self.file is not None:
-            if self.file.startswith("@"):
-                self._check_snapshot(self.file)
-            else:
-                check_source(self.file)
-            self._agree_to(self.file)
-            restore(self.workspace, self.file, owner=not self.no_owner, drop_old=drop_old)
-            if drop_old:
-                self.console.step(f"what was {database} before is dropped")
-            return
-        get_settled(self.workspace)
-        old = ", ".join(sorted(find_databases(self.workspace, KEPT_COMMENT)))
-        if old:
-            self._get_yes(f"drop {old}?")
-        drop_old_databases(self.workspace)
-        if old:
-            self.console.step(f"dropped: {old}")
+        if self.file is None:
+            drop_old_databases(self.workspace)
         else:
-            self.console.note(f"nothing was kept of what was {database} before")
+            how = {"owner": not self.no_owner, "drop_old": bool(self.drop_old)}
+            restore(self.workspace, self.file, **how)
 
     def _reset(self) -> None:
-        if self.seed:
-            check_source(self.seed)
-        self._agree_to("an empty database")
         reset(self.workspace, self.seed or "")
 
     def _push(self) -> None:
         push(self.workspace, self._read_url(), switch=bool(self.switch))
 
     def _pull(self) -> None:
-        url = self._read_url()
-        open_elsewhere(self.workspace, url)  # or it is refused before the question
-        self._agree_to(f"{url.database} of {url.host}")
-        pull(self.workspace, url)
+        pull(self.workspace, self._read_url())
 
     def _read_url(self) -> DatabaseURL:
         """Read the URL of a server elsewhere."""
@@ -8048,22 +8037,9 @@ class CommandLine:
         rotate(self.workspace)
 
     def _upgrade(self) -> None:
-        state = self.workspace.state
         if self.undo or self.drop_old:
-            aside, coming = (*state.exchange, "", "")[:2]  # what is under way is finished first
-            kept = aside if coming else get_kept(self.workspace)
-            kept = coming if self.undo and goes_back(state) else kept
-            cluster = f"the cluster of PostgreSQL {kept}"
-            back = f"take {cluster} again, without the rows written since?"
-            self._get_yes(back if self.undo else f"delete {cluster}?")
             end_upgrade(self.workspace, undo=bool(self.undo))
         elif self.image:
-            self.workspace.refuse_copy()
-            # Who is asked hears of it before; what is under way, `upgrade` finishes first.
-            if not (self.yes or state.exchange):
-                service = self.workspace.resolve_service()
-                Upgrade(self.workspace, service, self.image).check(state.major)
-            self._get_yes(f"upgrade to {self.image}, with the database out of use meanwhile?")
             upgrade(self.workspace, self.image)
         else:
             raise WorkspaceError("IMAGE is missing", "{upgrade} --image IMAGE")
@@ -8072,15 +8048,11 @@ class CommandLine:
         if self.data or self.purge:
             self.workspace.settings  # noqa: B018 (or it is refused before the question)
             name = basename(self.workspace.directory)
-            self._get_yes(f"this deletes the data. Type {name} to go on:", name)
+            self.get_yes(f"this deletes the data. Type {name} to go on:", name)
         options = {"data": bool(self.data), "purge": bool(self.purge)}
         destroy(self.workspace, backup=not self.no_backup, **options)
 
-    def _agree_to(self, new: str) -> None:
-        database = self.workspace.settings.url.database
-        self._get_yes(f"put {new} in the place of database {database}, and end its sessions?")
-
-    def _get_yes(self, question: str, name: str = "") -> None:
+    def get_yes(self, question: str, name: str = "") -> None:
         """Return if a person wants it, types `name`, or has said --yes."""
         if self.yes:
             return
@@ -8095,16 +8067,15 @@ class CommandLine:
 
     def tell_left(self) -> str:
         """Return what is true after Ctrl-C."""
-        workspace = self.workspace
-        if self.command == "backup":
-            return "" if self.output in STDOUT else "; no file is left"
-        if self.command in _LEFT and not (workspace.worked or self.all):
+        workspace = vars(self).get("workspace")
+        if self.command not in ("init", "run", *_CHANGES):
+            return ""
+        if workspace is None or not (workspace.worked or self.all):
             return "; nothing was done"
-        if self.command in ("rotate", "upgrade"):
-            vars(workspace).pop("state", None)
-            goes_on = workspace.state.next_password or workspace.state.exchange
-            return _LEFT[self.command] if goes_on else ""
-        return _LEFT.get(self.command, "")
+        vars(workspace).pop("state", None)
+        if workspace.state.next_password or workspace.state.exchange:
+            return "; {start} finishes what was begun"
+        return "; see {status}, then give the same command again"
 
     def _env(self) -> None:
         env = build_client_environment(self.workspace.settings.url)
@@ -8143,18 +8114,6 @@ class CommandLine:
 
 # What changes a server or database.
 _CHANGES = "start stop restart logs snapshot restore reset push pull rotate upgrade destroy".split()
-# What Ctrl-C leaves of a change, and how to go on. `restore` looks, and says it itself.
-_LEFT = {
-    **dict.fromkeys(
-        ("init", "start", "run", "stop", "restart"),
-        "; nothing is lost: the same command goes on from what {status} shows",
-    ),
-    "snapshot": "; {snapshot} --list shows what there is",
-    **dict.fromkeys(("rotate", "upgrade"), "; {start} finishes what was begun"),
-    "destroy": "; the same command goes on",
-    **dict.fromkeys(("restore", "reset", "pull"), ""),
-    "push": "; there is all of it there, or nothing",
-}
 _EXAMPLES = """\
 {init}: set up this directory
 {init} ~/app --yes: set up ~/app, unasked
@@ -8351,24 +8310,6 @@ def _sort_file(line: CommandLine) -> None:
         raise UsageError(why, f"{line.program} snapshot @{quote_word(line.file)}")
 
 
-# Other tools' words, and what they mean here.
-_MEANT = {
-    "init": "create new setup install",
-    "run": "exec test migrate",
-    "check": "doctor health",
-    "psql": "connect console login sql",
-    "backup": "dump export pg_dump save",
-    "snapshot": "branch checkpoint",
-    "restore": "import load rollback",
-    "destroy": "rm remove delete drop clean prune purge",
-    "list": "ls",
-    "--database": "--db --dbname --name",
-    "--bind": "--host",
-    "--port": "-p",
-    "--yes": "--force -f",
-}
-
-
 def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:
     """Refuse a command line; say what a word may be."""
     import difflib
@@ -8377,8 +8318,7 @@ def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:
     if word.startswith("-"):
         choices = option_names(program.rpartition(" ")[2])
     word = word.partition("=")[0]
-    close = [name for name in choices if word in _MEANT.get(name, "").split()]
-    close += [name for name in choices if sorted(name) == sorted(word)]  # stauts
+    close = [name for name in choices if sorted(name) == sorted(word)]  # stauts
     close += difflib.get_close_matches(word, choices, cutoff=0.7)
     if close:
         raise UsageError(f"{fault}: did you mean {close[0]}?")
@@ -8432,6 +8372,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line.console.command = line.command
         line.look_upwards()
         line.workspace = Workspace(line.directory, line.console)
+        line.workspace.agree = line.get_yes
         if line.command not in ("url", "env", "completion"):  # they start nothing to be ended
             _leave_in_order_on_termination()
         return line.act()

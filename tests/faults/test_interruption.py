@@ -44,7 +44,7 @@ WORKERS = 3
 SILENT = {"stdout": subprocess.DEVNULL}
 CREDENTIALS = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
 NOTHING = "nothing was done"
-LEFT = "nothing is lost: the same command goes on from what hive-pg status shows"
+LEFT = "see hive-pg status, then give the same command again"
 
 
 def killer(workspace, number, step):

@@ -1056,7 +1056,7 @@ def test_without_a_terminal_and_without_yes(hive, docker, command, dump, capsys)
     said = capsys.readouterr().err
     assert "nothing was done" in said
     assert "--yes" in said
-    assert docker.calls == []
+    assert {"docker inspect"} >= {" ".join(call.argv[:2]) for call in docker.calls}
 
 
 # -- snapshot ------------------------------------------------------------------------------------
@@ -1122,7 +1122,7 @@ def test_snapshot_interrupted(hive, server, capsys):
     assert hive("snapshot @x") == ExitCode.INTERRUPTED
     assert server.kinds == ["clean", "listed", "staging", "clean"]
     assert "'^create database .*_(restoring|snapshot|fresh)_" in server.sql("clean").splitlines()[0]
-    assert "hive-pg snapshot --list shows what there is" in capsys.readouterr().err
+    assert "see hive-pg status, then give the same command again" in capsys.readouterr().err
 
 
 def test_restore_of_a_snapshot(place, docker, server):
@@ -2043,13 +2043,10 @@ def test_undo_that_was_killed_is_finished_as_one(upgradable, hive, docker, up, c
     """Said again it goes no further; what is deleted then is what was asked about."""
     plan = {"exchange": ["18", "16", "x/pgvector:16", NEWER, "16"], "kept": "16"}
     upgradable.remember(**plan)
+    assert hive("upgrade --undo") == 0
+    assert exchanges(docker) == [["18", "16"]]
     assert hive("upgrade --drop-old") == ExitCode.FAILED
     assert "delete the cluster of PostgreSQL 18?" in capsys.readouterr().err
-    assert hive("upgrade --undo") == ExitCode.FAILED
-    assert "take the cluster of PostgreSQL 16 again" in capsys.readouterr().err
-    assert exchanges(docker) == []
-    assert hive("upgrade --undo --yes") == 0
-    assert exchanges(docker) == [["18", "16"]]
     state = pg.Workspace(str(up)).state
     assert (image_of(up), state.kept, state.exchange) == ("x/pgvector:16", "18", [])
 

@@ -252,7 +252,6 @@ def pushed(monkeypatch):
     pushed = []
     monkeypatch.setattr(pg, "push", lambda _, url, **how: pushed.append(url))
     monkeypatch.setattr(pg, "pull", lambda _, url: pushed.append(url))
-    monkeypatch.setattr(pg, "open_elsewhere", lambda *_: None)
     return pushed
 
 
@@ -316,12 +315,12 @@ def test_url_of_another_program(words):
     assert pg.read_command_line("hive-pg", words).argv[-1] == words[-1]
 
 
-def test_pull_asks(hive, pushed, monkeypatch, capsys):
+def test_pull_asks(hive, elsewhere, monkeypatch, capsys):
     """It ends sessions: without a person or --yes nothing is done."""
     monkeypatch.setenv("ELSEWHERE", URL)
     assert hive("pull", "--url-env", "ELSEWHERE") == ExitCode.FAILED
     assert "put prod of db.test in the place of database hive, and end" in capsys.readouterr().err
-    assert pushed == []
+    assert elsewhere.calls_of("docker run") == []
 
 
 # -- attached ------------------------------------------------------------------------------------
