@@ -3742,9 +3742,7 @@ class Workspace:
         if changed:
             write_file(self.env_path, edited, 0o600)
             self.env = EnvFile(edited)
-        before, mode = self.close_file(self.env_path, f"{ENV_FILE} and its password")
-        if mode != before:
-            self.console.step(f"{ENV_FILE} was open to others; its mode is {mode:04o} now")
+        self.close_file(self.env_path)
         return changed
 
     def _refuse_others_env(self, changes: Mapping[str, str]) -> None:
@@ -3756,14 +3754,15 @@ class Workspace:
             add = f"; or echo {URL_KEY}= >>{quote_word(target)}" * (not theirs)
             self.refuse_link_out(self.env_path, f"rm {quote_word(self.env_path)}{add}")
 
-    def close_file(self, path: str, what: str) -> tuple[int, int]:
-        """Close a file to others, or warn; return its mode before and now."""
+    def close_file(self, path: str) -> None:
+        """Close a file to others, or warn."""
         before = os.stat(path).st_mode & 0o777 if HAS_MODES else 0
         with explaining("change the mode of", path):
             mode = set_mode(path, before & 0o700) if before & 0o077 else before
         if mode & 0o077:
-            self.console.warn(f"others may read {what}: its mode cannot be changed here")
-        return before, mode
+            self.console.warn(f"others may read {path}: its mode cannot be changed here")
+        elif mode != before:
+            self.console.step(f"{path} was open to others; its mode is {mode:04o} now")
 
     def refuse_link_out(self, path: str, hint: str) -> None:
         """Refuse to change what a link outside leads to."""
@@ -4091,10 +4090,6 @@ class Workspace:
             words = f"{condition.words}, and {missing} is missing"
             code = condition.exit_code or ExitCode.UNHEALTHY
             return condition.replace(words=words, hint=hint, exit_code=code)
-        moved = info and info.cluster[0] and info.directory and is_gone(info.directory)
-        if info and moved and not condition.exit_code:
-            hint = f"{{restart}} brings it here: its container still has it in {info.directory}"
-            return condition.replace(hint=hint)
         return condition
 
     def find_missing(self, info: ContainerInfo) -> str:
@@ -4529,21 +4524,13 @@ def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo 
     elif not place:
         found = own is not None
         words = f"the container is gone, and the data was in {f'volume {last}' if last else 'it'}"
+    elif workspace.state.verified and own and own.cluster[1] == cluster:
+        found, words = True, ""  # what was logged in to is where its container has it
+    elif not workspace.engine.has_volume(place):
+        found, words = False, f"volume {place} is missing"
     else:
-        return _find_volume_loss(workspace, service, own)
+        found, words = bool(list_cluster(workspace, service)), f"volume {cluster} holds no data"
     return "" if found else words
-
-
-def _find_volume_loss(
-    workspace: Workspace, service: ComposeService, own: ContainerInfo | None
-) -> str:
-    """Return why a volume has no cluster; what was logged in to is where its container has it."""
-    if workspace.state.verified and own and own.cluster[1] == service.cluster:
-        return ""
-    if not workspace.engine.has_volume(service.source):
-        return f"volume {service.source} is missing"
-    found = list_cluster(workspace, service)
-    return "" if found else f"volume {service.cluster} holds no data"
 
 
 def refuse_loss(workspace: Workspace, service: ComposeService, neighbours: Neighbours) -> None:
@@ -5151,35 +5138,15 @@ def append_lines(path: str, lines: Iterable[str], *, again: bool = False) -> lis
     return new
 
 
-def ignore_in_git(workspace: Workspace, written: list[str]) -> bool:
-    """In a git work tree, keep the credentials out; return whether it is one."""
-    directory, console = workspace.directory, workspace.console
-    missing = find_unignored(workspace, IGNORED)
-    if missing:
-        name, prefix = ".gitignore", ""
-        path = join(directory, name)
-        workspace.refuse_link_out(path, f"rm {quote_word(path)}; git follows no such link")
-        if islink(path):  # git follows none at all, but the clone has a list of its own
-            options = ("rev-parse", "--git-path", "info/exclude", "--show-prefix")
-            name, prefix = ask_git(workspace, *options).stdout.split("\n")[:2]
-            path, prefix = join(directory, name), f"/{prefix}".rstrip("/")
-        if not any(map(islink, (path, dirname(path)))):
-            make_directory(dirname(path), get_sudo_user())
-            append_lines(path, [prefix + line for line in missing], again=True)
-        left = find_unignored(workspace, IGNORED)
-        if left:
-            said = f"git does not ignore {' '.join(left)}"
-            console.warn(f"{said}: see git check-ignore -v {ENV_FILE}")
-        else:
-            written.append(name)
-    return missing is not None
-
-
-def keep_private(workspace: Workspace, data_dir: str, written: list[str], *, in_git: bool) -> None:
-    """Keep data and credentials out of git and of images."""
-    ignored, files = join(dirname(DATA_DIR), ".gitignore"), {}
-    if not in_git:
-        files[".gitignore"] = [*IGNORED.values()]
+def keep_private(workspace: Workspace, data_dir: str = "") -> list[str]:
+    """Keep data and credentials out of git and of images; return the files that say so now."""
+    ignored, path = join(dirname(DATA_DIR), ".gitignore"), join(workspace.directory, ".gitignore")
+    missing, written = find_unignored(workspace, IGNORED), []
+    if missing and islink(path):
+        raise WorkspaceError(
+            f"{path} is a link, which git does not follow", f"rm {quote_word(path)}"
+        )
+    files = {".gitignore": [*IGNORED.values()] if missing is None else missing}
     if data_dir == workspace.data_dir:
         there = lexists(join(workspace.directory, ignored))
         files[ignored] = ["/postgres/"] if there else ["/postgres/", "/.gitignore"]  # itself, too
@@ -5190,9 +5157,14 @@ def keep_private(workspace: Workspace, data_dir: str, written: list[str], *, in_
         directory = dirname(path)
         if any(map(islink, (path, directory))) or not os.access(directory, os.W_OK):
             continue  # git follows no link, and reads no other user's data
-        if append_lines(path, lines) and directory == workspace.directory:
+        again = lines is missing  # what is there does not do
+        if append_lines(path, lines, again=again) and directory == workspace.directory:
             written.append(name)
+    if missing and (left := find_unignored(workspace, IGNORED)):
+        said = f"git does not ignore {' '.join(left)}: see git check-ignore -v {ENV_FILE}"
+        workspace.console.warn(said)
     warn_of_tracked(workspace)
+    return written
 
 
 def find_tracked(workspace: Workspace, *names: str) -> list[str]:
@@ -5286,7 +5258,6 @@ class SetUp:
         self.named = False  # whether the names in `.env` are this workspace's
         self.answers: dict[str, bool] = {}  # by question: who has to plan again asks no more
         self.blank, self.reason = not workspace.env.exists, ""  # an example has no login
-        self.doubt = ""  # why a directory for the data may not work here
         self.lost = self.blank or not has_login(self.values)
 
     def run(self, *, start: bool, timeout: float) -> None:
@@ -5418,7 +5389,8 @@ class SetUp:
         chosen, why = choose_data_placement(host, workspace.engine.facts)
         placement = wanted or known or chosen
         self.reason = f"--data {wanted}" if wanted else "" if known else why
-        self.doubt = why if placement == "bind" != chosen else ""
+        if wanted == "bind" != chosen:
+            self._note(f"a directory may not do here ({why}): --data volume", warns=True)
         return "volume" if placement == "volume" else ""
 
     def _resolve(self, settings: Settings) -> tuple[Settings, ComposeService]:
@@ -5527,39 +5499,37 @@ class SetUp:
         loss = find_loss(workspace, service, own)
         known = state.id or holds_data(service.data_dir)  # at another place of it
         replaces = loss and state.verified and (own or known)
-        if replaces and known:
-            self._agree_to_begin_anew(service, loss)
+        if replaces and known and service.source != IN_MEMORY:  # which is lost at each stop
+            self._agree_to_begin_anew(loss)
         if start and not (loss or self.lost):
             self._agree_with_server(settings, own)
         self._write_files(settings, service, lost=bool(loss))
         reason = self.reason or state.reason
         workspace.remember(verified=state.verified and not loss, reason=reason)
-        self._describe(settings, service, is_new=bool(loss))
+        self._describe(settings, service, own, is_new=bool(loss))
         if replaces:
             self.console.warn(f"{loss}: this is a new, empty database")
             if own:  # it may have another directory mounted
                 workspace.engine.stop(own.name, own.grace)
         if start:
-            self._announce_port(service, own)
             bring_up(workspace, service, self.neighbours)
 
-    def _announce_port(self, service: ComposeService, own: ContainerInfo | None) -> None:
-        """Say that a person's container is replaced."""
-        if own and service.host_port and not own.ports:
-            end = "ends" if own.home[0] == "memory" else "stays"
-            said = f"container {own.name} is replaced by one that publishes its port"
-            self._note(f"{said}; the data {end}")
-
-    def _agree_to_begin_anew(self, service: ComposeService, loss: str) -> None:
+    def _agree_to_begin_anew(self, loss: str) -> None:
         """Refuse it if nobody says yes: a disk may only be unmounted."""
-        question = f"{loss}. Make a new, empty database?"
-        asks = self.ask and service.source != IN_MEMORY  # which is lost at each stop
-        if asks and not self._confirm(question, enter=False):
-            self.doubt = ""  # a volume would be empty, too
+        if self.ask and not self._confirm(f"{loss}. Make a new, empty database?", enter=False):
             raise WorkspaceError(loss, f"{_PUT_BACK}; {{init}} --yes makes an empty database")
 
-    def _describe(self, settings: Settings, service: ComposeService, *, is_new: bool) -> None:
+    def _describe(
+        self,
+        settings: Settings,
+        service: ComposeService,
+        own: ContainerInfo | None,
+        *,
+        is_new: bool,
+    ) -> None:
         """Say what stays, who can reach it, and how long it lasts."""
+        if own and own.home[0] == "memory" and service.host_port and not own.ports:
+            self._note("the container is replaced, and its data in memory ends with it")
         before, database = self.values.get(DB_KEY), settings.url.database
         if before not in (None, "", database) and not is_new:
             self._note(f"database {before} stays as it is, beside {database}")
@@ -5594,20 +5564,19 @@ class SetUp:
 
     def _write_files(self, settings: Settings, service: ComposeService, *, lost: bool) -> None:
         """Write the files, and the directory if it is `lost`; name them."""
-        workspace, ignoring = self.workspace, list[str]()
-        in_git, theirs = ignore_in_git(workspace, ignoring), workspace.compose_file()
+        workspace, theirs = self.workspace, self.workspace.compose_file()
+        data_dir, user = service.data_dir, parse_user(service.user)
+        if lost and data_dir and user and not workspace.is_apart:
+            if not os.path.isdir(data_dir):
+                workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
+            make_directory(data_dir, user, 0o700)
+        ignoring = keep_private(workspace, data_dir)
         written = [ENV_FILE] * workspace.save_env(settings.env)  # ignored by now
         if theirs is None:
             write_file(join(workspace.directory, COMPOSE_FILE), render_compose())
             written.append(COMPOSE_FILE)
         for name in (ENV_FILE, STATE_FILE, COMPOSE_FILE, ".gitignore"):
             remove_leftover(join(workspace.directory, name))
-        data_dir, user = service.data_dir, parse_user(service.user)
-        if lost and data_dir and user and not workspace.is_apart:
-            if not os.path.isdir(data_dir):
-                workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
-            make_directory(data_dir, user, 0o700)
-        keep_private(workspace, data_dir, ignoring, in_git=in_git)
         place = "here" if data_dir else f"in volume {service.source}"
         why = f"; data {place}: {self.reason}" if self.reason else ""
         if names := ", ".join([*written, *ignoring]):
@@ -5710,15 +5679,7 @@ def set_up(
             workspace.reload()
         if workspace.env.exists:
             finish_upgrade(workspace)
-        setup = SetUp(workspace, wanted, ask=interactive)
-        try:
-            setup.run(start=start, timeout=timeout)
-        except PostgreSQLIntegrationError as error:
-            failed = isinstance(error, (DockerCommandError, ContainerStartupError))
-            if setup.doubt and (failed or DATA_DIR in str(error)):
-                why = f"a directory may not do here ({setup.doubt})"
-                error.hint = f"{{init}} --data volume: {why}"
-            raise
+        SetUp(workspace, wanted, ask=interactive).run(start=start, timeout=timeout)
     return True
 
 
@@ -5745,8 +5706,7 @@ def attach(workspace: Workspace) -> None:
 def _lead(workspace: Workspace, plan: Sequence[str], changes: Mapping[str, str]) -> None:
     """Write `changes` of `.env`, and remember where they lead."""
     here = workspace.state
-    ignoring = list[str]()
-    keep_private(workspace, "", ignoring, in_git=ignore_in_git(workspace, ignoring))
+    keep_private(workspace)
     workspace.remember(attached=plan, verified=here.verified and bool(here.id))
     workspace.save_env(changes)
     said = f"{ENV_FILE} leads there; {{init}} --detach goes back to the database here"
@@ -5938,7 +5898,7 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
             path = _choose_dump(workspace, directory, database)
         with replacement(path, 0o600) as file:
             _dump(workspace, database, file.fileno())
-        workspace.close_file(path, path)
+        workspace.close_file(path)
     return path
 
 
@@ -5965,17 +5925,11 @@ def _choose_dump(workspace: Workspace, directory: str, database: str) -> str:
 
 def _check_place(path: str) -> str:
     """Return the real path of a file to write."""
-    if os.path.isdir(path) or not basename(path):
-        raise WorkspaceError(f"{path} is a directory", "name a file in it")
     refuse_strangers(path)
-    path = realpath(path)
-    directory = dirname(path)
-    if lexists(path) and not os.path.isfile(path):  # a device, which would be replaced
-        raise WorkspaceError(f"{path} is no file", "{backup} -o - writes to stdout")
-    if not os.path.isdir(directory):
-        hint = f"mkdir -p {quote_word(directory)}"
-        raise WorkspaceError(f"there is no directory {directory}", hint)
-    return path
+    real = realpath(path)
+    if not basename(path) or (lexists(real) and not os.path.isfile(real)):  # a device, perhaps
+        raise WorkspaceError(f"{path} is no file", "name one; {backup} -o - writes to stdout")
+    return real
 
 
 def _dump(
@@ -6350,17 +6304,10 @@ def set_up_copy(
         task = Restore(workspace, file, owner=False, tells=False)
         with workspace.lock():
             kept = task.run()
-    sql = f"""\
-{_USED_SQL} as used \\gset
-\\if :used
-\\echo used
-\\else
-\\connect template1
-drop database {quote_identifier(kept)};
-\\endif
-"""
-    if server.query(sql, "cannot drop it", kept):
+    if is_used(server, kept):
         console.warn(f"somebody wrote to {database} meanwhile: {kept} stays")
+    else:
+        server.query(f"drop database {quote_identifier(kept)};", "cannot drop it")
     console.step(f"the data is that of {source}")
     return True
 
@@ -6676,7 +6623,7 @@ def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) ->
         text += server.query(build_settings_sql(main, main), "cannot read the settings")
         path = f"{dirname(path)}/globals-{format_stamp(time.time())}.sql"
         write_file(path, text, 0o600)
-        workspace.close_file(path, path)
+        workspace.close_file(path)
         console.step(f"the roles are in {path}")
         return quote_word(dump) + more
     except PostgreSQLIntegrationError as error:
@@ -6725,12 +6672,6 @@ select format('drop database %I', datname) from pg_database
 where datname !~ '^(postgres|template[01])$'
 \\gexec
 select rolname from pg_roles;
-"""
-# What no dump has.
-_FILES_SQL = """\
-select name || ' = ' || setting from pg_file_settings
-union select concat_ws(' ', type, database, user_name, address, netmask, auth_method)
-from pg_hba_file_rules
 """
 _KEPT = "{upgrade} --undo takes it again, {upgrade} --drop-old deletes it"
 
@@ -6789,6 +6730,8 @@ class Upgrade:
             workspace.remember(exchange=[before, "upgrade", self.image, service.image, major])
         self.console.step(f"the old cluster is {service.cluster}.{before}")
         self.console.note(self.console.format(_KEPT))
+        said = "what is set in its files (postgresql.conf, pg_hba.conf, by ALTER SYSTEM)"
+        self.console.note(f"{said} was not taken over")
 
     def check(self, before: str) -> str:
         """Return the image's major version, if there is a way to it."""
@@ -6844,10 +6787,6 @@ the compose file is yours, and nothing was moved; service {service.service} need
             self._copy(old, new, name)
         if error := new.probe().error:
             raise error
-        said = [{*server.query(_FILES_SQL, action).splitlines()} for server in (old, new)]
-        for line in sorted(said[0] - said[1]):  # a value may be a secret
-            name = line.partition(" = ")[0]
-            self.console.warn(f"set in a file, and not taken over: {name}")
 
     def _start(self, name: str, settings: Settings, url: DatabaseURL, *values: str) -> Server:
         argv = ["run", "--detach", "--no-deps", "--name", name]
@@ -6921,8 +6860,7 @@ def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
             plan = (major, kept, workspace.state.kept_image, image, kept)
             with _going_back(workspace, *plan):
                 pass
-            said = f"PostgreSQL {kept} serves; {service.cluster}.{major} is kept"
-            workspace.console.step(said)
+            workspace.console.step(f"PostgreSQL {kept} serves; {service.cluster}.{major} is kept")
             workspace.console.note(workspace.console.format("{upgrade} --drop-old deletes it"))
             return
         place = f"{service.target}.{kept}"

@@ -277,9 +277,7 @@ def test_service_without_a_fixed_port_is_served_inside(serve, port):
     assert workspace.env["HIVE_DATABASE_URL"] == url
     if workspace.hive_pg(*psql, "select i from kept").stdout != "7\n":
         raise LostError("the rows are gone")
-    said = workspace.hive_pg("init", "--yes").stderr  # publishes one
-    name = workspace.container
-    assert f"container {name} is replaced by one that publishes its port; the data stays" in said
+    workspace.hive_pg("init", "--yes")  # publishes one
     assert workspace.login("select i from kept") == "7"
     assert workspace.env["COMPOSE_FILE"] == "compose.yaml:docker-compose.hive-pg.yml"
     assert (workspace.path / "compose.yaml").read_text() == text

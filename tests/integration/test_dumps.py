@@ -287,9 +287,9 @@ def test_backup_over_a_pipe(whole):
 @pytest.mark.parametrize(
     ("place", "what"),
     [
-        pytest.param("nowhere/x.dump", "there is no directory", id="missing directory"),
-        pytest.param("data", "is a directory", id="directory"),
-        pytest.param("new/", "is a directory", id="directory that is missing"),
+        pytest.param("nowhere/x.dump", "x.dump: No such file or directory", id="missing directory"),
+        pytest.param("data", "data is no file", id="directory"),
+        pytest.param("new/", "new/ is no file", id="directory that is missing"),
         pytest.param("fifo", "is no file", id="device"),
         pytest.param("sealed.dump", "is read-only", id="read-only file"),
     ],

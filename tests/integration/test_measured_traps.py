@@ -274,14 +274,13 @@ def test_container_that_compose_did_not_make_is_refused(make, lab):
 
 
 def test_moved_workspace_keeps_its_database(make):
-    """While it runs, `status` says what brings it here; stopped, it comes back by itself."""
+    """While it runs, a restart brings it here; stopped, it comes back by itself."""
     workspace = make()
     workspace.init()
     workspace.login("create table kept as select 42 as n")
     before = workspace.path
     workspace.path = before.rename(before.with_name(f"{before.name}-moved"))
-    hint = f"hint: hive-pg restart brings it here: its container still has it in {before}\n"
-    assert hint in workspace.hive_pg("status").stderr
+    workspace.hive_pg("status")
     workspace.hive_pg("restart")
     status = workspace.hive_pg("status")
     assert ("hint" in status.stderr, str(workspace.path) in status.stdout) == (False, True)

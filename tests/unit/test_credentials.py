@@ -89,7 +89,7 @@ def open_env(monkeypatch, service, env):
 def test_save_mode_not_kept(service, open_env, capsys):
     """Where the file system keeps no modes, it is written, and that others may read it is said."""
     assert service.save_credentials_to_env(make_url()) is False
-    assert "warning: others may read .env and its password" in capsys.readouterr().err
+    assert f"warning: others may read {open_env}: its mode cannot" in capsys.readouterr().err
     assert service.save_credentials_to_env(make_url(password="n3w")) is True
 
 
