@@ -4206,7 +4206,8 @@ class Neighbours:
         own = find_named(self.own, service.container)
         port = service.host_port
         there = [port for _, port in own.ports] if own else []
-        if own and service.is_in(own) and port not in [0, *there]:
+        held = own and (service.is_in(own) or (own.running and own.home[0] == "memory"))
+        if own and held and port not in [0, *there]:
             user = own.environment.get(USER_KEY) or DEFAULT_ROLE
             name = own.environment.get(DB_KEY) or user
             login = f"-U {quote_word(user)} {quote_word(name)}"
@@ -5499,14 +5500,14 @@ class SetUp:
         loss = find_loss(workspace, service, own)
         known = state.id or holds_data(service.data_dir)  # at another place of it
         replaces = loss and state.verified and (own or known)
-        if replaces and known and service.source != IN_MEMORY:  # which is lost at each stop
-            self._agree_to_begin_anew(loss)
+        if replaces and known:
+            self._agree_to_begin_anew(service, loss)
         if start and not (loss or self.lost):
             self._agree_with_server(settings, own)
         self._write_files(settings, service, lost=bool(loss))
         reason = self.reason or state.reason
         workspace.remember(verified=state.verified and not loss, reason=reason)
-        self._describe(settings, service, own, is_new=bool(loss))
+        self._describe(settings, service, is_new=bool(loss))
         if replaces:
             self.console.warn(f"{loss}: this is a new, empty database")
             if own:  # it may have another directory mounted
@@ -5514,22 +5515,14 @@ class SetUp:
         if start:
             bring_up(workspace, service, self.neighbours)
 
-    def _agree_to_begin_anew(self, loss: str) -> None:
+    def _agree_to_begin_anew(self, service: ComposeService, loss: str) -> None:
         """Refuse it if nobody says yes: a disk may only be unmounted."""
-        if self.ask and not self._confirm(f"{loss}. Make a new, empty database?", enter=False):
+        asks = self.ask and service.source != IN_MEMORY  # which is lost at each stop
+        if asks and not self._confirm(f"{loss}. Make a new, empty database?", enter=False):
             raise WorkspaceError(loss, f"{_PUT_BACK}; {{init}} --yes makes an empty database")
 
-    def _describe(
-        self,
-        settings: Settings,
-        service: ComposeService,
-        own: ContainerInfo | None,
-        *,
-        is_new: bool,
-    ) -> None:
+    def _describe(self, settings: Settings, service: ComposeService, *, is_new: bool) -> None:
         """Say what stays, who can reach it, and how long it lasts."""
-        if own and own.home[0] == "memory" and service.host_port and not own.ports:
-            self._note("the container is replaced, and its data in memory ends with it")
         before, database = self.values.get(DB_KEY), settings.url.database
         if before not in (None, "", database) and not is_new:
             self._note(f"database {before} stays as it is, beside {database}")

@@ -240,7 +240,7 @@ def test_shares_cluster_volume(cluster, source, shared):
         pytest.param([], [("0.0.0.0", 5777)], "", 5777, False, id="as it is"),
         pytest.param([], [], "", 0, False, id="none is published"),
         pytest.param([("pg", "/var/lib/postgresql/data")], [], "", 5777, False, id="a volume"),
-        pytest.param([(pg.IN_MEMORY, "/var/lib")], [], pg.IN_MEMORY, 5777, False, id="memory"),
+        pytest.param([(pg.IN_MEMORY, "/var/lib")], [], pg.IN_MEMORY, 5777, True, id="memory"),
         pytest.param([], [], "pg/pgdata", 5777, False, id="lost by a volume: another question"),
     ],
 )
