@@ -2206,6 +2206,7 @@ def check_result(
 # The docker CLI, but for `docker exec`, and what it says.
 
 INSPECT = ("docker", "inspect", "--type", "container")
+INSPECT_IMAGE = ("docker", "image", "inspect", "--format", "{{json .Config}}")
 # Two engines of one machine can share an ID: Docker 20.10 has it from /etc/docker/key.json.
 # Podman's is another one at each call; it alone has the driver k8s-file for logs.
 # The same call knows the versions; Compose's is '' where the plugin does not work.
@@ -2645,7 +2646,10 @@ class Engine:
 
     def find_image(self, image: str) -> ImageInfo | None:
         """Return what an image sets, None where it is not on the engine."""
-        result = self.run(["docker", "image", "inspect", "--format", "{{json .Config}}", image])
+        return self.read_image(image, self.run([*INSPECT_IMAGE, image]))
+
+    def read_image(self, image: str, result: CommandResult) -> ImageInfo | None:
+        """Read the answer to INSPECT_IMAGE."""
         if _is_missing(result):
             return None
         config = parse_json(check_result(result, f"cannot look for {image}").stdout)
@@ -4133,6 +4137,8 @@ def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
 class Neighbours:
     """All containers of an engine at one moment: ours and others."""
 
+    images: Mapping[str, ImageInfo | None] = {}  # that were looked for beside that
+
     def __init__(
         self, workspace: Workspace, containers: Sequence[ContainerInfo], engine: Sequence[str] = ()
     ) -> None:
@@ -4290,13 +4296,17 @@ class Neighbours:
         return there.identify_file(dict(info.mounts)[source]) == identify_file(data_dir)
 
 
-def survey(workspace: Workspace) -> Neighbours:
-    """Look at all containers, and beside that at the engine."""
-    engine = workspace.engine
-    with engine.start(IDENTITY) as question:
+def survey(workspace: Workspace, *images: str) -> Neighbours:
+    """Look at all containers, and beside that at the engine, and for images."""
+    engine, looks = workspace.engine, [[*INSPECT_IMAGE, image] for image in images]
+    with ExitStack() as stack:
+        asked = [stack.enter_context(engine.start(argv)) for argv in (IDENTITY, *looks)]
         containers = engine.containers()
-        facts = engine.read_facts(question.finish(timeout=QUESTION_TIMEOUT_S))
-    return Neighbours(workspace, containers, facts.identity or workspace.state.engine)
+        said, *found = [process.finish(timeout=QUESTION_TIMEOUT_S) for process in asked]
+    facts = engine.read_facts(said)
+    neighbours = Neighbours(workspace, containers, facts.identity or workspace.state.engine)
+    neighbours.images = dict(zip(images, map(engine.read_image, images, found)))
+    return neighbours
 
 
 # == Life ==================================================
@@ -5255,7 +5265,9 @@ class SetUp:
         self.wanted, self.ask = {**wanted, "service": wanted["service"] or ""}, ask
         self.fresh = DatabaseURL(*generate_credentials(), LOCALHOST)
         self.fresh_id = os.urandom(8).hex()
-        self.values, self.neighbours = workspace.values, survey(workspace)
+        self.values = workspace.values
+        images = [] if workspace.compose_file() else [self._choose_image() or DEFAULT_IMAGE]
+        self.neighbours = survey(workspace, *images)
         self.named = False  # whether the names in `.env` are this workspace's
         self.answers: dict[str, bool] = {}  # by question: who has to plan again asks no more
         self.blank, self.reason = not workspace.env.exists, ""  # an example has no login
@@ -5333,7 +5345,9 @@ class SetUp:
                 raise
         else:
             service = default_service(settings, workspace.directory)
-            service = service.with_image(workspace.engine.find_image(service.image))
+            seen, name = self.neighbours.images, service.image
+            image = seen[name] if name in seen else workspace.engine.find_image(name)
+            service = service.with_image(image)
             settings = self._follow_image(settings, service)
         host = settings.url.host
         if service.host_port and not self.named and not (is_local(host) or host == settings.bind):
@@ -5472,12 +5486,17 @@ class SetUp:
         allowed, (uid, gid) = range(2**32), get_postgres_uid_gid()
         uid = parse_number(values, UID_KEY, uid, allowed)
         gid = parse_number(values, GID_KEY, gid, allowed)
-        image = self.wanted["image"] or values.get(IMAGE_KEY) or os.environ.get(IMAGE_KEY, "")
+        image = self._choose_image()
         known = self.workspace.state.id or values.get(WORKSPACE_KEY)
         own_id = known if known and not self.neighbours.is_copy(values) else self.fresh_id
         data = self._place_data(project, find_named(self.neighbours.own, container))
         target = values.get(TARGET_KEY, "")
         return Settings(url, container, project, uid, gid, image, bind, own_id, data, target)
+
+    def _choose_image(self) -> str:
+        """Return the image that is wanted, '' for the usual one."""
+        own = self.wanted["image"] or self.values.get(IMAGE_KEY)
+        return own or os.environ.get(IMAGE_KEY, "")
 
     def _plan_url(self) -> DatabaseURL:
         values, wanted = self.values, self.wanted
