@@ -3986,11 +3986,12 @@ class Workspace:
         text = self._separator.join([*files, os.path.relpath(path, self.directory)])
         self.save_env({"COMPOSE_FILE": text, "COMPOSE_PATH_SEPARATOR": self._separator})
 
-    def drop_compose_file(self) -> bool:
-        """Have Compose read theirs alone; return whether it does so by itself."""
+    def drop_compose_file(self) -> set[str]:
+        """Let Compose read theirs alone; return the keys that are not needed for that."""
         theirs = [name for name in self.named_files if basename(name) != ADDED_FILE]
         self.save_env({"COMPOSE_FILE": self._separator.join(theirs)})
-        return all(name in COMPOSE_FILES or ".override." in name for name in theirs)
+        usual = all(name in COMPOSE_FILES or ".override." in name for name in theirs)
+        return {"COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR"} if usual else set()
 
     def run_in_place(self, service: ComposeService, *argv: str, **options: Any) -> CommandResult:
         """Run a program as root on the service's data, /target."""
@@ -4191,8 +4192,8 @@ class Neighbours:
         own = find_named(self.containers, service.container)
         self._refuse_other_engine(service, own)
         if own is not None and own not in self.own:
-            hint = "{init} gives this workspace a name of its own, where the compose file has"
-            hint += f" container_name: ${{{CONTAINER_KEY}:-{own.name}}}"
+            name = f"${{{CONTAINER_KEY}:-{own.name}}}"
+            hint = f"put container_name: {name} into the compose file, then {{init}}"
             raise build_conflict(own, "has the name in the compose file", hint)
         if own is not None and own.state is ContainerState.PAUSED:
             raise judge_container(own, own.name).error()
@@ -4231,8 +4232,8 @@ class Neighbours:
             return
         there, here = (" ".join(reversed(engine)) for engine in (before, now))
         if service.in_volume:
-            why = f"the data is in volume {service.source} of another engine ({there}) than this"
-            why, way = f"{why} one ({here})", "{start}"
+            why = f"volume {service.source} is on another engine ({there}) than this one ({here})"
+            way = "{start}"
             elsewhere = state.verified and not workspace.engine.has_volume(service.source)
         else:
             # PostgreSQL's own lock is no help: each server is process 1 of its container.
@@ -4241,21 +4242,13 @@ class Neighbours:
             if elsewhere and not lexists(lock):  # it is not ours to see
                 test = workspace.run_in_place(service, "test", "!", "-e", inside)
                 elsewhere = test.returncode != 0
-            why = f"the data was last used on another engine ({there}) than this one ({here}), and"
-            why += " was not shut down there: a second server would destroy it"
+            why = f"the server on another engine ({there}) than this one ({here}) was not shut down"
         if elsewhere and not workspace.takes_over:
-            hint = f"{way}, with the other engine's DOCKER_HOST or context; or, if that engine is"
-            raise ContainerConflictError(why, f"{hint} gone: {{start}} --take-over")
+            hint = f"{way} there (DOCKER_HOST, context); or, if it is gone, {{start}} --take-over"
+            raise ContainerConflictError(why, hint)
         workspace.console.note(f"the engine was {there} before, and is {here} now")
         if elsewhere:
             workspace.remember(engine=now)
-
-    def refuse_project(self, project: str) -> None:
-        """Make sure that no other workspace has the Compose project."""
-        for info in self.others:
-            if info.project == project:
-                hint = "{init} gives this workspace a project of its own"
-                raise build_conflict(info, f"has the Compose project {project}", hint)
 
     def _check_port(
         self, service: ComposeService, own: ContainerInfo | None, others: Sequence[ContainerInfo]
@@ -4390,8 +4383,7 @@ def build_port_error(url: DatabaseURL, objection: str, right: str) -> DatabaseCo
         return DatabaseConnectionError(why, hint)
     hint = "{restart} applies .env; where its network is internal, Docker publishes no port"
     if objection.startswith(_STRANGER) and right:
-        hint = f"in {ENV_FILE}, put {right} in place of {url.host} in {URL_KEY}; or stop the other"
-        hint += f" program: ss -ltnp 'sport = :{url.port}'"
+        hint = f"put {right} for {url.host} in {URL_KEY}; or end it: ss -ltnp 'sport = :{url.port}'"
     why = f"{url.host}:{url.port}, where {URL_KEY} leads, is not this database: {objection}"
     return DatabaseConnectionError(why, hint)
 
@@ -5001,7 +4993,10 @@ def start_service(
     with workspace.lock(timeout):
         finish_upgrade(workspace)
         settings, neighbours = workspace.settings, survey(workspace)
-        neighbours.refuse_project(settings.project)
+        for info in neighbours.others:
+            if info.project == settings.project:
+                hint = "{init} gives this workspace a project of its own"
+                raise build_conflict(info, f"has the Compose project {info.project}", hint)
         service = ensure_image(workspace, settings, workspace.resolve_service(settings))
         port = service.host_port or CONTAINER_PORT
         if (service.container, port) != (settings.container, settings.url.port):
@@ -5201,21 +5196,17 @@ def run_repair(server: Server, repair: Repair) -> None:
         server.query(_APPEND_NETWORK_LINE_SQL, action)
 
 
-_NEXT_STEPS = "{psql}: a SQL prompt\n"
-_RUN_STEP = "{run} -- CMD: your program, with DATABASE_URL set\n"
-_LAST_STEPS = {  # a volume goes with Docker's own data, and is easily pruned
-    "": "{stop}: stop it; the data stays",
-    "volume": "{backup}: a dump, outside of Docker's volume",
-}
-
-
 def format_next_steps(settings: Settings, console: Console, *, started: bool, width: int) -> str:
     """Return the last lines of `init`: the URL, and commands."""
     url, key = shorten_url(repr(settings.url)), f"in {ENV_FILE}: {URL_KEY}"
     reached = is_local(settings.url.host) or settings.url.host == settings.bind
     wide = len(url + key) + 7 <= width
     gap = " " * 5 if wide else "\n  "
-    steps = _NEXT_STEPS + _RUN_STEP * reached + _LAST_STEPS[settings.data]
+    steps = "{psql}: a SQL prompt\n"
+    steps += "{run} -- CMD: your program, with DATABASE_URL set\n" * reached
+    # A volume goes with Docker's own data, and is easily pruned.
+    dump = "{backup}: a dump, outside of Docker's volume"
+    steps += dump if settings.data else "{stop}: stop it; the data stays"
     steps = steps if started else "{start}: start it"
     rows = format_commands(steps, console.format, width)
     return "\n".join(["", f"  {url}{gap}{key}", *[""] * wide, rows])
@@ -5312,8 +5303,7 @@ class SetUp:
         own = [info for info in own if info.cluster[0] == self.workspace.data_dir] or own
         if len(own) > 1:
             names = ", ".join(info.name for info in own)
-            hint = f"put the {URL_KEY} of one into {ENV_FILE};"
-            hint += " docker inspect shows what they have"
+            hint = f"put the {URL_KEY} of one into {ENV_FILE}; docker inspect shows it"
             raise WorkspaceError(f"{ENV_FILE} has no credentials; {names} have", hint)
         if own:
             self.console.note(f"{ENV_FILE} has no credentials; container {own[0].name} has")
@@ -5351,8 +5341,7 @@ class SetUp:
             settings = self._follow_image(settings, service)
         host = settings.url.host
         if service.host_port and not self.named and not (is_local(host) or host == settings.bind):
-            hint = f"keep that {ENV_FILE} elsewhere, or make the host localhost; or, if its server"
-            hint += " is the one to take, {init} --attach"
+            hint = "make the host localhost; or, if its server is the one to take, {init} --attach"
             raise WorkspaceError(f"{URL_KEY} leads to {host}, not to this machine", hint)
         self.neighbours.refuse_conflicts(service)
         settings = self._choose_host(settings, service)
@@ -5364,8 +5353,7 @@ class SetUp:
         """Make sure that there is none, as the user is a new one."""
         own = find_named(self.neighbours.containers, service.container)
         if holds_data(service.data_dir) or not find_loss(self.workspace, service, own):
-            why = f"{ENV_FILE} has no user for the data in {service.cluster}, and neither a"
-            why += f" container nor {STATE_FILE} says whose it is"
+            why = f"{ENV_FILE} has no user for the data in {service.cluster}, nor has {STATE_FILE}"
             raise WorkspaceError(why, f"put the {URL_KEY} of that data into {ENV_FILE}")
 
     @property
@@ -5552,8 +5540,7 @@ class SetUp:
         name = name_user(FALLBACK_UID) if user[0] == FALLBACK_UID and not chosen else ""
         if name:
             why = f"the server runs as user {name}, who can read the password in /proc"
-            hint = f"for another one, {UID_KEY} and {GID_KEY} in {ENV_FILE}, then {{init}}"
-            self._note(self.console.format(f"{why}; {hint}"), warns=True)
+            self._note(f"{why}; {UID_KEY}, {GID_KEY} in {ENV_FILE} change that", warns=True)
         if service.image_info and not service.lasts:
             why = "no directory or named volume is mounted for the data"
             self._note(f"{why}, which are gone when the container is", warns=True)
@@ -5874,6 +5861,13 @@ def _look_at_server(workspace: Workspace) -> None:
         raise probe.error
 
 
+def open_unnamed(directory: str) -> IO[bytes]:
+    """Open a file that nobody else finds, and that goes when it is closed."""
+    import tempfile
+
+    return tempfile.TemporaryFile(dir=directory, buffering=0)
+
+
 def _check_dump(workspace: Workspace, result: CommandResult, action: str) -> None:
     if not result.returncode:
         return
@@ -5973,29 +5967,22 @@ def _dump(
 # -- restore -----------------------------------------------
 
 
-def check_source(path: str) -> None:
-    """Make sure that a file is there; a pipe can be opened but once."""
-    if path == "-":
-        if sys.stdin is None or sys.stdin.isatty():
-            raise WorkspaceError("there is no dump on stdin", "{restore} FILE")
-    elif is_gone(path):
-        raise WorkspaceError(f"there is no file {path!r}", f"ls {BACKUP_DIR}; a snapshot is @NAME")
-    elif os.path.isdir(path):
-        raise WorkspaceError(f"{path} is a directory", "pg_dump -Fc writes a file")
-
-
 def open_source(path: str, directory: str) -> IO[bytes]:
     """Open a dump; a pipe's is copied into an unnamed file first."""
     import shutil
-    import tempfile
 
-    check_source(path)
+    if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
+        raise WorkspaceError("there is no dump on stdin", "{restore} FILE")
+    if path != "-" and is_gone(path):
+        raise WorkspaceError(f"there is no file {path!r}", f"ls {BACKUP_DIR}; a snapshot is @NAME")
+    if path != "-" and os.path.isdir(path):
+        raise WorkspaceError(f"{path} is a directory", "pg_dump -Fc writes a file")
     try:
         place = os.dup(sys.stdin.fileno()) if path == "-" else path
         file = open(place, "rb", buffering=0)  # noqa: SIM115 (the caller closes it)
         if file.seekable():
             return file
-        copy = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115
+        copy = open_unnamed(directory)
         with file:
             shutil.copyfileobj(file, copy, 1 << 20)
         copy.seek(0)
@@ -6061,16 +6048,8 @@ class Restore:
     file: IO[bytes]
     head, archive = b"", False  # of the file, where there is one
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        file: IO[bytes] | None,
-        *,
-        owner: bool = True,
-        tells: bool = True,  # how to drop the database that is replaced
-    ) -> None:
+    def __init__(self, workspace: Workspace, file: IO[bytes] | None, *, owner: bool = True) -> None:
         self.workspace, self.console, self.owner = workspace, workspace.console, owner
-        self.tells = tells
         if not file:
             return
         self.file, self.start, self.head = file, file.tell(), file.read(4096)
@@ -6082,8 +6061,10 @@ class Restore:
             hint = "pg_dump --no-owner; or make the role: {psql} -c 'create role NAME'"
             raise WorkspaceError("--no-owner is for pg_dump -Fc: SQL sets its owners itself", hint)
 
-    def run(self, *, source: str = "", drop_old: bool = False, extends: bool = False) -> str:
-        """Do it, with the lock; return the present database's new name."""
+    def run(
+        self, *, source: str = "", extends: bool = False, drop_old: bool = False, tells: bool = True
+    ) -> str:
+        """Do it, with the lock; return the present database's new name, which it `tells`."""
         server, database = self.workspace.server, self.workspace.settings.url.database
         names = drop_unfinished(self.workspace)
         kept = choose_database_name(database, "before", names)
@@ -6110,7 +6091,7 @@ class Restore:
             elif database in names:
                 self.console.note(f"{database} serves as it did")
             raise
-        if self.tells:
+        if tells:
             self.console.step(done)
         verify(self.workspace)
         return kept
@@ -6288,8 +6269,6 @@ def set_up_copy(
 
     Names, port and login are its own, image and database the other's, unless `.env` has some.
     """
-    import tempfile
-
     console, engine = workspace.console, workspace.engine
     named = Console(console.quiet, console.verbose, console.program, source)
     other = Workspace(source, named, engine)
@@ -6301,7 +6280,7 @@ def set_up_copy(
     for name, key in (("image", IMAGE_KEY), ("database", DB_KEY)):
         usual = None if values.get(key) else other.values.get(key)
         options[name] = options.get(name) or usual
-    with tempfile.TemporaryFile(dir=other.directory, buffering=0) as file:
+    with open_unnamed(other.directory) as file:
         with other.server.start_dump(file.fileno()) as begun:
             if not set_up(workspace, interactive, foreign=url.password, **options):
                 return False
@@ -6312,10 +6291,9 @@ def set_up_copy(
             with naming(other):
                 _dump(other, url.database, file.fileno(), lasts=False, begun=begun)
         file.seek(0)
-        # None of the other's roles is here.
-        task = Restore(workspace, file, owner=False, tells=False)
+        task = Restore(workspace, file, owner=False)  # none of the other's roles is here
         with workspace.lock():
-            kept = task.run()
+            kept = task.run(tells=False)
     if is_used(server, kept):
         console.warn(f"somebody wrote to {database} meanwhile: {kept} stays")
     else:
@@ -6448,8 +6426,6 @@ def rotate(workspace: Workspace) -> None:
         service = workspace.resolve_service(workspace.settings.with_password(password))
         if service.environment.get(PASSWORD_KEY) != password:
             hint = f"let it take ${{{PASSWORD_KEY}}} from {ENV_FILE}"
-            if f"{PASSWORD_KEY}_FILE" in service.environment:
-                hint += f", not {PASSWORD_KEY}_FILE"
             raise WorkspaceError("the compose file has a password of its own", hint)
         if not workspace.state.next_password:  # else the server may have that one already
             workspace.remember(next_password=password)
@@ -6474,8 +6450,7 @@ def destroy(
         place, stays = info.home if info else ("", True)
         if not (data or purge):
             if not stays:
-                hint = "{backup} saves it, {destroy} --data deletes it, and a directory or a volume"
-                hint += " with a name, in the compose file, would keep it"
+                hint = "{backup} saves it, and {destroy} --data deletes it"
                 raise WorkspaceError(f"the data would be lost, which is in {place}", hint)
             _remove_container(workspace)
             said = f"the data stays in {place}" if place else "the data stays"
@@ -6541,8 +6516,8 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
             removed.append(path)
         elif re.search(r"[^$][$]{?POSTGRES_|env_file", text):
             keys -= {USER_KEY, PASSWORD_KEY, DB_KEY}
-    if added in removed and workspace.drop_compose_file():
-        keys |= {"COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR"}
+    if added in removed:
+        keys |= workspace.drop_compose_file()
     left = remove_keys(workspace.env.text, workspace.env.items, keys)
     if left.strip() or islink(workspace.env_path):
         write_file(workspace.env_path, left)
@@ -6956,8 +6931,6 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
     All becomes the role's there, without grants. Nothing that is there is replaced. With
     `switch`, `.env` leads there then.
     """
-    import tempfile
-
     console, target = workspace.console, f"{url.database} on {url.host}"
     action = f"cannot push to {target}"
     if switch:
@@ -6965,7 +6938,7 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
         check_carried(url)
     with (
         open_elsewhere(workspace, url).opened() as there,
-        tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file,
+        open_unnamed(workspace.directory) as file,
     ):
         here = workspace.server
         how = (action, url.database)
@@ -7000,11 +6973,9 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
 
 def pull(workspace: Workspace, url: DatabaseURL) -> str:
     """Put a database of elsewhere in the place of ours; see `restore`."""
-    import tempfile
-
     server, action = open_elsewhere(workspace, url), f"cannot pull {url.database} from {url.host}"
     _agree_to(workspace, f"{url.database} of {url.host}")
-    with tempfile.TemporaryFile(dir=workspace.directory, buffering=0) as file:
+    with open_unnamed(workspace.directory) as file:
         with server.opened() as there:
             idle = partial(there.query, "select;", action, url.database)
             result = there.dump(there.start_dump(file.fileno()), file.fileno(), idle)

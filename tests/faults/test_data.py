@@ -137,7 +137,7 @@ def test_lost_env_that_nothing_remembers_is_an_error(kept):
     (kept.path / ".hive-pg.json").unlink()
     files = kept.snapshot()
     result = kept.hive_pg("init", "--yes", "--image", kept.lab.image, code=1)
-    assert "neither a container nor .hive-pg.json says whose it is" in result.stderr
+    assert "nor has .hive-pg.json" in result.stderr
     assert "hint: put the HIVE_DATABASE_URL of that data into .env" in result.stderr
     if kept.snapshot() != files or not (kept.path / "data/postgres/pgdata/PG_VERSION").exists():
         raise LostError("something changed")

@@ -120,7 +120,7 @@ def test_volume_of_another_engine_is_not_called_missing(make, other):
     before = workspace.snapshot()
     for command in (["start"], ["init", "--yes"], ["destroy", "--data", "--yes"]):
         said = workspace.hive_pg(*command, code=1).stderr
-        assert "_postgres of another engine (" in said
+        assert "_postgres is on another engine (" in said
         assert "if that engine is gone: hive-pg start --take-over" in said
     if workspace.snapshot() != before or ask(other, workspace, COUNT) != "1000":
         raise LostError("the workspace has lost its database")

@@ -249,7 +249,7 @@ def test_another_program_at_localhost(first, both, psycopg_script):
             said = result.stdout + result.stderr
             assert f"localhost:{port}, where HIVE_DATABASE_URL leads, is not this data" in said
             assert "another program answers at ::1\n" in said
-            assert "in .env, put 127.0.0.1 in place of localhost in HIVE_DATABASE_URL; or" in said
+            assert "put 127.0.0.1 for localhost in HIVE_DATABASE_URL; or end it" in said
         first.hive_pg("check", code=5, argv=[*both, psycopg_script])
         url = first.env["HIVE_DATABASE_URL"]
         first.edit_env(HIVE_DATABASE_URL=url.replace("localhost", "127.0.0.1"))

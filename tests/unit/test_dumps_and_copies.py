@@ -725,7 +725,7 @@ def test_init_from(tmp_path, place, docker, server, monkeypatch, capsys, copied)
     server.words["used"] = ["f\n", "f\n"]
     restored = []
 
-    def run(task):
+    def run(task, **_):
         task.file.seek(0)
         restored.append(task.file.read().decode())
         return KEPT
@@ -1039,14 +1039,15 @@ def test_restore_without_a_file(hive, capsys):
     assert "FILE is missing" in capsys.readouterr().err
 
 
-def test_check_source_stdin(monkeypatch, tmp_path):
+def test_open_source_stdin(monkeypatch, tmp_path):
     """`-` is stdin, whatever is called so in the directory."""
     (tmp_path / "-").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pg.sys, "stdin", io.StringIO())
-    pg.check_source("-")
+    monkeypatch.setattr(pg.sys.stdin, "fileno", lambda: pg.os.open(os.devnull, os.O_RDONLY))
+    pg.open_source("-", ".").close()
     with pytest.raises(WorkspaceError, match="is a directory"):
-        pg.check_source("./-")
+        pg.open_source("./-", ".")
 
 
 @pytest.mark.parametrize("command", ["restore x.dump", "reset", "destroy --data"])

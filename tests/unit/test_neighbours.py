@@ -346,7 +346,7 @@ def test_refuse_conflicts_engine(workspace, taken, before, now, clean, runs_here
         return
     with pytest.raises(ContainerConflictError, match="/home/ann/docker") as error:
         neighbours.refuse_conflicts(service(workspace))
-    assert "if that engine is gone: {start} --take-over" in error.value.hint
+    assert "if it is gone, {start} --take-over" in error.value.hint
     workspace.takes_over = True
     neighbours.refuse_conflicts(service(workspace))
 
@@ -369,10 +369,10 @@ def test_refuse_conflicts_volume_of_another_engine(
     neighbours = Neighbours(workspace, [], HERE)
     if refused:
         with pytest.raises(
-            ContainerConflictError, match="in volume w_postgres of another"
+            ContainerConflictError, match="volume w_postgres is on another"
         ) as error:
             neighbours.refuse_conflicts(in_volume)
-        assert "if that engine is gone: {start} --take-over" in error.value.hint
+        assert "if it is gone, {start} --take-over" in error.value.hint
         workspace.takes_over = True
         neighbours.refuse_conflicts(in_volume)
         assert workspace.state.engine == HERE
@@ -499,14 +499,6 @@ def test_refuse_conflicts_port_of_a_container(workspace, programs, taken, place,
     parent = os.path.dirname(workspace.directory)
     assert f"is taken by container theirs {owner.format(parent)}" in str(caught.value)
     assert caught.value.hint.endswith(remedy or "fixes the port)")
-
-
-def test_refuse_project_of_another(workspace):
-    """A copied .env whose container has another name does not replace the original's."""
-    found = theirs(workspace, "original", project="w-1a2b3c")
-    with pytest.raises(ContainerConflictError, match="original has the Compose project w-1a2b3c"):
-        Neighbours(workspace, [found]).refuse_project("w-1a2b3c")
-    Neighbours(workspace, [container(workspace)]).refuse_project("w-1a2b3c")
 
 
 # -- what Compose left ---------------------------------------------------------------------------
