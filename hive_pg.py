@@ -3832,8 +3832,7 @@ class Workspace:
             known = {} if self.is_copy else known  # until it has names of its own
         else:
             settings = self.settings
-            known |= {"id": settings.workspace or self.state.id}
-            known |= {"attached": []} if self.state.attached else {}
+            known |= {"id": settings.workspace or self.state.id, "attached": []}
             known |= {"user": settings.url.user, "database": settings.url.database}
             known |= {"container": settings.container, "project": settings.project}
             known |= {"port": settings.url.port, "bind": settings.bind}
@@ -5149,9 +5148,8 @@ def keep_private(workspace: Workspace, data_dir: str = "") -> list[str]:
     ignored, path = join(dirname(DATA_DIR), ".gitignore"), join(workspace.directory, ".gitignore")
     missing, written = find_unignored(workspace, IGNORED), []
     if missing and islink(path):
-        raise WorkspaceError(
-            f"{path} is a link, which git does not follow", f"rm {quote_word(path)}"
-        )
+        why = f"{path} is a link, which git does not follow"
+        raise WorkspaceError(why, f"rm {quote_word(path)}")
     files = {".gitignore": [*IGNORED.values()] if missing is None else missing}
     if data_dir == workspace.data_dir:
         there = lexists(join(workspace.directory, ignored))
@@ -5161,6 +5159,8 @@ def keep_private(workspace: Workspace, data_dir: str = "") -> list[str]:
     for name, lines in files.items():
         path = join(workspace.directory, name)
         directory = dirname(path)
+        if not lexists(directory):
+            make_directory(directory, get_sudo_user())
         if any(map(islink, (path, directory))) or not os.access(directory, os.W_OK):
             continue  # git follows no link, and reads no other user's data
         again = lines is missing  # what is there does not do
@@ -5565,11 +5565,11 @@ class SetUp:
         """Write the files, and the directory if it is `lost`; name them."""
         workspace, theirs = self.workspace, self.workspace.compose_file()
         data_dir, user = service.data_dir, parse_user(service.user)
+        ignoring = keep_private(workspace, data_dir * (not workspace.is_apart))
         if lost and data_dir and user and not workspace.is_apart:
             if not os.path.isdir(data_dir):
                 workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
             make_directory(data_dir, user, 0o700)
-        ignoring = keep_private(workspace, data_dir)
         written = [ENV_FILE] * workspace.save_env(settings.env)  # ignored by now
         if theirs is None:
             write_file(join(workspace.directory, COMPOSE_FILE), render_compose())
@@ -6596,14 +6596,14 @@ def find_used(workspace: Workspace) -> list[str]:
 
 def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) -> str:
     """Back up all databases and roles; return what a restore takes."""
-    what, console, dump, more = "the databases", workspace.console, "", ""
+    what, console, dump = "the databases", workspace.console, ""
     try:
         serve(workspace, seen=seen)
         server, main, path = workspace.server, workspace.settings.url.database, ""
         for name in find_used(workspace):
             what = f"database {name}"
             path = back_up(workspace, database=name)
-            dump, more = (path, more) if name == main else (dump, ", or another of these")
+            dump = path if name == main else dump
             console.step(f"the backup is {path}")
         what = "the roles"
         text = server.dump_globals()
@@ -6612,7 +6612,7 @@ def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) ->
         write_file(path, text, 0o600)
         workspace.close_file(path)
         console.step(f"the roles are in {path}")
-        return quote_word(dump) + more
+        return quote_word(dump)
     except PostgreSQLIntegrationError as error:
         hint = "; or, ".join(filter(None, (error.hint, otherwise)))
         raise type(error)(f"no backup of {what}: {error}", hint=hint, detail=error.detail) from None
