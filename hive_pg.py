@@ -4080,7 +4080,7 @@ class Workspace:
             self.get_running()
 
     def judge(self, info: ContainerInfo | None, name: str) -> Condition:
-        """Judge a container, by its data's directory, too, and its log if it keeps restarting."""
+        """Judge a container by its data's directory, and its log if it is restarting."""
         if self.attached:
             return Condition("the server is elsewhere")
         logs = None
@@ -4217,8 +4217,7 @@ class Neighbours:
             user = own.environment.get(USER_KEY) or DEFAULT_ROLE
             name = own.environment.get(DB_KEY) or user
             login = f"-U {quote_word(user)} {quote_word(name)}"
-            why = f"the data is in container {own.name} alone, which Compose"
-            why += f" would replace to publish port {port}"
+            why = f"only container {own.name} has the data, and port {port} would replace it"
             hint = f"docker exec {own.name} pg_dump -Fc {login} >kept.dump;"
             hint += " then a volume in the compose file, {init}, {restore} kept.dump"
             raise WorkspaceError(why, hint)
@@ -4536,7 +4535,7 @@ def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo 
 
 
 def refuse_loss(workspace: Workspace, service: ComposeService, neighbours: Neighbours) -> None:
-    """Refuse to serve an empty cluster in place of one that is lost."""
+    """Refuse to serve an empty cluster in place of a lost one."""
     loss = find_loss(workspace, service, find_named(neighbours.containers, service.container))
     if loss and workspace.state.verified:
         raise WorkspaceError(loss, f"{_PUT_BACK}; {{init}} makes an empty database, after a yes")
@@ -4570,8 +4569,7 @@ def bring_up(
     _note_first_start(workspace, service, own)
     kept = ["--no-recreate"] * service.is_in(own)
     if kept:
-        said = "the container stays as it was made"
-        workspace.console.note(f"{said}: the data is in it alone")
+        workspace.console.note("the container stays as it was made: it alone has the data")
     workspace.console.doing(("starting PostgreSQL", "creating the cluster")[workspace.begins])
     _start_one(workspace, service, timeout, *kept)
     workspace.remember(engine=list(neighbours.engine), image=service.image)
@@ -4731,8 +4729,8 @@ def verify(
     if probe.warning:
         console.warn(f"{probe.warning.cause}; {probe.warning.hint}")
     if probe.info and url.host == probe.info.inner_host:
-        said = f"{url.host} publishes no fixed port: the URL is for its networks alone; if they are"
-        console.warn(console.format(f"{said} open, {{init}} --yes publishes one"))
+        said = f"{url.host} publishes no fixed port: the URL is for its networks alone"
+        console.warn(console.format(f"{said}; {{init}} --yes publishes one"))
     tell_login(workspace, probe, began)
     return probe
 
@@ -4873,7 +4871,7 @@ def _remember_login(workspace: Workspace, probe: Probe) -> None:
 def serve(workspace: Workspace, *, seen: bool = False) -> ComposeService:
     """Start the container as `.env` says, and log in; the lock is held.
 
-    Data that somebody had logged in to must not be lost, or has been `seen` on the engine's disk.
+    Data that is lost is refused, unless it was `seen` on the engine's disk.
     """
     settings, neighbours = workspace.settings, survey(workspace)
     service = ensure_image(workspace, settings, workspace.resolve_service(settings))
@@ -4999,16 +4997,15 @@ def start_service(
         service = ensure_image(workspace, settings, workspace.resolve_service(settings))
         port = service.host_port or CONTAINER_PORT
         if (service.container, port) != (settings.container, settings.url.port):
-            why = f"the compose file has container {service.container} on port {port},"
-            why += f" {ENV_FILE} has {settings.container} on {settings.url.port}"
+            here = f"{settings.container} on {settings.url.port}"
+            why = f"the compose file has {service.container} on {port}, {ENV_FILE} has {here}"
             raise WorkspaceError(why, f"{{init}} makes {ENV_FILE} follow the compose file")
         if service.in_volume:
             workspace.refuse_copy()
         neighbours.refuse_conflicts(service)
         refuse_loss(workspace, service, neighbours)
         if stops and service.source == IN_MEMORY:
-            said = "the data was in memory, and ends with its server"
-            workspace.console.warn(f"{said}: this is a new, empty database")
+            workspace.console.warn("the data was in memory: this is a new, empty database")
         try:
             if stops:
                 stop_container(workspace)
@@ -5542,8 +5539,7 @@ class SetUp:
             why = f"the server runs as user {name}, who can read the password in /proc"
             self._note(f"{why}; {UID_KEY}, {GID_KEY} in {ENV_FILE} change that", warns=True)
         if service.image_info and not service.lasts:
-            why = "no directory or named volume is mounted for the data"
-            self._note(f"{why}, which are gone when the container is", warns=True)
+            self._note("the data ends with the container: nothing is mounted for it", warns=True)
 
     def _agree_with_server(self, settings: Settings, own: ContainerInfo | None) -> None:
         """Set our password in the server before a container goes."""
@@ -6145,8 +6141,8 @@ class Restore:
     def _protect(self, staging: str) -> str:
         """Remember what a script may change; return the server's version.
 
-        The databases become templates, which nobody can drop, even with FORCE. A superuser gets a
-        keeper: a role that is like its own, and has its password, which only superusers read.
+        The databases become templates, which even FORCE does not drop. A superuser gets a
+        keeper: a role that is like its own, and has its password.
         """
         undo_restore(self.workspace)  # or what a killed one has left would be forgotten
         superuser, version, found = self._query(f"""\
@@ -6216,9 +6212,9 @@ def reset(workspace: Workspace, seed: str = "") -> str:
 def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bool = False) -> str:
     """Put a dump in the database's place; return the old one's name.
 
-    It goes into a new database, and the two change names, which ends all sessions: whatever fails
-    before, the present one serves on. `path` may be `-` for stdin, or @NAME. Without `owner` all
-    belongs to the workspace's role; `drop_old` drops what earlier ones kept, too.
+    It goes into a new database, and the two change names, which ends all sessions. `path` may be
+    `-` for stdin, or @NAME. Without `owner` all is the workspace's role's; `drop_old` drops what
+    earlier ones kept, too.
     """
     copies = path.startswith("@")
     with nullcontext() if copies else open_source(path, workspace.directory) as file:
@@ -6915,9 +6911,8 @@ def _try_extensions(
         other, place = theirs["extensions"].get(name), quote_identifier(schema)
         if other is None:
             sql += "" if schema in schemas else f"create schema if not exists {place};\n"
-            sql += (
-                f"create extension if not exists {quote_identifier(name)} schema {place} cascade;\n"
-            )
+            word = quote_identifier(name)
+            sql += f"create extension if not exists {word} schema {place} cascade;\n"
         elif other != schema:
             why = f"extension {name} is in schema {other} there, and in {schema} here"
             raise WorkspaceError(why, f"in one of them: alter extension {name} set schema …")
@@ -7760,8 +7755,7 @@ class CommandLine:
 
     def _start(self) -> None:
         if self.take_over:
-            danger = "a server of the other engine that still runs destroys the data"
-            self.get_yes(f"{danger}; go on?")
+            self.get_yes("a server of the other engine that still runs destroys the data; go on?")
             self.workspace.takes_over = True
         try:
             if start(self.workspace, timeout=self.timeout):
@@ -7847,7 +7841,7 @@ class CommandLine:
 
         sample: dict[str, Any] = {}
         draws = bool(self.watch) and not self.json and can_draw(sys.stdout)
-        try:
+        with suppress(KeyboardInterrupt) if self.watch else nullcontext():
             while True:
                 sample = read_statistics(self.workspace, sample)
                 if self.json:
@@ -7860,9 +7854,6 @@ class CommandLine:
                 if not self.watch:
                     return ExitCode.DONE
                 time.sleep(self.watch)
-        except KeyboardInterrupt:
-            if not self.watch:
-                raise
         if draws:
             self.console.result("")  # ends the line in which the terminal wrote ^C
         return ExitCode.INTERRUPTED
@@ -8181,7 +8172,9 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     if command == "run" and not rest and not {"-h", "--help"} & {*arguments}:
         _refuse("put -- before the program: run [DIR] -- CMD", f"{program} run")
     other = command in ("", "restore", "list", "completion")  # than DIR is what they take
-    _refuse_words(command, arguments)
+    if any("://" in argument for argument in arguments):
+        why = "everybody on this machine sees a URL on the command line"
+        raise UsageError(why, "--url-env VARIABLE, or stdin; or in .env: {init} --attach")
     if other or len(arguments) > 1 or any(word.startswith("-") for word in arguments):
         build_parser(program, command).parse_intermixed_args(arguments, line)
     else:  # without argparse, which would take a fifth of the time of `url`
@@ -8193,16 +8186,6 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     if rest and command not in ("run", "psql"):
         _refuse("a command after -- goes with run: run [DIR] -- CMD", f"{program} run")
     return line
-
-
-def _refuse_words(command: str, arguments: Sequence[str]) -> None:
-    """Refuse a URL, which others would see, and SQL without its option."""
-    for word in arguments:
-        if "://" in word:
-            why = "everybody on this machine sees a URL on the command line"
-            raise UsageError(why, "--url-env VARIABLE, or stdin; or in .env: {init} --attach")
-        if command == "psql" and re.search(r"[\s;]", word) and not os.path.isdir(word):
-            raise UsageError(f"{word!r} is no directory: did you mean -c {quote_word(word)}?")
 
 
 def _sort_arguments(line: CommandLine) -> None:

@@ -86,7 +86,7 @@ def test_start_replaces_no_container_with_the_data(up, manager, docker, capsys, 
     assert manager.start_container() is True
     (up,) = docker.calls_of("docker compose up")
     assert ("--no-recreate" in up.argv) is alone
-    said = "the container stays as it was made: the data is in it alone\n"
+    said = "the container stays as it was made: it alone has the data\n"
     assert (said in capsys.readouterr().err) is alone
 
 

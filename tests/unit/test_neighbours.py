@@ -253,7 +253,7 @@ def test_refuse_replacement(workspace, mounts, ports, cluster, port, refused):
         found.refuse_replacement(wanted)
         return
     with pytest.raises(
-        pg.WorkspaceError, match=r"hive-postgres alone, which .* port 5777$"
+        pg.WorkspaceError, match=r"only container hive-postgres has the data, and port 5777 would"
     ) as error:
         found.refuse_replacement(wanted)
     assert error.value.hint.startswith(
