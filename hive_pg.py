@@ -100,7 +100,6 @@ WALK_TIMEOUT_S = 3600.0  # for what touches each file of a cluster
 MACHINE_LOCK_TIMEOUT_S = 10.0
 WAIT_ROUND_S = 5.0  # how long one `docker exec` waits inside the container
 STOP_GRACE_S = 60  # as the compose template has it; a first start may take as long, too
-UNLIMITED_S = 86400  # where Docker is to wait for ever
 STALL_S = 20.0  # how long a dump may stand still before the server is looked at
 LOGIN_TIMEOUT_S = 10  # of the clients in the container
 RESERVE_MB = 128  # on the disk of the data, which a restore leaves free
@@ -118,11 +117,6 @@ PLACE_KEYS = (UID_KEY, GID_KEY, DATA_KEY, TARGET_KEY)
 PRIVATE_KEYS = (USER_KEY, PASSWORD_KEY, *PLACE_KEYS, PROJECT_KEY, WORKSPACE_KEY)
 OUR_KEYS = (*URL_KEYS, *PRIVATE_KEYS, CONTAINER_KEY, IMAGE_KEY, BIND_KEY)
 
-# With a shell's own values of these, Compose would act on another project, or other files.
-COMPOSE_SELECTORS = frozenset(
-    "COMPOSE_PROJECT_NAME COMPOSE_FILE COMPOSE_PATH_SEPARATOR COMPOSE_PROFILES COMPOSE_ENV_FILES"
-    " COMPOSE_DISABLE_ENV_FILE COMPOSE_COMPATIBILITY".split()
-)
 DOCKERS_OWN = r"PATH|HOME|DOCKER_\w*"  # `.env` does not decide where docker is, nor what it asks
 # Values that templates carry in place of a real user or password.
 PLACEHOLDERS = frozenset(
@@ -414,13 +408,13 @@ class CredentialsRefusedError(DatabaseConnectionError):
 # byte, and refused only where it decides on a key of ours.
 
 _UNLIKE = "Compose, python-dotenv and sh read it differently"
-_ENV_FAULTS = (  # what spoils a whole file, its name, and the filter that mends it
-    (r"\A(?:\udcff\udcfe|\udcfe\udcff)", "is UTF-16", "iconv -f UTF-16 -t UTF-8"),
-    (r"[\udc80-\udcff]", "is not UTF-8 (byte {byte})", "iconv -f LATIN1 -t UTF-8"),
-    (r"\A\ufeff", "line {line}: a byte order mark", "tail -c +4"),
-    (r"\0", "line {line}: a NUL character", "tr -d '\\0'"),
-    (r"\r(?!\n)", "line {line}: a carriage return", "tr '\\r' '\\n'"),
-)
+_ENV_FAULTS = {  # what spoils a whole file, and its name
+    r"\A(?:\udcff\udcfe|\udcfe\udcff)": "is UTF-16",
+    r"[\udc80-\udcff]": "is not UTF-8 (byte {byte})",
+    r"\A\ufeff": "line {line}: a byte order mark",
+    r"\0": "line {line}: a NUL character",
+    r"\r(?!\n)": "line {line}: a carriage return",
+}
 # A blank line, a comment, an assignment to some reader, or what is none to any.
 _ENV_LINE = r"""(?xs)[ \t]*(?:
     (?:(?P<plain>(?=(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*=(?![ \t])))|)
@@ -453,12 +447,11 @@ class EnvItem(Record):
 def decode_env(data: bytes) -> str:
     """Decode a `.env` file; refuse what readers decode differently."""
     text = data.decode("utf-8", "surrogateescape")
-    for pattern, fault, program in _ENV_FAULTS:
+    for pattern, fault in _ENV_FAULTS.items():
         if found := re.search(pattern, text):
             before = text[: found.start()]
             said = fault.format(byte=len(before.encode()), line=before.count("\n") + 1)
-            old = f"{ENV_FILE}.old.tmp"  # a copy: the file keeps its mode, or stays a link
-            hint = f"cp -p {ENV_FILE} {old} && {program} < {old} > {ENV_FILE} && rm {old}"
+            hint = "save it in an editor as plain UTF-8, without a byte order mark"
             raise EnvFileError(f"{ENV_FILE} {said}: {_UNLIKE}", hint)
     return text
 
@@ -857,11 +850,7 @@ def check_agreement(values: Mapping[str, str], url: DatabaseURL, keys: Sequence[
     """Make sure that none of `keys` in `.env` contradicts the URL."""
     for key, value in build_environment(url).items():
         if key in keys and values.get(key, value) != value:
-            hint = f"{{init}} makes {key} follow the URL"
-            if key == PORT_KEY:
-                hint += f", {{init}} --port {values[key]} makes both follow {key}"
-            elif key in (USER_KEY, PASSWORD_KEY):  # the data may know either of them
-                hint = "put the same into both; {init} --yes sets a new password in the server, too"
+            hint = "put the same into both"
             if not is_local(url.host):
                 hint += f"; for the server on {url.host}: {{init}} --attach"
             raise EnvFileError(f"{ENV_FILE}: {key} and {URL_KEY} disagree", hint)
@@ -923,7 +912,6 @@ _TYPED_THERE = {  # in cmd and in PowerShell
     r"(?:chmod u\+rwX|sudo chown \$USER:) (.*), or, if .*": r"close what has it open; icacls \1",
     "type -a": "where.exe",
     r": (?:fuser -v|df -h)[^;]*": "",
-    "(?s)cp -p .*": "save it as UTF-8, without a byte order mark",
     r'eval "\$\((.*?)\)"': r"\1 --format powershell | Out-String | Invoke-Expression",
 }
 
@@ -1347,9 +1335,8 @@ _FILE_REMEDIES = {
     errno.EACCES: "chmod u+rwX {place}, or, if it is another user's: sudo chown $USER: {place}",
     errno.EPERM: "sudo chown $USER: {path}, or, if it is immutable: sudo chattr -i {path}",
     errno.ENOSPC: "free space: df -h {place}",
-    errno.EDQUOT: "free space: quota",
     errno.EROFS: "mount it for writing: findmnt -T {place}",
-    errno.EBUSY: "mount its directory instead, or edit it by hand",
+    errno.EBUSY: "it is mounted there: mount its directory instead, or edit it by hand",
     errno.EISDIR: "mv {place} {place}.old; Docker makes a directory where it mounts a missing file",
     errno.ELOOP: "rm {path}",
     errno.ENOENT: "mkdir -p {place}",
@@ -1362,11 +1349,9 @@ def file_error(action: str, path: str, error: OSError) -> WorkspaceError:
     target, at = realpath(path), realpath(error.filename or path)
     place = at if lexists(at) else dirname(at)
     link = "" if target == path else f", a link to {target}"
-    mounted = error.errno == errno.EBUSY
-    why = "it is mounted there, and cannot be replaced at once" if mounted else error.strerror
     remedy = _FILE_REMEDIES.get(error.errno or 0, "ls -ld {place}")
     hint = remedy.format(path=quote_word(path), place=quote_word(place))
-    return WorkspaceError(f"cannot {action} {path}{link}: {why}", hint)
+    return WorkspaceError(f"cannot {action} {path}{link}: {error.strerror}", hint)
 
 
 @contextmanager
@@ -1673,22 +1658,19 @@ def read_gateway() -> str:
 
 
 def measure_directory(directory: str) -> int | None:
-    """Return a directory's bytes on the disk, None where it may not."""
+    """Return the bytes in a directory's files, None where it may not."""
 
     def fail(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
             raise error
 
-    def measure(status: os.stat_result) -> int:
-        return getattr(status, "st_blocks", (status.st_size + 511) >> 9)
-
     with suppress(OSError):
-        blocks = measure(os.stat(directory))
-        for place, names, files in os.walk(directory, onerror=fail):
-            for name in names + files:
+        size = os.stat(directory).st_size
+        for place, _, files in os.walk(directory, onerror=fail):
+            for name in files:
                 with suppress(FileNotFoundError):
-                    blocks += measure(os.lstat(join(place, name)))
-        return blocks * 512
+                    size += os.lstat(join(place, name)).st_size
+        return size
     return None
 
 
@@ -1959,25 +1941,16 @@ DIAGNOSES = (
     Diagnosis("docker", "container name .* is already in use", "another container has that name",
         "{init} chooses another one, if it may; for a new project name {destroy}, then {start}",
         ContainerConflictError),
-    Diagnosis("docker", "toomanyrequests|429 Too Many Requests",
-        "the registry's pull limit is reached", "docker login, or wait"),
     Diagnosis("docker", "no matching manifest for windows",
         "Docker runs Windows containers now, and the image is one of Linux",
         "Docker Desktop > Switch to Linux containers"),
-    Diagnosis("docker", "no matching manifest|no match for platform in manifest|exec format error",
-        "the image does not exist for this processor", "name another one with --image"),
     Diagnosis("docker", "pull access denied|(?:manifest|name) unknown|manifest for .* not found|"
-        "failed to resolve reference .*: not found|: (?:denied|unauthorized)",
-        "there is no such image, or it is private",
-        "name another one with --image, or docker login"),
-    Diagnosis("docker", "error getting credentials",
-        "the credential helper that ~/.docker/config.json names is missing or broken",
-        "remove credsStore from ~/.docker/config.json"),
-    Diagnosis("docker", "no such host|dial tcp|i/o timeout|TLS handshake timeout|x509:|"
-        "Client.Timeout exceeded|context deadline exceeded|connection reset by peer|"
-        "unexpected (?:HTTP )?status.*: 5",
-        "the image registry cannot be reached",
-        "check the network and Docker's proxy; or name one of `docker images` with --image"),
+        "failed to resolve reference|: (?:denied|unauthorized)|no match(?:ing manifest| for plat)|"
+        "toomanyrequests|error getting credentials|unexpected (?:HTTP )?status|no such host|"
+        "dial tcp|i/o timeout|TLS handshake|x509:|Client.Timeout|context deadline exceeded|"
+        "connection reset by peer",
+        "the registry does not give the image, or cannot be reached",
+        "check the name, the network, Docker's proxy, docker login; or name another with --image"),
     Diagnosis("docker", "could not find an available, non-overlapping IPv4 address pool|"
         "all predefined address pools have been fully subnetted",
         "Docker has no addresses left for another network",
@@ -2100,19 +2073,13 @@ DIAGNOSES = (
     Diagnosis("elsewhere", "unrecognized configuration parameter",
         "the server there is older than the image",
         "push to one of the image's version, or later"),
-    Diagnosis("elsewhere", "permission denied to create extension",
-        "the role there may not make the extension",
-        "as administrator: create extension NAME; or in the provider's console"),
     Diagnosis("elsewhere dump", "extension .* is not available|could not open extension control",
         "the server lacks an extension of the database",
         "one that has it; or drop it where the dump is made"),
-    Diagnosis("elsewhere", "permission denied for (?:table|sequence|large object)|"
-        "(?s:permission denied .*LOCK TABLE)",
-        "the role there may not read all of it",
-        "as administrator: grant pg_read_all_data to ROLE"),
     Diagnosis("elsewhere", "permission denied|must be (?:owner|superuser|able to)",
         "the role there lacks a privilege",
-        "as administrator: grant create on schema public to ROLE"),
+        "as administrator: create extension NAME; to read, grant pg_read_all_data to ROLE; to"
+        " write, grant create on schema public to ROLE"),
     Diagnosis("elsewhere", "certificate verify failed|root certificate file|"
         "does not match host name",
         "the URL does not trust the server's certificate",
@@ -2130,15 +2097,11 @@ DIAGNOSES = (
     Diagnosis("elsewhere", '(?:database|role) ".*" does not exist',
         "there is no such database there, or no such role",
         "make it; or correct the URL", DatabaseConnectionError),
-    Diagnosis("elsewhere", "could not translate host name",
-        "there is no such host, or none with IPv4",
-        "correct the URL; or take Supabase's session pooler, which has IPv4",
-        DatabaseConnectionError),
-    Diagnosis("elsewhere", "Connection refused|timeout expired|No route to host|"
-        "Network is unreachable|connection to server .* failed|"
+    Diagnosis("elsewhere", "could not translate host name|Connection refused|timeout expired|"
+        "No route to host|Network is unreachable|connection to server .* failed|"
         "server closed the connection|terminating connection",
         "the server there does not answer, or not any more",
-        "see host and port in the URL",
+        "see host and port in the URL; Supabase has IPv4 at its session pooler alone",
         DatabaseConnectionError),
 )
 # fmt: on
@@ -2187,9 +2150,7 @@ def build_error(
         found = Diagnosis("", "", cause, hint)
     message = f"{action}: {found.cause}"
     # pg_restore shows the statement, in which another server's password may be.
-    detail = re.sub(
-        r"(?s)(Command was: [^']*(?:CONNECTION|OPTIONS) [^']*)'.*", r"\1****", result.stderr
-    )
+    detail = re.sub(r"(?s)(Command was: [^']*)'.*", r"\1'****", result.stderr)
     return found.error(message, hint=found.hint, detail=detail, repair=found.repair)
 
 
@@ -2247,7 +2208,7 @@ class ContainerInfo(Record):
     mounts: Sequence[tuple[str, str]]  # (directory on the host or name of a volume, target)
     ports: Sequence[tuple[str, int]]  # the (host address, port) that lead to PostgreSQL's
     host_ports: Sequence[str] = ()  # all that it has on this machine
-    stop_timeout: int = 0  # its own, in seconds; -1 for no limit
+    stop_timeout: int = 0  # its own, in seconds
 
     @property
     def running(self) -> bool:
@@ -2263,8 +2224,7 @@ class ContainerInfo(Record):
     @property
     def grace(self) -> int:
         """How many seconds its server may take to stop."""
-        own = self.stop_timeout
-        return max(STOP_GRACE_S, own if own >= 0 else UNLIMITED_S)
+        return max(STOP_GRACE_S, self.stop_timeout)
 
     @property
     def cluster(self) -> tuple[str, str]:
@@ -2392,7 +2352,7 @@ class EngineFacts(Record):
     @property
     def program(self) -> str:
         """Whose engine it is."""
-        return "Podman" if "k8s-file" in self.security else "Docker"
+        return "Podman" if "Podman" in self.identity[:1] else "Docker"
 
 
 def is_elsewhere(host: Host, engine: EngineFacts) -> bool:
@@ -2448,12 +2408,12 @@ def find_named(containers: Iterable[ContainerInfo], name: str) -> ContainerInfo 
     return next((info for info in containers if info.name == name), None)
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str, **how: Any) -> Any:
     """Read docker's JSON; another program may have its name."""
     import json
 
     try:
-        return json.loads(text)
+        return json.loads(text, **how)
     except ValueError:
         why = f"`docker` does not print JSON, but: {last_line(text)}"
         raise DockerNotAvailableError(why, "see what it is: type -a docker") from None
@@ -2555,12 +2515,10 @@ class Engine:
         try:
             return self.runner.start(argv, cwd=cwd, **options)
         except OSError as error:
-            if cwd is not None and error.filename == cwd:
-                raise file_error("enter", cwd, error) from None
-            why = f"cannot run {argv[0]}: {error.strerror}"
-            if not error.filename:  # it is not the program's
-                raise WorkspaceError(why, "df -h; ulimit -a") from None
-            hint = f"see what it is: type -a {argv[0]}"
+            if error.filename != argv[0]:  # no directory any more, no memory, no descriptors
+                why = f"cannot run {argv[0]} in {cwd or '.'}: {error.strerror}"
+                raise WorkspaceError(why, "ls -ld .; df -h; ulimit -a") from None
+            why, hint = f"cannot run {argv[0]}: {error.strerror}", f"type -a {argv[0]}"
             if isinstance(error, FileNotFoundError):
                 why = "Docker is not installed"
                 hint = "install Docker: https://docs.docker.com/get-docker/"
@@ -2597,10 +2555,9 @@ class Engine:
         if context != "default" and not endpoint:
             argv = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
             endpoint = self.run(argv).stdout.strip()
-        near = not is_gone(identity[1])
-        self.facts = facts = EngineFacts(identity, system, security, endpoint, near)
-        if facts.program == "Podman":
-            self.facts = facts.replace(identity=[facts.program, *identity[1:]])
+        if "k8s-file" in security:
+            identity[0] = "Podman"
+        self.facts = EngineFacts(identity, system, security, endpoint, not is_gone(identity[1]))
         return self.facts
 
     @cached_property
@@ -2669,7 +2626,7 @@ class Engine:
         try:
             result = self.run(["docker", "pull", image], PULL_TIMEOUT_S, stdout=shown)
         except DockerNotAvailableError as error:  # docker answers; the registry does not
-            hint = "check the network and Docker's proxy; or name another one with --image"
+            hint = "check the network and Docker's proxy; or name another with --image"
             raise DockerCommandError(f"cannot pull {image}: {error}", hint) from None
         check_result(result, f"cannot pull {image}")
 
@@ -2911,12 +2868,8 @@ def default_service(settings: Settings, directory: str) -> ComposeService:
     )
 
 
-def _drop_empty(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_drop_empty(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {key: _drop_empty(item) for key, item in value.items() if item not in (None, "")}
+def _drop_empty(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if item not in (None, "")}
 
 
 def _find_closed_network(config: Mapping[str, Any], name: str) -> str:
@@ -2930,8 +2883,8 @@ def _find_closed_network(config: Mapping[str, Any], name: str) -> str:
 def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeService:
     """Read the PostgreSQL service from what `config` prints."""
     # `config` doubles every dollar, so that its output is a compose file again.
-    whole = parse_json(text.replace("$$", "$"))
-    config = _drop_empty(whole)
+    text = text.replace("$$", "$")
+    config = parse_json(text, object_hook=_drop_empty)
     project, services, volumes = config.get("name"), {}, config.get("volumes", {})
     for name, service in config.get("services", {}).items():
         usual = {"container_name": f"{project}-{name}-1", "image": f"{project}-{name}"}
@@ -2965,7 +2918,7 @@ def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeS
         environment=environment,
         project=project or "",
         builds="build" in service,
-        closed=_find_closed_network(whole, name),
+        closed=_find_closed_network(parse_json(text), name),
         mounts=mounts,
         command=service.get("command", []),
     )
@@ -3716,8 +3669,7 @@ class Workspace:
                 if data is not None:
                     return EnvFile(blank_example(decode_env(data), os.environ), exists=False)
             except EnvFileError as error:
-                said, hint = (text.replace(ENV_FILE, name) for text in (str(error), error.hint))
-                raise EnvFileError(said, hint) from None
+                raise EnvFileError(str(error).replace(ENV_FILE, name), error.hint) from None
         return EnvFile("", exists=False)
 
     @property
@@ -3938,7 +3890,9 @@ class Workspace:
         """The shell's variables that `.env` has a say on."""
         # Where `.env` has a bare KEY, the shell's value is asked for.
         assigned = {i.key for i in self.env.items if i.value is not None or i.end > i.start}
-        ours = {*assigned, *COMPOSE_SELECTORS, *OUR_KEYS} & os.environ.keys()
+        # With a shell's own values Compose would act on another project, or other files.
+        ours = {key for key in os.environ if key.startswith("COMPOSE_")}
+        ours |= {*assigned, *OUR_KEYS} & os.environ.keys()
         return {key for key in ours if not re.fullmatch(DOCKERS_OWN, key)}
 
     def run_compose(

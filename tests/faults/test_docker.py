@@ -36,11 +36,10 @@ STAND_IN = (
 )
 NO_COMPOSE = ("Docker Compose 2 or later is not installed", "apt install docker-compose-v2 or")
 PORT = ("another container or process has the port", "hive-pg init --port N, or stop the other")
-LIMIT = ("the registry's pull limit is reached", "docker login, or wait")
-PROCESSOR = ("the image does not exist for this processor", "name another one with --image")
-NO_IMAGE = ("there is no such image, or it is private", "name another one with --image, or docker")
-REGISTRY = ("the image registry cannot be reached", "check the network and Docker's proxy")
-HELPER = ("the credential helper that ~/.docker/config.json", "remove credsStore from")
+REGISTRY = (
+    "the registry does not give the image, or cannot be reached",
+    "check the name, the network, Docker's proxy, docker login; or name another with --image",
+)
 
 
 def words_of(command):
@@ -575,11 +574,11 @@ OTHER_PROCESSOR = {
     "platform": {"os": "linux", "architecture": "s390x"},
 }
 ANSWERS = {
-    "pull limit": (429, refusal("TOOMANYREQUESTS", "You have reached your pull limit"), LIMIT),
-    "no such tag": (404, refusal("MANIFEST_UNKNOWN", "manifest unknown"), NO_IMAGE),
-    "no such repository": (404, refusal("NAME_UNKNOWN", "not known to registry"), NO_IMAGE),
-    "private": (403, refusal("DENIED", "requested access to the resource is denied"), NO_IMAGE),
-    "login refused": (401, refusal("UNAUTHORIZED", "authentication required"), NO_IMAGE),
+    "pull limit": (429, refusal("TOOMANYREQUESTS", "You have reached your pull limit"), REGISTRY),
+    "no such tag": (404, refusal("MANIFEST_UNKNOWN", "manifest unknown"), REGISTRY),
+    "no such repository": (404, refusal("NAME_UNKNOWN", "not known to registry"), REGISTRY),
+    "private": (403, refusal("DENIED", "requested access to the resource is denied"), REGISTRY),
+    "login refused": (401, refusal("UNAUTHORIZED", "authentication required"), REGISTRY),
     "other processor": (
         200,
         {
@@ -587,7 +586,7 @@ ANSWERS = {
             "mediaType": f"{MANIFEST}.list.v2+json",
             "manifests": [OTHER_PROCESSOR],
         },
-        PROCESSOR,
+        REGISTRY,
     ),
     "out of order": (503, {}, REGISTRY),
 }
@@ -627,29 +626,29 @@ def test_registry_hangs(idle, registry):
 SAID_BY_PULL = {
     "pull limit, older": (
         "toomanyrequests: You have reached your pull rate limit. You may increase the limit by"
-        " authenticating and upgrading: https://www.docker.com/increase-rate-limit", LIMIT),
+        " authenticating and upgrading: https://www.docker.com/increase-rate-limit", REGISTRY),
     "pull limit, containerd": (
         f'{DAEMON}failed to resolve reference "hive/none:1": unexpected status from HEAD request to'
-        " https://nowhere.invalid/v2/hive/none/manifests/1: 429 Too Many Requests", LIMIT),
+        " https://nowhere.invalid/v2/hive/none/manifests/1: 429 Too Many Requests", REGISTRY),
     "processor": (
-        "no matching manifest for linux/arm64/v8 in the manifest list entries", PROCESSOR),
-    "processor, containerd": ("no match for platform in manifest: not found", PROCESSOR),
+        "no matching manifest for linux/arm64/v8 in the manifest list entries", REGISTRY),
+    "processor, containerd": ("no match for platform in manifest: not found", REGISTRY),
     "denied": (
         f"{DAEMON}pull access denied for hive/none, repository does not exist or may require"
-        " 'docker login': denied: requested access to the resource is denied", NO_IMAGE),
+        " 'docker login': denied: requested access to the resource is denied", REGISTRY),
     "no such tag": (
         f"{DAEMON}manifest for hive/none:1 not found: manifest unknown: manifest unknown",
-        NO_IMAGE),
+        REGISTRY),
     "no such tag, containerd": (
         f'{DAEMON}failed to resolve reference "docker.io/hive/none:1": docker.io/hive/none:1: not'
-        " found", NO_IMAGE),
+        " found", REGISTRY),
     "login expired": (
         f'{DAEMON}Head "https://nowhere.invalid/v2/hive/none/manifests/1": unauthorized: incorrect'
-        " username or password", NO_IMAGE),
+        " username or password", REGISTRY),
     "helper is missing": (
         'error getting credentials - err: exec: "docker-credential-desktop": executable file not'
-        " found in $PATH, out: ``", HELPER),
-    "helper fails": ("error getting credentials - err: exit status 1, out: ``", HELPER),
+        " found in $PATH, out: ``", REGISTRY),
+    "helper fails": ("error getting credentials - err: exit status 1, out: ``", REGISTRY),
     "headers": (
         f'{DAEMON}Get "https://nowhere.invalid/v2/": net/http: request canceled while waiting for'
         " connection (Client.Timeout exceeded while awaiting headers)", REGISTRY),
@@ -729,8 +728,8 @@ def test_credential_helper(make, helper):
         path = f"{executable(workspace, 'docker-credential-hive', script).parent}:{path}"
     home = home_with(workspace, '{"credsStore": "hive"}')
     result = workspace.hive_pg("init", code=1, HOME=home, PATH=path)
-    assert HELPER[0] in result.stderr
-    assert f"hint: {HELPER[1]}" in result.stderr
+    assert REGISTRY[0] in result.stderr
+    assert f"hint: {REGISTRY[1]}" in result.stderr
 
 
 @pytest.mark.parametrize("config", ['{"credsStore": "hive"}', "{", "[]"])

@@ -680,9 +680,9 @@ def test_command_stop_all_of_none(capsys, hive, docker):
     assert "--all takes no directory" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("granted", "grace"), [(300, 300), (5, 60), (-1, 86400)])
+@pytest.mark.parametrize(("granted", "grace"), [(300, 300), (5, 60)])
 def test_command_stop_of_a_patient_container(hive, docker, granted, grace):
-    """What the compose file grants beyond a minute is granted; -1 is without a limit."""
+    """What the compose file grants beyond a minute is granted."""
     docker.containers[0]["Config"]["StopTimeout"] = granted
     assert hive("stop") == 0
     (call,) = docker.calls_of("docker stop")

@@ -136,12 +136,9 @@ DOCKER_TEXTS = {
         "Docker Desktop": "no matching manifest for windows/amd64 10.0.19045 in the manifest"
         " list entries",
     },
-    "does not exist for this processor": {
-        "all versions": "no matching manifest for linux/arm64/v8 in the manifest list entries",
-        "containerd": "no match for platform in manifest: not found",
-        "run all the same": "exec /usr/local/bin/docker-entrypoint.sh: exec format error",
-    },
-    "no such image, or it is private": {
+    "registry does not give the image": {
+        "another processor": "no matching manifest for linux/arm64/v8 in the manifest list entries",
+        "another processor, containerd": "no match for platform in manifest: not found",
         "denied": DAEMON + "pull access denied for nope/nope, repository does not exist or may"
         " require 'docker login': denied: requested access to the resource is denied",
         "no tag": DAEMON + "manifest for agnohq/pgvector:17 not found: manifest unknown: manifest"
@@ -152,17 +149,11 @@ DOCKER_TEXTS = {
         "denied, elsewhere": DAEMON + "denied",
         "login expired": DAEMON + 'Head "https://registry.example/v2/x/manifests/1": unauthorized:'
         " incorrect username or password",
-    },
-    "credential helper": {
-        "compose": 'error getting credentials - err: exec: "docker-credential-desktop": executable'
+        "helper": 'error getting credentials - err: exec: "docker-credential-desktop": executable'
         " file not found in $PATH, out: ``",
-        "broken": "error getting credentials - err: exit status 1, out: ``",
-    },
-    "pull limit is reached": {
+        "helper, broken": "error getting credentials - err: exit status 1, out: ``",
         "one of many": DAEMON + "toomanyrequests: You have reached your pull rate limit.",
         "docker 29": "failed to resolve reference: unexpected status: 429 Too Many Requests",
-    },
-    "registry cannot be reached": {
         "DNS": DAEMON + 'Get "https://registry.example/v2/": dial tcp: lookup'
         " registry.example: no such host",
         "headers": DAEMON + 'Get "https://registry.example/v2/": net/http: request canceled'
@@ -362,17 +353,13 @@ ELSEWHERE_TEXTS = {
     "older than the image": {
         "16": 'ERROR:  unrecognized configuration parameter "transaction_timeout"',
     },
-    "may not make the extension": {
-        "role": 'ERROR:  permission denied to create extension "vector"',
-    },
     "lacks an extension of the database": {
         "15": 'ERROR:  extension "vector" is not available',
         "14": 'ERROR:  could not open extension control file "/usr/share/x.control": No such file',
     },
-    "may not read all of it": {
-        "a table": "pg_dump: error: query failed: ERROR:  permission denied for table item",
-    },
     "lacks a privilege": {
+        "extension": 'ERROR:  permission denied to create extension "vector"',
+        "a table": "pg_dump: error: query failed: ERROR:  permission denied for table item",
         "schema": "pg_restore: error: could not execute query: ERROR:  permission denied for"
         " schema public",
         "owner": "ERROR:  must be owner of extension vector",
@@ -398,11 +385,9 @@ ELSEWHERE_TEXTS = {
         "host": f'{CONNECTION}FATAL:  no pg_hba.conf entry for host "10.0.0.9", SSL encryption',
     },
     "no such database there": {"name": f'{CONNECTION}FATAL:  database "nobody" does not exist'},
-    "there is no such host": {
+    "does not answer": {
         "name": 'psql: error: could not translate host name "x" to address: Name or service not'
         " known",
-    },
-    "does not answer": {
         "port": f"{CONNECTION}Connection refused",
         "IPv6": f"{CONNECTION}Network is unreachable",
         "silence": f"{CONNECTION}timeout expired",

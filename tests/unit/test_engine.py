@@ -400,19 +400,19 @@ def test_condition_error(changes, error):
         pytest.param(
             FileNotFoundError(2, "No such file or directory", "/gone"),
             WorkspaceError,
-            "^cannot enter /gone: No such file or directory$",
+            "^cannot run docker in /gone: No such file or directory$",
             id="no directory",
         ),
         pytest.param(
             FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"),
             WorkspaceError,
-            r"^cannot run docker: No usable temporary directory found in \['/tmp'\]$",
+            r"^cannot run docker in /gone: No usable temporary directory found in \['/tmp'\]$",
             id="full disk",
         ),
         pytest.param(
             OSError(24, "Too many open files"),
             WorkspaceError,
-            "^cannot run docker: Too many open files$",
+            "^cannot run docker in /gone: Too many open files$",
             id="no more files",
         ),
     ],
@@ -560,7 +560,7 @@ def test_engine_pull_progress(quiet):
         ),
         pytest.param(
             (1, "dial tcp: lookup x: no such host"),
-            "cannot pull x: the image registry cannot be reached",
+            "cannot pull x: the registry does not give the image, or cannot be reached",
             id="refused",
         ),
     ],
@@ -569,7 +569,7 @@ def test_engine_pull_failed(answer, message):
     """A registry that does not answer is not put down to Docker."""
     with pytest.raises(DockerCommandError, match=message) as caught:
         engine_of({"docker pull": answer}).pull("x")
-    assert caught.value.hint.startswith("check the network and Docker's proxy; or name ")
+    assert caught.value.hint.endswith("or name another with --image")
 
 
 @pytest.mark.parametrize(

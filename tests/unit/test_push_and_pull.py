@@ -392,7 +392,7 @@ def test_attached_check(attached, elsewhere, capsys):
     ("answer", "code", "words"),
     [
         ((2, "FATAL:  password authentication failed for user"), 6, "refuses the user"),
-        ((2, "could not translate host name"), 5, "there is no such host"),
+        ((2, "could not translate host name"), 5, "does not answer"),
         ((2, "certificate verify failed"), 1, "does not trust the server's certificate"),
     ],
     ids=["password", "host", "certificate"],

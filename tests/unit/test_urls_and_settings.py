@@ -574,13 +574,6 @@ def test_parse_settings_refused(changes, error, message):
     assert not re.search("s3cret|0ther", f"{caught.value} {caught.value.hint}")
 
 
-def test_parse_settings_port_hint():
-    """Where port and URL disagree, both ways out are named."""
-    with pytest.raises(EnvFileError) as caught:
-        parse_settings({**COMPLETE, "HIVE_POSTGRES_PORT": "6000"})
-    assert "{init} --port 6000" in caught.value.hint
-
-
 @pytest.mark.parametrize(
     ("text", "number"),
     [
