@@ -948,7 +948,7 @@ def translate_commands(text: str) -> str:
 
 def has_escapes() -> bool:
     """Whether a terminal here understands escape sequences."""
-    names = {"WT_SESSION", "TERM", "TERM_PROGRAM", "ANSICON"} if WINDOWS else {}
+    names = ("WT_SESSION", "TERM", "TERM_PROGRAM", "ANSICON")
     return not WINDOWS or any(name in os.environ for name in names)
 
 
@@ -1641,20 +1641,12 @@ def read_host(directory: str) -> Host:
     return Host(*read_machine(), find_filesystem(os.fsdecode(mounts), directory))
 
 
-def find_gateway(routes: str) -> str:
-    r"""Return the gateway in the default row of /proc/net/route, '' for none.
-
-    >>> find_gateway("Iface Destination Gateway\neth0 00000000 010011AC 0003")
-    '172.17.0.1'
-    """
-    found = re.search(r"(?m)^\S+\s+0{8}\s+([0-9A-F]{8})\b", routes)
-    return ".".join(map(str, reversed(bytes.fromhex(found[1])))) if found else ""
-
-
 def read_gateway() -> str:
     """Return the engine's machine as a container sees it, '' outside of one."""
     marked = any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv")))
-    return find_gateway(os.fsdecode(read_file("/proc/net/route") or b"")) if marked else ""
+    routes = (read_file("/proc/net/route") or b"") if marked else b""
+    default = re.search(rb"(?m)^\S+\s+0{8}\s+([0-9A-F]{8})\b", routes)
+    return ".".join(map(str, reversed(bytes.fromhex(default[1].decode())))) if default else ""
 
 
 def measure_directory(directory: str) -> int | None:
@@ -2386,20 +2378,13 @@ def choose_data_placement(host: Host, engine: EngineFacts) -> tuple[str, str]:
     return ("volume", why[0]) if why else ("bind", "local engine")
 
 
-def choose_mount_point(image: ImageInfo) -> str:
-    """Return where an image has its volume.
-
-    >>> choose_mount_point(ImageInfo({"PGDATA": "/pg/18/docker"}, ["/pg"]))
-    '/pg'
-    """
-    pgdata = image.environment.get("PGDATA", DEFAULT_PGDATA)
-    found = [place for place in image.volumes if f"{pgdata}/".startswith(f"{place}/")]
-    return (*found, pgdata)[0]
-
-
 def follow_image(settings: Settings, image: ImageInfo | None) -> Settings:
     """Return the settings with the data mounted where the image has its volume."""
-    target = choose_mount_point(image) if image else settings.target
+    if image is None:
+        return settings
+    pgdata = image.environment.get("PGDATA", DEFAULT_PGDATA)
+    volumes = [place for place in image.volumes if f"{pgdata}/".startswith(f"{place}/")]
+    target = (*volumes, pgdata)[0]
     return settings.replace(target="" if target == DEFAULT_PGDATA else target)
 
 
@@ -3120,18 +3105,16 @@ shift 3
 _GUARD = r"""awk '{ line = $0; gsub(/\\[bfnrtvxN.0-7\\]/, "", line)
   if (index(line, "\\")) { print "hive-pg: a backslash in line " NR | "cat 1>&2"; exit 1 }
   print }'"""
-# Measures the control group (version 2, then 1), then the server over its own socket.
+# Measures the control group (version 2, then 1), then the server.
+_SAMPLE_LIMITS = "-c default_transaction_read_only=on -c statement_timeout=5s -c lock_timeout=1s"
 _SAMPLE_SCRIPT = """\
-user=$1 database=$2 count=$3 sql=$4
-IFS= read -r PGPASSWORD
-export PGPASSWORD PGCONNECT_TIMEOUT=5 PGCLIENTENCODING=UTF8 PGAPPNAME=hive-pg
-export PGOPTIONS='-c default_transaction_read_only=on -c statement_timeout=5s -c lock_timeout=1s'
-cd /sys/fs/cgroup
+count=$1 sql=$2
+cd "$0"
 while :; do
   grep -sE '^(((total_)?inactive_file|usage_usec) )?[0-9]+$' cpu.stat memory.current memory.max \
     memory.stat cpuacct/cpuacct.usage memory/memory.usage_in_bytes memory/memory.limit_in_bytes \
     memory/memory.stat
-  printf '%s' "$sql" | psql -XwqAt -v ON_ERROR_STOP=1 -U "$user" -d "$database" || exit
+  printf '%s' "$sql" | PGCLIENTENCODING=UTF8 psql -XwqAt -v ON_ERROR_STOP=1 || exit
   count=$((count - 1))
   [ "$count" -gt 0 ] || exit 0
   sleep 1
@@ -3277,7 +3260,7 @@ class Server:
     """The server in a container, for the credentials of a URL."""
 
     sources = ("login",)  # of the diagnoses of what it says
-    session = _OWN_SESSION
+    session, cgroup = _OWN_SESSION, "/sys/fs/cgroup"
     guard: Sequence[str] = ("sh", "-c", _WATCH_SCRIPT, "hive-pg")  # of who loads
     options: Sequence[str] = ()  # of `docker exec`, for a person's own session
 
@@ -3306,15 +3289,11 @@ class Server:
         argv += [self.container, program, *arguments]
         return argv, {**os.environ, "PGPASSWORD": self.url.password}
 
-    def _build_script(self, script: str, *more: str) -> list[str]:
-        """Build a script's `docker exec`: its stdin has the password."""
-        argv = ["docker", "exec", "--interactive", self.container, "sh", "-c", script, "hive-pg"]
-        return [*argv, self.url.user, self.url.database, *more]
-
     def start_probe(self, *, wait: float, sql: str) -> Process:
         """Start to log in; wait for the server for `wait` s at most."""
         seconds = round(max(0.0, min(wait, WAIT_ROUND_S)))
-        argv = self._build_script(_PROBE_SCRIPT, str(seconds), sql)
+        argv = ["docker", "exec", "--interactive", self.container, "sh", "-c", _PROBE_SCRIPT]
+        argv += ["hive-pg", self.url.user, self.url.database, str(seconds), sql]
         return self.engine.start(argv, stdin=PIPE)
 
     def finish_probe(self, process: Process) -> Probe:
@@ -3327,12 +3306,12 @@ class Server:
         with self.start_probe(wait=wait, sql=sql) as process:
             return self.finish_probe(process)
 
-    def query(self, sql: str, action: str, database: str = "template1", **how: Any) -> str:
+    def query(
+        self, sql: str, action: str, database: str = "template1", timeout: float = COMPOSE_TIMEOUT_S
+    ) -> str:
         """Run SQL over the socket; `action` begins the error."""
-        options = ("-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", database)
-        argv, env = self.build_client("psql", *options)
-        how = {"timeout": COMPOSE_TIMEOUT_S, **how}
-        result = self.engine.run(argv, stdin=sql, env=env, **how)
+        argv, env = self.build_client("psql", "-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", database)
+        result = self.engine.run(argv, timeout, sql, env=env)
         return check_result(result, action, sources=self.sources).stdout
 
     def end_sessions(self, name: str) -> None:
@@ -3402,9 +3381,11 @@ class Server:
         return check_result(result, action, sources=("dump", "login")).stdout
 
     def sample(self, sql: str, count: int) -> CommandResult:
-        """Measure the container, and run `sql`, each `count` times."""
-        argv = self._build_script(_SAMPLE_SCRIPT, str(count), sql)
-        return self.engine.run(argv, 2 * QUESTION_TIMEOUT_S, self.url.password + "\n")
+        """Measure the server's container, and run `sql`, each `count` times."""
+        options = ("--env", f"{self.session} {_SAMPLE_LIMITS}")
+        script = ("sh", "-c", _SAMPLE_SCRIPT, self.cgroup, str(count), sql)
+        argv, env = self.build_client(*script, options=options)
+        return self.engine.run(argv, 2 * QUESTION_TIMEOUT_S, env=env)
 
     def identify_file(self, path: str) -> str:
         """Return DEVICE:INODE of a path in the container, '' if unseen."""
@@ -3454,7 +3435,7 @@ class Elsewhere(Server):
     Raises: WorkspaceError for a URL that no client there can use.
     """
 
-    sources, guard = ("elsewhere",), ()
+    sources, guard, cgroup = ("elsewhere",), (), "/"
 
     def __init__(
         self, engine: Engine, image: str, url: DatabaseURL, network: str = "bridge"
@@ -3491,11 +3472,7 @@ class Elsewhere(Server):
 
     def sample(self, sql: str, count: int) -> CommandResult:
         """Run `sql` `count` times; nobody measures the container there."""
-        limits = "default_transaction_read_only = on", "statement_timeout = 5000"
-        text = "".join(f"set {limit};\n" for limit in (*limits, "lock_timeout = 1000"))
-        text += "\\! sleep 1\n".join([f"{sql};\n"] * count)
-        argv, env = self.build_client("psql", "-XqAtw", "-v", "ON_ERROR_STOP=1")
-        result = self.engine.run(argv, 2 * QUESTION_TIMEOUT_S, text, env=env)
+        result = super().sample(sql, count)
         return check_result(result, "it cannot be measured", sources=self.sources)
 
     def put(self, name: str, text: str) -> str:

@@ -578,12 +578,12 @@ def stats(docker, up, hive):
 
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
 def test_stats_asks_once(capsys, stats, docker, options):
-    """One inspect and one exec; the password goes through stdin, into no argument or output."""
+    """One inspect and one exec; the password goes into no argument or output."""
     assert stats(*options, "-v") == 0
     out, err = capsys.readouterr()
     assert docker.commands == ["docker inspect", "docker exec"]
     call = docker.calls[1]
-    assert (call.argv[-2], call.stdin) == ("2", "s3cret\n")
+    assert (call.argv[-2], call.env["PGPASSWORD"]) == ("2", "s3cret")
     assert "s3cret" not in out + err + "".join(call.argv)
 
 

@@ -358,12 +358,12 @@ def test_load_argv(programs, server):
 
 
 def test_sample_argv(programs, server):
-    """The script has user, database, count and SQL as arguments, and the password on stdin."""
+    """The script has count and SQL as arguments, and the password in its environment."""
     programs.answers["docker exec"] = "{}"
     assert server.sample("select 1", 2).stdout == "{}"
     (call,) = programs.calls
-    assert call.argv[-4:] == ["ann", "hive", "2", "select 1"]
-    assert (call.stdin, "s3cret" in str(call.argv)) == ("s3cret\n", False)
+    assert call.argv[-2:] == ["2", "select 1"]
+    assert (call.env["PGPASSWORD"], "s3cret" in str(call.argv)) == ("s3cret", False)
 
 
 @pytest.mark.parametrize("answer", ["66:12\n", (1, "stat: no such file")], ids=["there", "gone"])
