@@ -3148,35 +3148,32 @@ def parse_versions(said: str) -> tuple[str, Probe]:
 def parse_probe(result: CommandResult) -> Probe:
     """Read the end of a probe."""
     code, words = result.returncode, result.stderr.rpartition("hive-pg: once more\n")[2].strip()
-    not_now = re.search(_NOT_NOW, words) if code == _LOGIN_FAILED else None
-    readiness = Readiness.ACCEPTING
-    error: PostgreSQLIntegrationError
     if code == 0:
         address, probe = parse_versions(result.stdout)
-        if not address.startswith("127.") and address not in ("", "::1"):
+        if address and not is_local(address):
             return probe.replace(warning=diagnose(words, "warning"))
         why = f"the container's own address is '{address}', where no password is asked for"
-        error = DatabaseConnectionError(why)
-    elif code == _SQL_FAILED:
+        return Probe(Readiness.ACCEPTING, DatabaseConnectionError(why))
+    if code == _SQL_FAILED:
         why = f"pgvector cannot be created in the database: {last_line(words)}"
         hint = f"use an image that has it: {{init}} --image {DEFAULT_IMAGE}"
-        error = PostgreSQLIntegrationError(why, hint)
-    elif not_now or code in (_REJECTING, _NO_RESPONSE):
-        readiness, why = Readiness.REJECTING, "it starts, stops or recovers"
-        if code == _NO_RESPONSE:
-            readiness, why = Readiness.NO_RESPONSE, "nothing answers on its address"
-        why = f"PostgreSQL does not accept connections: {not_now[0] if not_now else why}"
-        error = DatabaseConnectionError(why, "{logs}", detail=words)
-    elif code == _LOGIN_FAILED:
+        return Probe(Readiness.ACCEPTING, PostgreSQLIntegrationError(why, hint))
+    refusal = "PostgreSQL does not accept connections: "
+    if code == _NO_RESPONSE:
+        why = f"{refusal}nothing answers on its address"
+        return Probe(Readiness.NO_RESPONSE, DatabaseConnectionError(why, "{logs}", detail=words))
+    not_now = re.search(_NOT_NOW, words) if code == _LOGIN_FAILED else None
+    if not_now or code == _REJECTING:
+        why = refusal + (not_now[0] if not_now else "it starts, stops or recovers")
+        return Probe(Readiness.REJECTING, DatabaseConnectionError(why, "{logs}", detail=words))
+    if code == _LOGIN_FAILED:
         why = f"the login failed: {last_line(words)}"
         row = diagnose(words, "login") or Diagnosis("", "", why, "{logs}", DatabaseConnectionError)
-        error = row.error(row.cause, hint=row.hint, repair=row.repair)
-    elif words and code != 137:  # SIGKILL, at the container's end
-        readiness, error = Readiness.UNKNOWN, build_error(result, "cannot ask the container")
-    else:
-        why = "the container ended while it was asked"
-        readiness, error = Readiness.UNKNOWN, ContainerStartupError(why, "{logs}")
-    return Probe(readiness, error)
+        return Probe(Readiness.ACCEPTING, row.error(row.cause, hint=row.hint, repair=row.repair))
+    if words and code != 137:  # SIGKILL, at the container's end
+        return Probe(Readiness.UNKNOWN, build_error(result, "cannot ask the container"))
+    why = "the container ended while it was asked"
+    return Probe(Readiness.UNKNOWN, ContainerStartupError(why, "{logs}"))
 
 
 def can_restrict(version: str) -> bool:
