@@ -117,6 +117,11 @@ PLACE_KEYS = (UID_KEY, GID_KEY, DATA_KEY, TARGET_KEY)
 PRIVATE_KEYS = (USER_KEY, PASSWORD_KEY, *PLACE_KEYS, PROJECT_KEY, WORKSPACE_KEY)
 OUR_KEYS = (*URL_KEYS, *PRIVATE_KEYS, CONTAINER_KEY, IMAGE_KEY, BIND_KEY)
 
+# With a shell's own values of these, Compose would act on another project, or other files.
+COMPOSE_SELECTORS = frozenset(
+    "COMPOSE_PROJECT_NAME COMPOSE_FILE COMPOSE_PATH_SEPARATOR COMPOSE_PROFILES COMPOSE_ENV_FILES"
+    " COMPOSE_DISABLE_ENV_FILE COMPOSE_COMPATIBILITY".split()
+)
 DOCKERS_OWN = r"PATH|HOME|DOCKER_\w*"  # `.env` does not decide where docker is, nor what it asks
 # Values that templates carry in place of a real user or password.
 PLACEHOLDERS = frozenset(
@@ -474,12 +479,10 @@ def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
 
     for found in re.finditer(_ENV_LINE, text):
         key = found["key"]
-        if found["garbage"]:
-            said = f"{ENV_FILE} line {line} is no assignment: Compose rejects the whole file"
-            raise EnvFileError(said, "write KEY=value, or make it a comment with #")
-        if found["unclosed"]:
-            said = f"{ENV_FILE} line {line}: the quote of {key} is never closed"
-            raise EnvFileError(said, f"write it on one line: {key}='...'")
+        if found["garbage"] or found["unclosed"]:
+            why = "is no assignment" if found["garbage"] else "has a quote that is never closed"
+            said = f"{ENV_FILE} line {line} {why}: Compose rejects the whole file"
+            raise EnvFileError(said, "write KEY='value' on one line, or make it a comment with #")
         if key:
             alike = None not in found.group("plain", "end")
             known[key] = _read_env_value(found, follow) if alike else None
@@ -1434,8 +1437,7 @@ def remove_leftover(path: str) -> str:
     """Remove what a killed `replacement` has left; return its path."""
     temporary = f"{realpath(path)}.hive-pg.tmp"
     if is_locked(temporary):
-        hint = "wait for it, or name another file"
-        raise WorkspaceError(f"another hive-pg is writing {path}", hint)
+        raise WorkspaceError(f"another hive-pg is writing {path}", "wait, or name another file")
     if lexists(temporary):  # a read-only file system refuses even to look for it
         with explaining("write", path):
             os.unlink(temporary)
@@ -1472,9 +1474,8 @@ class Lock:
                 self.waited = True
                 self.console.note(f"waiting for {holder}")
             if time.monotonic() > deadline:
-                hint = f"see who holds it, a docker perhaps: fuser -v {quote_word(self.path)}"
                 why = f"{self.path} has been held for {self.timeout:.0f} s by {holder}"
-                raise WorkspaceError(why, hint)
+                raise WorkspaceError(why, f"see who holds it: fuser -v {quote_word(self.path)}")
             time.sleep(0.05)
         self.console.doing()
         if refusal:  # some network file systems have no locks
@@ -3864,9 +3865,7 @@ class Workspace:
         """The shell's variables that `.env` has a say on."""
         # Where `.env` has a bare KEY, the shell's value is asked for.
         assigned = {i.key for i in self.env.items if i.value is not None or i.end > i.start}
-        # With a shell's own values Compose would act on another project, or other files.
-        ours = {key for key in os.environ if key.startswith("COMPOSE_")}
-        ours |= {*assigned, *OUR_KEYS} & os.environ.keys()
+        ours = {*assigned, *COMPOSE_SELECTORS, *OUR_KEYS} & os.environ.keys()
         return {key for key in ours if not re.fullmatch(DOCKERS_OWN, key)}
 
     def run_compose(

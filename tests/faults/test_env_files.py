@@ -236,7 +236,7 @@ def test_written_values_are_read_alike(make):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        pytest.param(b"A=1\nB='x\nC=2\n", "line 2: the quote of B is never closed", id="quote"),
+        pytest.param(b"A=1\nB='x\nC=2\n", "line 2 has a quote that is never closed", id="quote"),
         pytest.param(b"A=1\n\n<<<<<<< HEAD\n", "line 3 is no assignment", id="merge conflict"),
         pytest.param(b"POSTGRES_USER = ann\n", "line 1: POSTGRES_USER", id="blanks around ="),
     ],

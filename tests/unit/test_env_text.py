@@ -131,9 +131,9 @@ def test_decode_env_accepted():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param("A=1\nB='x\n", "line 2: the quote of B is never closed", id="single quote"),
-        pytest.param('\nB="x\\"\n', "line 2: the quote of B is never closed", id="double quote"),
-        pytest.param("B='it\\'\n", "line 1: the quote of B is never closed", id="escaped quote"),
+        pytest.param("A=1\nB='x\n", "line 2 has a quote that is never closed", id="single quote"),
+        pytest.param('\nB="x\\"\n', "line 2 has a quote that is never closed", id="double quote"),
+        pytest.param("B='it\\'\n", "line 1 has a quote that is never closed", id="escaped quote"),
         pytest.param("A=1\n\n???\n", "line 3 is no assignment", id="garbage"),
         pytest.param("A=1\n=x\n", "line 2 is no assignment", id="no key"),
         pytest.param("two words\n", "line 1 is no assignment", id="words"),
