@@ -1022,16 +1022,12 @@ def lock_file(descriptor: int) -> OSError | None:
 
 
 def end_lock(descriptor: int, path: str) -> None:
-    """Remove, unlock and close a locked file, so that nobody gets it without its name."""
+    """Remove and close a locked file, so that nobody gets it without its name."""
     if WINDOWS:  # in this order; while somebody waits for it, it stays
         os.close(descriptor)
     with suppress(OSError):
         os.unlink(path)
     if not WINDOWS:
-        import fcntl
-
-        with suppress(OSError):  # also for children that still have a copy
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
@@ -2034,9 +2030,8 @@ DIAGNOSES = (
         "the dump was made by a newer PostgreSQL than the image's",
         "dump it again with pg_dump of the image's version; or {upgrade} --image IMAGE, of its"
         " version"),
-    Diagnosis("dump", "could not read from input file: end of file|unexpected end of file|"
-        "(?:could not find|found unexpected) block ID|unrecognized data block type|"
-        "could not uncompress data|corrupt tar header|did not find magic string in file header",
+    Diagnosis("dump", "could not read from input file: end of file|unexpected end of file|block ID|"
+        "unrecognized data block|could not uncompress|corrupt tar header|find magic string",
         "the dump is truncated or damaged",
         "take another one; a copy that ended early has fewer bytes than the original"),
     Diagnosis("dump", 'schema "public" already exists',
