@@ -413,13 +413,8 @@ class CredentialsRefusedError(DatabaseConnectionError):
 # byte, and refused only where it decides on a key of ours.
 
 _UNLIKE = "Compose, python-dotenv and sh read it differently"
-_ENV_FAULTS = {  # what spoils a whole file, and its name
-    r"\A(?:\udcff\udcfe|\udcfe\udcff)": "is UTF-16",
-    r"[\udc80-\udcff]": "is not UTF-8 (byte {byte})",
-    r"\A\ufeff": "line {line}: a byte order mark",
-    r"\0": "line {line}: a NUL character",
-    r"\r(?!\n)": "line {line}: a carriage return",
-}
+# Another encoding, a byte order mark, a NUL, a carriage return alone.
+_ENV_FAULT = r"\A\ufeff|[\0\udc80-\udcff]|\r(?!\n)"
 # A blank line, a comment, an assignment to some reader, or what is none to any.
 _ENV_LINE = r"""(?xs)[ \t]*(?:
     (?:(?P<plain>(?=(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*=(?![ \t])))|)
@@ -452,12 +447,10 @@ class EnvItem(Record):
 def decode_env(data: bytes) -> str:
     """Decode a `.env` file; refuse what readers decode differently."""
     text = data.decode("utf-8", "surrogateescape")
-    for pattern, fault in _ENV_FAULTS.items():
-        if found := re.search(pattern, text):
-            before = text[: found.start()]
-            said = fault.format(byte=len(before.encode()), line=before.count("\n") + 1)
-            hint = "save it in an editor as plain UTF-8, without a byte order mark"
-            raise EnvFileError(f"{ENV_FILE} {said}: {_UNLIKE}", hint)
+    if found := re.search(_ENV_FAULT, text):
+        byte, line = found[0].encode("utf-8", "surrogateescape"), text.count("\n", 0, found.start())
+        hint = "save it as plain UTF-8, without a byte order mark, and with line ends of one kind"
+        raise EnvFileError(f"{ENV_FILE} line {line + 1} has {byte!r}: {_UNLIKE}", hint)
     return text
 
 

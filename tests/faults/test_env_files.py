@@ -58,12 +58,16 @@ def spoil(lab):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        pytest.param(b"\xef\xbb\xbfA='\xc3\xa9'\nB=2\n", "line 1: a byte order mark", id="BOM"),
-        pytest.param(b"A='\xe9'\nB=2\n", ".env is not UTF-8 (byte 3)", id="Latin-1"),
-        pytest.param("\ufeffA='é'\nB=2\n".encode("utf-16-le"), ".env is UTF-16", id="UTF-16"),
-        pytest.param("\ufeffA='é'\nB=2\n".encode("utf-16-be"), ".env is UTF-16", id="UTF-16-BE"),
-        pytest.param("A='é'\r\nB=2\r\n".encode("utf-16"), ".env is UTF-16", id="UTF-16 and CRLF"),
-        pytest.param(b"A='\xc3\xa9'\nB=2\0\n", "line 2: a NUL character", id="NUL"),
+        pytest.param(b"\xef\xbb\xbfA='\xc3\xa9'\nB=2\n", r"line 1 has b'\xef\xbb\xbf'", id="BOM"),
+        pytest.param(b"A='\xe9'\nB=2\n", r".env line 1 has b'\xe9'", id="Latin-1"),
+        pytest.param("\ufeffA='é'\nB=2\n".encode("utf-16-le"), r"line 1 has b'\xff'", id="UTF-16"),
+        pytest.param(
+            "\ufeffA='é'\nB=2\n".encode("utf-16-be"), r"line 1 has b'\xfe'", id="UTF-16-BE"
+        ),
+        pytest.param(
+            "A='é'\r\nB=2\r\n".encode("utf-16"), r"line 1 has b'\xff'", id="UTF-16 and CRLF"
+        ),
+        pytest.param(b"A='\xc3\xa9'\nB=2\0\n", r"line 2 has b'\x00'", id="NUL"),
     ],
 )
 def test_env_in_another_encoding_is_refused(spoil, data, words):
@@ -95,9 +99,9 @@ def test_line_ends_of_windows_are_kept(spoil):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"A=1\rB=2\r", "line 1: a carriage return"),
-        (b"\xef\xbb\xbfA=1\nB=2\n", "line 1: a byte order mark"),
-        ("\ufeffA=1\nB=2\n".encode("utf-16-le"), "is UTF-16"),
+        (b"A=1\rB=2\r", r"line 1 has b'\r'"),
+        (b"\xef\xbb\xbfA=1\nB=2\n", r"line 1 has b'\xef\xbb\xbf'"),
+        ("\ufeffA=1\nB=2\n".encode("utf-16-le"), r"line 1 has b'\xff'"),
     ],
     ids=["lone CR", "BOM", "UTF-16"],
 )

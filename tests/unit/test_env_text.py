@@ -106,14 +106,18 @@ def test_format_env_value_refused(value):
 @pytest.mark.parametrize(
     ("data", "where"),
     [
-        pytest.param(b"\xef\xbb\xbfA=1\n", "line 1: a byte order mark", id="BOM"),
-        pytest.param(b"A=1\n\nB=\0\n", "line 3: a NUL", id="NUL"),
-        pytest.param(b"A=1\r\nB=2\r\r\n", "line 2: a carriage return", id="CR before CRLF"),
-        pytest.param(b"A=1\rB=2\n", "line 1: a carriage return", id="CR alone"),
-        pytest.param(b"A=1\nB=\xe9\n", "not UTF-8 (byte 6)", id="Latin-1"),
-        pytest.param("\ufeffA=1\n".encode("utf-16-le"), ".env is UTF-16", id="UTF-16"),
-        pytest.param("\ufeffA=1\n".encode("utf-16-be"), ".env is UTF-16", id="UTF-16, big end"),
-        pytest.param("A=1\n".encode("utf-16-be"), "line 1: a NUL", id="UTF-16 without a mark"),
+        pytest.param(b"\xef\xbb\xbfA=1\n", r"line 1 has b'\xef\xbb\xbf'", id="BOM"),
+        pytest.param(b"A=1\n\nB=\0\n", r"line 3 has b'\x00'", id="NUL"),
+        pytest.param(b"A=1\r\nB=2\r\r\n", r"line 2 has b'\r'", id="CR before CRLF"),
+        pytest.param(b"A=1\rB=2\n", r"line 1 has b'\r'", id="CR alone"),
+        pytest.param(b"A=1\nB=\xe9\n", r"line 2 has b'\xe9'", id="Latin-1"),
+        pytest.param("\ufeffA=1\n".encode("utf-16-le"), r"line 1 has b'\xff'", id="UTF-16"),
+        pytest.param(
+            "\ufeffA=1\n".encode("utf-16-be"), r"line 1 has b'\xfe'", id="UTF-16, big end"
+        ),
+        pytest.param(
+            "A=1\n".encode("utf-16-be"), r"line 1 has b'\x00'", id="UTF-16 without a mark"
+        ),
     ],
 )
 def test_decode_env_refused(data, where):
