@@ -4566,15 +4566,13 @@ def name_unfinished(
     workspace: Workspace, error: PostgreSQLIntegrationError
 ) -> PostgreSQLIntegrationError:
     """Name what is unfinished as the cause of a refused login."""
-    if workspace.attached:
+    staging = workspace.state.staging
+    left = "restore" if staging else "rotate" if workspace.state.next_password else ""
+    if workspace.attached or not (left and isinstance(error, CredentialsRefusedError)):
         return error
-    if workspace.state.staging and isinstance(error, CredentialsRefusedError):
-        why = f"{error}; a restore is under way, or was interrupted"
-        return CredentialsRefusedError(why, "{start} undoes what it has changed")
-    if error.repair is not Repair.PASSWORD or not workspace.state.next_password:
-        return error
-    why = f"the server refuses the password in {ENV_FILE}, which a rotate was about to change"
-    return CredentialsRefusedError(why, "{start} finishes it", repair=error.repair)
+    why = f"{error}; a {left} is under way, or was interrupted"
+    repair = None if staging else error.repair
+    return CredentialsRefusedError(why, "{start} finishes it, or undoes it", repair=repair)
 
 
 def _check_listening(logs: str) -> None:

@@ -722,9 +722,11 @@ def test_wait_names_an_unfinished_rotation(up, manager, docker, remember):
     """`wait` changes nothing: it names the cause of the refusal, and who finishes it."""
     remember(next_password="n3xt")
     docker.answers["docker exec"] = REFUSED
-    with pytest.raises(CredentialsRefusedError, match="a rotate was about to change") as caught:
+    with pytest.raises(
+        CredentialsRefusedError, match="a rotate is under way, or was interrupted"
+    ) as caught:
         manager.wait_until_ready()
-    assert caught.value.hint == "hive-pg start finishes it"
+    assert caught.value.hint == "hive-pg start finishes it, or undoes it"
     assert read_state(up).next_password == "n3xt"
 
 
@@ -792,7 +794,7 @@ def test_wait_names_an_unfinished_restore(up, manager, docker, remember):
     docker.answers["docker exec"] = NO_LOGIN
     with pytest.raises(CredentialsRefusedError, match="a restore is under way, or was") as caught:
         manager.wait_until_ready()
-    assert caught.value.hint == "hive-pg start undoes what it has changed"
+    assert caught.value.hint == "hive-pg start finishes it, or undoes it"
     assert read_state(up).keeper == "hive_pg_undo_0"
 
 
