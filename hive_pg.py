@@ -4106,8 +4106,8 @@ class Neighbours:
         own = find_named(self.containers, service.container)
         self._refuse_other_engine(service, own)
         if own is not None and own not in self.own:
-            name = f"${{{CONTAINER_KEY}:-{own.name}}}"
-            hint = f"put container_name: {name} into the compose file, then {{init}}"
+            hint = "{init} gives this workspace a name of its own, where the compose file has"
+            hint += f" container_name: ${{{CONTAINER_KEY}:-{own.name}}}"
             raise build_conflict(own, "has the name in the compose file", hint)
         if own is not None and own.state is ContainerState.PAUSED:
             raise judge_container(own, own.name).error()
