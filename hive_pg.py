@@ -4157,7 +4157,7 @@ class Neighbours:
                 elsewhere = test.returncode != 0
             why = f"the server on another engine ({there}) than this one ({here}) was not shut down"
         if elsewhere and not workspace.takes_over:
-            hint = f"{way} there (DOCKER_HOST, context); or, if it is gone, {{start}} --take-over"
+            hint = f"{way}, with its DOCKER_HOST or context; if it is gone, {{start}} --take-over"
             raise ContainerConflictError(why, hint)
         workspace.console.note(f"the engine was {there} before, and is {here} now")
         if elsewhere:

@@ -121,7 +121,7 @@ def test_volume_of_another_engine_is_not_called_missing(make, other):
     for command in (["start"], ["init", "--yes"], ["destroy", "--data", "--yes"]):
         said = workspace.hive_pg(*command, code=1).stderr
         assert "_postgres is on another engine (" in said
-        assert "if that engine is gone: hive-pg start --take-over" in said
+        assert "if it is gone, hive-pg start --take-over" in said
     if workspace.snapshot() != before or ask(other, workspace, COUNT) != "1000":
         raise LostError("the workspace has lost its database")
     assert "is missing" in workspace.hive_pg("start", "--take-over", "--yes", code=1).stderr
