@@ -1043,16 +1043,13 @@ def replace_file(file: IO[bytes], path: str, target: str) -> None:
         time.sleep(0.05)
 
 
-@contextmanager
-def synced(directory: str) -> Iterator[None]:
-    """Write a directory to the disk at the end: its names survive a power cut."""
-    descriptor = -1 if WINDOWS else os.open(directory, os.O_RDONLY)
-    try:
-        yield
-        if not WINDOWS:
+def sync_directory(path: str) -> None:
+    """Write a directory to the disk: its names survive a power cut."""
+    if not WINDOWS:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        if not WINDOWS:
+        finally:
             os.close(descriptor)
 
 
@@ -1393,14 +1390,14 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     with open(os.open(temporary, flags, 0o600), "wb") as file:
         try:
             lock_file(file.fileno())
-            with synced(dirname(target)):
-                if owner and owner != get_user():
-                    os.fchown(file.fileno(), *owner)
-                yield file
-                file.flush()
-                set_mode(file.fileno(), usual if mode is None else mode)
-                os.fsync(file.fileno())
-                replace_file(file, temporary, target)
+            if owner and owner != get_user():
+                os.fchown(file.fileno(), *owner)
+            yield file
+            file.flush()
+            set_mode(file.fileno(), usual if mode is None else mode)
+            os.fsync(file.fileno())
+            replace_file(file, temporary, target)
+            sync_directory(dirname(target))
         except BaseException:
             let_go(file)
             with suppress(FileNotFoundError):
@@ -3252,6 +3249,7 @@ class Server:
 
     def __init__(self, engine: Engine, container: str, url: DatabaseURL) -> None:
         self.engine, self.container, self.url = engine, container, url
+        self.inside = ["docker", "exec", "--interactive", container]
 
     def with_url(self, **changes: str) -> Server:
         """Return the same server for other parts of the URL."""
@@ -3278,9 +3276,8 @@ class Server:
     def start_probe(self, *, wait: float, sql: str) -> Process:
         """Start to log in; wait for the server for `wait` s at most."""
         seconds = round(max(0.0, min(wait, WAIT_ROUND_S)))
-        argv = ["docker", "exec", "--interactive", self.container, "sh", "-c", _PROBE_SCRIPT]
-        argv += ["hive-pg", self.url.user, self.url.database, str(seconds), sql]
-        return self.engine.start(argv, stdin=PIPE)
+        script = (_PROBE_SCRIPT, "hive-pg", self.url.user, self.url.database, str(seconds), sql)
+        return self.engine.start([*self.inside, "sh", "-c", *script], stdin=PIPE)
 
     def finish_probe(self, process: Process) -> Probe:
         """Hand over the password, and return the result."""
@@ -3339,8 +3336,8 @@ class Server:
     def check_room(self, action: str) -> None:
         """Make sure that there is room for as much again as the cluster has."""
         script = f'{_ROOM}room "$(du -sm "$PGDATA" | cut -f1)"'
-        argv = ["docker", "exec", self.container, "sh", "-c", script]
-        check_result(self.engine.run(argv, WALK_TIMEOUT_S), action, sources=("dump",))
+        result = self.engine.run([*self.inside, "sh", "-c", script], WALK_TIMEOUT_S)
+        check_result(result, action, sources=("dump",))
 
     def load(
         self, file: int, client: Sequence[str], doing: str, idle: Callable[[], object]
@@ -3352,8 +3349,7 @@ class Server:
 
     def list_contents(self, action: str, file: int) -> str:
         """Return what `pg_restore --list` says of a dump, a descriptor."""
-        argv = ["docker", "exec", "--interactive", self.container, "pg_restore", "--list"]
-        with self.engine.start(argv, stdin=file) as process:
+        with self.engine.start([*self.inside, "pg_restore", "--list"], stdin=file) as process:
             result = process.finish(timeout=COMPOSE_TIMEOUT_S)
         return check_result(result, action, sources=("dump",)).stdout
 
@@ -3375,13 +3371,12 @@ class Server:
 
     def identify_file(self, path: str) -> str:
         """Return DEVICE:INODE of a path in the container, '' if unseen."""
-        argv = ["docker", "exec", self.container, "stat", "-c", "%d:%i", path]
-        return self.engine.run(argv).stdout.strip()
+        return self.engine.run([*self.inside, "stat", "-c", "%d:%i", path]).stdout.strip()
 
     def locate(self, path: str) -> Iterator[str]:
         """Yield what a mounted directory may be called now, after a move."""
         file = "/proc/self/mountinfo"
-        there = self.engine.run(["docker", "exec", self.container, "cat", file]).stdout
+        there = self.engine.run([*self.inside, "cat", file]).stdout
         here = os.fsdecode(read_file(file) or b"")
         inner, own = (re.findall(r"(?m)^\S+ \S+ (\S+) (\S+) (\S+) ", t) for t in (there, here))
         for device, root, target in inner:
@@ -3464,8 +3459,7 @@ class Elsewhere(Server):
     def put(self, name: str, text: str) -> str:
         """Write a file there; return its path."""
         path = f"/dev/shm/{name}"
-        argv = ["docker", "exec", "--interactive", self.container, "sh", "-c"]
-        argv += ['umask 077; cat >"$0"', path]
+        argv = [*self.inside, "sh", "-c", 'umask 077; cat >"$0"', path]
         check_result(self.engine.run(argv, stdin=text), f"cannot write {path}")
         return path
 

@@ -833,7 +833,7 @@ def test_list_of_a_moved_workspace(
     docker.containers.append(labelled("pg", workspace, pg.WORKSPACE_LABEL, Status="running"))
     docker.containers[-1]["Config"]["Labels"][pg.WORKSPACE_LABEL] = "1a2b"
     mounted = MOUNTED.format(place.format(home).replace(" ", "\\040") + "/data/postgres")
-    docker.answers["docker exec pg cat /proc/self/mountinfo"] = mounted
+    docker.answers["docker exec --interactive pg cat /proc/self/mountinfo"] = mounted
     mounts = f"1 0 254:9 / /x rw\n22 1 254:0 {own.format(home)} rw\n".encode()
     read_file = pg.read_file
     monkeypatch.setattr(pg, "read_file", lambda p: mounts if p[:5] == "/proc" else read_file(p))

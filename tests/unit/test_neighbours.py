@@ -307,9 +307,7 @@ def test_refuse_conflicts_moved_while_it_runs(workspace, programs, taken, same):
     """A container whose directory is gone may run on this very one: it is asked."""
     found = container(workspace, "original", "gone", "theirs")
     here = pg.identify_file(f"{workspace.directory}/data/postgres")
-    programs.answers["docker exec original stat -c %d:%i /var/lib/postgresql/data"] = (
-        here if same else "1:1"
-    )
+    programs.answers["docker exec --interactive original stat -c %d:%i"] = here if same else "1:1"
     neighbours = Neighbours(workspace, [found])
     if same:
         with pytest.raises(ContainerConflictError, match=r"original \(running\) has the data mou"):

@@ -369,7 +369,7 @@ def test_sample_argv(programs, server):
 @pytest.mark.parametrize("answer", ["66:12\n", (1, "stat: no such file")], ids=["there", "gone"])
 def test_identify_file_answer(programs, server, answer):
     """It is DEVICE:INODE, or nothing."""
-    programs.answers["docker exec box stat -c %d:%i /d"] = answer
+    programs.answers["docker exec --interactive box stat -c %d:%i /d"] = answer
     assert server.identify_file("/d") == ("66:12" if isinstance(answer, str) else "")
 
 

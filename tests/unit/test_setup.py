@@ -488,7 +488,7 @@ def test_init_moved_while_it_runs(init, docker, other, workspace, same):
     docker.containers.append(make_container("original", other, "w-1a2b3c", port=1))
     status = os.stat(workspace / "data" / "postgres")
     seen = f"{status.st_dev}:{status.st_ino + (not same)}\n"
-    docker.answers["docker exec original stat -c %d:%i /var/lib/postgresql/data"] = seen
+    docker.answers["docker exec --interactive original stat -c %d:%i"] = seen
     if same:
         with pytest.raises(ContainerConflictError, match=r"original \(running\) has the data mou"):
             init(workspace)
