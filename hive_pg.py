@@ -3838,11 +3838,6 @@ class Workspace:
         return [name for name in names if name]
 
     @property
-    def has_added_file(self) -> bool:
-        """Whether `.env` names the file that `add_compose_file` writes."""
-        return ADDED_FILE in map(basename, self.named_files)
-
-    @property
     def overruled(self) -> set[str]:
         """The shell's variables that `.env` has a say on."""
         # Where `.env` has a bare KEY, the shell's value is asked for.
@@ -4400,8 +4395,10 @@ def _name_way_up(workspace: Workspace, image: str, made_by: str, version: str) -
     return "; then ".join(ways) or f"take an image of PostgreSQL {made_by}, or later"
 
 
-def look_in_place(workspace: Workspace, service: ComposeService, program: str, what: str) -> str:
-    """Return what a program prints of `what` in a cluster."""
+def look_in_place(
+    workspace: Workspace, service: ComposeService, program: str = "ls -A", what: str = ""
+) -> str:
+    """Return what a program prints of `what` in a cluster: the names there, '' for none."""
     # To look into a volume would make it.
     there = service.data_dir or (service.in_volume and workspace.engine.has_volume(service.source))
     if not there:
@@ -4413,16 +4410,11 @@ def look_in_place(workspace: Workspace, service: ComposeService, program: str, w
     return check_result(result, f"cannot look into {service.cluster}").stdout.strip()
 
 
-def list_cluster(workspace: Workspace, service: ComposeService) -> str:
-    """Return the names in a cluster, if there is one."""
-    return look_in_place(workspace, service, "ls -A", "")
-
-
 def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo | None) -> str:
     """Return why there is no cluster, '' where there may be."""
     place, cluster, last = service.source, service.cluster, workspace.state.volume
     if service.data_dir and workspace.is_apart:
-        found = bool(list_cluster(workspace, service))
+        found = bool(look_in_place(workspace, service))
         words = f"on the engine's disk, {cluster} holds no data"
     elif service.data_dir:
         found = holds_data(place, cluster)
@@ -4439,7 +4431,7 @@ def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo 
     elif not workspace.engine.has_volume(place):
         found, words = False, f"volume {place} is missing"
     else:
-        found, words = bool(list_cluster(workspace, service)), f"volume {cluster} holds no data"
+        found, words = bool(look_in_place(workspace, service)), f"volume {cluster} holds no data"
     return "" if found else words
 
 
@@ -5308,7 +5300,8 @@ class SetUp:
             return settings, service
         plain = workspace.resolve_service(settings.replace(project=""), wanted or service.service)
         if plain.project not in self.neighbours.projects:
-            if workspace.has_added_file or engine.has_volume(project=plain.project):
+            added = ADDED_FILE in map(basename, workspace.named_files)
+            if added or engine.has_volume(project=plain.project):
                 return settings.replace(project=plain.project), plain
         elif (
             plain.cluster != service.cluster
@@ -5333,7 +5326,7 @@ class SetUp:
             question = f"{name} publishes no fixed port. Publish it on this machine"
         except NoServiceError as error:
             question, missing = f"{error}. Add one", error
-        added = workspace.has_added_file
+        added = ADDED_FILE in map(basename, workspace.named_files)
         agreed = not self.ask or lexists(join(directory, ADDED_FILE))
         agreed = agreed or (not added and self._confirm(f"{question}, in {ADDED_FILE}?"))
         if added or not agreed:
@@ -6474,7 +6467,7 @@ def _get_own_cluster(
         why = f"the data is neither in {own} nor in a volume of this project"
         raise WorkspaceError(why, hint)
     held = not stays or holds_data(service.data_dir, cluster)
-    return service, held or bool(list_cluster(workspace, service))  # on the engine's disk
+    return service, held or bool(look_in_place(workspace, service))  # on the engine's disk
 
 
 def is_used(server: Server, database: str) -> bool:
@@ -6648,7 +6641,7 @@ the compose file is yours, and nothing was moved; service {service.service} need
         if parse_version(major) <= parse_version(before):
             why = f"{image} has PostgreSQL {major or '?'}, and the data is of {before}"
             raise WorkspaceError(why, "name a later one")
-        beside = look_in_place(self.workspace, service, "ls -A", "/..").split("\n")
+        beside = look_in_place(self.workspace, service, what="/..").split("\n")
         for place in (f"{service.cluster}.{version}" for version in (before, major)):
             if basename(place) in beside:  # it would be taken on the way back
                 raise WorkspaceError(f"{place} is in the way", "move it, or delete it")
