@@ -226,7 +226,8 @@ class Workspace:
         """Return the environment that hive-pg starts with; None takes a variable away."""
         home = self.lab.home(self.actor)
         shim = f"{self.lab.shim}:" if self.compose_kind == "standalone" else ""
-        env = {"PATH": shim + SYSTEM_PATH, "HOME": home, "LANG": "C.UTF-8"}
+        # Names and ports are this worker's own, so that the machine's lock on them can be, too.
+        env = {"PATH": shim + SYSTEM_PATH, "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8"}
         env.update({k: os.environ[k] for k in ("DOCKER_HOST",) if k in os.environ})
         env.update(extra)
         return {key: value for key, value in env.items() if value is not None}
