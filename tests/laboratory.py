@@ -426,6 +426,7 @@ class Laboratory:
         self.token = f"it{secrets.token_hex(3)}"
         self.count = 0
         self.images = []
+        self.volumes = set()  # that go in the end
         self.lock, self.holders = -1, 0  # of the default names, in this process
         self.shim = directory / "without-compose"
         self.shim.mkdir()
@@ -506,7 +507,7 @@ class Laboratory:
                     "a test has to say env= and starts="
                 )
             finally:
-                self.sweep(parent)
+                self.sweep(parent, lasting=bool(own))
 
     def build_image(self, name, *commands, keep=False):
         """Build a variant of the image for this run; `keep` what takes long for the next ones."""
@@ -561,17 +562,22 @@ class Laboratory:
             return [name for name, project in found.items() if project.startswith(self.token)]
         return [name for name, project in found.items() if project and project in projects]
 
-    def sweep(self, below):
-        """Take away the containers and networks that came of a directory, and the directory."""
+    def sweep(self, below, *, lasting=False):
+        """Take away the containers and networks that came of a directory, and the directory.
+
+        Volumes that are `lasting`, for nobody has their names again, go in the end: an ext4 without
+        a journal makes files slowly for a minute after many were deleted (see bench.py).
+        """
         containers = self.containers(below)
         for info in containers:
-            take_away(f"/containers/{info['Id']}", force=True, v=True)
+            self.volumes |= {mount.get("Name") for mount in info["Mounts"]} - {None}
+            take_away(f"/containers/{info['Id']}", force=True, v=not lasting)
         projects = {info["Config"]["Labels"].get(COMPOSE_PROJECT, "") for info in containers}
         projects |= {read_env(path).get("COMPOSE_PROJECT_NAME", "") for path in below.rglob(".env")}
         # A copied .env names another workspace's project.
         left = ask_engine("/containers/json", all=True)
         projects -= {info["Labels"].get(COMPOSE_PROJECT) for info in left}
-        for kind in ("network", "volume"):
+        for kind in ("network",) if lasting else ("network", "volume"):
             for name in self.of_projects(kind, projects):
                 take_away(f"/{kind}s/{name}")
         self.remove(below)
@@ -594,6 +600,8 @@ class Laboratory:
         for kind in ("network", "volume"):
             for name in self.of_projects(kind):
                 take_away(f"/{kind}s/{name}")
+        for name in self.volumes:
+            take_away(f"/volumes/{name}")
         if self.images:
             docker("image", "rm", "--force", *self.images)
 
