@@ -174,7 +174,7 @@ def make(lab):
 def kept_once(lab):
     """Give a workspace with rows in it, and at the end make sure that they are still there."""
     with lab.workspace("kept") as workspace:
-        workspace.init()
+        workspace.serve()
         workspace.plant()
         yield workspace
 
@@ -197,7 +197,7 @@ def slow_image(lab):
 def served(lab):
     """Give a workspace whose database runs, for the tests that only look at it."""
     with lab.workspace("served") as workspace:
-        workspace.init()
+        workspace.serve()
         yield workspace
 
 

@@ -46,6 +46,7 @@ WORKING_DIR = "com.docker.compose.project.working_dir"
 PLANTED = hashlib.md5(
     ",".join(f"({i},{hashlib.md5(str(i).encode()).hexdigest()})" for i in range(1, 1001)).encode()
 ).hexdigest()  # of the rows that Workspace.plant makes
+NAMES_AND_PORT = ("HIVE_POSTGRES_CONTAINER", "COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_PORT")
 OURS = "hive-pg-test"  # label of the containers that tests start themselves
 
 # For Workspace.let_first_start_end; a minute at most.
@@ -299,6 +300,26 @@ class Workspace:
             "init", "--image", self.lab.image, "--port", str(self.port), *arguments, **options
         )
 
+    def serve(self):
+        """Have it serve as after an `init`, where that is not what is tested: on a copied cluster.
+
+        A first start takes thrice as long. Whoever looks at it more closely sees that it is a copy:
+        the credentials and the system identifier are those of the cluster that was copied.
+        """
+        made = self.lab.made_for(self.actor)
+        names = (".env", ".gitignore", ".hive-pg.json", "docker-compose.yml", "data")
+        own = {key: self.env[key] for key in NAMES_AND_PORT}
+        result = run(["cp", "-a", *(made.path / name for name in names), self.path])
+        assert result.returncode == 0, result.stderr
+        status, known = self.path.stat(), {**made.memory, "id": secrets.token_hex(8)}
+        url = self.env["HIVE_DATABASE_URL"].replace(f":{made.port}/", f":{self.port}/")
+        self.edit_env(**own, HIVE_DATABASE_URL=url, HIVE_POSTGRES_WORKSPACE=known["id"])
+        known["directory"], known["inode"] = str(self.path), f"{status.st_dev}:{status.st_ino}"
+        known["container"], known["project"], known["port"] = *list(own.values())[:2], self.port
+        known["volume"] = known["volume"].replace(str(made.path), str(self.path))
+        self.write(".hive-pg.json", json.dumps(known), 0o600)
+        self.hive_pg("start")
+
     def compose(self, *arguments):
         """Run plain Compose, as a person would, in a shell of their own."""
         result = run(["docker", "compose", *arguments], **self.options(PATH=SYSTEM_PATH))
@@ -425,7 +446,7 @@ class Laboratory:
         self.script, self.python = f"{venv}/bin/hive-pg", f"{venv}/bin/python"
         self.token = f"it{secrets.token_hex(3)}"
         self.count = 0
-        self.images = []
+        self.images, self.made, self.kept = [], {}, contextlib.ExitStack()
         self.volumes = set()  # that go in the end
         self.lock, self.holders = -1, 0  # of the default names, in this process
         self.shim = directory / "without-compose"
@@ -508,6 +529,17 @@ class Laboratory:
                 )
             finally:
                 self.sweep(parent, lasting=bool(own))
+
+    def made_for(self, actor):
+        """Return a workspace that `init` has made for an actor, and that has no container now."""
+        if actor.uid not in self.made:
+            name = "root" if actor.uid == 0 else "user"
+            workspace = self.made[actor.uid] = self.kept.enter_context(
+                self.workspace("made", actor=name)
+            )
+            workspace.init()
+            workspace.hive_pg("destroy")
+        return self.made[actor.uid]
 
     def build_image(self, name, *commands, keep=False):
         """Build a variant of the image for this run; `keep` what takes long for the next ones."""
@@ -596,6 +628,7 @@ class Laboratory:
 
     def close(self):
         """Take everything away that is left."""
+        self.kept.close()
         self.sweep(self.directory)
         for kind in ("network", "volume"):
             for name in self.of_projects(kind):

@@ -263,7 +263,7 @@ HALVES = {
 def half(lab):
     """Give a workspace whose cluster is spoilt by one test after the other."""
     with lab.workspace("half") as workspace:
-        workspace.init()
+        workspace.serve()
         yield workspace
 
 
@@ -325,7 +325,7 @@ def test_database_in_use_is_never_moved_aside(half):
 def test_cluster_that_was_moved_aside_outlives_destroy(make):
     """No backup has it: it is named and kept, but with --no-backup."""
     workspace = make()
-    workspace.init()
+    workspace.serve()
     aside = workspace.path / "data" / "postgres" / "pgdata.incomplete-20261126T104557Z"
     aside.mkdir()
     said = workspace.hive_pg("destroy", "--data", "--yes").stderr
@@ -419,7 +419,7 @@ def test_image_of_another_major_is_refused_where_only_the_owner_reads(make):
     if run(["docker", "image", "inspect", other]).returncode:
         pytest.skip(f"no image {other}")
     workspace = make(actor="user")
-    workspace.init()
+    workspace.serve()
     workspace.plant()
     workspace.hive_pg("stop")
     identity, data = workspace.identity, workspace.path / "data" / "postgres"
@@ -636,7 +636,7 @@ def test_full_disk_of_a_database_in_use(make):
     workspace = make()
     data = workspace.path / "data" / "postgres"
     with small_disk(data, "160m"):
-        workspace.init()
+        workspace.serve()
         workspace.plant()
         run(["dd", "if=/dev/zero", f"of={data}/filler", "bs=1M"])
         result = workspace.psql("create table more as select * from generate_series(1, 1e6)")

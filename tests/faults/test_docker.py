@@ -167,7 +167,7 @@ def idle(lab):
 def kept(lab):
     """Give a workspace whose database runs and holds rows, which must still be there at the end."""
     with lab.workspace("kept") as workspace:
-        workspace.init()
+        workspace.serve()
         workspace.plant()
         yield workspace
         workspace.up()

@@ -28,7 +28,7 @@ SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -signal.SIGKILL}
 def dumped(lab):
     """Give a workspace with some of everything, what it is like, and dumps of it."""
     with lab.workspace("cut") as workspace:
-        workspace.init()
+        workspace.serve()
         workspace.whole = fill(workspace)
         archive = dump_of(workspace, "-Fc")
         (workspace.path / "whole.dump").write_bytes(archive)
@@ -345,7 +345,7 @@ def test_rotate_killed_at_every_step(whole):
 def test_rotate_where_the_socket_asks_for_a_password(make):
     """Somebody trusts nobody: the password that the server has lets the next command in."""
     workspace = make("strict")
-    workspace.init()
+    workspace.serve()
     rules = "local all all scram-sha-256\\nhost all all all scram-sha-256\\n"
     script = f"printf '{rules}' > \"$PGDATA/pg_hba.conf\""
     docker("exec", workspace.container, "sh", "-c", script)
@@ -433,7 +433,7 @@ def test_full_disk_in_a_restore(make):
     """It ends before the server would: the present database serves, and nothing is beside it."""
     workspace = make()
     with small_disk(workspace.path / "data" / "postgres", "400m"):
-        workspace.init()
+        workspace.serve()
         workspace.plant()
         rows = "case when current_database() ~ 'restoring' then 1e8 else 0 end"
         view = f"create materialized view m as select md5(i::text) from generate_series(1, {rows})"
@@ -501,7 +501,7 @@ def test_restores_at_once(whole):
 def test_rotate_where_passwords_are_md5(make):
     """The server's own choice for new passwords does not matter: the application gets in."""
     workspace = make()
-    workspace.init()
+    workspace.serve()
     workspace.login("alter system set password_encryption = 'md5'")
     workspace.login("select pg_reload_conf()")
     old = workspace.env["POSTGRES_PASSWORD"]
@@ -538,7 +538,7 @@ alter database seeds is_template true;
 def test_destroy_of_data_backs_up_every_database_and_the_roles(make):
     """Templates, what a restore kept and initdb's own, if used, too; all of it comes back."""
     workspace = make("many")
-    workspace.init()
+    workspace.serve()
     workspace.plant()
     workspace.trusted_script(ROLES)
     workspace.hive_pg("backup", "-o", "x.dump")
@@ -583,7 +583,7 @@ def test_destroy_of_data_backs_up_every_database_and_the_roles(make):
 def test_destroy_of_data_that_cannot_be_backed_up(make):
     """What keeps a database from being dumped is said, with its name, and nothing is deleted."""
     workspace = make("closed")
-    workspace.init()
+    workspace.serve()
     workspace.plant()
     workspace.trusted_script("create database books allow_connections false;")
     said = workspace.hive_pg("destroy", "--data", "--yes", code=1).stderr

@@ -566,7 +566,7 @@ hive_pg.PostgreSQLManager(sys.argv[1]).rotate_password()
 def asking(lab):
     """Give a workspace whose server asks for the password on its socket, too."""
     with lab.workspace("asking") as workspace:
-        workspace.init()
+        workspace.serve()
         workspace.hive_pg("backup", "-o", "a.dump")
         line = "local all all scram-sha-256"
         script = f'sed -i "s/^local .*/{line}/" "$PGDATA/pg_hba.conf"'

@@ -22,7 +22,7 @@ ID = "hive-pg.workspace"
 def kept_once(lab):
     """Give a workspace with rows in it, which are there at the end."""
     with lab.workspace("remembered") as workspace:
-        workspace.init()
+        workspace.serve()
         workspace.plant()
         yield workspace
         workspace.up()
@@ -137,7 +137,7 @@ def test_project_with_a_new_name(kept):
 def test_moved_workspace_keeps_its_container(make):
     """The id tells, wherever it is now; its rows are there, under the same names."""
     workspace = make()
-    workspace.init()
+    workspace.serve()
     workspace.plant()
     workspace.hive_pg("stop")
     name, known = workspace.container, workspace.memory
@@ -223,7 +223,7 @@ def test_start_beside_a_restore_does_not_wait_for_it(kept):
 def test_restore_of_a_role_that_owns_but_its_own_database(make):
     """It can drop no others, so that none is protected, and none is in the way."""
     workspace = make()
-    workspace.init()
+    workspace.serve()
     for sql in (
         "create role app login createdb password 'app-s3cret'",
         "alter database hive owner to app",

@@ -42,7 +42,7 @@ def listening(port, **options):
 def first(lab):
     """Give a neighbour whose database runs and holds rows, which must be there at the end."""
     with lab.workspace("first") as workspace:
-        workspace.init()
+        workspace.serve()
         workspace.plant()
         yield workspace
         workspace.assert_kept()
@@ -64,7 +64,7 @@ def copy_of(workspace, make, *, data=False):
 def stopped(lab):
     """Give a workspace that has rows, and whose database does not run; every test leaves it so."""
     with lab.workspace("stopped") as workspace:
-        workspace.init()
+        workspace.serve()
         workspace.plant()
         workspace.hive_pg("stop")
         yield workspace
@@ -164,7 +164,7 @@ def test_port_of_a_stopped_neighbour_is_left_to_it(stopped, make):
 def test_port_is_taken_while_docker_binds_it(make, lab, way_out):
     """A container is left behind, `created`: it stands in the way of nothing."""
     workspace = make()
-    workspace.init()
+    workspace.serve()
     workspace.plant()
     workspace.compose("down")
     asked, go, shim = (workspace.path.parent / name for name in ("asked", "go", "bin"))
@@ -445,7 +445,7 @@ def move(workspace):
 def test_workspace_is_moved_while_it_runs(make):
     """Its container serves on where it was, is looked at, and comes back at the new place."""
     workspace = make()
-    workspace.init()
+    workspace.serve()
     workspace.plant()
     identity = workspace.identity
     move(workspace)
@@ -481,7 +481,7 @@ def test_new_workspace_where_another_was(make):
 def test_place_of_a_moved_workspace_is_taken_while_it_runs(make):
     """Its container seems another's now: no second server is started on its data, exit 1."""
     moved = make()
-    moved.init()
+    moved.serve()
     moved.plant()
     name, place = moved.container, move(moved)
     place.mkdir()
@@ -502,7 +502,7 @@ def test_workspace_is_removed_and_made_anew(make):
     """Its container runs on files that are gone, and it alone has them: it is named, and left."""
     workspace = make()
     text = (workspace.path / ".env").read_text()
-    workspace.init()
+    workspace.serve()
     identity = workspace.identity
     shutil.rmtree(workspace.path)
     workspace.path.mkdir()
@@ -523,7 +523,7 @@ def test_workspace_is_removed_and_made_anew(make):
 def test_stale_container_has_the_name(make):
     """Its directory is gone: named, left alone, and removed by the command in the message."""
     stale, workspace = make("stale"), make()
-    stale.init()
+    stale.serve()
     name = stale.container
     workspace.init("--no-start")
     workspace.edit_env(HIVE_POSTGRES_CONTAINER=name)

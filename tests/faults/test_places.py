@@ -211,7 +211,7 @@ def test_lock_of_anybody_on_the_workspace_is_not_waited_for(make):
 def test_backups_in_the_workspace_itself_are_not_waited_for(make):
     """One directory may be both: `destroy --data` holds one lock while it takes the other."""
     workspace = make()
-    workspace.init()
+    workspace.serve()
     (workspace.path / "backups").symlink_to(".")
     workspace.hive_pg("destroy", "--data", "--yes")
     assert [*workspace.path.glob("hive-*.dump")]
@@ -260,7 +260,7 @@ def test_linked_gitignore_keeps_the_password_out_of_git(make, place):
 def test_backup_that_git_sees_is_named(make):
     """A .gitignore of somebody's own in backups/ is left alone, and the dump is warned of."""
     workspace = make()
-    workspace.init()
+    workspace.serve()
     git(workspace, "init", "--quiet")
     (workspace.path / "backups").mkdir(mode=0o700)
     (workspace.path / "backups" / ".gitignore").write_text("*.txt\n")

@@ -62,7 +62,7 @@ def facts(workspace):
 def owned(lab):
     """Give a workspace of a superuser's that is not the server's first one."""
     with lab.workspace("owned") as workspace:
-        workspace.init()
+        workspace.serve()
         workspace.trusted_script(PREPARE)
         first, name = workspace.env["POSTGRES_USER"], workspace.container
         argv = ["-XqAt", "-h", "127.0.0.1", "-U", first, "-d", "template1"]
@@ -189,7 +189,7 @@ def test_database_whose_drop_was_interrupted_stands_in_nobodys_way(owned):
 def test_script_of_an_ordinary_role_changes_no_password(make):
     """It may change its own: that of `.env` is set again."""
     workspace = make()
-    workspace.init()
+    workspace.serve()
     workspace.trusted_script("create role app login createdb password 'app-s3cret';")
     workspace.trusted_script("alter database hive owner to app; alter schema public owner to app;")
     workspace.trusted_script("grant create on tablespace pg_default to app;")

@@ -44,7 +44,7 @@ def filled(lab):
     if run(["docker", "image", "inspect", NEWER]).returncode:
         pytest.skip(f"no image {NEWER}")
     with lab.workspace("upgrade") as workspace:
-        workspace.init()
+        workspace.serve()
         workspace.before = fill(workspace)
         workspace.trusted_script(OTHERS)
         workspace.facts = workspace.trusted(FACTS).stdout

@@ -314,7 +314,7 @@ def test_backup_to_no_place(dumped, place, what):
 def test_backup_to_a_closed_directory(lab, make):
     """An ordinary user is told whose it is."""
     workspace = make(actor="user")
-    workspace.init()
+    workspace.serve()
     closed = workspace.path / "closed"
     closed.mkdir(mode=0o500)
     lab.give(closed, workspace.actor)
@@ -825,7 +825,7 @@ def test_rotate(whole):
 def test_destroy(make, lab):
     """Container and network go, .env and data stay: the next start has every row."""
     workspace = make("gone")
-    workspace.init()
+    workspace.serve()
     workspace.plant()
     before, project = workspace.snapshot(), workspace.env["COMPOSE_PROJECT_NAME"]
     docker("pause", workspace.container)  # also one that is paused
@@ -877,7 +877,7 @@ def test_destroy(make, lab):
 def test_destroy_beside_another_container(make, lab):
     """The network that it uses stays, which is said; all the rest goes."""
     workspace = make("shared")
-    workspace.init()
+    workspace.serve()
     (network,) = lab.of_projects("network", {workspace.env["COMPOSE_PROJECT_NAME"]})
     argv = ["--rm", "--label", f"{OURS}={workspace.path}", "--network", network]
     other = docker("run", "-d", *argv, "--entrypoint", "sleep", lab.image, "600")
@@ -893,7 +893,7 @@ def test_destroy_beside_another_container(make, lab):
 def test_destroy_whose_port_another_has(make):
     """Nothing is started, so that it does not matter; what was not there is not called deleted."""
     workspace = make("late")
-    workspace.init()
+    workspace.serve()
     workspace.hive_pg("destroy", "--data", "--yes", "--no-backup")
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -907,7 +907,7 @@ def test_destroy_whose_port_another_has(make):
 def test_destroy_of_data_behind_a_link(make):
     """What is not in the workspace is not deleted, and the container stays as well."""
     workspace = make("linked")
-    workspace.init()
+    workspace.serve()
     workspace.plant()
     workspace.hive_pg("stop")
     elsewhere = workspace.path.parent / "elsewhere"

@@ -276,7 +276,7 @@ def test_container_that_compose_did_not_make_is_refused(make, lab):
 def test_moved_workspace_keeps_its_database(make):
     """While it runs, a restart brings it here; stopped, it comes back by itself."""
     workspace = make()
-    workspace.init()
+    workspace.serve()
     workspace.login("create table kept as select 42 as n")
     before = workspace.path
     workspace.path = before.rename(before.with_name(f"{before.name}-moved"))
@@ -294,7 +294,7 @@ def test_moved_workspace_keeps_its_database(make):
 def stopped(lab):
     """Give a workspace that has data, and whose database does not run."""
     with lab.workspace("stopped") as workspace:
-        workspace.init()
+        workspace.serve()
         workspace.hive_pg("stop")
         yield workspace
 
@@ -417,7 +417,7 @@ def test_missing_docker_is_exit_4(served):
 def test_crash_loop_is_an_error_at_once(make):
     """A bad setting: exit 5 with its cause long before time is up; corrected, it starts."""
     workspace = make()
-    workspace.init()
+    workspace.serve()
     workspace.edit_env(HIVE_POSTGRES_SHARED_BUFFERS="nonsense")
     began = time.monotonic()
     result = workspace.hive_pg("restart", "--timeout", "100", code=5)

@@ -49,7 +49,7 @@ def test_list_of_fifty_takes_two_processes(lab, make):
 def test_list_of_a_life(lab, make):
     """Running, with its size; moved meanwhile; gone once it is stopped; never a password."""
     workspace, onlooker = make(), make(env="", starts=False)
-    workspace.init()
+    workspace.serve()
     name, password = workspace.container, workspace.env["POSTGRES_PASSWORD"]
     found = listed(onlooker)[name]
     disk = run(["du", "-sB1", workspace.path / "data" / "postgres"]).stdout.split()[0]
@@ -219,7 +219,7 @@ def test_wait_for_one_that_refuses(lent):
 def test_wait_in_a_crash_loop_says_why(make):
     """It ends long before time is up: exit 5, with the cause."""
     workspace = make()
-    workspace.init()
+    workspace.serve()
     workspace.edit_env(HIVE_POSTGRES_SHARED_BUFFERS="nonsense")
     workspace.compose("up", "--detach")
     for _ in range(2):
