@@ -13,21 +13,16 @@ import hive_pg
 pytestmark = pytest.mark.engine
 
 PLACES = {
-    "blanks": " two  words ",
-    "quotes": """it's "so" `called`""",
-    "dollar": "$HOME ${HOME} $$ 5$",
-    "newline": "two\nlines",
-    "Unicode": "Größe-数据-🐘-e\u0301",
-    "other signs": "a,b;c=d&e|f(g)[h]*?!#%:\\n~",
-    "terminal escapes": "a\x1b[31mb\x07\u202e",
-    "200 characters": "n" * 200,
+    "blanks, quotes, dollars": """ it's  "so" `called` $HOME ${HOME} $$ 5$ """,
+    "newline, Unicode, terminal escapes": "two\nlines Größe-数据-🐘-e\u0301 a\x1b[31mb\x07\u202e",
+    "other signs, 200 characters": "a,b;c=d&e|f(g)[h]*?!#%:\\n~" + "n" * 180,
 }
 NO_START = ("init", "--no-start")
 
 
 @pytest.mark.parametrize(
     ("place", "compose"),
-    [*((place, "plugin") for place in PLACES), ("quotes", "standalone")],
+    [*((place, "plugin") for place in PLACES), (next(iter(PLACES)), "standalone")],
 )
 def test_workspace_path_is_served(make, lab, place, compose):
     """`init` ends with a login, Compose finds the same container, and nothing changes again."""
@@ -44,7 +39,7 @@ def test_workspace_path_is_served(make, lab, place, compose):
 
 def test_hint_leads_to_an_odd_path(make):
     """The command in a hint is one that a shell takes, whatever the path is made of."""
-    workspace = make("".join(PLACES[name] for name in ("blanks", "quotes", "dollar", "newline")))
+    workspace = make("".join([*PLACES.values()][:2]))
     name, parent = workspace.path.name, workspace.path.parent
     call(workspace, *NO_START, name, cwd=parent)
     said = call(workspace, "status", name, code=3, cwd=parent)
