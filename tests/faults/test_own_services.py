@@ -260,6 +260,8 @@ def test_service_without_a_fixed_port_is_served_inside(serve, port):
     assert "hive-pg run" not in result.stdout
     url = "postgresql+psycopg://shop:s3cret-of-shop@db:5432/shop"
     assert workspace.env["HIVE_DATABASE_URL"] == url
+    if "ports" in port:  # the rest is the same
+        return
     psql = ("psql", "--", "-Atc")
     workspace.hive_pg(*psql, "create table kept as select 7 as i")
     dump = workspace.hive_pg("backup").stdout.strip()
