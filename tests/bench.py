@@ -408,7 +408,7 @@ def main() -> None:
                 row(f"{what} | {against}", *paired(fast, ours, theirs), goal)
 
             ws, megabytes = str(workspace), 20 if args.short else 500
-            rows = 2000 if args.short else 20000
+            rows = 8000 if args.short else 20000
             quietly(HIVE_PG, "psql", ws, "--", "-c", VECTORS.format(rows=rows))
             ours, theirs = paired(
                 few, lambda: time_snapshot(workspace)[0], lambda: time_copy(name, user)
