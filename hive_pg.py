@@ -1390,7 +1390,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     with open(os.open(temporary, flags, 0o600), "wb") as file:
         try:
             lock_file(file.fileno())
-            os.scandir(dirname(target)).close()  # which is to be synced
+            os.scandir(dirname(target)).close()  # to be synced
             if owner and owner != get_user():
                 os.fchown(file.fileno(), *owner)
             yield file
@@ -4399,7 +4399,7 @@ def _name_way_up(workspace: Workspace, image: str, made_by: str, version: str) -
 def look_in_place(
     workspace: Workspace, service: ComposeService, program: str = "ls -A", what: str = ""
 ) -> str:
-    """Return what a program prints of `what` in a cluster: names."""
+    """Return the names in a cluster, or what a program prints of `what` there."""
     # To look into a volume would make it.
     there = service.data_dir or (service.in_volume and workspace.engine.has_volume(service.source))
     if not there:
