@@ -5040,10 +5040,12 @@ def append_lines(path: str, lines: Iterable[str], *, again: bool = False) -> lis
     return new
 
 
-def keep_private(workspace: Workspace, data_dir: str = "") -> list[str]:
+def keep_private(
+    workspace: Workspace, missing: Sequence[str] | None, data_dir: str = ""
+) -> list[str]:
     """Keep data and credentials out of git and of images; return the files that say so now."""
     ignored, path = join(dirname(DATA_DIR), ".gitignore"), join(workspace.directory, ".gitignore")
-    missing, written = find_unignored(workspace, IGNORED), []
+    written = []
     if missing and islink(path):
         why = f"{path} is a link, which git does not follow"
         raise WorkspaceError(why, f"rm {quote_word(path)}")
@@ -5462,12 +5464,14 @@ class SetUp:
         """Write the files, and the directory if it is `lost`; name them."""
         workspace, theirs = self.workspace, self.workspace.compose_file()
         data_dir, user = service.data_dir, parse_user(service.user)
-        ignoring = keep_private(workspace, data_dir * (not workspace.is_apart))
+        missing = find_unignored(workspace, IGNORED)
+        changed = missing is None and workspace.save_env(settings.env)  # in git it is ignored first
+        ignoring = keep_private(workspace, missing, data_dir * (not workspace.is_apart))
         if lost and data_dir and user and not workspace.is_apart:
             if not os.path.isdir(data_dir):
                 workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
             make_directory(data_dir, user, 0o700)
-        written = [ENV_FILE] * workspace.save_env(settings.env)  # ignored by now
+        written = [ENV_FILE] * (workspace.save_env(settings.env) | changed)
         if theirs is None:
             write_file(join(workspace.directory, COMPOSE_FILE), render_compose())
             written.append(COMPOSE_FILE)
@@ -5602,7 +5606,7 @@ def attach(workspace: Workspace) -> None:
 def _lead(workspace: Workspace, plan: Sequence[str], changes: Mapping[str, str]) -> None:
     """Write `changes` of `.env`, and remember where they lead."""
     here = workspace.state
-    keep_private(workspace)
+    keep_private(workspace, find_unignored(workspace, IGNORED))
     workspace.remember(attached=plan, verified=here.verified and bool(here.id))
     workspace.save_env(changes)
     said = f"{ENV_FILE} leads there; {{init}} --detach goes back to the database here"

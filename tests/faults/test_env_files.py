@@ -556,7 +556,7 @@ def test_uid_of_a_user_of_the_machine_is_named(spoil, tmp_path, name):
     said = [workspace.init("--no-start", argv=argv).stderr for _ in range(2)]
     words = f"warning: the server runs as user {name}, who can read the password in /proc"
     assert [words in text for text in said] == [bool(name), False]
-    assert ("hive-pg init" in said[0]) is bool(name)
+    assert ("POSTGRES_UID, POSTGRES_GID in .env" in said[0]) is bool(name)
     assert workspace.env["POSTGRES_UID"] == "1000"
 
 
@@ -597,12 +597,12 @@ def test_disk_full_in_the_middle_of_env_is_refused(spoil):
 
 
 def test_disk_full_after_env_goes_on_with_it(spoil):
-    """The credentials are kept; of the compose file there is nothing, until there is space."""
+    """The credentials are kept; of the other files there is nothing, until there is space."""
     workspace = spoil(actor="root")
     with full_disk(workspace) as fill:
         fill(2)  # for the lock, which says who has it, and for .env
         said = call(workspace, "init", "--no-start", code=1)
-        assert "docker-compose.yml: No space left on device" in said
+        assert "No space left on device" in said
         assert "hint: free space" in said
         assert sorted(os.listdir(workspace.path)) == [".env", "filler"]
         text = (workspace.path / ".env").read_text()
