@@ -39,7 +39,7 @@ def test_workspace_path_is_served(make, lab, place, compose):
 
 def test_hint_leads_to_an_odd_path(make):
     """The command in a hint is one that a shell takes, whatever the path is made of."""
-    workspace = make("".join([*PLACES.values()][:2]))
+    workspace = make(f"{next(iter(PLACES.values()))}two\nlines")
     name, parent = workspace.path.name, workspace.path.parent
     call(workspace, *NO_START, name, cwd=parent)
     said = call(workspace, "status", name, code=3, cwd=parent)
