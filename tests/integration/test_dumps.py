@@ -825,7 +825,7 @@ def test_rotate(whole):
 def test_destroy(make, lab):
     """Container and network go, .env and data stay: the next start has every row."""
     workspace = make("gone")
-    workspace.serve()
+    workspace.init()
     workspace.plant()
     before, project = workspace.snapshot(), workspace.env["COMPOSE_PROJECT_NAME"]
     docker("pause", workspace.container)  # also one that is paused
