@@ -320,7 +320,7 @@ def test_mount_at_the_old_place_of_postgresql_18(make, lab):
     text = one_service(lab, workspace, mount, image=EIGHTEEN)
     workspace.write("docker-compose.yml", text + VOLUMES)
     stderr = workspace.hive_pg("init").stderr
-    assert "no directory or named volume is mounted for the data" in stderr
+    assert "the data ends with the container: nothing is mounted for it" in stderr
 
 
 @pytest.mark.parametrize("how", ["down -v", "another project", "made anew"])
@@ -454,7 +454,7 @@ def test_data_in_the_container_itself(make, lab):
     workspace = make()
     text = one_service(lab, workspace, "").replace("POSTGRES_DB", "PGDATA: /tmp/pg, POSTGRES_DB")
     workspace.write("docker-compose.yml", text.replace("    volumes: []\n", ""))
-    assert "no directory or named volume is mounted" in workspace.hive_pg("init").stderr
+    assert "the data ends with the container" in workspace.hive_pg("init").stderr
     workspace.plant()
     assert "the data would be lost" in workspace.hive_pg("destroy", code=1).stderr
     for command in ("stop", "start"):

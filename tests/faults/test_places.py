@@ -389,7 +389,7 @@ def test_value_that_compose_cannot_read_is_not_shown(beside, key, value):
         result = workspace.init("--no-start", option, code=None)
         assert "MARKED" not in result.stdout + result.stderr
         assert result.returncode == 1
-        hints = ("correct the compose file, or .env, until", "write it on one line")
+        hints = ("correct the compose file, or .env, until", "write KEY='value' on one line")
         assert any(f"hint: {hint}" in result.stderr for hint in hints)
 
 
