@@ -326,7 +326,7 @@ def time_upgrade(image: str) -> tuple[float, float]:
         with filled(image) as (workspace, _):
             return seconds(lambda: by_hand(workspace))
 
-    return paired(1, ours, theirs)
+    return paired(3, ours, theirs)
 
 
 def write_logs(container: str, megabytes: int) -> None:
