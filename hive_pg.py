@@ -1324,6 +1324,7 @@ _FILE_REMEDIES = {
     errno.EACCES: "chmod u+rwX {place}, or, if it is another user's: sudo chown $USER: {place}",
     errno.EPERM: "sudo chown $USER: {path}, or, if it is immutable: sudo chattr -i {path}",
     errno.ENOSPC: "free space: df -h {place}",
+    errno.EDQUOT: "free space: quota",
     errno.EROFS: "mount it for writing: findmnt -T {place}",
     errno.EBUSY: "it is mounted there: mount its directory instead, or edit it by hand",
     errno.EISDIR: "mv {place} {place}.old; Docker makes a directory where it mounts a missing file",
@@ -1924,11 +1925,13 @@ DIAGNOSES = (
     Diagnosis("docker", "no matching manifest for windows",
         "Docker runs Windows containers now, and the image is one of Linux",
         "Docker Desktop > Switch to Linux containers"),
+    Diagnosis("docker", "exec format error", "the image is for another processor",
+        "name another one with --image"),
     Diagnosis("docker", "pull access denied|(?:manifest|name) unknown|manifest for .* not found|"
         "failed to resolve reference|: (?:denied|unauthorized)|no match(?:ing manifest| for plat)|"
-        "toomanyrequests|error getting credentials|unexpected (?:HTTP )?status|no such host|"
-        "dial tcp|i/o timeout|TLS handshake|x509:|Client.Timeout|context deadline exceeded|"
-        "connection reset by peer",
+        "toomanyrequests|Too Many Requests|error getting credentials|no such host|dial tcp|"
+        "unexpected (?:HTTP )?status|i/o timeout|TLS handshake|x509:|Client.Timeout|"
+        "context deadline exceeded|connection reset by peer",
         "the registry does not give the image, or cannot be reached",
         "check the name, the network, Docker's proxy, docker login; or name another with --image"),
     Diagnosis("docker", "could not find an available, non-overlapping IPv4 address pool|"
@@ -2187,7 +2190,7 @@ class ContainerInfo(Record):
     mounts: Sequence[tuple[str, str]]  # (directory on the host or name of a volume, target)
     ports: Sequence[tuple[str, int]]  # the (host address, port) that lead to PostgreSQL's
     host_ports: Sequence[str] = ()  # all that it has on this machine
-    stop_timeout: int = 0  # its own, in seconds
+    stop_timeout: int = 0  # its own, in seconds; -1 for no limit
 
     @property
     def running(self) -> bool:
@@ -2203,7 +2206,7 @@ class ContainerInfo(Record):
     @property
     def grace(self) -> int:
         """How many seconds its server may take to stop."""
-        return max(STOP_GRACE_S, self.stop_timeout)
+        return max(STOP_GRACE_S, self.stop_timeout if self.stop_timeout >= 0 else 86400)
 
     @property
     def cluster(self) -> tuple[str, str]:
@@ -2489,7 +2492,8 @@ class Engine:
         except OSError as error:
             if error.filename != argv[0]:  # no directory any more, no memory, no descriptors
                 why = f"cannot run {argv[0]} in {cwd or '.'}: {error.strerror}"
-                raise WorkspaceError(why, "ls -ld .; df -h; ulimit -a") from None
+                hint = f"ls -ld {quote_word(cwd or '.')}; df -h; ulimit -a"
+                raise WorkspaceError(why, hint) from None
             why, hint = f"cannot run {argv[0]}: {error.strerror}", f"type -a {argv[0]}"
             if isinstance(error, FileNotFoundError):
                 why = "Docker is not installed"
@@ -4042,7 +4046,7 @@ def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
 class Neighbours:
     """All containers of an engine at one moment: ours and others."""
 
-    images: Mapping[str, ImageInfo | None] = {}  # that were looked for beside that
+    images: Mapping[str, ImageInfo | None] = {}  # that were asked for
 
     def __init__(
         self, workspace: Workspace, containers: Sequence[ContainerInfo], engine: Sequence[str] = ()
@@ -4193,7 +4197,7 @@ class Neighbours:
 
 
 def survey(workspace: Workspace, *images: str) -> Neighbours:
-    """Look at all containers, and beside that at the engine, and for images."""
+    """Look at all containers, the engine and images at once."""
     engine, looks = workspace.engine, [[*INSPECT_IMAGE, image] for image in images]
     with ExitStack() as stack:
         asked = [stack.enter_context(engine.start(argv)) for argv in (IDENTITY, *looks)]
@@ -4553,8 +4557,9 @@ def name_unfinished(
     workspace: Workspace, error: PostgreSQLIntegrationError
 ) -> PostgreSQLIntegrationError:
     """Name what is unfinished as the cause of a refused login."""
-    staging = workspace.state.staging
-    left = "restore" if staging else "rotate" if workspace.state.next_password else ""
+    staging, rotates = workspace.state.staging, error.repair is Repair.PASSWORD
+    left = "rotate" if rotates and workspace.state.next_password else ""
+    left = "restore" if staging else left
     if workspace.attached or not (left and isinstance(error, CredentialsRefusedError)):
         return error
     why = f"{error}; a {left} is under way, or was interrupted"
@@ -5040,15 +5045,20 @@ def append_lines(path: str, lines: Iterable[str], *, again: bool = False) -> lis
     return new
 
 
+def find_missing_lines(workspace: Workspace) -> list[str] | None:
+    """Return what .gitignore lacks; refuse a link."""
+    missing, path = find_unignored(workspace, IGNORED), join(workspace.directory, ".gitignore")
+    if missing and islink(path):
+        why = f"{path} is a link, which git does not follow"
+        raise WorkspaceError(why, f"rm {quote_word(path)}")
+    return missing
+
+
 def keep_private(
     workspace: Workspace, missing: Sequence[str] | None, data_dir: str = ""
 ) -> list[str]:
     """Keep data and credentials out of git and of images; return the files that say so now."""
-    ignored, path = join(dirname(DATA_DIR), ".gitignore"), join(workspace.directory, ".gitignore")
-    written = []
-    if missing and islink(path):
-        why = f"{path} is a link, which git does not follow"
-        raise WorkspaceError(why, f"rm {quote_word(path)}")
+    ignored, written = join(dirname(DATA_DIR), ".gitignore"), []
     files = {".gitignore": [*IGNORED.values()] if missing is None else missing}
     if data_dir == workspace.data_dir:
         there = lexists(join(workspace.directory, ignored))
@@ -5060,7 +5070,7 @@ def keep_private(
         directory = dirname(path)
         if not lexists(directory):
             make_directory(directory, get_sudo_user())
-        if any(map(islink, (path, directory))) or not os.access(directory, os.W_OK):
+        if not lines or any(map(islink, (path, directory))) or not os.access(directory, os.W_OK):
             continue  # git follows no link, and reads no other user's data
         again = lines is missing  # what is there does not do
         if append_lines(path, lines, again=again) and directory == workspace.directory:
@@ -5153,6 +5163,8 @@ class SetUp:
     def __init__(self, workspace: Workspace, wanted: Mapping[str, Any], *, ask: bool) -> None:
         self.workspace, self.console = workspace, workspace.console
         self.wanted, self.ask = {**wanted, "service": wanted["service"] or ""}, ask
+        if islink(join(workspace.directory, ".gitignore")):
+            find_missing_lines(workspace)
         self.fresh = DatabaseURL(*generate_credentials(), LOCALHOST)
         self.fresh_id = os.urandom(8).hex()
         self.values = workspace.values
@@ -5464,14 +5476,17 @@ class SetUp:
         """Write the files, and the directory if it is `lost`; name them."""
         workspace, theirs = self.workspace, self.workspace.compose_file()
         data_dir, user = service.data_dir, parse_user(service.user)
-        missing = find_unignored(workspace, IGNORED)
-        changed = missing is None and workspace.save_env(settings.env)  # in git it is ignored first
-        ignoring = keep_private(workspace, missing, data_dir * (not workspace.is_apart))
+        missing, save = find_missing_lines(workspace), partial(workspace.save_env, settings.env)
+        keep = partial(keep_private, workspace, missing, data_dir * (not workspace.is_apart))
+        if missing is None:
+            changed, ignoring = save(), keep()
+        else:  # git is to ignore it first
+            ignoring, changed = keep(), save()
         if lost and data_dir and user and not workspace.is_apart:
             if not os.path.isdir(data_dir):
                 workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
             make_directory(data_dir, user, 0o700)
-        written = [ENV_FILE] * (workspace.save_env(settings.env) | changed)
+        written = [ENV_FILE] * changed
         if theirs is None:
             write_file(join(workspace.directory, COMPOSE_FILE), render_compose())
             written.append(COMPOSE_FILE)
@@ -5606,7 +5621,7 @@ def attach(workspace: Workspace) -> None:
 def _lead(workspace: Workspace, plan: Sequence[str], changes: Mapping[str, str]) -> None:
     """Write `changes` of `.env`, and remember where they lead."""
     here = workspace.state
-    keep_private(workspace, find_unignored(workspace, IGNORED))
+    keep_private(workspace, find_missing_lines(workspace))
     workspace.remember(attached=plan, verified=here.verified and bool(here.id))
     workspace.save_env(changes)
     said = f"{ENV_FILE} leads there; {{init}} --detach goes back to the database here"
@@ -6122,6 +6137,8 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
     earlier ones kept, too.
     """
     copies = path.startswith("@")
+    if path == "-":  # on which nobody can answer
+        _agree_to(workspace, path)
     with nullcontext() if copies else open_source(path, workspace.directory) as file:
         task = Restore(workspace, file, owner=owner)  # refuses what is no dump
         get_settled(workspace)
@@ -6216,6 +6233,7 @@ def drop_old_databases(workspace: Workspace) -> None:
     if old:
         workspace.agree(f"drop {old}?")
     with workspace.lock():
+        undo_restore(workspace)
         for comment in (STAGING_COMMENT, KEPT_COMMENT):
             drop_databases(workspace, comment)
     said = f"nothing was kept of what was {workspace.settings.url.database} before"
@@ -6606,7 +6624,6 @@ class Upgrade:
         workspace, service = self.workspace, self.service
         before = workspace.state.major
         major = self.check(before)
-        workspace.agree(f"upgrade to {self.image}, with the database out of use meanwhile?")
         workspace.server.check_room("there is no room")
         databases = find_used(workspace)
         first = "select rolname from pg_roles where oid = 10;"
@@ -6713,9 +6730,10 @@ the compose file is yours, and nothing was moved; service {service.service} need
 
 def upgrade(workspace: Workspace, image: str) -> None:
     """Move the data to a later major version."""
+    workspace.refuse_copy()
+    workspace.find_container()  # another's is refused
+    workspace.agree(f"upgrade to {image}, with the database out of use meanwhile?")
     with workspace.lock():
-        workspace.refuse_copy()
-        workspace.find_container()  # which is refused if it is another's
         finish_upgrade(workspace)
         Upgrade(workspace, serve(workspace), image).run()
 
@@ -7892,7 +7910,10 @@ class CommandLine:
         vars(workspace).pop("state", None)
         if workspace.state.next_password or workspace.state.exchange:
             return "; {start} finishes what was begun"
-        return "; see {status}, then give the same command again"
+        if self.command in ("restore", "reset", "pull"):  # which have said it
+            return ""
+        looks = {"snapshot": "{snapshot} --list", "stop": "{list}"}
+        return f"; see {looks.get(self.command, '{status}')}, then give the same command again"
 
     def _env(self) -> None:
         env = build_client_environment(self.workspace.settings.url)
@@ -8077,9 +8098,7 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     if command == "run" and not rest and not {"-h", "--help"} & {*arguments}:
         _refuse("put -- before the program: run [DIR] -- CMD", f"{program} run")
     other = command in ("", "restore", "list", "completion")  # than DIR is what they take
-    if any("://" in argument for argument in arguments):
-        why = "everybody on this machine sees a URL on the command line"
-        raise UsageError(why, "--url-env VARIABLE, or stdin; or in .env: {init} --attach")
+    _refuse_words(command, arguments)
     if other or len(arguments) > 1 or any(word.startswith("-") for word in arguments):
         build_parser(program, command).parse_intermixed_args(arguments, line)
     else:  # without argparse, which would take a fifth of the time of `url`
@@ -8091,6 +8110,16 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     if rest and command not in ("run", "psql"):
         _refuse("a command after -- goes with run: run [DIR] -- CMD", f"{program} run")
     return line
+
+
+def _refuse_words(command: str, arguments: Sequence[str]) -> None:
+    """Refuse a URL, which others would see, and SQL without its option."""
+    for word in arguments:
+        if "://" in word:
+            why = "everybody on this machine sees a URL on the command line"
+            raise UsageError(why, "--url-env VARIABLE, or stdin; or in .env: {init} --attach")
+        if command == "psql" and re.search(r"[\s;]", word) and not os.path.isdir(word):
+            raise UsageError(f"{word!r} is no directory: did you mean -c {quote_word(word)}?")
 
 
 def _sort_arguments(line: CommandLine) -> None:

@@ -439,8 +439,14 @@ LEFT = "; see hive-pg status, then give the same command again"
         ("start", "start", True, LEFT),
         ("start", "start", False, "; nothing was done"),
         ("init", "set_up", False, "; nothing was done"),
-        ("stop --all", "find_homes", False, LEFT),  # it may have stopped others
+        (
+            "stop --all",
+            "find_homes",
+            False,
+            LEFT.replace("status", "list"),
+        ),  # it may have stopped others
         ("restore x", "restore", False, "; nothing was done"),
+        ("restore x", "restore", True, ""),  # which has said it
         ("status", "read_status", False, ""),
         ("backup", "back_up", False, ""),
         ("rotate", "rotate", True, LEFT),
@@ -680,7 +686,7 @@ def test_command_stop_all_of_none(capsys, hive, docker):
     assert "--all takes no directory" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("granted", "grace"), [(300, 300), (5, 60)])
+@pytest.mark.parametrize(("granted", "grace"), [(300, 300), (5, 60), (-1, 86400)])
 def test_command_stop_of_a_patient_container(hive, docker, granted, grace):
     """What the compose file grants beyond a minute is granted."""
     docker.containers[0]["Config"]["StopTimeout"] = granted
@@ -1272,10 +1278,12 @@ def test_command_stats_interrupted(monkeypatch, hive, capsys):
 # -- psql, backup, restore, rotate, destroy ------------------------------------------------------
 
 
-def test_command_psql_of_a_statement(capsys, hive, docker):
-    """It is no workspace, and is not made one."""
-    assert hive("psql", "select 1") == 3
-    assert "there is no directory" in capsys.readouterr().err
+@pytest.mark.parametrize("words", [["select 1"], [".", "select 1"], ["select 1", "-At"]])
+def test_command_psql_of_a_statement(capsys, hive, docker, words):
+    """It is no workspace, and is not to be made one; psql takes it with -c."""
+    assert hive("psql", *words) == 2
+    said = "error: 'select 1' is no directory: did you mean -c 'select 1'?\n"
+    assert capsys.readouterr() == ("", said)
     assert docker.commands == []
 
 

@@ -136,6 +136,9 @@ DOCKER_TEXTS = {
         "Docker Desktop": "no matching manifest for windows/amd64 10.0.19045 in the manifest"
         " list entries",
     },
+    "is for another processor": {
+        "at its start": "exec /usr/local/bin/docker-entrypoint.sh: exec format error",
+    },
     "registry does not give the image": {
         "another processor": "no matching manifest for linux/arm64/v8 in the manifest list entries",
         "another processor, containerd": "no match for platform in manifest: not found",

@@ -1123,7 +1123,7 @@ def test_snapshot_interrupted(hive, server, capsys):
     assert hive("snapshot @x") == ExitCode.INTERRUPTED
     assert server.kinds == ["clean", "listed", "staging", "clean"]
     assert "'^create database .*_(restoring|snapshot|fresh)_" in server.sql("clean").splitlines()[0]
-    assert "see hive-pg status, then give the same command again" in capsys.readouterr().err
+    assert "; see hive-pg snapshot --list, then give the same" in capsys.readouterr().err
 
 
 def test_restore_of_a_snapshot(place, docker, server):
@@ -2153,11 +2153,19 @@ def test_upgrade_keeps_writers_from_the_old_server(upgradable, docker, command, 
         assert argv[-len(words) - 3 :] == ["postgres", *words, "-c", READ_ONLY]
 
 
-def test_upgrade_asks_once_it_can_be(upgradable, hive, capsys):
-    """What is no way to go is refused before the question."""
+def test_upgrade_to_an_earlier_version(upgradable, hive, capsys):
+    """There is no way back to it."""
     upgradable.remember(major="16")
-    assert hive("upgrade --image x/pgvector:14") == ExitCode.FAILED
+    assert hive("upgrade --yes --image x/pgvector:14") == ExitCode.FAILED
     assert "has PostgreSQL 14, and the data is of 16" in capsys.readouterr().err
+
+
+def test_upgrade_that_nobody_wants(upgradable, hive, docker, capsys):
+    """Where nobody says yes, nothing is started, pulled or moved."""
+    docker.containers[0]["State"]["Status"] = "exited"
+    assert hive(f"upgrade --image {NEWER}") == ExitCode.FAILED
+    assert "nothing was done, as nobody is there to answer" in capsys.readouterr().err
+    assert docker.commands == ["docker inspect"]
 
 
 def test_upgrade_of_two(upgradable, hive, docker, capsys):
