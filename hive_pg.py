@@ -949,7 +949,7 @@ def has_escapes() -> bool:
 
 
 def is_path(text: str) -> bool:
-    """Whether a text is an absolute path of some system, and no volume's name."""
+    """Whether a text is an absolute path of some system."""
     return bool(re.match(r"/|[A-Za-z]:[\\/]|\\\\", text))
 
 
@@ -1433,7 +1433,7 @@ def remove_leftover(path: str) -> str:
 
 
 def is_locked(path: str) -> bool:
-    """Whether somebody holds a lock on a file that can be opened."""
+    """Whether somebody holds a lock on a file."""
     flags = os.O_RDONLY | OWN_FILE | WITHOUT_WAITING
     with suppress(OSError), open(os.open(path, flags), "rb") as file:
         return isinstance(lock_file(file.fileno()), BlockingIOError)
@@ -2652,9 +2652,9 @@ class Engine:
             raise WorkspaceError(why.strip(), hint)
         check_result(result, f"cannot change the owner of {source}")
 
-    def stop(self, container: str, grace: int) -> None:
-        """Stop the server (SIGINT, fast shutdown) in `grace` seconds."""
-        argv, timeout = ("stop", "-t", str(grace), container), grace + QUESTION_TIMEOUT_S
+    def stop(self, *containers: str, grace: int) -> None:
+        """Stop servers at once (SIGINT, fast shutdown)."""
+        argv, timeout = ("stop", "-t", str(grace), *containers), grace + QUESTION_TIMEOUT_S
         self.ask("cannot stop the container", *argv, timeout=timeout)
 
     def remove_networks(self, project: str) -> str:
@@ -3339,7 +3339,7 @@ class Server:
         return check_result(result, "cannot dump them", sources=("login",)).stdout
 
     def check_room(self, action: str) -> None:
-        """Make sure that there is room for as much again as the cluster has."""
+        """Make sure that there is room for another cluster."""
         script = f'{_ROOM}room "$(du -sm "$PGDATA" | cut -f1)"'
         result = self.engine.run([*self.inside, "sh", "-c", script], WALK_TIMEOUT_S)
         check_result(result, action, sources=("dump",))
@@ -4390,7 +4390,7 @@ def ensure_image(
 
 
 def _name_way_up(workspace: Workspace, image: str, made_by: str, version: str) -> str:
-    """Return the hint for an image of another major version than the data."""
+    """Return the hint for an image of another major version."""
     before, ways = workspace.state.image, list[str]()
     if workspace.values.get(IMAGE_KEY) == image:  # not only asked for
         before = before if before not in ("", image) else f"IMAGE, one of PostgreSQL {made_by}"
@@ -4461,7 +4461,7 @@ def bring_up(
     if own:
         timeout += own.grace  # Compose may stop and replace it
         if mend or own.restarting:  # or it would start by itself in between
-            engine.stop(own.name, 10 if own.restarting else own.grace)
+            engine.stop(own.name, grace=10 if own.restarting else own.grace)
         else:
             _await_first_start(workspace, own)  # Compose would cut it short
     user = parse_user(service.user)
@@ -4840,13 +4840,14 @@ def exchange_clusters(workspace: Workspace) -> None:
 
 
 def _remove_oneoffs(workspace: Workspace, *, whole: bool) -> None:
-    """Remove the containers of an upgrade; one whose cluster is not `whole` soon."""
-    engine = workspace.engine
-    for info in survey(workspace).own:
-        ours = info.name.removesuffix("-upgrade") == workspace.settings.container
-        if ours and info.labels.get(ONEOFF_LABEL) == "True":
-            engine.stop(info.name, info.grace if whole else 3)
-            engine.ask(f"cannot remove {info.name}", "rm", "--volumes", info.name)
+    """Remove the containers of an upgrade, soon if not `whole`."""
+    engine, name = workspace.engine, workspace.settings.container
+    left = [info for info in survey(workspace).own if info.labels.get(ONEOFF_LABEL) == "True"]
+    left = [info for info in left if info.name.removesuffix("-upgrade") == name]
+    if left:
+        names, grace = [info.name for info in left], max(info.grace for info in left)
+        engine.stop(*names, grace=grace if whole else 3)
+        engine.ask(f"cannot remove {names}", "rm", "--volumes", *names)
 
 
 def get_settled(workspace: Workspace) -> ContainerInfo:
@@ -4949,7 +4950,7 @@ def stop_container(workspace: Workspace) -> ContainerInfo | None:
     _note_its_end(workspace, info)
     waited = round(time.monotonic() - began) if workspace.state.verified else 0
     workspace.console.doing("stopping PostgreSQL")
-    engine.stop(info.name, max(info.grace - waited, 1))
+    engine.stop(info.name, grace=max(info.grace - waited, 1))
     stopped = engine.container(info.name)
     if stopped is not None and stopped.exit_code == 137:
         why = f"{info.name} did not stop within {info.grace} s and was killed"
@@ -5430,7 +5431,7 @@ class SetUp:
         if replaces:
             self.console.warn(f"{loss}: this is a new, empty database")
             if own:  # it may have another directory mounted
-                workspace.engine.stop(own.name, own.grace)
+                workspace.engine.stop(own.name, grace=own.grace)
         if start:
             bring_up(workspace, service, self.neighbours)
 
@@ -5553,7 +5554,7 @@ class SetUp:
 
     def _move_cluster_aside(self, service: ComposeService) -> None:
         workspace, source, target = self.workspace, service.source, service.target
-        workspace.engine.stop(service.container, 3)  # there is nothing to lose
+        workspace.engine.stop(service.container, grace=3)  # there is nothing to lose
         suffix, other = f".incomplete-{format_stamp(time.time())}", ""
         script = 'mv -T "$0" "$0$1"'
         if service.cluster == source:  # what is mounted has to stay, and to be empty
@@ -6663,7 +6664,8 @@ the compose file is yours, and nothing was moved; service {service.service} need
         if parse_version(major) <= parse_version(before):
             why = f"{image} has PostgreSQL {major or '?'}, and the data is of {before}"
             raise WorkspaceError(why, "name a later one")
-        beside = look_in_place(self.workspace, service, what="/..").split("\n")
+        names = "select pg_ls_dir(current_setting('data_directory') || '/..');"
+        beside = self.workspace.server.query(names, "cannot upgrade").splitlines()
         for place in (f"{service.cluster}.{version}" for version in (before, major)):
             if basename(place) in beside:  # it would be taken on the way back
                 raise WorkspaceError(f"{place} is in the way", "move it, or delete it")
@@ -7350,7 +7352,7 @@ def find_homes(engine: Engine) -> Iterator[tuple[ContainerInfo, str]]:
 
 
 def list_databases(engine: Engine | None = None) -> list[ListedDatabase]:
-    """Return every database of hive-pg on the engine, by workspace."""
+    """Return every database of hive-pg on the engine."""
     found, engine = [], engine or Engine(Runner(Console(quiet=True)))
     for info, home in find_homes(engine):
         before = info.directory if is_gone(info.directory) else home

@@ -651,9 +651,9 @@ def test_engine_try_to_publish_refused():
 def test_engine_stop_grace():
     """The server has its grace, and docker more than that."""
     engine = engine_of({"docker stop -t 7 c": ""})
-    engine.stop("c", 7)
+    engine.stop("c", grace=7)
     with pytest.raises(ContainerConflictError, match="cannot stop the container: "):
-        engine_of({"docker stop": (1, "port is already allocated")}).stop("c", 7)
+        engine_of({"docker stop": (1, "port is already allocated")}).stop("c", grace=7)
 
 
 IN_USE = "error while removing network: network w_app has active endpoints"
