@@ -7914,8 +7914,9 @@ class CommandLine:
             return "; {start} finishes what was begun"
         if self.command in ("restore", "reset", "pull"):  # which have said it
             return ""
-        looks = {"snapshot": "{snapshot} --list", "stop": "{list}"}
-        return f"; see {looks.get(self.command, '{status}')}, then give the same command again"
+        looks = "{snapshot} --list" if self.command == "snapshot" else "{status}"
+        looks = "{list}" if self.all else looks
+        return f"; see {looks}, then give the same command again"
 
     def _env(self) -> None:
         env = build_client_environment(self.workspace.settings.url)

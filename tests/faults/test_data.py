@@ -517,6 +517,7 @@ def test_server_that_ends_in_mid_login_is_waited_for(kept, argv):
             said = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
         assert process.returncode == 0, said
         assert "login verified" in said
+        wait_until(lambda: login_of(kept) is None)  # the one above may not have ended yet
         with kept.started("check") as process:
             os.kill(wait_until(lambda: login_of(kept)), signal.SIGKILL)
             report = process.communicate(timeout=COMMAND_TIMEOUT_S)[0]

@@ -299,7 +299,8 @@ def test_snapshot_killed(whole):
         process.kill()
     with copying(whole, "snapshot", "@interrupted") as process:
         process.send_signal(signal.SIGINT)
-        assert "interrupted; see hive-pg status, then give" in process.communicate(timeout=20)[1]
+        said = process.communicate(timeout=20)[1]
+        assert "interrupted; see hive-pg snapshot --list, then give" in said
     assert_no_program(whole)
     whole.hive_pg("snapshot", "@first")
     steps = steps_of(whole, "restore", "--yes", "@first")
