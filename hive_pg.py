@@ -100,6 +100,7 @@ WALK_TIMEOUT_S = 3600.0  # for what touches each file of a cluster
 MACHINE_LOCK_TIMEOUT_S = 10.0
 WAIT_ROUND_S = 5.0  # how long one `docker exec` waits inside the container
 STOP_GRACE_S = 60  # as the compose template has it; a first start may take as long, too
+UNLIMITED_S = 86400  # where Docker is to wait for ever
 STALL_S = 20.0  # how long a dump may stand still before the server is looked at
 LOGIN_TIMEOUT_S = 10  # of the clients in the container
 RESERVE_MB = 128  # on the disk of the data, which a restore leaves free
@@ -2206,7 +2207,7 @@ class ContainerInfo(Record):
     @property
     def grace(self) -> int:
         """How many seconds its server may take to stop."""
-        return max(STOP_GRACE_S, self.stop_timeout if self.stop_timeout >= 0 else 86400)
+        return max(STOP_GRACE_S, self.stop_timeout if self.stop_timeout >= 0 else UNLIMITED_S)
 
     @property
     def cluster(self) -> tuple[str, str]:
@@ -2653,7 +2654,7 @@ class Engine:
         check_result(result, f"cannot change the owner of {source}")
 
     def stop(self, *containers: str, grace: int) -> None:
-        """Stop servers at once (SIGINT, fast shutdown)."""
+        """Stop servers side by side (SIGINT, fast shutdown) in `grace` seconds."""
         argv, timeout = ("stop", "-t", str(grace), *containers), grace + QUESTION_TIMEOUT_S
         self.ask("cannot stop the container", *argv, timeout=timeout)
 
@@ -3843,6 +3844,11 @@ class Workspace:
         return [name for name in names if name]
 
     @property
+    def has_added_file(self) -> bool:
+        """Whether `.env` names the file that `add_compose_file` writes."""
+        return ADDED_FILE in map(basename, self.named_files)
+
+    @property
     def overruled(self) -> set[str]:
         """The shell's variables that `.env` has a say on."""
         # Where `.env` has a bare KEY, the shell's value is asked for.
@@ -4046,12 +4052,15 @@ def shares_cluster(info: ContainerInfo, service: ComposeService) -> bool:
 class Neighbours:
     """All containers of an engine at one moment: ours and others."""
 
-    images: Mapping[str, ImageInfo | None] = {}  # that were asked for
-
     def __init__(
-        self, workspace: Workspace, containers: Sequence[ContainerInfo], engine: Sequence[str] = ()
+        self,
+        workspace: Workspace,
+        containers: Sequence[ContainerInfo],
+        engine: Sequence[str] = (),
+        images: Mapping[str, ImageInfo | None] | None = None,  # that were looked for
     ) -> None:
         self.workspace, self.containers, self.engine = workspace, containers, engine
+        self.images = images or {}
         self.own = [info for info in containers if workspace.owns(info)]
         self.others = [info for info in containers if info not in self.own]
         self.projects = {info.project for info in self.others}
@@ -4126,7 +4135,7 @@ class Neighbours:
             user = own.environment.get(USER_KEY) or DEFAULT_ROLE
             name = own.environment.get(DB_KEY) or user
             login = f"-U {quote_word(user)} {quote_word(name)}"
-            why = f"only container {own.name} has the data, and port {port} would replace it"
+            why = f"only container {own.name} has the data; publishing port {port} would replace it"
             hint = f"docker exec {own.name} pg_dump -Fc {login} >kept.dump;"
             hint += " then a volume in the compose file, {init}, {restore} kept.dump"
             raise WorkspaceError(why, hint)
@@ -4156,6 +4165,13 @@ class Neighbours:
         workspace.console.note(f"the engine was {there} before, and is {here} now")
         if elsewhere:
             workspace.remember(engine=now)
+
+    def refuse_project(self, project: str) -> None:
+        """Make sure that no other workspace has the Compose project."""
+        for info in self.others:
+            if info.project == project:
+                hint = "{init} gives this workspace a project of its own"
+                raise build_conflict(info, f"has the Compose project {project}", hint)
 
     def _check_port(
         self, service: ComposeService, own: ContainerInfo | None, others: Sequence[ContainerInfo]
@@ -4204,9 +4220,8 @@ def survey(workspace: Workspace, *images: str) -> Neighbours:
         containers = engine.containers()
         said, *found = [process.finish(timeout=QUESTION_TIMEOUT_S) for process in asked]
     facts = engine.read_facts(said)
-    neighbours = Neighbours(workspace, containers, facts.identity or workspace.state.engine)
-    neighbours.images = dict(zip(images, map(engine.read_image, images, found)))
-    return neighbours
+    seen = dict(zip(images, map(engine.read_image, images, found)))
+    return Neighbours(workspace, containers, facts.identity or workspace.state.engine, seen)
 
 
 # == Life ==================================================
@@ -4840,14 +4855,14 @@ def exchange_clusters(workspace: Workspace) -> None:
 
 
 def _remove_oneoffs(workspace: Workspace, *, whole: bool) -> None:
-    """Remove the containers of an upgrade, soon if not `whole`."""
+    """Remove the containers of an upgrade; in 3 s where a cluster is not `whole`."""
     engine, name = workspace.engine, workspace.settings.container
     left = [info for info in survey(workspace).own if info.labels.get(ONEOFF_LABEL) == "True"]
     left = [info for info in left if info.name.removesuffix("-upgrade") == name]
     if left:
         names, grace = [info.name for info in left], max(info.grace for info in left)
         engine.stop(*names, grace=grace if whole else 3)
-        engine.ask(f"cannot remove {names}", "rm", "--volumes", *names)
+        engine.ask(f"cannot remove {' and '.join(names)}", "rm", "--volumes", *names)
 
 
 def get_settled(workspace: Workspace) -> ContainerInfo:
@@ -4896,10 +4911,7 @@ def start_service(
     with workspace.lock(timeout):
         finish_upgrade(workspace)
         settings, neighbours = workspace.settings, survey(workspace)
-        for info in neighbours.others:
-            if info.project == settings.project:
-                hint = "{init} gives this workspace a project of its own"
-                raise build_conflict(info, f"has the Compose project {info.project}", hint)
+        neighbours.refuse_project(settings.project)
         service = ensure_image(workspace, settings, workspace.resolve_service(settings))
         port = service.host_port or CONTAINER_PORT
         if (service.container, port) != (settings.container, settings.url.port):
@@ -5047,7 +5059,7 @@ def append_lines(path: str, lines: Iterable[str], *, again: bool = False) -> lis
 
 
 def find_missing_lines(workspace: Workspace) -> list[str] | None:
-    """Return what .gitignore lacks; refuse a link."""
+    """Return what .gitignore lacks; refuse a link, which git does not follow."""
     missing, path = find_unignored(workspace, IGNORED), join(workspace.directory, ".gitignore")
     if missing and islink(path):
         why = f"{path} is a link, which git does not follow"
@@ -5073,7 +5085,7 @@ def keep_private(
             make_directory(directory, get_sudo_user())
         if not lines or any(map(islink, (path, directory))) or not os.access(directory, os.W_OK):
             continue  # git follows no link, and reads no other user's data
-        again = lines is missing  # what is there does not do
+        again = lines is missing  # to git, what is there does not do
         if append_lines(path, lines, again=again) and directory == workspace.directory:
             written.append(name)
     if missing and (left := find_unignored(workspace, IGNORED)):
@@ -5165,7 +5177,7 @@ class SetUp:
         self.workspace, self.console = workspace, workspace.console
         self.wanted, self.ask = {**wanted, "service": wanted["service"] or ""}, ask
         if islink(join(workspace.directory, ".gitignore")):
-            find_missing_lines(workspace)
+            find_missing_lines(workspace)  # or it is refused when `.env` is there
         self.fresh = DatabaseURL(*generate_credentials(), LOCALHOST)
         self.fresh_id = os.urandom(8).hex()
         self.values = workspace.values
@@ -5316,8 +5328,7 @@ class SetUp:
             return settings, service
         plain = workspace.resolve_service(settings.replace(project=""), wanted or service.service)
         if plain.project not in self.neighbours.projects:
-            added = ADDED_FILE in map(basename, workspace.named_files)
-            if added or engine.has_volume(project=plain.project):
+            if workspace.has_added_file or engine.has_volume(project=plain.project):
                 return settings.replace(project=plain.project), plain
         elif (
             plain.cluster != service.cluster
@@ -5342,7 +5353,7 @@ class SetUp:
             question = f"{name} publishes no fixed port. Publish it on this machine"
         except NoServiceError as error:
             question, missing = f"{error}. Add one", error
-        added = ADDED_FILE in map(basename, workspace.named_files)
+        added = workspace.has_added_file
         agreed = not self.ask or lexists(join(directory, ADDED_FILE))
         agreed = agreed or (not added and self._confirm(f"{question}, in {ADDED_FILE}?"))
         if added or not agreed:
@@ -6237,8 +6248,11 @@ def drop_old_databases(workspace: Workspace) -> None:
         undo_restore(workspace)
         for comment in (STAGING_COMMENT, KEPT_COMMENT):
             drop_databases(workspace, comment)
-    said = f"nothing was kept of what was {workspace.settings.url.database} before"
-    workspace.console.step(f"dropped: {old}" if old else said)
+    if old:
+        workspace.console.step(f"dropped: {old}")
+    else:
+        said = f"nothing was kept of what was {workspace.settings.url.database} before"
+        workspace.console.note(said)
 
 
 # -- snapshots ---------------------------------------------
@@ -6740,10 +6754,24 @@ def upgrade(workspace: Workspace, image: str) -> None:
         Upgrade(workspace, serve(workspace), image).run()
 
 
+def _agree_to_end(workspace: Workspace, *, undo: bool) -> str:
+    """Ask about the cluster to take again, or to delete; return its version."""
+    aside, coming = (*workspace.state.exchange, "", "")[:2]  # what is under way is finished first
+    kept = aside if coming else workspace.state.kept
+    if not kept:
+        raise WorkspaceError("no cluster is kept", "{upgrade} --image IMAGE makes one")
+    cluster = f"the cluster of PostgreSQL {kept}"
+    back = f"take {cluster} again, without the rows written since?"
+    if not (undo and goes_back(workspace.state)):  # that was agreed to
+        workspace.agree(back if undo else f"delete {cluster}?")
+    return kept
+
+
 def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
     """Delete the cluster that was kept, or take it again."""
+    workspace.refuse_copy()
+    kept = _agree_to_end(workspace, undo=undo)
     with workspace.lock():
-        workspace.refuse_copy()
         plan, going_back = workspace.state.exchange, goes_back(workspace.state)
         try:
             finish_upgrade(workspace)
@@ -6751,31 +6779,35 @@ def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
             if going_back or not (undo and plan and plan[1]):
                 raise
             workspace.console.warn(f"the new cluster does not serve: {error}")
-            workspace.agree(f"take the cluster of PostgreSQL {plan[0]} again?")
             _turn_back(workspace)
             return
         if undo and going_back:  # which is done now
             return
-        if not workspace.state.kept:
-            raise WorkspaceError("no cluster is kept", "{upgrade} --image IMAGE makes one")
-        kept, service = workspace.state.kept, workspace.resolve_service()
-        cluster = f"the cluster of PostgreSQL {kept}"
-        back = f"take {cluster} again, without the rows written since?"
-        workspace.agree(back if undo else f"delete {cluster}?")
+        if workspace.state.kept != kept:
+            raise WorkspaceError(f"PostgreSQL {kept}'s cluster is not kept any more", "{status}")
         if undo:
-            _back_up_all(workspace, "")
-            major, image = workspace.state.major, service.image
-            plan = (major, kept, workspace.state.kept_image, image, kept)
-            with _going_back(workspace, *plan):
-                pass
-            workspace.console.step(f"PostgreSQL {kept} serves; {service.cluster}.{major} is kept")
-            workspace.console.note(workspace.console.format("{upgrade} --drop-old deletes it"))
-            return
-        place = f"{service.target}.{kept}"
-        result = workspace.run_in_place(service, "rm", "-rf", place, timeout=WALK_TIMEOUT_S)
-        check_result(result, f"cannot delete {service.cluster}.{kept}")
-        workspace.remember(kept="", kept_image="")
-        workspace.console.step(f"{service.cluster}.{kept} is deleted")
+            _take_again(workspace, kept)
+        else:
+            _delete_kept(workspace, kept)
+
+
+def _take_again(workspace: Workspace, kept: str) -> None:
+    """Let the clusters change places again, after a backup."""
+    _back_up_all(workspace, "")
+    service, major = workspace.resolve_service(), workspace.state.major
+    with _going_back(workspace, major, kept, workspace.state.kept_image, service.image, kept):
+        pass
+    workspace.console.step(f"PostgreSQL {kept} serves; {service.cluster}.{major} is kept")
+    workspace.console.note(workspace.console.format("{upgrade} --drop-old deletes it"))
+
+
+def _delete_kept(workspace: Workspace, kept: str) -> None:
+    service = workspace.resolve_service()
+    argv = ("rm", "-rf", f"{service.target}.{kept}")
+    result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
+    check_result(result, f"cannot delete {service.cluster}.{kept}")
+    workspace.remember(kept="", kept_image="")
+    workspace.console.step(f"{service.cluster}.{kept} is deleted")
 
 
 # -- push and pull -----------------------------------------
@@ -7319,7 +7351,7 @@ class ListedDatabase(Record):
     image: str
     bind: str | None
     host_port: int | None
-    size_bytes: int | None  # of what may be read, on the disk
+    size_bytes: int | None  # of what may be read
 
 
 def find_home(engine: Engine, info: ContainerInfo) -> str | None:

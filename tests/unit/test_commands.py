@@ -1371,6 +1371,16 @@ def test_command_that_asks(monkeypatch, hive, done, capsys, workspace, argv, ans
     assert ("that is not w: nothing" in err) == (refused and answer == "no" and named)
 
 
+@pytest.mark.parametrize("words", ["", "--no-owner"])
+def test_command_restore_no_owner(monkeypatch, hive, workspace, words):
+    """The dump keeps its owners, unless they are not wanted."""
+    tasks = []
+    monkeypatch.setattr(pg, "_run_alone", lambda task, **_: tasks.append(task.owner))
+    (workspace / "x.dump").write_bytes(b"PGDMP")
+    assert hive("restore", "--yes", "x.dump", *words.split()) == 0
+    assert tasks == [not words]
+
+
 def test_command_restore_drop_old_without_any(monkeypatch, hive, done, capsys):
     """Nothing to lose is nothing to ask for; what an interrupted restore has left goes."""
     monkeypatch.setattr(pg, "find_databases", lambda *_: set())

@@ -2168,6 +2168,28 @@ def test_upgrade_that_nobody_wants(upgradable, hive, docker, capsys):
     assert docker.commands == ["docker inspect"]
 
 
+@pytest.mark.parametrize("words", ["--undo", "--drop-old"])
+def test_end_of_an_upgrade_that_nobody_wants(upgradable, hive, docker, capsys, words):
+    """Where nobody says yes, what was under way is not finished, either."""
+    upgradable.remember(exchange=["16", "upgrade", NEWER, "x/pgvector:16", "18"])
+    assert hive(f"upgrade {words}") == ExitCode.FAILED
+    said = capsys.readouterr().err
+    assert "nothing was done, as nobody is there to answer" in said
+    assert "the cluster of PostgreSQL 16" in said
+    assert docker.commands == []
+
+
+@pytest.mark.parametrize("undo", [True, False])
+def test_end_of_an_upgrade_that_somebody_else_ends(upgradable, docker, undo):
+    """Another cluster than the one that was asked about is neither deleted nor taken."""
+    upgradable.remember(kept="16", kept_image="x/pgvector:16")
+    upgradable.agree = lambda question: upgradable.remember(kept="14")
+    with pytest.raises(WorkspaceError, match="PostgreSQL 16's cluster is not kept any more"):
+        pg.end_upgrade(upgradable, undo=undo)
+    assert exchanges(docker) == []
+    assert not any("-rf" in call.argv for call in docker.calls_of("docker run"))
+
+
 def test_upgrade_of_two(upgradable, hive, docker, capsys):
     """One cluster is kept at a time; the answer to a second upgrade is what becomes of it."""
     upgradable.remember(kept="14", kept_image="x/pgvector:14")

@@ -253,7 +253,8 @@ def test_refuse_replacement(workspace, mounts, ports, cluster, port, refused):
         found.refuse_replacement(wanted)
         return
     with pytest.raises(
-        pg.WorkspaceError, match=r"only container hive-postgres has the data, and port 5777 would"
+        pg.WorkspaceError,
+        match=r"only container hive-postgres has the data; publishing port 5777 would replace",
     ) as error:
         found.refuse_replacement(wanted)
     assert error.value.hint.startswith(

@@ -976,7 +976,7 @@ def test_init_keeps_a_container_whose_data_would_end(init, docker, workspace, mo
     docker.containers, docker.answers["docker stop"] = [container], ""
     changes = {"container_name": "hive-postgres", "environment": {}}
     resolve_to(docker, "original", workspace, **changes)
-    why = "only container hive-postgres has the data, and port 6001 would replace it"
+    why = "only container hive-postgres has the data; publishing port 6001 would replace it"
     with pytest.raises(WorkspaceError, match=why) if refused else contextlib.nullcontext():
         init(workspace, port=6001)
 
