@@ -298,7 +298,7 @@ def test_service_whose_data_is_in_its_container_alone(serve):
     wait_until(lambda: run(["docker", *psql, "create table kept as select 7 as i"]).returncode == 0)
     wait_until(lambda: "init process complete" in docker("logs", name))
     refused = workspace.hive_pg("init", "--yes", code=1).stderr
-    assert f"error: only container {name} has the data, and port" in refused
+    assert f"error: only container {name} has the data; publishing port" in refused
     assert f"hint: docker exec {name} pg_dump -Fc -U shop shop >kept.dump; then" in refused
     assert not (workspace.path / "docker-compose.hive-pg.yml").exists()
     workspace.hive_pg("init")  # which asks, and nobody says yes
