@@ -529,7 +529,7 @@ def test_main_closed_stdout_and_a_missing_directory(monkeypatch, capsys, hive):
     """An error of the system is said also where nothing can be printed but errors."""
     monkeypatch.setattr(sys, "stdout", None)
     assert hive("-C", "/nowhere", "status") == 1
-    assert capsys.readouterr().err == "error: /nowhere: No such file or directory\n"
+    assert capsys.readouterr().err.startswith("error: /nowhere: ")
 
 
 def test_main_broken_pipe(monkeypatch, hive):
@@ -789,7 +789,8 @@ def test_command_destroy_of_nothing(monkeypatch, capsys, tmp_path):
     """Where nothing is set up, it says so, and asks for no name."""
     monkeypatch.setattr(pg, "is_interactive", lambda: True)
     assert main(["destroy", "--data", str(tmp_path)]) == 3
-    assert capsys.readouterr().err.startswith(f"error: not set up: there is no {tmp_path}/.env\n")
+    missing = tmp_path / ".env"
+    assert capsys.readouterr().err.startswith(f"error: not set up: there is no {missing}\n")
 
 
 @pytest.mark.parametrize(
@@ -874,7 +875,7 @@ def test_command_status_whose_data_was_deleted(capsys, hive, workspace, command)
     said = "".join(capsys.readouterr())
     assert "hive-pg stop; then hive-pg init makes an empty one, after a yes" in said
     assert hive("stop") == 0
-    assert "/data/postgres/pgdata is missing" in capsys.readouterr().err
+    assert "/pgdata is missing" in capsys.readouterr().err
 
 
 def test_command_status_unhealthy(capsys, hive, docker):
@@ -1282,7 +1283,7 @@ def test_command_stats_interrupted(monkeypatch, hive, capsys):
 def test_command_psql_of_a_statement(capsys, hive, docker, words):
     """It is no workspace, and is not to be made one; psql takes it with -c."""
     assert hive("psql", *words) == 2
-    said = "error: 'select 1' is no directory: did you mean -c 'select 1'?\n"
+    said = f"error: 'select 1' is no directory: did you mean -c {pg.quote_word('select 1')}?\n"
     assert capsys.readouterr() == ("", said)
     assert docker.commands == []
 
@@ -1290,6 +1291,7 @@ def test_command_psql_of_a_statement(capsys, hive, docker, words):
 def test_command_psql_of_a_directory_with_a_blank(monkeypatch, hive, workspace):
     """It is a workspace like any other."""
     monkeypatch.setattr(pg.Server, "run_psql", lambda self, argv: 7)
+    monkeypatch.chdir(workspace.parent)  # on Windows, where one is keeps its name
     workspace.rename(workspace.with_name("a b"))
     assert hive("psql", str(workspace.with_name("a b"))) == 7
 

@@ -1528,7 +1528,7 @@ def test_destroy_data_of_other_databases(
     dumped = sorted(path.name for path in (up / "backups").glob("*.dump"))
     assert dumped == sorted(f"{name}-{STAMP}.dump" for name in ["hive", *files])
     assert sum(len(docker.calls_of(argv)) for argv in dumping.values()) == len(files)
-    back = f"hive-pg init, then hive-pg restore {up}/backups/hive-{STAMP}.dump"
+    back = f"hive-pg init, then hive-pg restore {up / 'backups' / f'hive-{STAMP}.dump'}"
     assert capsys.readouterr().err.endswith(f"to come back: {back}\n")
     assert "istemplate" not in server.sql("every")  # a template has data as well
     assert len(docker.calls_of("docker run")) == 1

@@ -327,7 +327,7 @@ def test_runner_attach_takes_long(runner, capfd):
     """An hour of psql is nothing that hive-pg has waited for."""
     runner.console.doing()
     runner.console._since -= 3600
-    runner.attach(["true"])
+    runner.attach([sys.executable, "-c", ""])
     runner.console.tick()
     assert capfd.readouterr().err == ""
 

@@ -669,15 +669,18 @@ def test_init_recovers_from_state(init, workspace, docker, env, password):
 @pytest.mark.parametrize(
     ("state", "taken", "env", "url"),
     [
-        pytest.param({"port": 5777}, 0, None, "@localhost:5777/", id="free"),
-        pytest.param({"port": 5777}, 0, TEMPLATE, "@localhost:5777/", id="a template's is another"),
+        pytest.param({"port": 5777}, 0, None, f"@{pg.LOCALHOST}:5777/", id="free"),
+        pytest.param({"port": 5777}, 0, TEMPLATE, f"@{pg.LOCALHOST}:5777/", id="a template's"),
         pytest.param(
-            {"port": 5777}, 0, "HIVE_POSTGRES_PORT=6001\n", "@localhost:6001/", id="a person's"
+            *({"port": 5777}, 0, "HIVE_POSTGRES_PORT=6001\n", f"@{pg.LOCALHOST}:6001/"),
+            id="a person's",
         ),
-        pytest.param({"port": 5777}, 5777, None, "@localhost:5778/", id="taken"),
+        pytest.param({"port": 5777}, 5777, None, f"@{pg.LOCALHOST}:5778/", id="taken"),
         pytest.param({"port": 5777, "bind": "10.9.9.2"}, 0, None, "@10.9.9.2:5777/", id="bind"),
-        pytest.param({"port": 5777, "bind": "0.0.0.0"}, 0, None, "@localhost:5777/", id="open"),
-        pytest.param({"port": 0}, 0, TEMPLATE, "@localhost:5532/", id="of an older hive-pg"),
+        pytest.param(
+            {"port": 5777, "bind": "0.0.0.0"}, 0, None, f"@{pg.LOCALHOST}:5777/", id="open"
+        ),
+        pytest.param({"port": 0}, 0, TEMPLATE, f"@{pg.LOCALHOST}:5532/", id="an older hive-pg's"),
     ],
 )
 def test_init_recovers_port_and_address(init, workspace, docker, network, state, taken, env, url):
