@@ -546,9 +546,11 @@ class Laboratory:
     def build_image(self, name, *commands, keep=False):
         """Build a variant of the image for this run; `keep` what takes long for the next ones."""
         tag = f"hive-pg-test/{name}" if keep else f"{self.token}:{name}"
-        text = "".join(f"RUN {command}\n" for command in commands)
+        # With a layer of its own: Docker fails where two processes remove the same one at once.
+        lines = [f"FROM {self.image}", *[f"LABEL run={self.token}"] * (not keep)]
+        lines += [f"RUN {command}" for command in commands]
         if tag not in self.images:
-            docker("build", "--quiet", "--tag", tag, "-", input=f"FROM {self.image}\n{text}")
+            docker("build", "--quiet", "--tag", tag, "-", input="\n".join(lines))
             if not keep:
                 self.images.append(tag)
         return tag
