@@ -74,8 +74,7 @@ DEFAULT_PGDATA = "/var/lib/postgresql/data"  # of most images, as long as one is
 IN_MEMORY = "tmpfs:"  # in place of a volume's name
 CONTAINER_PORT = 5432
 SERVICE = "postgres"
-DATA_DIR = "data/postgres"
-BACKUP_DIR = "backups"
+DATA_DIR, BACKUP_DIR = "data/postgres", "backups"
 ENV_FILE, ENV_EXAMPLE, STATE_FILE = ".env", ".env.example", ".hive-pg.json"
 STDOUT = ("-", "/dev/stdout")  # as the name of a file to write
 COMPOSE_FILE = "docker-compose.yml"
@@ -123,7 +122,6 @@ COMPOSE_SELECTORS = frozenset(
     "COMPOSE_PROJECT_NAME COMPOSE_FILE COMPOSE_PATH_SEPARATOR COMPOSE_PROFILES COMPOSE_ENV_FILES"
     " COMPOSE_DISABLE_ENV_FILE COMPOSE_COMPATIBILITY".split()
 )
-DOCKERS_OWN = r"PATH|HOME|DOCKER_\w*"  # `.env` does not decide where docker is, nor what it asks
 # Values that templates carry in place of a real user or password.
 PLACEHOLDERS = frozenset(
     "user username your-user your_user your-username hive_user pass password hive_password"
@@ -219,8 +217,7 @@ COMMANDS = {  # name: usage, summary
     for head, _, summary in (line.partition(": ") for line in COMMAND_LINE.splitlines())
     if summary and head[0] != " "
 }
-# Other tools' words; `up` may be init.
-ALIASES = {"up": "start", "down": "stop", "ps": "status", "shell": "psql"}
+ALIASES = {"up": "start", "down": "stop", "ps": "status", "shell": "psql"}  # `up` may be init
 
 
 class ExitCode(enum.IntEnum):
@@ -608,11 +605,6 @@ class DatabaseURL(Record):
         pairs = [p for p in self.query.split("&") if p.partition("=")[0] in LIBPQ_OPTIONS]
         return self.replace(driver="", query="&".join(pairs))
 
-    @property
-    def is_pooled(self) -> bool:
-        """Whether it leads to Supabase's pooler, or to Neon's."""
-        return "-pooler." in self.host or (self.port == 6543 and "supabase" in self.host)
-
     def __repr__(self) -> str:  # for people to see
         return build_database_url(self.replace(password="x")).replace(":x@", ":****@", 1)
 
@@ -694,7 +686,7 @@ _URL_PARTS = {
     "host": (r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?=[:/?]|\Z)", "one name or address"),
     "port": (rf"(?::({_PORT}))?(?=[/?]|\Z)", "a number from 1 to 65535"),
     "database": (rf"/({DATABASE_NAME})(?=\?|\Z)", _NAME_RULE),
-    "query": (rf"(?:\?({_PAIR}(?:&{_PAIR})*|))?\Z", "libpq's name=value, percent-encoded"),
+    "query": (rf"(?:\?((?:{_PAIR}(?:&(?!\Z)|\Z))*))?\Z", "libpq's name=value, percent-encoded"),
 }
 
 
@@ -945,8 +937,7 @@ def translate_commands(text: str) -> str:
 
 def has_escapes() -> bool:
     """Whether a terminal here understands escape sequences."""
-    names = ("WT_SESSION", "TERM", "TERM_PROGRAM", "ANSICON")
-    return not WINDOWS or any(name in os.environ for name in names)
+    return not WINDOWS or bool({"WT_SESSION", "TERM", "TERM_PROGRAM", "ANSICON"} & {*os.environ})
 
 
 def is_path(text: str) -> bool:
@@ -1324,8 +1315,7 @@ def terminal_width(stream: IO[str] | None) -> int:
 _FILE_REMEDIES = {
     errno.EACCES: "chmod u+rwX {place}, or, if it is another user's: sudo chown $USER: {place}",
     errno.EPERM: "sudo chown $USER: {path}, or, if it is immutable: sudo chattr -i {path}",
-    errno.ENOSPC: "free space: df -h {place}",
-    errno.EDQUOT: "free space: quota",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space: df -h {place}; quota"),
     errno.EROFS: "mount it for writing: findmnt -T {place}",
     errno.EBUSY: "it is mounted there: mount its directory instead, or edit it by hand",
     errno.EISDIR: "mv {place} {place}.old; Docker makes a directory where it mounts a missing file",
@@ -1787,7 +1777,7 @@ class Runner:
     def start(self, argv: Sequence[str], *, long: bool = False, **options: Any) -> Process:
         """Start a program in a session of its own, as Ctrl-C is for hive-pg.
 
-        `options` are Popen's `env`, `cwd`, `stdin` and `stdout`: DEVNULL, PIPE, or a descriptor.
+        `options` are Popen's: `stdin` and `stdout` may be DEVNULL, PIPE, or a descriptor.
         The stderr of a `long` one is a file, so that it never waits for a reader.
 
         Raises: OSError where it cannot be started.
@@ -2153,11 +2143,11 @@ INSPECT = ("docker", "inspect", "--type", "container")
 INSPECT_IMAGE = ("docker", "image", "inspect", "--format", "{{json .Config}}")
 # Two engines of one machine can share an ID: Docker 20.10 has it from /etc/docker/key.json.
 # Podman's is another one at each call; it alone has the driver k8s-file for logs.
-# The same call knows the versions; Compose's is '' where the plugin does not work.
+# It knows the versions, too, and where Compose is: '' where the plugin does not work.
 _IDENTITY_FORMAT = (
     "{{.ID}}|{{.DockerRootDir}}|{{.Name}}|{{.OperatingSystem}}|{{.SecurityOptions}}"
     "{{.Plugins.Log}}|{{.ClientInfo.Context}}|{{.ServerVersion}}|"
-    '{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Version}}{{end}}{{end}}'
+    '{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Version}}\t{{.Path}}{{end}}{{end}}'
 )
 IDENTITY = ("docker", "info", "--format", _IDENTITY_FORMAT)
 
@@ -2379,6 +2369,16 @@ def follow_image(settings: Settings, image: ImageInfo | None) -> Settings:
     return settings.replace(target="" if target == DEFAULT_PGDATA else target)
 
 
+def starts_alone(plugin: str) -> bool:
+    """Whether a plugin needs no `docker`, which as a script, say, may choose the engine."""
+    paths = (join(place, "docker") for place in os.get_exec_path())
+    path = realpath(next(filter(partial(os.access, mode=os.X_OK), paths), "."))
+    with suppress(OSError), open(path, "rb") as file:
+        plain = file.read(2) != b"#!" and not os.stat(path).st_mode & 0o6000
+        return plain and basename(path) == "docker" and plugin[:1] == "/"
+    return False
+
+
 def find_named(containers: Iterable[ContainerInfo], name: str) -> ContainerInfo | None:
     """Return the container of a name, None where there is none."""
     return next((info for info in containers if info.name == name), None)
@@ -2436,25 +2436,22 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         labels=config.get("Labels") or {},
         mounts=mounts,
         ports=_parse_ports(item),
-        host_ports=_list_host_ports(item),
+        host_ports=[b["HostPort"] for given in _get_published(item).values() for b in given],
         stop_timeout=config.get("StopTimeout") or 0,
     )
 
 
-def _get_published(item: Mapping[str, Any]) -> Mapping[str, list[dict[str, str]] | None]:
+def _get_published(item: Mapping[str, Any]) -> Mapping[str, list[dict[str, str]]]:
     """Return all ports in the container, with where they are published."""
-    return (item.get("NetworkSettings") or {}).get("Ports") or {}
-
-
-def _list_host_ports(item: Mapping[str, Any]) -> list[str]:
-    return [b["HostPort"] for given in _get_published(item).values() for b in given or ()]
+    ports = (item.get("NetworkSettings") or {}).get("Ports") or {}
+    return {port: given or [] for port, given in ports.items()}
 
 
 def _parse_ports(item: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Return where PostgreSQL's port is published, or is to be."""
     port = f"{CONTAINER_PORT}/tcp"
     asked = (item["HostConfig"].get("PortBindings") or {}).get(port) or []
-    given = _get_published(item).get(port) or []
+    given = _get_published(item).get(port, [])
     # A range, of which Docker takes any, is no fixed port.
     fixed = {binding["HostPort"] for binding in asked if binding["HostPort"].isdigit()}
     given = [binding for binding in given if binding["HostPort"] in fixed] or asked
@@ -2484,7 +2481,7 @@ class Engine:
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
-        self.version = self.compose_version = ""  # as far as they are known
+        self.version = self.compose_version = self.plugin = ""
 
     def start(self, argv: Sequence[str], cwd: str | None = None, **options: Any) -> Process:
         """Start docker or docker-compose, as `Runner.start` does."""
@@ -2519,15 +2516,17 @@ class Engine:
 
     def read_facts(self, result: CommandResult) -> EngineFacts:
         """Read the answer to IDENTITY."""
-        said = last_line(result.stdout).split("|")
-        if result.returncode or len(said) != _IDENTITY_FORMAT.count("|") + 1:
+        said = last_line(result.stdout).split("|", _IDENTITY_FORMAT.count("|"))
+        if result.returncode or len(said) <= _IDENTITY_FORMAT.count("|"):
             error = build_error(result, "cannot ask the engine")
             if isinstance(error, DockerNotAvailableError):
                 raise error
             return EngineFacts()  # a socket's proxy may refuse that
         *identity, system, security, context, self.version, plugin = said
-        if plugin:
-            self.compose_argv, self.compose_version = ["docker", "compose"], plugin
+        self.compose_version, _, path = plugin.partition("\t")
+        if self.compose_version:
+            self.compose_argv = ["docker", "compose"]
+            self.plugin = path * starts_alone(path)  # docker takes 60 ms for itself
         endpoint = os.environ.get("DOCKER_HOST", "")
         if context != "default" and not endpoint:
             argv = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
@@ -2544,16 +2543,13 @@ class Engine:
         self.compose_version = last_line(plugin.stdout)
         if plugin.returncode == 0:
             return ["docker", "compose"]
-        if diagnose(plugin.stderr, "docker"):
-            raise build_error(plugin, "cannot run docker compose")
         other = self.runner.ask(["docker-compose", "version", "--short"])
         version = self.compose_version = last_line(other.stdout)
         if re.match(r"v?([2-9]|[1-9][0-9])\.", version):
             return ["docker-compose"]
         why = "Docker Compose 2 or later is not installed"
         why += f"; docker-compose is version {version}" if version else ""
-        hint = "apt install docker-compose-v2 or docker-compose-plugin, where there is one;"
-        hint += " else see https://docs.docker.com/compose/install/"
+        hint = "apt install docker-compose-v2, or see https://docs.docker.com/compose/install/"
         raise DockerNotAvailableError(why, hint, detail=plugin.stderr)
 
     @property
@@ -3427,7 +3423,7 @@ class Elsewhere(Server):
     def __init__(
         self, engine: Engine, image: str, url: DatabaseURL, network: str = "bridge"
     ) -> None:
-        if url.is_pooled:
+        if "-pooler." in url.host or (url.port == 6543 and "supabase" in url.host):
             raise WorkspaceError(f"{url.host}:{url.port} is a connection pooler", POOLER_HINT)
         if is_local(url.host):
             why = f"psql runs in a container, for which {url.host} is that container itself"
@@ -3456,11 +3452,6 @@ class Elsewhere(Server):
             refused = isinstance(error, CredentialsRefusedError)
             return Probe(Readiness.ACCEPTING if refused else Readiness.NO_RESPONSE, error)
         return parse_versions(said)[1]
-
-    def sample(self, sql: str, count: int) -> CommandResult:
-        """Run `sql` `count` times; nobody measures the container there."""
-        result = super().sample(sql, count)
-        return check_result(result, "it cannot be measured", sources=self.sources)
 
     def put(self, name: str, text: str) -> str:
         """Write a file there; return its path."""
@@ -3850,21 +3841,23 @@ class Workspace:
 
     @property
     def overruled(self) -> set[str]:
-        """The shell's variables that `.env` has a say on."""
+        """The shell's variables that `.env` has a say on: not docker's own."""
         # Where `.env` has a bare KEY, the shell's value is asked for.
         assigned = {i.key for i in self.env.items if i.value is not None or i.end > i.start}
         ours = {*assigned, *COMPOSE_SELECTORS, *OUR_KEYS} & os.environ.keys()
-        return {key for key in ours if not re.fullmatch(DOCKERS_OWN, key)}
+        return {key for key in ours if not re.fullmatch(r"PATH|HOME|DOCKER_\w*", key)}
 
     def run_compose(
         self, settings: Settings, *argv: str, timeout: float = COMPOSE_TIMEOUT_S
     ) -> str:
         """Run Compose, with `.env` in place of the shell's values."""
-        left_out, compose = self.overruled, self.engine.compose_argv
+        left_out, engine, compose = self.overruled, self.engine, self.engine.compose_argv
         env = {key: value for key, value in os.environ.items() if key not in left_out}
         env |= {key: value for key, value in self.values.items() if key.startswith("COMPOSE_")}
         env |= {**settings.env, "PWD": self.directory}
-        result = self.engine.run([*compose, *argv], timeout, env=env, cwd=self.directory)
+        env |= {"DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND": "docker"} if engine.plugin else {}
+        how: Any = {"env": env, "cwd": self.directory, "executable": engine.plugin or None}
+        result = engine.run([*compose, *argv], timeout, **how)
         result, program = result.replace(stderr=mask_values(result.stderr)), " ".join(compose)
         hint = f"correct the compose file, or {ENV_FILE}, until `{program} config` succeeds"
         return check_result(result, f"`{program} {' '.join(argv)}` failed", hint).stdout
@@ -7230,16 +7223,16 @@ _TABLES = {
 }
 
 
-def parse_samples(result: CommandResult) -> list[dict[str, Any]]:
+def parse_samples(result: CommandResult, sources: Sequence[str]) -> list[dict[str, Any]]:
     """Read the end of `Server.sample`."""
     import json
 
     if result.returncode:
         refused = re.search("(?:connection to .* failed: |FATAL: +)+(.*)", result.stderr)
-        if refused and not diagnose(result.stderr, "login"):
+        if refused and not diagnose(result.stderr, *sources):
             message = f"PostgreSQL does not accept connections: {refused[1]}"
             raise DatabaseConnectionError(message, "{logs}")
-        raise build_error(result, "PostgreSQL cannot be measured", "{logs}", ["login"])
+        raise build_error(result, "PostgreSQL cannot be measured", "{logs}", sources)
     samples, cgroup = [], dict[str, int]()
     for line in result.stdout.rstrip("\n").split("\n"):
         if line.startswith("{"):
@@ -7333,7 +7326,8 @@ def read_statistics(
     name = None if workspace.attached else workspace.get_running().name
     workspace.await_rotation()
     try:
-        samples = parse_samples(workspace.server.sample(_SAMPLE_SQL, 1 if before else 2))
+        server, count = workspace.server, 1 if before else 2
+        samples = parse_samples(server.sample(_SAMPLE_SQL, count), server.sources)
     except PostgreSQLIntegrationError:
         workspace.check_running()  # it may have been stopped, or paused, meanwhile
         raise

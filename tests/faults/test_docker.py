@@ -34,7 +34,7 @@ STAND_IN = (
     "`docker` is only Docker Desktop's stand-in in this WSL",
     "switch it on: Docker Desktop >",
 )
-NO_COMPOSE = ("Docker Compose 2 or later is not installed", "apt install docker-compose-v2 or")
+NO_COMPOSE = ("Docker Compose 2 or later is not installed", "apt install docker-compose-v2, or")
 PORT = ("another container or process has the port", "hive-pg init --port N, or stop the other")
 REGISTRY = (
     "the registry does not give the image, or cannot be reached",

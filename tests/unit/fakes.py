@@ -103,7 +103,7 @@ def make_container(name="hive-postgres", workspace="/w", project="w-1a2b3c", **c
     }
     environment = {"PGDATA": "/var/lib/postgresql/data/pgdata", **changes.pop("environment", {})}
     mount = {"Type": "bind", "Destination": "/var/lib/postgresql/data"}
-    mount["Source"] = changes.pop("source", f"{workspace}/data/postgres")
+    mount["Source"] = changes.pop("source", os.path.join(workspace, "data", "postgres"))
     health = changes.pop("health", "healthy")
     return {
         "Id": f"id-of-{name}",
@@ -156,10 +156,21 @@ class FakeRunner:
         self.calls = []
         self.console = pg.Console(quiet=True)
 
-    def start(self, argv, *, env=None, cwd=None, stdin=pg.DEVNULL, stdout=pg.PIPE, long=False):
+    def start(
+        self,
+        argv,
+        *,
+        env=None,
+        cwd=None,
+        stdin=pg.DEVNULL,
+        stdout=pg.PIPE,
+        long=False,
+        executable=None,
+    ):
         assert not (long and stdout == pg.PIPE), "nobody reads the pipe of a long program"
         call = SimpleNamespace(argv=[*argv], env=env, cwd=cwd, long=long, timeout=None, stdin=None)
         call.command, call.takes_stdin = shlex.join(argv), stdin == pg.PIPE
+        call.executable = executable
         call.reads, call.writes = (file if file >= 0 else None for file in (stdin, stdout))
         self.calls.append(call)
         call.answer = self._answer(call)
@@ -308,9 +319,10 @@ class FakeDocker(FakeRunner):
         made["labels"] = {"hive-pg.workspace": env.get("HIVE_POSTGRES_WORKSPACE", "")}
         self.containers.append(make_container(name, call.cwd, project, **made))
         if env.get("HIVE_POSTGRES_DATA"):
-            volume = {"Name": f"{project}_postgres", "Destination": "/var/lib/postgresql/data"}
-            self.containers[-1]["Mounts"] = [volume]
-            self.answers["docker volume ls"] = f"{project}_postgres\n"
+            mount = {"Name": f"{project}_postgres", "Destination": "/var/lib/postgresql/data"}
+            self.containers[-1]["Mounts"] = [mount]
+            volume = f"{project}_postgres\n"
+            self.answers["docker volume ls"] = lambda call: volume * (project in call.command)
         elif Path(call.cwd, "data", "postgres").is_dir():
             make_cluster(call.cwd)
         return ""

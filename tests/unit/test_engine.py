@@ -466,6 +466,34 @@ def test_find_compose_there(plugin, standalone, argv):
     assert commands_of(engine).count("docker compose version --short") == 1
 
 
+@pytest.mark.skipif(pg.WINDOWS, reason="there docker is docker.exe, which starts Compose")
+@pytest.mark.parametrize(
+    ("program", "mode", "name", "plugin", "direct"),
+    [
+        pytest.param(b"\x7fELF", 0o755, "docker", "/my plugins/compose", True, id="the CLI"),
+        pytest.param(b"\x7fELF", 0o755, "docker", "/a|b/compose", True, id="a bar in the path"),
+        pytest.param(b"\x7fELF", 0o755, "docker", "plugins/compose", False, id="a relative path"),
+        pytest.param(b"#!/bin/sh\n", 0o755, "docker", "/compose", False, id="a script"),
+        pytest.param(b"\x7fELF", 0o755, "snap", "/compose", False, id="snap's"),
+        pytest.param(b"\x7fELF", 0o2755, "docker", "/compose", False, id="one with a group"),
+        pytest.param(b"\x7fELF", 0o644, "docker", "/compose", False, id="no program"),
+    ],
+)
+def test_compose_alone(tmp_path, monkeypatch, program, mode, name, plugin, direct):
+    """Compose needs no docker in front, unless that may choose the engine, or reach another one."""
+    (tmp_path / "real").mkdir()
+    file = tmp_path / "real" / name
+    file.write_bytes(program)
+    file.chmod(mode)
+    (tmp_path / "docker").symlink_to(file)
+    monkeypatch.setenv("PATH", f"/nowhere:{tmp_path}")
+    engine = engine_of({"docker info": INFO.replace("2.26.1-4", f"2.26.1 (patched)\t{plugin}")})
+    assert engine.facts.program == "Docker"
+    assert engine.compose_version == "2.26.1 (patched)"
+    assert engine.compose_argv == ["docker", "compose"]
+    assert engine.plugin == (plugin if direct else "")
+
+
 @pytest.mark.parametrize(
     ("standalone", "message"),
     [
@@ -483,13 +511,6 @@ def test_find_compose_missing(standalone, message):
         engine_of(answers).compose_argv  # noqa: B018
     assert "https://docs.docker.com/compose/install/" in caught.value.hint
     assert caught.value.detail == NO_PLUGIN[1]
-
-
-def test_find_compose_no_docker():
-    """Where docker itself does not work, that is said."""
-    engine = engine_of({"docker compose version": (1, NO_DAEMON)})
-    with pytest.raises(DockerNotAvailableError, match="cannot run docker compose: the Docker dae"):
-        engine.compose_argv  # noqa: B018
 
 
 # -- questions and actions -----------------------------------------------------------------------

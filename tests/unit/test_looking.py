@@ -1,6 +1,7 @@
 """Looking: what status, check, stats and list find out, and how they show it."""
 
 import json
+import os
 import re
 import sys
 import time
@@ -122,7 +123,7 @@ def test_read_status(place, docker, up, monkeypatch):
     assert docker.commands == ["docker inspect", "docker exec"]
     assert docker.calls[1].argv[-2] == "0"
     url = "postgresql+psycopg://ann:****@localhost:5532/hive"
-    data = f"{place.directory}/data/postgres/pgdata"
+    data = f"{os.path.join(place.directory, 'data', 'postgres')}/pgdata"
     assert status == make_status(database_url=url, restart_count=0, data=data)
 
 
@@ -360,7 +361,7 @@ NONE_YET = dict.fromkeys(pg._RATES)
 
 def read(stdout=RECORDED, code=0, stderr=""):
     """Read what the `docker exec` printed."""
-    return pg.parse_samples(pg.CommandResult(["docker", "exec"], code, stdout, stderr))
+    return pg.parse_samples(pg.CommandResult(["docker", "exec"], code, stdout, stderr), ["login"])
 
 
 def make_sample(**changes):

@@ -7,7 +7,7 @@ import shutil
 from unittest import mock
 
 import pytest
-from fakes import WELL, make_url
+from fakes import WELL, FakeRunner, make_url
 
 import hive_pg as pg
 from hive_pg import ExitCode, WorkspaceError, choose_entries, find_obstacles, parse_database_url
@@ -71,9 +71,12 @@ def test_choose_entries():
         ("db.example.org", 6543, False),
     ],
 )
-def test_is_pooled(host, port, pooled):
+def test_pooler_is_refused(host, port, pooled):
     """Poolers that keep no session are known by what their providers call them."""
-    assert make_url(host=host, port=port).is_pooled is pooled
+    engine = pg.Engine(FakeRunner({}))
+    refused = pytest.raises(WorkspaceError, match=f"{host}:{port} is a connection pooler")
+    with refused if pooled else contextlib.nullcontext():
+        pg.Elsewhere(engine, "image", make_url(host=host, port=port))
 
 
 # -- a workspace that runs, and a server elsewhere ------------------------------------------------

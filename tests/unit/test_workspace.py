@@ -670,6 +670,19 @@ def test_run_compose_environment(
     assert call.env.get(name) == expected
     assert (call.cwd, call.env["PWD"]) == (str(directory), str(directory))
     assert "s3cret" not in str(call.argv)
+    assert call.executable is None
+
+
+def test_run_compose_by_its_plugin(monkeypatch, workspace, programs):
+    """It is called as docker calls it, also where hive-pg itself was called by a plugin."""
+    variable = "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND"
+    monkeypatch.setenv(variable, "docker hive-pg")
+    workspace.engine.plugin = "/plugins/docker-compose"
+    programs.answers["docker compose up"] = ""
+    workspace.run_compose(workspace.settings, "up")
+    call = programs.calls[-1]
+    assert (call.argv, call.executable) == (["docker", "compose", "up"], workspace.engine.plugin)
+    assert call.env[variable] == "docker"
 
 
 @pytest.mark.parametrize(
