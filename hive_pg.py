@@ -8273,5 +8273,11 @@ def _leave_in_order_on_termination() -> None:
             signal.signal(number, leave)
 
 
+def run_program() -> NoReturn:
+    """Run the command line, and end without Python's clean-up, a sixth of `url`."""
+    code = main()  # unsigned on Windows
+    os._exit(code if code < 1 << 31 else code - (1 << 32))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program()

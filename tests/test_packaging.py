@@ -52,7 +52,7 @@ def test_wheel_metadata_asks_for_nothing_but_python(wheel: zipfile.ZipFile) -> N
     (requirement,) = metadata.get_all("Requires-Dist", [])
     assert requirement.replace('"', "'").replace(" ", "") == "psycopg[binary]>=3.1;extra=='psycopg'"
     entry_points = wheel.read(f"{info}/entry_points.txt").decode()
-    assert "hive-pg=hive_pg:main" in entry_points.split()
+    assert "hive-pg=hive_pg:run_program" in entry_points.split()
 
 
 def test_metadata_of_the_script_are_those_of_the_wheel(wheel: zipfile.ZipFile) -> None:
@@ -150,7 +150,8 @@ def test_what_is_searched_for_modules_stays_the_importers(
     code = "import sys; there = [*sys.path]; import hive_pg; assert sys.path == there"
     env = {"PYTHONPATH": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], cwd="/", env=env, check=True)
-    shown = f"{MODULE.read_text(encoding='utf-8')}".replace("sys.exit(main())", "print(sys.path)")
+    text = MODULE.read_text(encoding="utf-8")
+    shown = text.replace("    run_program()", "    print(sys.path)")
     (tmp_path / "shown.py").write_text(shown)
     argv = [sys.executable, *options, "shown.py"]
     searched = subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True, text=True)
