@@ -2370,7 +2370,7 @@ def follow_image(settings: Settings, image: ImageInfo | None) -> Settings:
 
 
 def starts_alone(plugin: str) -> bool:
-    """Whether a plugin needs no `docker`, which as a script, say, may choose the engine."""
+    """Whether a plugin can do without `docker`: no script that chooses the engine."""
     paths = (join(place, "docker") for place in os.get_exec_path())
     path = realpath(next(filter(partial(os.access, mode=os.X_OK), paths), "."))
     with suppress(OSError), open(path, "rb") as file:
@@ -8274,8 +8274,8 @@ def _leave_in_order_on_termination() -> None:
 
 
 def run_program() -> NoReturn:
-    """Run the command line, and end without Python's clean-up, a sixth of `url`."""
-    code = main()  # unsigned on Windows
+    """Run the command line, and end without Python's clean-up, which takes a while."""
+    code = main()  # Windows' are unsigned
     os._exit(code if code < 1 << 31 else code - (1 << 32))
 
 

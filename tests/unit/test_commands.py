@@ -439,12 +439,8 @@ LEFT = "; see hive-pg status, then give the same command again"
         ("start", "start", True, LEFT),
         ("start", "start", False, "; nothing was done"),
         ("init", "set_up", False, "; nothing was done"),
-        (
-            "stop --all",
-            "find_homes",
-            False,
-            LEFT.replace("status", "list"),
-        ),  # it may have stopped others
+        # It may have stopped others.
+        ("stop --all", "find_homes", False, LEFT.replace("status", "list")),
         ("restore x", "restore", False, "; nothing was done"),
         ("restore x", "restore", True, ""),  # which has said it
         ("status", "read_status", False, ""),
@@ -528,8 +524,10 @@ def test_main_stdout_that_takes_nothing(monkeypatch, capsys, hive, argv, full):
 def test_main_closed_stdout_and_a_missing_directory(monkeypatch, capsys, hive):
     """An error of the system is said also where nothing can be printed but errors."""
     monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(OSError, match="/nowhere") as refused:
+        os.chdir("/nowhere")
     assert hive("-C", "/nowhere", "status") == 1
-    assert capsys.readouterr().err.startswith("error: /nowhere: ")
+    assert capsys.readouterr().err == f"error: /nowhere: {refused.value.strerror}\n"
 
 
 def test_main_broken_pipe(monkeypatch, hive):
@@ -540,6 +538,16 @@ def test_main_broken_pipe(monkeypatch, hive):
         monkeypatch.setattr(sys, "stdout", stdout)
         assert hive("url") == 1
         print("into the void", flush=True)
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, 0), (130, 130), (0xC000013A, -0x3FFFFEC6)])
+def test_run_program(monkeypatch, code, status):
+    """The process ends with the exit code, also with one of Windows that C takes for negative."""
+    ended = []
+    monkeypatch.setattr(pg, "main", lambda: code)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    pg.run_program()
+    assert ended == [status]
 
 
 def test_main_odd_stream(monkeypatch, hive):
@@ -875,7 +883,8 @@ def test_command_status_whose_data_was_deleted(capsys, hive, workspace, command)
     said = "".join(capsys.readouterr())
     assert "hive-pg stop; then hive-pg init makes an empty one, after a yes" in said
     assert hive("stop") == 0
-    assert "/pgdata is missing" in capsys.readouterr().err
+    missing = f"{workspace / 'data' / 'postgres'}/pgdata is missing"
+    assert missing in capsys.readouterr().err
 
 
 def test_command_status_unhealthy(capsys, hive, docker):
