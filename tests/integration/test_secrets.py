@@ -3,11 +3,12 @@
 import contextlib
 import os
 import secrets
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
-from laboratory import inspect_containers, run
+from laboratory import inspect_containers, wait_until
 
 import hive_pg
 
@@ -27,7 +28,10 @@ CODES = {"upgrade": 1, "push": 5, "pull": 5}  # nothing to drop, and nobody ther
 
 @contextlib.contextmanager
 def watched_arguments():
-    """Read the argument lists of all processes again and again; give all that were seen."""
+    """Read the argument lists of all processes again and again; give all that were seen.
+
+    The second list has an item for each time.
+    """
     seen, looks, done = set(), [], threading.Event()
 
     def watch():
@@ -40,7 +44,7 @@ def watched_arguments():
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield seen
+        yield seen, looks
     finally:
         done.set()
         thread.join()
@@ -52,7 +56,7 @@ def test_password_is_in_no_argument_list(make):
     workspace = make()
     workspace.edit_env(**workspace.env, POSTGRES_USER="ann", POSTGRES_PASSWORD=PASSWORD)
     assert {words[0] for words in EVERY_COMMAND} == hive_pg.COMMANDS.keys() - {"init"}
-    with watched_arguments() as seen:
+    with watched_arguments() as (seen, _):
         workspace.init()
         for words in EVERY_COMMAND[:-1]:
             options = {"code": CODES.get(words[0], 0), "secret": words[0] in ("url", "env")}
@@ -68,10 +72,14 @@ def test_password_is_in_no_argument_list(make):
 
 
 def test_watcher_sees_what_it_looks_for():
-    """The test above would fail: an argument that is there for a moment is seen."""
-    with watched_arguments() as seen:
-        run(["sh", "-c", "sleep 1", f"{PASSWORD}0planted"])
-    assert any(b"sleep 1" in words and b"0planted" in words for words in seen)
+    """The test above would fail: an argument that is there for a moment is seen.
+
+    How long a moment is, depends on how long the lists of all processes take.
+    """
+    argv = ["sh", "-c", "read -r line", f"{PASSWORD}0planted"]
+    with watched_arguments() as (seen, looks), subprocess.Popen(argv, stdin=subprocess.PIPE):
+        wait_until(lambda: len(looks) > 10)
+    assert any(b"read -r line" in words and b"0planted" in words for words in seen)
 
 
 def test_password_is_on_no_stream(make):
