@@ -322,7 +322,7 @@ def test_read_file_that_would_wait(tmp_path, kind):
     os.mkfifo(path) if kind == "FIFO" else path.symlink_to("/dev/zero")
     code = "import sys, hive_pg; hive_pg.read_file(sys.argv[1])"
     argv = [sys.executable, "-c", code, str(path)]
-    result = subprocess.run(argv, capture_output=True, text=True, timeout=10, cwd=pg_directory())
+    result = subprocess.run(argv, capture_output=True, text=True, timeout=120, cwd=pg_directory())
     assert f"cannot read {path}: it is no regular file" in result.stderr
 
 
@@ -671,7 +671,7 @@ def test_lock_of_many(tmp_path):
     code = """import sys, time, hive_pg
 count = open(sys.argv[1] + "/count", "r+")
 for _ in range(20):
-    with hive_pg.Lock(sys.argv[1] + "/lock", hive_pg.Console(quiet=True), 60):
+    with hive_pg.Lock(sys.argv[1] + "/lock", hive_pg.Console(quiet=True), 600):
         count.seek(0)
         number = int(count.read())
         time.sleep(0.001)
