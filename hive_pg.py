@@ -133,10 +133,6 @@ CHECK_POINTS = ("docker", "container", "connections", "credentials", "pgvector",
 # The commands as people read them: usage, a colon, a summary. Options stand below, or below a list
 # of commands (`*` for all) that have them: names, a value or a choice, two blanks, the help.
 COMMAND_LINE = f"""\
-init start run stop restart wait status check stats logs url psql backup
-  directory DIR         the workspace (default: .)
-snapshot restore reset push pull rotate upgrade destroy env
-  directory DIR         the workspace (default: .)
 *
   -q --quiet            only results, warnings and errors
   -v --verbose          show every program that is run
@@ -7608,6 +7604,8 @@ def read_options(command: str) -> Iterator[tuple[Sequence[str], str, str]]:
     >>> next(read_options("logs"))
     (['directory'], 'DIR', 'the workspace (default: .)')
     """
+    if "[DIR]" in COMMANDS.get(command, ("", ""))[0]:
+        yield ["directory"], "DIR", "the workspace (default: .)"
     for part in re.split(r"\n(?! )", COMMAND_LINE):
         head, *lines = part.splitlines() or [""]
         if head == "*" or command in head.partition(": ")[0].split():
@@ -8135,7 +8133,12 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     if not command:
         print(build_parser(program).format_help(), end="", file=sys.stderr)
         raise SystemExit(int(ExitCode.USAGE))
-    _sort_arguments(line)
+    if command in ("restore", "snapshot"):
+        _sort_file(line)
+    if line.all and line.directory != ".":
+        _refuse("--all takes no directory", f"{program} stop")
+    if line.fresh and line.fresh[0] != "@":  # --fresh alone, before DIR
+        line.directory, line.fresh = line.fresh, ""
     if rest and command not in ("run", "psql"):
         _refuse("a command after -- goes with run: run [DIR] -- CMD", f"{program} run")
     return line
@@ -8149,19 +8152,6 @@ def _refuse_words(command: str, arguments: Sequence[str]) -> None:
             raise UsageError(why, "--url-env VARIABLE, or stdin; or in .env: {init} --attach")
         if command == "psql" and re.search(r"[\s;]", word) and not os.path.isdir(word):
             raise UsageError(f"{word!r} is no directory: did you mean -c {quote_word(word)}?")
-
-
-def _sort_arguments(line: CommandLine) -> None:
-    """Tell DIR from what may stand alone in its place."""
-    if line.command in ("restore", "snapshot"):
-        _sort_file(line)
-    elif line.all and line.directory != ".":
-        _refuse("--all takes no directory", f"{line.program} stop")
-    elif line.fresh and line.fresh[0] != "@":  # --fresh alone, before DIR
-        if not os.path.isdir(line.fresh):
-            why = f"{line.fresh!r} is no directory, and a snapshot is --fresh=@NAME"
-            _refuse(why, f"{line.program} run")
-        line.directory, line.fresh = line.fresh, ""
 
 
 def _sort_file(line: CommandLine) -> None:
@@ -8184,11 +8174,8 @@ def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:
     choices = [] if COMMANDS.keys() & {*others} else [*COMMANDS]
     if word.startswith("-"):
         choices = option_names(program.rpartition(" ")[2])
-    word = word.partition("=")[0]
-    close = [name for name in choices if sorted(name) == sorted(word)]  # stauts
-    close += difflib.get_close_matches(word, choices, cutoff=0.7)
-    if close:
-        raise UsageError(f"{fault}: did you mean {close[0]}?")
+    for close in difflib.get_close_matches(word.partition("=")[0], choices, cutoff=0.7):
+        raise UsageError(f"{fault}: did you mean {close}?")
     raise UsageError(fault, f"{program} --help")
 
 
