@@ -7785,27 +7785,21 @@ class CommandLine:
         self.console.result(text, shown=not self.json)
         return result.exit_code
 
-    def _stats(self) -> int:
+    def _stats(self) -> None:
         import shutil
 
         sample: dict[str, Any] = {}
-        draws = bool(self.watch) and not self.json and can_draw(sys.stdout)
-        with suppress(KeyboardInterrupt) if self.watch else nullcontext():
-            while True:
-                sample = read_statistics(self.workspace, sample)
-                if self.json:
-                    text = format_json(sample, None if self.watch else 2)
-                else:
-                    text = format_statistics(sample, terminal_width(sys.stdout))
-                    text += "\n" * bool(self.watch and not draws)
-                size = shutil.get_terminal_size()
-                self.console.result(format_screen(text, *size) if draws else text)
-                if not self.watch:
-                    return ExitCode.DONE
-                time.sleep(self.watch)
-        if draws:
-            self.console.result("")  # ends the line in which the terminal wrote ^C
-        return ExitCode.INTERRUPTED
+        while True:
+            sample = read_statistics(self.workspace, sample)
+            text = format_statistics(sample, terminal_width(sys.stdout))
+            if self.json:
+                text = format_json(sample, None if self.watch else 2)
+            elif self.watch and can_draw(sys.stdout):
+                text = format_screen(text, *shutil.get_terminal_size())
+            self.console.result(text)
+            if not self.watch:
+                return
+            time.sleep(self.watch)
 
     def _logs(self) -> int:
         options = ["--tail", self.tail]
@@ -7936,11 +7930,7 @@ class CommandLine:
         vars(workspace).pop("state", None)
         if workspace.state.next_password or workspace.state.exchange:
             return "; {start} finishes what was begun"
-        if self.command in ("restore", "reset", "pull"):  # which have said it
-            return ""
-        looks = "{snapshot} --list" if self.command == "snapshot" else "{status}"
-        looks = "{list}" if self.all else looks
-        return f"; see {looks}, then give the same command again"
+        return "; give the same command again"
 
     def _env(self) -> None:
         env = build_client_environment(self.workspace.settings.url)
@@ -8234,14 +8224,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         line.console.error(error)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        line.console.interrupted(line.tell_left())
+        if not line.watch:  # which ends so
+            line.console.interrupted(line.tell_left())
         return int(ExitCode.INTERRUPTED)
     except OSError as error:
         if not is_reader_gone(error):  # who has gone knows
             why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             line.console.error(WorkspaceError(why))
-        with suppress(OSError, AttributeError):  # else Python would try again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         line.console.clear()
     return int(ExitCode.FAILED)

@@ -44,7 +44,7 @@ WORKERS = 2
 SILENT = {"stdout": subprocess.DEVNULL}
 CREDENTIALS = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
 NOTHING = "nothing was done"
-LEFT = "see hive-pg status, then give the same command again"
+LEFT = "give the same command again"
 
 
 def killer(workspace, number, step):

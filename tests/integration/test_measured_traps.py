@@ -177,7 +177,7 @@ def test_interrupted_init_goes_on_from_there(make, slow_image):
         os.killpg(process.pid, signal.SIGINT)
         stderr = process.communicate(timeout=20)[1]
     assert process.returncode == 130, said + stderr
-    assert "interrupted; see hive-pg status" in stderr
+    assert "interrupted; give the same command again" in stderr
     assert "Traceback" not in stderr
     workspace.let_first_start_end()
     workspace.hive_pg("init")

@@ -240,7 +240,7 @@ def test_watch_in_a_pipe_prints_all(measured):
 
 
 def test_watch_on_a_terminal_draws_in_place(measured):
-    """It starts at the top each time, and leaves a line of its own for the prompt."""
+    """It starts at the top each time."""
     ours, theirs = pty.openpty()
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
     env = measured.environment(TERM="xterm", COLUMNS="60", LINES="10")
@@ -256,7 +256,7 @@ def test_watch_on_a_terminal_draws_in_place(measured):
     first, *frames = screen.decode().split("\x1b[H")
     assert re.fullmatch(r"(.*measuring … [0-9.]+ s)+\r\x1b\[K", first)
     assert process.returncode == 130
-    assert screen.endswith(b"\x1b[J\r\n\r\n")
+    assert screen.endswith(b"\x1b[J\r\n")
     assert b"interrupted" not in screen
     for frame in frames:
         lines = frame.split("\x1b[J")[0].split("\r\n")

@@ -427,7 +427,7 @@ def test_main_error(monkeypatch, capsys, hive, error, code):
     assert lines[1:-1] == [f"    {n}" for n in range(10, 30)]
 
 
-LEFT = "; see hive-pg status, then give the same command again"
+LEFT = "; give the same command again"
 
 
 @pytest.mark.parametrize(
@@ -437,9 +437,9 @@ LEFT = "; see hive-pg status, then give the same command again"
         ("start", "start", False, "; nothing was done"),
         ("init", "set_up", False, "; nothing was done"),
         # It may have stopped others.
-        ("stop --all", "find_homes", False, LEFT.replace("status", "list")),
+        ("stop --all", "find_homes", False, LEFT),
         ("restore x", "restore", False, "; nothing was done"),
-        ("restore x", "restore", True, ""),  # which has said it
+        ("restore x", "restore", True, LEFT),
         ("status", "read_status", False, ""),
         ("backup", "back_up", False, ""),
         ("rotate", "rotate", True, LEFT),
@@ -510,10 +510,9 @@ def test_main_os_error(monkeypatch, capsys, hive):
 @pytest.mark.parametrize("full", [True, False], ids=["full", "closed"])
 def test_main_stdout_that_takes_nothing(monkeypatch, capsys, hive, argv, full):
     """A result that cannot be written is an error with exit code 1; Python has nothing to add."""
-    with open("/dev/full", "w") as stdout:
+    with contextlib.suppress(OSError), open("/dev/full", "w") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout if full else None)
         assert hive(*argv.split()) == 1
-        print("into the void", flush=True)
     why = "stdout: No space left on device" if full else "there is no stdout"
     assert capsys.readouterr().err.endswith(f"error: {why}\n")
 
@@ -531,10 +530,9 @@ def test_main_broken_pipe(monkeypatch, hive):
     """If the reader of stdout has gone, that is exit 1 without a traceback."""
     reading, writing = os.pipe()
     os.close(reading)
-    with os.fdopen(writing, "w") as stdout:
+    with contextlib.suppress(OSError), os.fdopen(writing, "w") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
         assert hive("url") == 1
-        print("into the void", flush=True)
 
 
 @pytest.mark.parametrize(("code", "status"), [(0, 0), (130, 130), (0xC000013A, -0x3FFFFEC6)])
@@ -1251,7 +1249,7 @@ def samples(monkeypatch):
     [
         ("", 0, "the table\n", []),
         ("--json", 0, f"{json.dumps(SAMPLE, indent=2)}\n", []),
-        ("--watch 2", 130, "the table\n\n" * 2, [2, 2]),
+        ("--watch 2", 130, "the table\n" * 2, [2, 2]),
         ("--watch 2 --json", 130, f"{json.dumps(SAMPLE)}\n" * 2, [2, 2]),
     ],
     ids=["once", "JSON", "watch", "watch JSON"],
@@ -1264,11 +1262,11 @@ def test_command_stats(hive, samples, capsys, argv, code, out, sleeps):
 
 
 def test_command_stats_on_a_terminal(monkeypatch, hive, samples, capsys):
-    """A sample replaces the other on the screen; the line of ^C is ended."""
+    """A sample replaces the other on the screen."""
     monkeypatch.setattr(pg, "can_draw", lambda stream: True)
     assert hive("stats", "--watch", "2") == 130
     screen = "\x1b[Hthe table\x1b[J\n"
-    assert capsys.readouterr().out == f"{screen}{screen}\n"
+    assert capsys.readouterr().out == screen * 2
 
 
 def test_command_stats_interrupted(monkeypatch, hive, capsys):

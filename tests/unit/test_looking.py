@@ -665,7 +665,7 @@ def test_stats_watch_lines(capsys, stats, docker, sleeps):
     """Where nothing can be drawn, they follow each other; the first takes two; 130, no word."""
     assert stats("--watch", "5") == 130
     out, err = capsys.readouterr()
-    assert out.count("\ncpu  ") == out.count("\n\ncontainer  ") + 1 == 3
+    assert out.count("\ncpu  ") == out.count("\ncontainer  ") + 1 == 3
     assert "\x1b" not in out
     assert (err, sleeps) == ("", [5.0] * 3)
     assert [call.argv[-2] for call in docker.calls_of("docker exec")] == ["2", "1", "1"]
