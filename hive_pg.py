@@ -6964,21 +6964,17 @@ def read_status(workspace: Workspace) -> ContainerStatus:
     info, name = probe.info, settings.container
     ports: Sequence[tuple[str | None, int | None]] = info.ports if info else ()
     bind, host_port = (*ports, (None, None if info else settings.url.port))[0]
-    shown: str | None = name
-    reason = workspace.state.reason
-    state = info.state if info else ContainerState.MISSING
-    if workspace.attached:
-        state, shown, reason = ContainerState.ELSEWHERE, None, ""
+    missing = ContainerState.ELSEWHERE if workspace.attached else ContainerState.MISSING
     return ContainerStatus(
-        container=shown,
-        state=state,
+        container=None if workspace.attached else name,
+        state=info.state if info else missing,
         health=info.health if info else Health.NONE,
         readiness=probe.readiness,
         server_version=probe.server_version or None,
         database_url=repr(settings.url),
         image=info.image if info else None,
         data=info.home[0] if info else None,
-        data_reason=reason or None,
+        data_reason=workspace.state.reason or None if info else None,
         bind=bind,
         host_port=host_port,
         uptime_s=max(0.0, time.time() - info.started_at) if info and info.running else None,
@@ -7070,11 +7066,9 @@ def check(workspace: Workspace) -> ValidationResult:
 
 def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
     """Answer the points after the first; the error of one ends it."""
-    name, passed = workspace.settings.container, Outcome.PASSED
-    probe = look(workspace)
-    ended = isinstance(probe.error, ContainerStartupError)  # while it was asked
-    info = workspace.find_container() if ended else probe.info
-    condition = workspace.judge(info, name)
+    passed, probe = Outcome.PASSED, look(workspace)
+    info = probe.info
+    condition = workspace.judge(info, workspace.settings.container)
     outcome = Outcome.FAILED if condition.exit_code else passed
     outcome = Outcome.SKIPPED if workspace.attached else outcome
     words = condition.words
@@ -7695,12 +7689,9 @@ class CommandLine:
         if not act(self.workspace, interactive=not self.yes, **options):
             raise WorkspaceError("nothing else was done" if self.detach else "nothing was done")
         if new and not self.quiet:
-            width, started = terminal_width(sys.stdout), not self.no_start
-            settings = self.workspace.settings
-            steps = format_next_steps(settings, self.console, started=started, width=width)
+            how = {"started": not self.no_start, "width": terminal_width(sys.stdout)}
+            steps = format_next_steps(self.workspace.settings, self.console, **how)
             self.console.result(steps, shown=True)
-        elif self.no_start:
-            self.console.note(self.console.format("the files are ready: {start}"))
 
     def _start(self) -> None:
         if self.take_over:
@@ -7752,10 +7743,8 @@ class CommandLine:
             self.console.note(f"{place}:")
             workspace = Workspace(place, self.console, engine)
             try:
-                if workspace.attached:
-                    self.console.note(f"it stays as it is: {ENV_FILE} leads elsewhere")
-                else:
-                    stop(workspace)
+                workspace.refuse_attached()
+                stop(workspace)
             except PostgreSQLIntegrationError as error:
                 self.console.error(error)
                 code = error.exit_code

@@ -670,13 +670,13 @@ def test_command_stop_all_of_an_adopted_compose_file(capsys, hive, docker, works
 
 
 def test_command_stop_all_of_an_attached(capsys, hive, docker, workspace):
-    """Where `.env` leads elsewhere, the database here stays as it is: that is no error."""
+    """Where `.env` leads elsewhere, it is refused as `stop` there is, and nothing is stopped."""
     opened, url = pg.Workspace(str(workspace)), make_url(host="db.test")
     opened.remember()
     opened.remember(attached=[repr(url)])
     opened.save_env({"HIVE_DATABASE_URL": pg.build_database_url(url)})
-    assert hive("stop", "--all") == 0
-    assert capsys.readouterr().err == f"{workspace}:\nit stays as it is: .env leads elsewhere\n"
+    assert hive("stop", "--all") == 1
+    assert f"{workspace}:\nerror: the server is elsewhere" in capsys.readouterr().err
     assert docker.calls_of("docker stop") == []
 
 
