@@ -6964,17 +6964,21 @@ def read_status(workspace: Workspace) -> ContainerStatus:
     info, name = probe.info, settings.container
     ports: Sequence[tuple[str | None, int | None]] = info.ports if info else ()
     bind, host_port = (*ports, (None, None if info else settings.url.port))[0]
-    missing = ContainerState.ELSEWHERE if workspace.attached else ContainerState.MISSING
+    shown: str | None = name
+    reason = workspace.state.reason
+    state = info.state if info else ContainerState.MISSING
+    if workspace.attached:
+        state, shown, reason = ContainerState.ELSEWHERE, None, ""
     return ContainerStatus(
-        container=None if workspace.attached else name,
-        state=info.state if info else missing,
+        container=shown,
+        state=state,
         health=info.health if info else Health.NONE,
         readiness=probe.readiness,
         server_version=probe.server_version or None,
         database_url=repr(settings.url),
         image=info.image if info else None,
         data=info.home[0] if info else None,
-        data_reason=workspace.state.reason or None if info else None,
+        data_reason=reason or None,
         bind=bind,
         host_port=host_port,
         uptime_s=max(0.0, time.time() - info.started_at) if info and info.running else None,
@@ -7302,12 +7306,6 @@ def format_statistics(sample: Mapping[str, Any], width: int = 80) -> str:
     return "\n".join(parts)
 
 
-def format_screen(text: str, columns: int, lines: int) -> str:
-    """Return a text that replaces a terminal's screen line by line."""
-    shown = [line[:columns] for line in text.split("\n")[: lines - 1]]
-    return "\x1b[H" + "\x1b[K\n".join(shown) + "\x1b[J"
-
-
 def read_statistics(
     workspace: Workspace, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -7315,12 +7313,8 @@ def read_statistics(
     workspace.console.doing("measuring")
     name = None if workspace.attached else workspace.get_running().name
     workspace.await_rotation()
-    try:
-        server, count = workspace.server, 1 if before else 2
-        samples = parse_samples(server.sample(_SAMPLE_SQL, count), server.sources)
-    except PostgreSQLIntegrationError:
-        workspace.check_running()  # it may have been stopped, or paused, meanwhile
-        raise
+    server, count = workspace.server, 1 if before else 2
+    samples = parse_samples(server.sample(_SAMPLE_SQL, count), server.sources)
     return {"container": name, **build_rates(before or samples[0], samples[-1]), **samples[-1]}
 
 
@@ -7465,9 +7459,8 @@ class CredentialService(_Library):
     @_afresh
     def validate_credentials(self, url: DatabaseURL) -> None:
         """Make sure that credentials are real, and can be written."""
-        for name, value in (("user", url.user), ("password", url.password)):
-            if is_placeholder(value):
-                raise EnvFileError(f"the {name} is missing or a placeholder", "{init}")
+        if is_placeholder(url.user) or is_placeholder(url.password):
+            raise EnvFileError("the user or the password is missing or a placeholder", "{init}")
         check_carried(url)
 
     @_afresh
@@ -7619,10 +7612,9 @@ def render_completion(shell: str) -> str:
     """Return the script for a shell."""
     rows = [f"::{word}" for word in ("-h", "--help", "--version", *COMMANDS)]
     for command in COMMANDS:
-        rows += [f"{command}::-h", f"{command}::--help"]
+        rows += [f"{command}::{name}" for name in ("-h", "--help", *option_names(command))]
         for names, value, _ in read_options(command):
             named = [name for name in names if name[0] == "-"]
-            rows += [f"{command}::{name}" for name in named]
             path = {"DIR": "@directory", "FILE": "@file"}.get(value, "")
             words = value.split("|") if "|" in value else [path]
             if value not in ("", "@NAME"):
@@ -7689,8 +7681,9 @@ class CommandLine:
         if not act(self.workspace, interactive=not self.yes, **options):
             raise WorkspaceError("nothing else was done" if self.detach else "nothing was done")
         if new and not self.quiet:
-            how = {"started": not self.no_start, "width": terminal_width(sys.stdout)}
-            steps = format_next_steps(self.workspace.settings, self.console, **how)
+            width, started = terminal_width(sys.stdout), not self.no_start
+            settings = self.workspace.settings
+            steps = format_next_steps(settings, self.console, started=started, width=width)
             self.console.result(steps, shown=True)
 
     def _start(self) -> None:
@@ -7735,6 +7728,8 @@ class CommandLine:
 
     def _stop_all(self) -> int:
         """Stop what runs of this user's; one that fails keeps no other one up."""
+        if self.directory != ".":
+            raise UsageError("--all takes no directory")
         code, engine, own = ExitCode.DONE, self.workspace.engine, get_own_uids()
         ended = (ContainerState.CREATED, ContainerState.EXITED)
         homes = [place for info, place in find_homes(engine) if info.state not in ended]
@@ -7784,7 +7779,8 @@ class CommandLine:
             if self.json:
                 text = format_json(sample, None if self.watch else 2)
             elif self.watch and can_draw(sys.stdout):
-                text = format_screen(text, *shutil.get_terminal_size())
+                shown = text.splitlines()[: shutil.get_terminal_size().lines - 1]
+                text = "\x1b[H\x1b[J" + "\n".join(shown)  # from the top of an empty screen
             self.console.result(text)
             if not self.watch:
                 return
@@ -7926,20 +7922,17 @@ class CommandLine:
         self._warn_of_copy()
         warn_of_another_url(self.workspace)
         others = sorted(LEADING_VARIABLES - env.keys())
-        left = " ".join(name for name in others if name in os.environ)
         if self.json:
             lines = [format_json(env)]
         elif self.format == "dotenv":
             lines = [f"{key}={format_env_value(value)}" for key, value in env.items()]
         elif self.format == "powershell":
             places = ", ".join(f"Env:{name}" for name in others)
-            lines, left = [f"Remove-Item {places} -ErrorAction Ignore"], ""
+            lines = [f"Remove-Item {places} -ErrorAction Ignore"]
             lines += [f"$env:{key} = {quote_powershell(value)}" for key, value in env.items()]
         else:
-            lines, left = [f"unset {' '.join(others)}"], ""
+            lines = [f"unset {' '.join(others)}"]
             lines += [f"export {key}={quote_sh(value)}" for key, value in env.items()]
-        if left:
-            self.console.warn(f"in this shell {left} may lead libpq elsewhere: unset {left}")
         self.console.result("\n".join(lines))
 
     def _list(self) -> None:
@@ -8108,14 +8101,12 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     if other or len(arguments) > 1 or any(word.startswith("-") for word in arguments):
         build_parser(program, command).parse_intermixed_args(arguments, line)
     else:  # without argparse, which would take a fifth of the time of `url`
-        line.directory = "".join(arguments) or "."
+        line.directory = [*arguments, "."][0]
     if not command:
         print(build_parser(program).format_help(), end="", file=sys.stderr)
         raise SystemExit(int(ExitCode.USAGE))
     if command in ("restore", "snapshot"):
-        _sort_file(line)
-    if line.all and line.directory != ".":
-        _refuse("--all takes no directory", f"{program} stop")
+        _sort_arguments(line)
     if line.fresh and line.fresh[0] != "@":  # --fresh alone, before DIR
         line.directory, line.fresh = line.fresh, ""
     if rest and command not in ("run", "psql"):
@@ -8133,8 +8124,8 @@ def _refuse_words(command: str, arguments: Sequence[str]) -> None:
             raise UsageError(f"{word!r} is no directory: did you mean -c {quote_word(word)}?")
 
 
-def _sort_file(line: CommandLine) -> None:
-    """Tell FILE or @NAME from DIR, in either order."""
+def _sort_arguments(line: CommandLine) -> None:
+    """Tell DIR from FILE and @NAME, in either order."""
     if not os.path.isdir(line.directory) and os.path.isdir(line.file or "."):
         line.directory, line.file = line.file or ".", line.directory
     needs_file = line.drop or (line.command == "restore" and not line.drop_old)

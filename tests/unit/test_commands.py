@@ -1145,20 +1145,6 @@ def test_command_env_formats(hive, docker, workspace, capsys):
     assert docker.calls == []
 
 
-@pytest.mark.parametrize("words", ["env --json", "env --format dotenv"])
-def test_command_env_in_a_shell_that_leads_elsewhere(hive, workspace, monkeypatch, capsys, words):
-    """What a shell can unset by `eval`, a file or an object cannot: it is named."""
-    pg.Workspace(str(workspace)).remember()
-    assert hive(*words.split()) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    monkeypatch.setenv("PGSERVICE", "prod")
-    monkeypatch.setenv("PGHOST", "prod")
-    assert hive(*words.split()) == 0
-    said = "warning: in this shell PGSERVICE may lead libpq elsewhere: unset PGSERVICE\n"
-    assert capsys.readouterr() == (out, said)
-
-
 def test_command_env_unsets_nothing_that_the_url_says(hive, workspace, capsys):
     """A variable is set or unset, not both."""
     text = (workspace / ".env").read_text().replace("/hive\n", "/hive?sslmode=prefer\n")
@@ -1262,11 +1248,12 @@ def test_command_stats(hive, samples, capsys, argv, code, out, sleeps):
 
 
 def test_command_stats_on_a_terminal(monkeypatch, hive, samples, capsys):
-    """A sample replaces the other on the screen."""
+    """A sample replaces the other on the screen, and does not scroll."""
     monkeypatch.setattr(pg, "can_draw", lambda stream: True)
+    monkeypatch.setattr(pg, "format_statistics", lambda sample, width: "the\ntable")
+    monkeypatch.setenv("LINES", "2")
     assert hive("stats", "--watch", "2") == 130
-    screen = "\x1b[Hthe table\x1b[J\n"
-    assert capsys.readouterr().out == screen * 2
+    assert capsys.readouterr().out == "\x1b[H\x1b[Jthe\n" * 2
 
 
 def test_command_stats_interrupted(monkeypatch, hive, capsys):

@@ -245,8 +245,8 @@ def test_extract_postgres_credentials_from_example(service, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        pytest.param({"user": "user"}, "the user is", id="placeholder"),
-        pytest.param({"password": ""}, "the password is", id="nothing"),
+        pytest.param({"user": "user"}, "a placeholder", id="placeholder"),
+        pytest.param({"password": ""}, "is missing", id="nothing"),
         pytest.param({"password": "it's `x`"}, "no spelling", id="not for .env"),
     ],
 )

@@ -557,12 +557,6 @@ def test_format_statistics_fits(width):
     assert sum(line.startswith("...") for line in lines) == 2
 
 
-def test_format_screen_replaces():
-    """Lines are overwritten from the top and what is below goes; nothing wraps or scrolls."""
-    text = pg.format_screen("abcdef\ngh\nij\nkl", 4, 4)
-    assert text == "\x1b[Habcd\x1b[K\ngh\x1b[K\nij\x1b[J"
-
-
 # -- stats: the command --------------------------------------------------------------------------
 
 
@@ -621,18 +615,6 @@ def test_stats_not_running(capsys, stats, docker, state, code, hint):
     assert out == ""
     assert err.endswith(f"{hint}\n")
     assert docker.calls_of("docker exec") == []
-
-
-def test_stats_of_one_that_ends_meanwhile(capsys, stats, docker, up):
-    """Why it could not be measured is that it has been stopped."""
-
-    def end(call):
-        up["State"]["Status"] = "exited"
-        return (137, "")
-
-    docker.answers["docker exec"] = end
-    assert stats() == ExitCode.NOT_RUNNING
-    assert "is stopped" in capsys.readouterr().err
 
 
 def test_stats_of_another_workspace(capsys, stats, docker, tmp_path):
