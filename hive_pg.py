@@ -2029,7 +2029,7 @@ DIAGNOSES = (
         "the database system is|connection to server .* failed",
         "the server ended the session: it stops, or has crashed",
         "see {status}, then try again", DatabaseConnectionError),
-    Diagnosis("dump", "(?m)^ERROR:  (?:index|relation|table|sequence|view|schema|trigger|function)"
+    Diagnosis("dump", r"(?m)^(?:|psql:\S+ )ERROR:  (?:index|relation|table|sequence|view|schema|trigger|function)"
         " .* does not exist",
         "the script drops or uses something that is not there",
         "dump all of it: without -a, -t or --clean (or with --if-exists, too)"),
@@ -3080,9 +3080,9 @@ wait "$client"; code=$?
 exit "$code"
 """
 _LOAD_SCRIPT = """\
-before=$1 filter=$2 after=$3
-shift 3
-{ printf '%s\\n' "$before"; LC_ALL=C eval "$filter" && printf '%s\\n' "$after"; } | "$@"
+filter=$1 after=$2
+shift 2
+{ LC_ALL=C eval "$filter" && printf '%s\\n' "$after"; } | "$@"
 """
 # For a psql without \\restrict. The letters that may follow a backslash are those of COPY's rows;
 # the commands of psql that begin with them only change how it prints. It may refuse too much.
@@ -5970,8 +5970,6 @@ class Restore:
         if not file:
             return
         self.file, self.start, self.head = file, file.tell(), file.read(4096)
-        if self.head.startswith(b"\xef\xbb\xbf"):  # psql skips it as its own first bytes only
-            self.start += 3
         file.seek(max(self.start, file.seek(0, os.SEEK_END) - 1000))
         self.archive = check_dump_format(self.head, file.read())
         if not self.archive and not owner:
@@ -6042,14 +6040,10 @@ class Restore:
         self.file.seek(self.start)
         server, idle = workspace.server, partial(_look_at_server, workspace)
         result = server.load(self.file.fileno(), client, "restoring the dump", idle)
-        words = re.sub(rf"(?m)^(?:LINE \d+: .*\n *\^|{word})\n", "", result.stderr)
-        place = re.search(r"(?m)^psql:<stdin>:(\d+): ERROR(?!(?s:.*)^CONTEXT:  COPY )", words)
-        words = re.sub(r"(?m)^psql:<stdin>:\d+: ", "", words)
-        action = "cannot restore it" + (f": line {int(place[1]) - 1}" if place else "")
-        _check_dump(workspace, result.replace(stderr=words), action)
+        _check_dump(workspace, result, "cannot restore it")
         if not self.archive and word not in result.stderr:
-            if "hive-pg: a backslash" in words:
-                raise build_error(result.replace(stderr=words), "cannot restore it", "", ["dump"])
+            if "hive-pg: a backslash" in result.stderr:
+                raise build_error(result, "cannot restore it", "", ["dump"])
             raise WorkspaceError("the script ends in the middle of a statement or transaction")
         undo_restore(workspace)
         # initdb's own objects are below FIRST_USER_OID.
@@ -6087,14 +6081,15 @@ where name <> {quote_literal(staging)};
         """Return the psql of a script, which says a word at its end."""
         restricts = can_restrict(version)
         key = os.urandom(16).hex()
-        begin, unrestrict = f"\\restrict {key}" * restricts, f"\\unrestrict {key}\n" * restricts
+        unrestrict = f"\\unrestrict {key}\n" * restricts
         # It is said outside of a transaction only; a quote could end a string left open.
         end = f"\n;\n{unrestrict}select now() = statement_timestamp() as hive_pg_end \\gset\n"
         end += f"\\if :hive_pg_end\n\\warn {word}\n\\endif\n\\q\n"
-        client = [begin, build_script_filter(self.head, restricts=restricts), end, "psql"]
+        client = [build_script_filter(self.head, restricts=restricts), end, "psql"]
+        client += ["-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", staging]
+        client += ["-c", f"\\restrict {key}"] * restricts
         # psql counts the lines of a file.
-        client += ["-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", staging, "-f", "-"]
-        return ["sh", "-c", _LOAD_SCRIPT, "hive-pg", *client]
+        return ["sh", "-c", _LOAD_SCRIPT, "hive-pg", *client, "-f", "-"]
 
     def _swap(self, staging: str, kept: str, source: str) -> None:
         """Put a database in the present one's place, and end all sessions.

@@ -736,7 +736,7 @@ def test_restore_beside_a_subscription(whole):
     script += b" publication p with (connect = false);\nselect 1/0;\n"
     (whole.path / "x").write_bytes(script)
     said = whole.hive_pg("restore", "--yes", "x", code=1).stderr
-    assert "cannot restore it: line 3: division by zero" in said
+    assert "psql:<stdin>:3: ERROR:  division by zero" in said
     assert "warning: what an interrupted restore has made stays" in said
     time.sleep(1)  # its name has the second
     said = whole.hive_pg("restore", "--yes", "--drop-old", "whole.dump").stderr
