@@ -2029,8 +2029,8 @@ DIAGNOSES = (
         "the database system is|connection to server .* failed",
         "the server ended the session: it stops, or has crashed",
         "see {status}, then try again", DatabaseConnectionError),
-    Diagnosis("dump", r"(?m)^(?:|psql:\S+ )ERROR:  (?:index|relation|table|sequence|view|schema|trigger|function)"
-        " .* does not exist",
+    Diagnosis("dump", r"(?m)^(?:|psql:\S+ )ERROR:  "
+        "(?:index|relation|table|sequence|view|schema|trigger|function) .* does not exist",
         "the script drops or uses something that is not there",
         "dump all of it: without -a, -t or --clean (or with --if-exists, too)"),
 
@@ -5661,17 +5661,14 @@ def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
     """
     if head.startswith(b"PGDMP"):
         return True
-    packed = head.startswith((b"\x1f\x8b", b"(\xb5/\xfd", b"BZh"))  # by gzip, zstd or bzip2
     whole = b"-- PostgreSQL database cluster dump" in head
     line = b"-- PostgreSQL database dump"
     truncated = line in head and line + b" complete" not in tail  # psql would not miss the rest
     part = "take the part of the one database, or pg_dump it: {restore} -"
     for found, fault, hint in (
         (not head.strip(), "is empty", "take another one"),
-        (packed, "is compressed", "gunzip -c FILE | {restore} -, or with zstdcat or bzcat"),
-        (head[257:262] == b"ustar", "is a tar archive", "pg_restore -f - FILE | {restore} -"),
         (whole, "is a dump of a whole server (pg_dumpall)", part),
-        (b"\0" in head, "is neither a dump nor SQL", "pg_dump -Fc | {restore} -"),
+        (b"\0" in head, "is neither pg_dump -Fc's nor SQL", "gunzip -c FILE | {restore} -"),
         (truncated, "is truncated: its last line is missing", "take another one"),
     ):
         if found:
@@ -5698,13 +5695,17 @@ OWN_COMMENT = r"^(hive-pg snapshot of [^\n]*|[^\n]* before hive-pg restore)(\n|$
 DATABASES_SQL = "select datname from pg_database where not datistemplate order by datname;"
 
 
-def build_staging_sql(database: str, staging: str, source: str = "", mark: str = "") -> str:
+def build_staging_sql(
+    database: str, staging: str, source: str = "", mark: str = "", *, extends: bool = False
+) -> str:
     """Write the psql script that makes an empty database like another.
 
     With a `source` it is a copy of that, whose sessions are ended; who connects to it meanwhile
-    waits. A `mark` is its comment in the end, above that of the present one. The provider of a
-    locale is in columns that not every major version has.
+    waits. One that `extends` has pgvector. A `mark` is its comment in the end, above that of the
+    present one. The provider of a locale is in columns that not every major version has.
     """
+    place = quote_identifier(f"dbname={quote_literal(staging)[1:]}")
+    extension = f"\\connect {place}\n{CREATE_EXTENSION_SQL}\n" * extends
     present, new, last = map(quote_literal, (source or database, staging, mark))
     template, mark = source or "template0", quote_literal(STAGING_COMMENT.format(database))
     return f"""\
@@ -5727,7 +5728,7 @@ select format('comment on database %I is %L', {new},
     concat_ws(E'\\n', {last}, shobj_description(oid, 'pg_database')))
 from pg_database where datname = {present} and {last} <> ''
 \\gexec
-"""
+{extension}"""
 
 
 def build_settings_sql(database: str, new: str) -> str:
@@ -5813,11 +5814,9 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
         _dump(workspace, database, sys.stdout.fileno())
         return "-"
     directory, path = join(workspace.directory, BACKUP_DIR), path and _check_place(path)
-    with explaining("write", path or directory), ExitStack() as held:
+    with explaining("write", path or directory):
         if not path:
             make_directory(directory, get_sudo_user(), 0o700)
-            lock = Lock(join(directory, ".lock"), workspace.console, READY_TIMEOUT_S)
-            held.enter_context(lock)
             path = _choose_dump(workspace, directory, database)
         with replacement(path, 0o600) as file:
             _dump(workspace, database, file.fileno())
@@ -5833,7 +5832,7 @@ def _choose_dump(workspace: Workspace, directory: str, database: str) -> str:
         if ours and not is_locked(left):
             os.unlink(left)
     base, now = join(directory, database.replace("/", "_")), time.time()
-    while lexists(path := f"{base}-{format_stamp(now)}.dump"):
+    while lexists(path := f"{base}-{format_stamp(now)}.dump") or lexists(f"{path}.hive-pg.tmp"):
         now += 1  # another one is of the same second
     if islink(directory):
         return path
@@ -5863,16 +5862,9 @@ def _dump(
     lasts: bool = True,
     begun: Process | None = None,
 ) -> None:
-
-    def dump(begun: Process | None = None) -> CommandResult:
-        server = workspace.server.with_url(database=database)
-        idle = partial(_look_at_server, workspace)
-        return server.dump(begun or server.start_dump(file, lasts=lasts), file, idle)
-
-    url = workspace.await_rotation()  # it may have waited for another backup
-    result = dump(begun)
-    if "password authentication failed" in result.stderr and workspace.await_rotation() != url:
-        result = dump()  # a login that is refused has written nothing
+    workspace.await_rotation()
+    server, idle = workspace.server.with_url(database=database), partial(_look_at_server, workspace)
+    result = server.dump(begun or server.start_dump(file, lasts=lasts), file, idle)
     if "broken pipe" in result.stderr or result.returncode == -13:  # SIGPIPE
         raise BrokenPipeError
     written = re.search("write /dev/stdout: (.*)", result.stderr)
@@ -5892,8 +5884,6 @@ def open_source(path: str, directory: str) -> IO[bytes]:
         raise WorkspaceError("there is no dump on stdin", "{restore} FILE")
     if path != "-" and is_gone(path):
         raise WorkspaceError(f"there is no file {path!r}", f"ls {BACKUP_DIR}; a snapshot is @NAME")
-    if path != "-" and os.path.isdir(path):
-        raise WorkspaceError(f"{path} is a directory", "pg_dump -Fc writes a file")
     try:
         place = os.dup(sys.stdin.fileno()) if path == "-" else path
         file = open(place, "rb", buffering=0)  # noqa: SIM115 (the caller closes it)
@@ -5976,23 +5966,19 @@ class Restore:
             hint = "pg_dump --no-owner; or make the role: {psql} -c 'create role NAME'"
             raise WorkspaceError("--no-owner is for pg_dump -Fc: SQL sets its owners itself", hint)
 
-    def run(
-        self, *, source: str = "", extends: bool = False, drop_old: bool = False, tells: bool = True
-    ) -> str:
+    def run(self, *, source: str = "", extends: bool = False, tells: bool = True) -> str:
         """Do it, with the lock; return the present database's new name, which it `tells`."""
         server, database = self.workspace.server, self.workspace.settings.url.database
         names = drop_unfinished(self.workspace)
         kept = choose_database_name(database, "before", names)
         staging = choose_database_name(database, "restoring", names)
-        remedy = "" if drop_old else self.console.format("; drop it: {restore} --drop-old")
-        done = f"what was {database} is {kept} now{remedy}"
+        remedy = self.console.format("drop it: {restore} --drop-old")
+        done = f"what was {database} is {kept} now; {remedy}"
         try:
             if self.archive and self.owner:
                 self._look_into_it()
-            sql = build_staging_sql(database, staging, source)
+            sql = build_staging_sql(database, staging, source, extends=extends)
             insist(lambda: server.create(sql, "cannot restore it", source))
-            if extends:
-                self._query(CREATE_EXTENSION_SQL, staging)
             if self.head:
                 self._load(staging)
             error = server.with_url(database=staging).probe().error
@@ -6158,7 +6144,7 @@ def _run_alone(task: Restore, *, drop_old: bool = False, **how: Any) -> str:
             raise name_unfinished(workspace, probe.error)
         if probe.objection:
             refuse_port(workspace, probe.objection, probe.address)
-        kept = task.run(drop_old=drop_old, **how)
+        kept = task.run(tells=not drop_old, **how)
         if drop_old:
             drop_databases(workspace, KEPT_COMMENT)
             before = workspace.settings.url.database
@@ -6232,11 +6218,7 @@ def drop_old_databases(workspace: Workspace) -> None:
         undo_restore(workspace)
         for comment in (STAGING_COMMENT, KEPT_COMMENT):
             drop_databases(workspace, comment)
-    if old:
-        workspace.console.step(f"dropped: {old}")
-    else:
-        said = f"nothing was kept of what was {workspace.settings.url.database} before"
-        workspace.console.note(said)
+    workspace.console.step(f"dropped: {old or 'nothing, as nothing was kept'}")
 
 
 # -- snapshots ---------------------------------------------
@@ -6298,12 +6280,10 @@ def snapshot(workspace: Workspace, name: str = "") -> str:
 
 
 def _make_database(workspace: Workspace, new: str, source: str, mark: str) -> str:
-    """Make a database, empty or a copy; return psql's words."""
+    """Make a database, with pgvector or a copy; return psql's words."""
     workspace.console.doing(f"making database {new}")
-    sql = build_staging_sql(workspace.settings.url.database, new, source, mark)
-    if not source:
-        place = quote_identifier(f"dbname={quote_literal(new)[1:]}")
-        sql += f"\\connect {place}\n{CREATE_EXTENSION_SQL}\n"
+    database = workspace.settings.url.database
+    sql = build_staging_sql(database, new, source, mark, extends=not source)
     try:
         return insist(lambda: workspace.server.create(sql, "cannot make the database", source))
     except BaseException:  # the server may be at it
@@ -6500,16 +6480,11 @@ def is_used(server: Server, database: str) -> bool:
 def find_used(workspace: Workspace) -> list[str]:
     """Return all databases, those of initdb if somebody made something there."""
     server, main = workspace.server, workspace.settings.url.database
-    every = "select json_object_agg(datname, datallowconn and datconnlimit <> -2)"
-    every += " from pg_database where datname <> 'template0'"
-    found, used = parse_json(server.query(every, "cannot list them")), []
-    for name in sorted(found.keys() - find_databases(workspace, STAGING_COMMENT)):
-        if not found[name]:  # the last of these is one whose DROP was interrupted
-            raise WorkspaceError(f"database {name} allows no connections", "let it, or drop it")
-        usual = name in (DEFAULT_ROLE, "template1") and name != main
-        if not usual or is_used(server, name):
-            used.append(name)
-    return used
+    every = "select json_agg(datname) from pg_database where datname <> 'template0'"
+    found = {*parse_json(server.query(every, "cannot list them"))}
+    unused = {DEFAULT_ROLE, "template1"} - {main}
+    unused = {name for name in unused & found if not is_used(server, name)}
+    return sorted(found - unused - find_databases(workspace, STAGING_COMMENT))
 
 
 def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) -> str:
@@ -6544,31 +6519,28 @@ _COPY_SCRIPT = f"""\
   pg_restore -w --exit-on-error -d "$2" $3
 """
 _COUNT_SQL = f"""\
-set search_path = '';
-select format('select json_build_array(%L, count(*)) from only %s', name, name)
-from pg_class c, text(c.oid::regclass) as name where relkind = 'r' and relpersistence <> 't'
-and oid >= {FIRST_USER_OID} and not relforcerowsecurity and not exists (select from pg_depend
-where (classid, objid, deptype) = ('pg_class'::regclass, c.oid, 'e'))
-order by name collate "C"
+select format('select json_build_array(%L, %L, count(*)) from only %I.%I',
+    nspname, relname, nspname, relname)
+from pg_class c join pg_namespace n on n.oid = relnamespace
+where c.oid >= {FIRST_USER_OID} and relkind = 'r' and relpersistence <> 't'
+and pg_has_role(relowner, 'usage') and not relforcerowsecurity and not exists (select
+from pg_depend where (classid, objid, deptype) = ('pg_class'::regclass, c.oid, 'e'))
 \\gexec
-select json_build_array('pg_largeobject_metadata', count(*)) from pg_largeobject_metadata
+select json_build_array('large objects', count(*)) from pg_largeobject_metadata
 having count(*) > 0;
 """
 
 
 def compare_rows(old: Server, new: Server, action: str) -> int:
     """Count a database's rows, which are those of its copy, too."""
-    how: dict[str, Any] = {"action": action, "timeout": WALK_TIMEOUT_S}
-    rows = old.query(_COUNT_SQL, database=old.url.database, **how).splitlines()
-    # A table's name may have line ends, and what psql takes for a command.
-    names = [quote_literal(parse_json(row)[0]).replace("\n", "\\n") for row in rows]
-    count = "format('select json_build_array(%L, count(*)) from only %s', {0}, {0})"
-    sql = "".join(f"select {count.format(name)}\n\\gexec\n" for name in names)
-    copied = new.query(sql, database=new.url.database, **how).splitlines()
-    if differing := [f"{row}, there {other}" for row, other in zip(rows, copied) if row != other]:
-        why = f"{action}: the copy has other rows: {'; '.join(differing[:10])}"
+    rows, copied = (
+        server.query(_COUNT_SQL, action, server.url.database, WALK_TIMEOUT_S).splitlines()
+        for server in (old, new)
+    )
+    if differing := sorted({*rows} - {*copied}):
+        why = f"{action}: the copy has other rows than these: {'; '.join(differing[:10])}"
         raise WorkspaceError(why, "let nobody write to either meanwhile")
-    return sum(parse_json(row)[1] for row in rows)
+    return sum(parse_json(row)[-1] for row in rows)
 
 
 # Drops what init scripts made; returns the roles.
@@ -6822,6 +6794,9 @@ def find_obstacles(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[st
     found = sorted({*here["relations"]} & {*there["relations"]})
     found = [f"schema {name}" for name in sorted(schemas)] + found
     found += ["large objects"] * bool(here["large objects"] and there["large objects"])
+    for name, schema in there["extensions"].items():
+        if here["extensions"].get(name, schema) != schema:
+            found.append(f"extension {name} in schema {schema}")
     return found
 
 
@@ -6841,24 +6816,6 @@ def open_elsewhere(workspace: Workspace, url: DatabaseURL) -> Elsewhere:
     """Return a URL's server, for clients in the container's network."""
     info = get_settled(workspace)
     return Elsewhere(workspace.engine, info.image, url, f"container:{info.name}")
-
-
-def _try_extensions(
-    there: Server, ours: Mapping[str, str], theirs: Mapping[str, Any], action: str
-) -> None:
-    """Make sure that extensions can be made there, in the schemas of ours."""
-    sql, schemas = "", {"public", "pg_catalog", *theirs["schemas"]}
-    for name, schema in ours.items():
-        other, place = theirs["extensions"].get(name), quote_identifier(schema)
-        if other is None:
-            sql += "" if schema in schemas else f"create schema if not exists {place};\n"
-            word = quote_identifier(name)
-            sql += f"create extension if not exists {word} schema {place} cascade;\n"
-        elif other != schema:
-            why = f"extension {name} is in schema {other} there, and in {schema} here"
-            raise WorkspaceError(why, f"in one of them: alter extension {name} set schema …")
-    if sql:
-        there.query(f"begin;\n{sql}rollback;", action, there.url.database)
 
 
 def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> None:
@@ -6884,7 +6841,6 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
             more = f", and {len(found) - 5} more" * (len(found) > 5)
             why = f"{target} has {', '.join(found[:5])}{more}, which would be made"
             raise WorkspaceError(why, "push into an empty database; or drop them")
-        _try_extensions(there, ours["extensions"], theirs, action)
         database = here.url.database
         _dump(workspace, database, file.fileno(), lasts=False)
         file.seek(0)

@@ -598,8 +598,9 @@ def test_destroy_of_data_that_cannot_be_backed_up(make):
     workspace.plant()
     workspace.trusted_script("create database books allow_connections false;")
     said = workspace.hive_pg("destroy", "--data", "--yes", code=1).stderr
-    assert "error: no backup of the databases: database books allows no connections" in said
-    assert "hint: let it, or drop it; or, with nothing saved: hive-pg destroy --data --no-b" in said
+    assert "error: no backup of database books: cannot dump the database: " in said
+    assert 'database "books" is not currently accepting connections' in said
+    assert "; or, with nothing saved: hive-pg destroy --data --no-backup" in said
     workspace.assert_kept()
     workspace.trusted_script("drop database books;")
     workspace.hive_pg("destroy", "--data", "--yes")

@@ -183,7 +183,7 @@ def test_push_into_what_a_provider_has_made(elsewhere):
     script = "create schema extensions; create extension vector with schema extensions;\n"
     elsewhere.make("moved", script + "grant usage on schema extensions to public;")
     said = elsewhere.run("push", elsewhere.url("moved"), 1)
-    assert "extension vector is in schema extensions there, and in public here" in said
+    assert "has extension vector in schema extensions, which would be made" in said
     workspace, here = elsewhere.workspace, "alter extension vector set schema extensions"
     workspace.trusted_script(f"create schema extensions;\n{here};\n")
     elsewhere.sql("moved", "grant create on schema public to app")
@@ -206,7 +206,7 @@ def test_push_that_is_refused(elsewhere):
         (url("empty", port=6433), 1, "a connection pooler answers there"),
         (url("empty", port=6543, host="x.supabase.com"), 1, "6543 is a connection pooler"),
         (url("empty", host="ep-x-pooler.eu.neon.tech"), 1, "is a connection pooler"),
-        (url("bare"), 1, "the role there lacks a privilege"),
+        (url("bare"), 1, "where nothing was made: the role there lacks a privilege"),
         (url("closed"), 1, "where nothing was made: the role there lacks a privilege"),
         (url("empty", password="wrong"), 6, "refuses the user and password"),
         (url("nobody"), 5, "is no such database there"),

@@ -1379,7 +1379,7 @@ def test_command_restore_drop_old_without_any(monkeypatch, hive, done, capsys):
     monkeypatch.setattr(pg, "find_databases", lambda *_: set())
     assert hive("restore", "--drop-old") == 0
     assert done == [("drop_databases", {})] * 2
-    assert "nothing was kept of what was hive before" in capsys.readouterr().err
+    assert "dropped: nothing, as nothing was kept" in capsys.readouterr().err
 
 
 # -- what all have in common ---------------------------------------------------------------------
