@@ -3329,7 +3329,7 @@ class Server:
         options = ("--globals-only", "--encoding=UTF8", "-w", "--database", self.url.database)
         argv, env = self.build_client("pg_dumpall", *options)
         result = self.engine.run(argv, COMPOSE_TIMEOUT_S, env=env)
-        return check_result(result, "cannot dump them", sources=("login",)).stdout
+        return check_result(result, "cannot dump the roles", sources=("login",)).stdout
 
     def check_room(self, action: str) -> None:
         """Make sure that there is room for another cluster."""
@@ -5867,10 +5867,7 @@ def _dump(
     result = server.dump(begun or server.start_dump(file, lasts=lasts), file, idle)
     if "broken pipe" in result.stderr or result.returncode == -13:  # SIGPIPE
         raise BrokenPipeError
-    written = re.search("write /dev/stdout: (.*)", result.stderr)
-    if written:
-        raise WorkspaceError(f"cannot write the dump: {written[1]}", "free space: df -h")
-    _check_dump(workspace, result, "cannot dump the database")
+    _check_dump(workspace, result, f"cannot dump database {database}")
 
 
 # -- restore -----------------------------------------------
@@ -5884,7 +5881,7 @@ def open_source(path: str, directory: str) -> IO[bytes]:
         raise WorkspaceError("there is no dump on stdin", "{restore} FILE")
     if path != "-" and is_gone(path):
         raise WorkspaceError(f"there is no file {path!r}", f"ls {BACKUP_DIR}; a snapshot is @NAME")
-    try:
+    with explaining("read", os.path.abspath(path)):
         place = os.dup(sys.stdin.fileno()) if path == "-" else path
         file = open(place, "rb", buffering=0)  # noqa: SIM115 (the caller closes it)
         if file.seekable():
@@ -5894,8 +5891,6 @@ def open_source(path: str, directory: str) -> IO[bytes]:
             shutil.copyfileobj(file, copy, 1 << 20)
         copy.seek(0)
         return copy
-    except OSError as error:
-        raise file_error("read", os.path.abspath(path), error) from None
 
 
 def choose_database_name(database: str, kind: str, taken: Iterable[str]) -> str:
@@ -6367,8 +6362,7 @@ def destroy(
             console.step(f"{place} is deleted")
         else:
             console.note(f"there was no data in {service.source}")
-        back = " makes a new, empty database"
-        back = f", then {{restore}} {dump}" if dump else back
+        back = f", then {{restore}} {dump}" if dump else " makes a new, empty database"
         if purge:
             _remove_files(workspace, service)
         console.note(console.format(f"to come back: {{init}}{back}"))
@@ -6481,24 +6475,22 @@ def find_used(workspace: Workspace) -> list[str]:
     """Return all databases, those of initdb if somebody made something there."""
     server, main = workspace.server, workspace.settings.url.database
     every = "select json_agg(datname) from pg_database where datname <> 'template0'"
-    found = {*parse_json(server.query(every, "cannot list them"))}
-    unused = {DEFAULT_ROLE, "template1"} - {main}
-    unused = {name for name in unused & found if not is_used(server, name)}
-    return sorted(found - unused - find_databases(workspace, STAGING_COMMENT))
+    found = {*parse_json(server.query(every, "cannot list the databases"))}
+    names = sorted(found - find_databases(workspace, STAGING_COMMENT))
+    usual = {DEFAULT_ROLE, "template1"} - {main}
+    return [name for name in names if name not in usual or is_used(server, name)]
 
 
 def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) -> str:
     """Back up all databases and roles; return what a restore takes."""
-    what, console, dump = "the databases", workspace.console, ""
+    console, dump = workspace.console, ""
     try:
         serve(workspace, seen=seen)
         server, main, path = workspace.server, workspace.settings.url.database, ""
         for name in find_used(workspace):
-            what = f"database {name}"
             path = back_up(workspace, database=name)
             dump = path if name == main else dump
             console.step(f"the backup is {path}")
-        what = "the roles"
         text = server.dump_globals()
         text += server.query(build_settings_sql(main, main), "cannot read the settings")
         path = f"{dirname(path)}/globals-{format_stamp(time.time())}.sql"
@@ -6507,8 +6499,8 @@ def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) ->
         console.step(f"the roles are in {path}")
         return quote_word(dump)
     except PostgreSQLIntegrationError as error:
-        hint = "; or, ".join(filter(None, (error.hint, otherwise)))
-        raise type(error)(f"no backup of {what}: {error}", hint=hint, detail=error.detail) from None
+        error.hint = "; or, ".join(filter(None, (error.hint, otherwise)))
+        raise
 
 
 # -- upgrade -----------------------------------------------
@@ -6710,29 +6702,22 @@ def upgrade(workspace: Workspace, image: str) -> None:
         Upgrade(workspace, serve(workspace), image).run()
 
 
-def _agree_to_end(workspace: Workspace, *, undo: bool) -> str:
-    """Ask about the cluster to take again, or to delete; return its version."""
+def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
+    """Delete the cluster that was kept, or take it again."""
+    workspace.refuse_copy()
     aside, coming = (*workspace.state.exchange, "", "")[:2]  # what is under way is finished first
-    kept = aside if coming else workspace.state.kept
+    kept, going_back = aside if coming else workspace.state.kept, goes_back(workspace.state)
     if not kept:
         raise WorkspaceError("no cluster is kept", "{upgrade} --image IMAGE makes one")
     cluster = f"the cluster of PostgreSQL {kept}"
     back = f"take {cluster} again, without the rows written since?"
-    if not (undo and goes_back(workspace.state)):  # that was agreed to
+    if not (undo and going_back):  # that was agreed to
         workspace.agree(back if undo else f"delete {cluster}?")
-    return kept
-
-
-def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
-    """Delete the cluster that was kept, or take it again."""
-    workspace.refuse_copy()
-    kept = _agree_to_end(workspace, undo=undo)
     with workspace.lock():
-        plan, going_back = workspace.state.exchange, goes_back(workspace.state)
         try:
             finish_upgrade(workspace)
         except PostgreSQLIntegrationError as error:
-            if going_back or not (undo and plan and plan[1]):
+            if goes_back(workspace.state) or not (undo and coming):
                 raise
             workspace.console.warn(f"the new cluster does not serve: {error}")
             _turn_back(workspace)
@@ -6838,8 +6823,8 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
         ours = parse_json(here.query(_MADE_SQL, action, here.url.database))
         theirs = parse_json(there.query(_MADE_SQL, *how))
         if found := find_obstacles(ours, theirs):
-            more = f", and {len(found) - 5} more" * (len(found) > 5)
-            why = f"{target} has {', '.join(found[:5])}{more}, which would be made"
+            some = ", ".join(found[:5] + ["…"] * (len(found) > 5))
+            why = f"{target} has {some}, which would be made"
             raise WorkspaceError(why, "push into an empty database; or drop them")
         database = here.url.database
         _dump(workspace, database, file.fileno(), lasts=False)
