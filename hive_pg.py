@@ -5719,8 +5719,7 @@ select format('create database %I owner %I connection limit %s template %I encod
     when 'i' then format(' locale_provider icu icu_locale %L',
         coalesce(j ->> 'daticulocale', j ->> 'datlocale'))
         || coalesce(' icu_rules ' || quote_literal(j ->> 'daticurules'), '') end)
-from pg_database d, to_jsonb(d) as j where datname in ({present}, 'template0')
-order by datname = {present} desc limit 1
+from pg_database d, to_jsonb(d) as j where datname = {present}
 \\gexec
 comment on database {quote_identifier(staging)} is {mark};
 {build_settings_sql(source or database, staging)}\\gexec
@@ -5854,17 +5853,11 @@ def _check_place(path: str) -> str:
     return real
 
 
-def _dump(
-    workspace: Workspace,
-    database: str,
-    file: int,
-    *,
-    lasts: bool = True,
-    begun: Process | None = None,
-) -> None:
+def _dump(workspace: Workspace, database: str, file: int, begun: Process | None = None) -> None:
+    """Write a dump; what nobody has `begun` is read back."""
     workspace.await_rotation()
     server, idle = workspace.server.with_url(database=database), partial(_look_at_server, workspace)
-    result = server.dump(begun or server.start_dump(file, lasts=lasts), file, idle)
+    result = server.dump(begun or server.start_dump(file, lasts=True), file, idle)
     if "broken pipe" in result.stderr or result.returncode == -13:  # SIGPIPE
         raise BrokenPipeError
     _check_dump(workspace, result, f"cannot dump database {database}")
@@ -6114,8 +6107,6 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
     earlier ones kept, too.
     """
     copies = path.startswith("@")
-    if path == "-":  # on which nobody can answer
-        _agree_to(workspace, path)
     with nullcontext() if copies else open_source(path, workspace.directory) as file:
         task = Restore(workspace, file, owner=owner)  # refuses what is no dump
         get_settled(workspace)
@@ -6134,8 +6125,7 @@ def _run_alone(task: Restore, *, drop_old: bool = False, **how: Any) -> str:
     with workspace.lock():
         undo_restore(workspace)
         probe = look(workspace)  # what bars the way is found out before a long restore
-        refused = isinstance(probe.error, CredentialsRefusedError)
-        if probe.error and (refused or probe.readiness is not Readiness.ACCEPTING):
+        if probe.error:
             raise name_unfinished(workspace, probe.error)
         if probe.objection:
             refuse_port(workspace, probe.objection, probe.address)
@@ -6184,7 +6174,7 @@ def set_up_copy(
                 hint = named.format("{backup} -o - | ") + console.format("{restore} -")
                 raise WorkspaceError(f"{database} has data, and stays as it is", hint)
             with naming(other):
-                _dump(other, url.database, file.fileno(), lasts=False, begun=begun)
+                _dump(other, url.database, file.fileno(), begun)
         file.seek(0)
         task = Restore(workspace, file, owner=False)  # none of the other's roles is here
         with workspace.lock():
@@ -6827,7 +6817,7 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
             why = f"{target} has {some}, which would be made"
             raise WorkspaceError(why, "push into an empty database; or drop them")
         database = here.url.database
-        _dump(workspace, database, file.fileno(), lasts=False)
+        _dump(workspace, database, file.fileno(), here.start_dump(file.fileno()))
         file.seek(0)
         entries = choose_entries(here.list_contents(action, file.fileno()), theirs["schemas"])
         client = ["pg_restore", "-1", "--no-owner", "--no-privileges", "-w"]

@@ -816,10 +816,12 @@ def test_restore_without_room(place, docker, server, dump):
 
 
 def test_restore_of_a_database_that_is_gone(place, docker, server, dump):
-    """A restore makes it anew: that nobody can log in to it does not matter."""
-    docker.answers[PROBING] = [(82, 'FATAL:  database "hive" does not exist'), WELL]
-    server.words["clean"] = ["postgres\n"]
-    assert pg.restore(place, dump) == KEPT
+    """What makes it anew is named."""
+    docker.answers[PROBING] = (82, 'FATAL:  database "hive" does not exist')
+    with pytest.raises(pg.DatabaseConnectionError, match="has no such database") as caught:
+        pg.restore(place, dump)
+    assert caught.value.hint.startswith("{init} creates it")
+    assert server.kinds == []
 
 
 @pytest.mark.parametrize(
