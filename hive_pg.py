@@ -1371,7 +1371,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     if status and not status.st_mode & 0o200:  # root could replace it all the same
         hint = f"chmod u+w {quote_word(target)}"
         raise WorkspaceError(f"cannot write {target}: it is read-only", hint)
-    owner = (status.st_uid, status.st_gid) if status else get_sudo_user()
+    owner = (status.st_uid, status.st_gid) if status else get_caller()
     usual = status.st_mode & 0o777 if status else 0o644
     temporary = remove_leftover(target)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | OWN_FILE
@@ -1402,7 +1402,7 @@ def refuse_strangers(path: str) -> None:
         place = dirname(place)
     for place in filter(lexists, places):
         directory, owner = os.stat(dirname(place)), os.lstat(place).st_uid
-        own = {0, directory.st_uid} | get_own_uids()
+        own = (0, directory.st_uid, get_caller()[0])
         if directory.st_mode & 0o022 and owner not in own:
             why = f"{place} is another user's, in a directory that others may write to"
             raise WorkspaceError(f"cannot write {path}: {why}", "name another file")
@@ -1523,10 +1523,10 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
     """Make a directory and its parents; root gives it to `owner`."""
     if os.path.isdir(path):
         return
-    make_directory(dirname(path), get_sudo_user())
+    make_directory(dirname(path), get_caller())
     with explaining("create", path):
         os.mkdir(path, mode)
-        if owner and is_root():
+        if owner not in (None, get_user()) and is_root():
             os.chown(path, *owner, follow_symlinks=False)
 
 
@@ -1644,20 +1644,15 @@ def measure_directory(directory: str) -> int | None:
 
 def get_postgres_uid_gid() -> tuple[int, int]:
     """Return the server's uid and gid: the caller's, but never root's."""
-    user = get_user()
-    return user if user[0] else get_sudo_user() or (FALLBACK_UID, FALLBACK_UID)
+    caller = get_caller()
+    return caller if caller[0] else (FALLBACK_UID, FALLBACK_UID)
 
 
-def get_sudo_user() -> tuple[int, int] | None:
-    """Return uid and gid of the user behind sudo, None for none."""
+def get_caller() -> tuple[int, int]:
+    """Return uid and gid of whom we act for: the user behind sudo, or our own."""
     ids = f"{os.environ.get('SUDO_UID')}:{os.environ.get('SUDO_GID')}"
     found = re.fullmatch("([1-9][0-9]*):([0-9]+)", ids)
-    return (int(found[1]), int(found[2])) if found and is_root() else None
-
-
-def get_own_uids() -> set[int]:
-    """Return the uids of whom we act for: our own, and that behind sudo."""
-    return {get_user()[0], *(get_sudo_user() or ())[:1]}
+    return (int(found[1]), int(found[2])) if found and is_root() else get_user()
 
 
 def is_port_free(bind: str, port: int) -> bool:
@@ -3568,7 +3563,7 @@ def find_workspace(directory: str, *, by_env: bool = True) -> str:
     """
     here = place = realpath(directory)
     home, key = os.path.expanduser("~"), f"\n{CONTAINER_KEY}=".encode()
-    own = {0} | get_own_uids()
+    own = (0, get_caller()[0])
     with suppress(OSError, WorkspaceError):
         device = os.stat(here).st_dev
         while os.stat(place).st_dev == device:
@@ -5071,7 +5066,7 @@ def keep_private(
         path = join(workspace.directory, name)
         directory = dirname(path)
         if not lexists(directory):
-            make_directory(directory, get_sudo_user())
+            make_directory(directory, get_caller())
         if not lines or any(map(islink, (path, directory))) or not os.access(directory, os.W_OK):
             continue  # git follows no link, and reads no other user's data
         again = lines is missing  # to git, what is there does not do
@@ -5448,7 +5443,7 @@ class SetUp:
             self._note(f"database {before} stays as it is, beside {database}")
         if not is_local(service.bind):
             self._note(f"published on {service.bind}: other machines can reach it", warns=True)
-        chosen = get_user()[0] or get_sudo_user() or self.values.get(UID_KEY)
+        chosen = get_caller()[0] or self.values.get(UID_KEY)
         user = parse_user(service.user) or (0, 0)
         name = name_user(FALLBACK_UID) if user[0] == FALLBACK_UID and not chosen else ""
         if name:
@@ -5584,7 +5579,7 @@ def set_up(
     new = not workspace.state.major or workspace.is_copy  # nobody ever logged in here
     if new and interactive and is_interactive() and not workspace.console.confirm(question):
         return False
-    make_directory(workspace.directory, get_sudo_user())
+    make_directory(workspace.directory, get_caller())
     wanted = {**dict.fromkeys(WISHES), **wishes}
     with workspace.lock(timeout, new=True):
         workspace.refuse_attached()
@@ -5815,7 +5810,7 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
     directory, path = join(workspace.directory, BACKUP_DIR), path and _check_place(path)
     with explaining("write", path or directory):
         if not path:
-            make_directory(directory, get_sudo_user(), 0o700)
+            make_directory(directory, get_caller(), 0o700)
             path = _choose_dump(workspace, directory, database)
         with replacement(path, 0o600) as file:
             _dump(workspace, database, file.fileno())
@@ -7656,7 +7651,7 @@ class CommandLine:
         """Stop what runs of this user's; one that fails keeps no other one up."""
         if self.directory != ".":
             raise UsageError("--all takes no directory")
-        code, engine, own = ExitCode.DONE, self.workspace.engine, get_own_uids()
+        code, engine, own = ExitCode.DONE, self.workspace.engine, {get_user()[0], get_caller()[0]}
         ended = (ContainerState.CREATED, ContainerState.EXITED)
         homes = [place for info, place in find_homes(engine) if info.state not in ended]
         homes = [place for place in homes if os.path.isdir(place) and os.stat(place).st_uid in own]
