@@ -303,10 +303,9 @@ class Record:
 
     def __init__(self, *values: object, **named: object) -> None:
         fields = type(self).__annotations__
-        required = {name for name in fields if not hasattr(self, name)}
         given = {**dict(zip(fields, values)), **named}
-        if len(values) > len(fields) or not required <= given.keys() <= fields.keys():
-            raise TypeError(f"{type(self).__name__} takes {[*fields]}; {[*required]} are required")
+        if len(values) > len(fields) or not given.keys() <= fields.keys():
+            raise TypeError(f"{type(self).__name__} takes {[*fields]}")
         vars(self).update(given)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -609,9 +608,9 @@ class Settings(Record):
     """The settings in `.env`, complete and free of contradiction."""
 
     url: DatabaseURL
+    uid: int
     container: str
     project: str
-    uid: int
     gid: int
     image: str = ""
     bind: str = ""
@@ -628,8 +627,8 @@ class Settings(Record):
         """hive-pg's variables in `.env`, in the order of a new file."""
         values = {
             **build_environment(self.url),
-            UID_KEY: str(self.uid),
-            GID_KEY: str(self.gid),
+            UID_KEY: "" if self.data else str(self.uid),
+            GID_KEY: "" if self.data else str(self.gid),
             CONTAINER_KEY: self.container,
             PROJECT_KEY: self.project,
             WORKSPACE_KEY: self.workspace,
@@ -638,8 +637,6 @@ class Settings(Record):
             DATA_KEY: self.data,
             TARGET_KEY: self.target,
         }
-        if self.data:
-            values |= {UID_KEY: "", GID_KEY: ""}
         return {k: value for k, value in values.items() if value or k in PLACE_KEYS}
 
 
@@ -851,10 +848,9 @@ def parse_settings(values: Mapping[str, str], *, attached: bool = False) -> Sett
     url = parse_database_url(values[URL_KEY])
     if not attached:  # else the rest is of the database here
         check_agreement(values, url, URL_KEYS[1:])
-    names = values.get(CONTAINER_KEY, ""), values.get(PROJECT_KEY, "")
     uid, gid = (parse_number(values, k, FALLBACK_UID, range(2**32)) for k in (UID_KEY, GID_KEY))
-    keys = (IMAGE_KEY, BIND_KEY, WORKSPACE_KEY, DATA_KEY, TARGET_KEY)
-    return Settings(url, *names, uid, gid, *(values.get(key, "") for key in keys))
+    keys = (CONTAINER_KEY, PROJECT_KEY, IMAGE_KEY, BIND_KEY, WORKSPACE_KEY, DATA_KEY, TARGET_KEY)
+    return Settings(url, uid, gid, *(values.get(key, "") for key in keys))
 
 
 def is_local(host: str) -> bool:
@@ -881,9 +877,8 @@ HAS_MODES = OPEN_FILES_MOVE = not WINDOWS
 LOCALHOST = "127.0.0.1" if WINDOWS else "localhost"  # Docker Desktop lets ::1 wait for 20 s there
 PYTHON = "python" if WINDOWS else "python3"
 TEMPORARY = os.environ.get("TEMP", ".") if WINDOWS else "/tmp"
-# A file of our own is nobody's link, and has the line ends that it is given.
-OWN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)
+# A file of our own is nobody's link or pipe, and has the line ends that it is given.
+OWN_FILE = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 PORT_TAKEN = (errno.EADDRINUSE, errno.EACCES) if WINDOWS else (errno.EADDRINUSE,)
 _LOCKED_BYTE = 1 << 30  # behind all text, as nobody can read what is locked on Windows
 _TYPED_THERE = {  # in cmd and in PowerShell
@@ -1248,9 +1243,7 @@ class Console:
     def _show(self, text: str, stream: Any) -> str:
         """Write a text in colours, and harmless to a terminal."""
         text = printable(text, "\n\t")
-        try:
-            text.encode(stream.encoding or "ascii")
-        except (AttributeError, LookupError, UnicodeEncodeError):
+        if "utf" not in str(getattr(stream, "encoding", "")).lower():
             text = text.translate(_PLAIN)
         if wants_color(stream):
             commands = "|".join(re.escape(self.format(f"{{{name}}}")) for name in COMMANDS)
@@ -1378,8 +1371,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     with open(os.open(temporary, flags, 0o600), "wb") as file:
         try:
             lock_file(file.fileno())
-            os.scandir(dirname(target)).close()  # to be synced
-            if owner and owner != get_user():
+            if owner != get_user():
                 os.fchown(file.fileno(), *owner)
             yield file
             file.flush()
@@ -1421,8 +1413,7 @@ def remove_leftover(path: str) -> str:
 
 def is_locked(path: str) -> bool:
     """Whether somebody holds a lock on a file."""
-    flags = os.O_RDONLY | OWN_FILE | WITHOUT_WAITING
-    with suppress(OSError), open(os.open(path, flags), "rb") as file:
+    with suppress(OSError), open(os.open(path, os.O_RDONLY | OWN_FILE), "rb") as file:
         return isinstance(lock_file(file.fileno()), BlockingIOError)
     return False
 
@@ -1570,12 +1561,10 @@ def identify_file(path: str) -> str:
 
 def is_gone(path: str) -> bool:
     """Whether a path is known to be gone: another system's is not, nor one unseen."""
-    if is_foreign_path(path):
-        return False
     try:
         os.stat(path)
     except OSError as error:
-        return isinstance(error, _GONE)
+        return isinstance(error, _GONE) and not is_foreign_path(path)
     return False
 
 
@@ -5387,7 +5376,7 @@ class SetUp:
         own_id = known if known and not self.neighbours.is_copy(values) else self.fresh_id
         data = self._place_data(project, find_named(self.neighbours.own, container))
         target = values.get(TARGET_KEY, "")
-        return Settings(url, container, project, uid, gid, image, bind, own_id, data, target)
+        return Settings(url, uid, gid, container, project, image, bind, own_id, data, target)
 
     def _choose_image(self) -> str:
         """Return the image that is wanted, '' for the usual one."""

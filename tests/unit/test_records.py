@@ -28,13 +28,12 @@ def test_record_fields():
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        pytest.param([], {"y": 1}, id="missing"),
         pytest.param([1], {"z": 1}, id="unknown"),
         pytest.param([1, 2, 3], {}, id="too many"),
     ],
 )
 def test_record_refused(values, named):
-    """A field that is missing or unknown is an error, as for any function."""
+    """A field that is unknown is an error, as for any function."""
     with pytest.raises(TypeError, match="Point takes"):
         Point(*values, **named)
 
