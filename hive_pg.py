@@ -1461,10 +1461,6 @@ class Lock:
             is_file = status.st_mode & 0o170000 == 0o100000
             if not is_file or status.st_nlink > 1:
                 raise OSError(errno.ELOOP, "it is no file, or has another name, too")
-            # The user whose directory it is waits for root, but gets no file that they moved here.
-            owner = os.stat(dirname(self.path)).st_uid
-            if owner != status.st_uid == 0 and not status.st_size:
-                os.fchown(self.descriptor, owner, -1)
             set_mode(self.descriptor, 0o600)
         except OSError as error:
             self.close()
@@ -1492,10 +1488,8 @@ class Lock:
 @contextmanager
 def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock]:
     """Lock the choice of names and ports on an engine, or warn."""
-    places = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), TEMPORARY)
-    base = next((place for place in places if place and os.access(place, os.W_OK)), TEMPORARY)
     uid, _ = get_user()
-    place = join(base, f"hive-pg-{uid}")
+    place = join(os.environ.get("TMPDIR") or TEMPORARY, f"hive-pg-{uid}")
     name = re.sub(r"\W", "_", engine)[-200:]
     lock = Lock(f"{place}/{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, f" of {directory}")
     with ExitStack() as held:

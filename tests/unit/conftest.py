@@ -63,7 +63,7 @@ def environment(monkeypatch, tmp_path_factory):
     """Take out of the environment what hive-pg or Compose would read, and share no lock."""
     base = str(tmp_path_factory.getbasetemp())
     monkeypatch.setattr(tempfile, "tempdir", base)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", base)
+    monkeypatch.setenv("TMPDIR", base)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     for name in os.environ:

@@ -312,7 +312,7 @@ def test_init_image_of_shell(monkeypatch, init, docker):
 def test_init_in_temporary_directory(monkeypatch, init, tmp_path):
     """The directory for temporary files can be a workspace, too: the two locks do not meet."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(pg, "COMPOSE_TIMEOUT_S", 0.1)
     assert init(tmp_path, timeout=0.1) == tmp_path
 
@@ -573,7 +573,7 @@ def test_init_somebody_is_always_faster(init, docker):
 @pytest.mark.parametrize("bar", ["a file", "open to others"])
 def test_init_without_the_machine_lock(monkeypatch, init, tmp_path, capsys, bar):
     """A machine lock that cannot be had costs a warning, not the database."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     place = tmp_path / f"hive-pg-{os.geteuid()}"
     if bar == "a file":
         place.write_text("")
