@@ -466,8 +466,7 @@ def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
     for found in re.finditer(_ENV_LINE, text):
         key = found["key"]
         if found["garbage"] or found["unclosed"]:
-            why = "is no assignment" if found["garbage"] else "has a quote that is never closed"
-            said = f"{ENV_FILE} line {line} {why}: Compose rejects the whole file"
+            said = f"{ENV_FILE} line {line} is no whole assignment: Compose rejects the file"
             raise EnvFileError(said, "write KEY='value' on one line, or make it a comment with #")
         if key:
             alike = None not in found.group("plain", "end")
@@ -609,9 +608,9 @@ class Settings(Record):
 
     url: DatabaseURL
     uid: int
+    gid: int
     container: str
     project: str
-    gid: int
     image: str = ""
     bind: str = ""
     workspace: str = ""
@@ -1161,11 +1160,7 @@ class Console:
         if sys.stdout is None:
             raise WorkspaceError("there is no stdout")
         self.clear()
-        try:
-            print((self._show(text, sys.stdout) if shown else text) + "\n", end="", flush=True)
-        except OSError as error:
-            error.filename = "stdout"
-            raise
+        print((self._show(text, sys.stdout) if shown else text) + "\n", end="", flush=True)
 
     def step(self, text: str) -> None:
         """Say that a step is done."""
@@ -1305,8 +1300,6 @@ _FILE_REMEDIES = {
     errno.EACCES: "chmod u+rwX {place}, or, if it is another user's: sudo chown $USER: {place}",
     errno.EPERM: "sudo chown $USER: {path}, or, if it is immutable: sudo chattr -i {path}",
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space: df -h {place}; quota"),
-    errno.EROFS: "mount it for writing: findmnt -T {place}",
-    errno.EBUSY: "it is mounted there: mount its directory instead, or edit it by hand",
     errno.EISDIR: "mv {place} {place}.old; Docker makes a directory where it mounts a missing file",
     errno.ELOOP: "rm {path}",
     errno.ENOENT: "mkdir -p {place}",
@@ -1336,8 +1329,7 @@ def explaining(action: str, path: str) -> Iterator[None]:
 def read_file(path: str) -> bytes | None:
     """Return a file's bytes, None where there is no such file."""
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):  # a pipe
-        hint = f"see what it is, and move it away: ls -l {quote_word(path)}"
-        raise WorkspaceError(f"cannot read {path}: it is no regular file", hint)
+        raise WorkspaceError(f"cannot read {path}: it is no file", f"ls -l {quote_word(path)}")
     with explaining("read", path), suppress(*_GONE), open(path, "rb") as file:
         return file.read()
     return None

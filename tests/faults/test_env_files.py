@@ -117,7 +117,7 @@ def test_bad_line_of_the_example_is_refused(spoil):
     """The example is named, not the .env that is not there."""
     workspace = spoil()
     (workspace.path / ".env.example").write_text("A=1\n<<<<<<< HEAD\n")
-    said = refused(workspace, ".env.example line 2 is no assignment")
+    said = refused(workspace, ".env.example line 2 is no whole assignment")
     assert re.search(r"\.env(?!\.example)", said) is None
 
 
@@ -240,8 +240,10 @@ def test_written_values_are_read_alike(make):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        pytest.param(b"A=1\nB='x\nC=2\n", "line 2 has a quote that is never closed", id="quote"),
-        pytest.param(b"A=1\n\n<<<<<<< HEAD\n", "line 3 is no assignment", id="merge conflict"),
+        pytest.param(b"A=1\nB='x\nC=2\n", "line 2 is no whole assignment", id="quote"),
+        pytest.param(
+            b"A=1\n\n<<<<<<< HEAD\n", "line 3 is no whole assignment", id="merge conflict"
+        ),
         pytest.param(b"POSTGRES_USER = ann\n", "line 1: POSTGRES_USER", id="blanks around ="),
     ],
 )
@@ -350,7 +352,7 @@ def test_env_on_a_read_only_file_system_is_refused(spoil):
     path = workspace.path
     with mounted(path, "--bind", path):
         assert run(["mount", "-o", "remount,bind,ro", str(path)]).returncode == 0
-        refused(workspace, f"cannot write {path}/.env: Read-only file system", "for writing")
+        refused(workspace, f"cannot write {path}/.env: Read-only file system")
         assert run(["mount", "-o", "remount,bind,rw", str(path)]).returncode == 0
         data = set_up(workspace)
         assert run(["mount", "-o", "remount,bind,ro", str(path)]).returncode == 0
@@ -477,11 +479,11 @@ def test_mounted_env_is_refused(spoil):
     other = workspace.path.parent / "mounted.env"
     other.write_bytes(THEIRS)
     with mounted(workspace.path / ".env", "--bind", other):
-        refused(workspace, "Device or resource busy", "hint: it is mounted there")
+        refused(workspace, "Device or resource busy")
     text = set_up(workspace)
     other.write_bytes(text)
     other.chmod(0o644)
-    with mounted(workspace.path / ".env", "--bind", other):  # edited by hand, as the hint says
+    with mounted(workspace.path / ".env", "--bind", other):  # edited by hand
         assert set_up(workspace) == text
     assert (other.read_bytes(), other.stat().st_mode & 0o777) == (text, 0o600)
 

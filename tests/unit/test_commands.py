@@ -513,7 +513,7 @@ def test_main_stdout_that_takes_nothing(monkeypatch, capsys, hive, argv, full):
     with contextlib.suppress(OSError), open("/dev/full", "w") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout if full else None)
         assert hive(*argv.split()) == 1
-    why = "stdout: No space left on device" if full else "there is no stdout"
+    why = "[Errno 28] No space left on device" if full else "there is no stdout"
     assert capsys.readouterr().err.endswith(f"error: {why}\n")
 
 

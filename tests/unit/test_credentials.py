@@ -127,7 +127,9 @@ def test_save_example_is_the_start(service, env, tmp_path):
         pytest.param(b"A=1\r", r"\.env\.example line 1 has b'\\r'", id="CR"),
         pytest.param(b"\xef\xbb\xbfA=1\n", r"\.env\.example line 1 has b'", id="BOM"),
         pytest.param(b"\xff\xfeA\0", r"\.env\.example line 1 has b'\\xff'", id="UTF-16"),
-        pytest.param(b"A=1\n<<<<\n", r"\.env\.example line 2 is no assignment", id="no assignment"),
+        pytest.param(
+            b"A=1\n<<<<\n", r"\.env\.example line 2 is no whole assignment", id="no assignment"
+        ),
         pytest.param(b"POSTGRES_USER=$(id)\n", r"\.env\.example line 1: POSTGRES_USER", id="ours"),
     ],
 )

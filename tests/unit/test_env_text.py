@@ -135,16 +135,18 @@ def test_decode_env_accepted():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param("A=1\nB='x\n", "line 2 has a quote that is never closed", id="single quote"),
-        pytest.param('\nB="x\\"\n', "line 2 has a quote that is never closed", id="double quote"),
-        pytest.param("B='it\\'\n", "line 1 has a quote that is never closed", id="escaped quote"),
-        pytest.param("A=1\n\n???\n", "line 3 is no assignment", id="garbage"),
-        pytest.param("A=1\n=x\n", "line 2 is no assignment", id="no key"),
-        pytest.param("two words\n", "line 1 is no assignment", id="words"),
-        pytest.param("A=1\n'B'=2\n", "line 2 is no assignment", id="quoted key"),
-        pytest.param("'B\nA=1\n", "line 1 is no assignment", id="quote before a key"),
-        pytest.param('export "B"=2\n', "line 1 is no assignment", id="quoted key of export"),
-        pytest.param("A='1\n2'\n!\n", "line 3 is no assignment", id="after two lines of one value"),
+        pytest.param("A=1\nB='x\n", "line 2 is no whole assignment", id="single quote"),
+        pytest.param('\nB="x\\"\n', "line 2 is no whole assignment", id="double quote"),
+        pytest.param("B='it\\'\n", "line 1 is no whole assignment", id="escaped quote"),
+        pytest.param("A=1\n\n???\n", "line 3 is no whole assignment", id="garbage"),
+        pytest.param("A=1\n=x\n", "line 2 is no whole assignment", id="no key"),
+        pytest.param("two words\n", "line 1 is no whole assignment", id="words"),
+        pytest.param("A=1\n'B'=2\n", "line 2 is no whole assignment", id="quoted key"),
+        pytest.param("'B\nA=1\n", "line 1 is no whole assignment", id="quote before a key"),
+        pytest.param('export "B"=2\n', "line 1 is no whole assignment", id="quoted key of export"),
+        pytest.param(
+            "A='1\n2'\n!\n", "line 3 is no whole assignment", id="after two lines of one value"
+        ),
     ],
 )
 def test_parse_env_refused(text, message):

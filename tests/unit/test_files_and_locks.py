@@ -280,8 +280,6 @@ def test_write_file_read_only(path, mode):
         pytest.param("EACCES", "link", "Permission denied", "chmod u+rwX {0}/f, or", id="linked"),
         pytest.param("EPERM", None, "not permitted", "sudo chown $USER: {0}/f, or", id="owner"),
         pytest.param("ENOSPC", None, "No space left", "free space: df -h {0}/f", id="full"),
-        pytest.param("EROFS", "d/f.tmp", "Read-only", "findmnt -T {0}/d", id="read-only"),
-        pytest.param("EBUSY", "f", "busy", "it is mounted there: mount", id="mounted"),
         pytest.param("EISDIR", "f", "directory", "mv {0}/f {0}/f.old; Docker", id="directory"),
         pytest.param("ELOOP", "f", "symbolic links", "rm {0}/f", id="loop"),
         pytest.param("ENOENT", "d/no/f", "No such file", "mkdir -p {0}/d/no", id="missing"),
@@ -324,7 +322,7 @@ def test_read_file_that_would_wait(tmp_path, kind):
     code = "import sys, hive_pg; hive_pg.read_file(sys.argv[1])"
     argv = [sys.executable, "-c", code, str(path)]
     result = subprocess.run(argv, capture_output=True, text=True, timeout=120, cwd=pg_directory())
-    assert f"cannot read {path}: it is no regular file" in result.stderr
+    assert f"cannot read {path}: it is no file" in result.stderr
 
 
 def test_write_file_hint_quoted(tmp_path):
