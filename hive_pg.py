@@ -3130,18 +3130,6 @@ def parse_probe(result: CommandResult) -> Probe:
     return Probe(Readiness.UNKNOWN, ContainerStartupError(why, "{logs}"))
 
 
-def can_restrict(version: str) -> bool:
-    r"""Whether a version's psql has `\restrict`, against its own commands.
-
-    Source: the release notes of 13.22, 14.19, 15.14, 16.10 and 17.6 (CVE-2025-8714).
-
-    >>> can_restrict("16.14"), can_restrict("16.9"), can_restrict("18.0")
-    (True, False, True)
-    """
-    major, minor = [*parse_version(version), 0, 0][:2]
-    return major > 17 or minor >= {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}.get(major, 1000)
-
-
 def parse_version(text: str) -> tuple[int, ...]:
     """Return the numbers of a version."""
     return tuple(int(part) for part in re.findall("[0-9]+", text))
@@ -3351,6 +3339,11 @@ class Server:
             for same, base, point in own:
                 if (target, device) == (path, same) and root.startswith(base):
                     yield decode_mount(join(point, root[len(base) :].lstrip("/")))
+
+    @property
+    def restricts(self) -> bool:
+        r"""Whether psql has `\restrict`, against its own commands (CVE-2025-8714)."""
+        return "\\restrict" in self.engine.run([*self.inside, "psql", "--help=commands"]).stdout
 
     def run_psql(self, arguments: Sequence[str]) -> int:
         """Become the image's psql, or without a terminal wait for it."""
@@ -5980,7 +5973,8 @@ class Restore:
             client += ["--no-owner", "--no-privileges", "--no-subscriptions"]
         workspace, word = self.workspace, f"hive-pg-{staging}"
         if not self.archive:
-            client = self._build_script_client(staging, word, self._protect(staging))
+            self._protect(staging)
+            client = self._build_script_client(staging, word)
         self.file.seek(self.start)
         server, idle = workspace.server, partial(_look_at_server, workspace)
         result = server.load(self.file.fileno(), client, "restoring the dump", idle)
@@ -5997,16 +5991,15 @@ class Restore:
             raise WorkspaceError("the file makes nothing in a database", "take another one")
         analyze(server, staging)
 
-    def _protect(self, staging: str) -> str:
-        """Remember what a script may change; return the server's version.
+    def _protect(self, staging: str) -> None:
+        """Remember what a script may change.
 
         The databases become templates, which even FORCE does not drop. A superuser gets a
         keeper: a role that is like its own, and has its password.
         """
         undo_restore(self.workspace)  # or what a killed one has left would be forgotten
-        superuser, version, found = self._query(f"""\
+        superuser, found = self._query(f"""\
 show is_superuser;
-show server_version;
 select coalesce(jsonb_agg(to_jsonb(d)), '[]')
 from (select oid, datname as name, datallowconn, datconnlimit from pg_database
     where not datistemplate and datconnlimit <> -2 and pg_has_role(datdba, 'usage')) d
@@ -6019,12 +6012,10 @@ where name <> {quote_literal(staging)};
             sql += f"alter database {quote_identifier(database['name'])} is_template true;\n"
         self.workspace.remember(staging=staging, keeper=keeper, databases=databases)
         self._query(f"begin;\n{sql}commit;\n")
-        return version
 
-    def _build_script_client(self, staging: str, word: str, version: str) -> list[str]:
+    def _build_script_client(self, staging: str, word: str) -> list[str]:
         """Return the psql of a script, which says a word at its end."""
-        restricts = can_restrict(version)
-        key = os.urandom(16).hex()
+        key, restricts = os.urandom(16).hex(), self.workspace.server.restricts
         unrestrict = f"\\unrestrict {key}\n" * restricts
         # It is said outside of a transaction only; a quote could end a string left open.
         end = f"\n;\n{unrestrict}select now() = statement_timestamp() as hive_pg_end \\gset\n"

@@ -21,7 +21,6 @@ from hive_pg import (
     Readiness,
     Repair,
     Server,
-    can_restrict,
     parse_probe,
     parse_versions,
     quote_identifier,
@@ -295,25 +294,6 @@ def test_quote_literal_text(text):
 def test_quote_identifier_text(text):
     """A double quote is doubled, and nothing else changes."""
     assert quote_identifier(text)[1:-1].replace('""', '"') == text
-
-
-@pytest.mark.parametrize(
-    ("version", "can"),
-    [
-        ("17.6", True),
-        ("17.5", False),
-        ("16.10", True),
-        ("16.9 (Debian 16.9-1.pgdg120+1)", False),
-        ("13.22", True),
-        ("12.22", False),
-        ("18beta1", True),
-        ("16", False),
-        ("", False),
-    ],
-)
-def test_can_restrict_version(version, can):
-    r"""The fixed minor version of each major one has `\restrict`, and all later major ones."""
-    assert can_restrict(version) is can
 
 
 # -- dumps and samples ---------------------------------------------------------------------------
