@@ -3346,17 +3346,15 @@ class Server:
         return "\\restrict" in self.engine.run([*self.inside, "psql", "--help=commands"]).stdout
 
     def run_psql(self, arguments: Sequence[str]) -> int:
-        """Become the image's psql, or without a terminal wait for it."""
+        """Run the image's psql on our streams."""
         asked, runner = is_terminal(sys.stdin), self.engine.runner
-        # The container's root is read-only, and its user has no home there.
-        options = ["--tty", "--env", "PSQL_HISTORY=/tmp/.psql_history"]
-        if arguments:  # the terminal's size comes later: to a pager, one line is more than it has
-            options += ["--env", "PSQL_PAGER="]
         if asked and is_terminal(sys.stdout):
-            client = self.build_client("psql", *arguments, options=[*options, *self.options])
-            if not self.options:
-                runner.replace(*client)
-            return runner.attach(*client, waits=True)  # its container would end with us
+            # The container's root is read-only, and its user has no home there.
+            options = ["--tty", "--env", "PSQL_HISTORY=/tmp/.psql_history", *self.options]
+            if arguments:  # the terminal's size comes later: to a pager, one line is too much
+                options += ["--env", "PSQL_PAGER="]
+            argv, env = self.build_client("psql", *arguments, options=options)
+            return runner.attach(argv, env, waits=True)
         # Elsewhere another machine's may have the same PID.
         name = self.login.get("PGAPPNAME", f"hive-pg psql {os.getpid()}")
         script = [] if asked else ["-X", "-v", "ON_ERROR_STOP=1"]
