@@ -3641,17 +3641,12 @@ class Workspace:
     @cached_property
     def state(self) -> State:
         """What hive-pg remembers, or that the first login was verified."""
-        if islink(self.state_path):  # it may lead to a stranger's file
-            hint = f"rm {quote_word(self.state_path)}"
-            raise WorkspaceError(f"{self.state_path} is a link", hint)
-        try:
-            state = parse_state((read_file(self.state_path) or b"{}").decode("utf-8", "replace"))
-            why = "it is damaged" if state is None else ""
-        except WorkspaceError as error:
-            state, why = None, str(error)
-        if why:
-            self.console.warn(f"{STATE_FILE} counts as missing: {why}")
-        return state or State()
+        path, state = self.state_path, None
+        if not islink(path):  # it may lead to a stranger's file
+            state = parse_state((read_file(path) or b"{}").decode("utf-8", "replace"))
+        if state is None:
+            raise WorkspaceError(f"{path} is damaged, or a link", f"rm {quote_word(path)}")
+        return state
 
     @property
     def attached(self) -> DatabaseURL | None:
@@ -3702,12 +3697,7 @@ class Workspace:
             known |= {"next_password": "", "exchange": []} if self.is_copy else {}
         state = self.state.replace(**{**known, **changes})
         if state != self.state or is_gone(self.state_path):
-            try:
-                write_file(self.state_path, format_json(state) + "\n", 0o600)
-            except WorkspaceError as error:
-                if changes.keys() & {"next_password", "staging", "exchange", "attached"}:
-                    raise
-                self.console.warn(str(error))
+            write_file(self.state_path, format_json(state) + "\n", 0o600)
         self.state = state
 
     @property
