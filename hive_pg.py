@@ -3614,12 +3614,11 @@ class Workspace:
 
     def _refuse_others_env(self, changes: Mapping[str, str]) -> None:
         """Refuse a link to another workspace's `.env`, or to what is none of hive-pg's."""
-        target, known = realpath(self.env_path), self.values.get(WORKSPACE_KEY, "")
-        theirs = lexists(join(dirname(target), STATE_FILE))
-        theirs = theirs or known not in ("", changes.get(WORKSPACE_KEY, known))
+        known = self.values.get(WORKSPACE_KEY, "")
+        theirs = known not in ("", changes.get(WORKSPACE_KEY, known))
+        theirs = theirs or lexists(join(dirname(realpath(self.env_path)), STATE_FILE))
         if theirs or not (self.env.exists and any(item.key in OUR_KEYS for item in self.env.items)):
-            add = f"; or echo {URL_KEY}= >>{quote_word(target)}" * (not theirs)
-            self.refuse_link_out(self.env_path, f"rm {quote_word(self.env_path)}{add}")
+            self.refuse_link_out(self.env_path, f"rm {quote_word(self.env_path)}")
 
     def close_file(self, path: str) -> None:
         """Close a file to others, or warn."""

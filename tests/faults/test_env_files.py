@@ -433,9 +433,8 @@ def test_linked_env_stays_a_link(spoil, exists):
     assert tree(workspace.path.parent) == before
 
 
-@pytest.mark.parametrize("way", [0, 1], ids=["rm", "a line for us"])
 @pytest.mark.parametrize("text", [None, "", "PATH='x'\n# theirs\n"], ids=["none", "empty", "full"])
-def test_env_linked_out_of_the_workspace_is_refused(spoil, text, way):
+def test_env_linked_out_of_the_workspace_is_refused(spoil, text):
     """What may be any file of the user's is not written to; an `.env` with a key of ours is."""
     workspace = spoil()
     home = workspace.path.parent / "home"
@@ -446,12 +445,11 @@ def test_env_linked_out_of_the_workspace_is_refused(spoil, text, way):
         workspace.lab.give(home / ".profile", workspace.actor)
     (workspace.path / ".env").symlink_to(home / ".profile")
     said = refused(workspace, f".env leads out of the workspace, to {home}/.profile, which stays")
-    hint = re.search("hint: (.*)", said)[1].split("; or ")[way]
-    assert run(["sh", "-euc", hint], **workspace.options()).returncode == 0
+    follow(workspace, said)
     assert b"HIVE_DATABASE_URL=postgresql" in set_up(workspace)
-    if way == 0 and text is not None:
+    if text is not None:
         assert (home / ".profile").read_text() == text
-    assert (home / ".profile").exists() == (way == 1 or text is not None)
+    assert (home / ".profile").exists() == (text is not None)
 
 
 def test_env_linked_into_a_missing_directory_is_refused(spoil):
