@@ -3723,11 +3723,7 @@ class Workspace:
         image = self.settings.image or self.state.image or DEFAULT_IMAGE
         server = Elsewhere(self.engine, image, self.settings.url)
         if self.engine.find_image(image) is None:
-            try:
-                self.engine.pull(image)
-            except DockerCommandError as error:
-                error.hint = error.hint.replace("with --image", f"as {IMAGE_KEY} in {ENV_FILE}")
-                raise
+            self.engine.pull(image)
         return self.context.enter_context(server.opened())
 
     def close(self) -> None:

@@ -531,14 +531,6 @@ def test_detach_that_was_interrupted(up, elsewhere, manager, hive, capsys):
     assert capsys.readouterr().err.endswith("hint: hive-pg init\n")
 
 
-def test_attached_without_its_image(attached, elsewhere, capsys):
-    """Another image is named where the command may take it from."""
-    elsewhere.answers["docker image inspect"] = (1, "No such image: x")
-    elsewhere.answers["docker pull"] = (1, "lookup registry.test: no such host")
-    assert attached("check") == ExitCode.FAILED
-    assert "as HIVE_POSTGRES_IMAGE in .env" in " ".join(capsys.readouterr().out.split())
-
-
 def test_attached_psql_interrupted(attached, elsewhere, monkeypatch):
     """It ends its own session alone: another machine's hive-pg may have the same process ID."""
     monkeypatch.setattr(pg.sys, "stdin", None)
