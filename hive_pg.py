@@ -4067,11 +4067,8 @@ class Neighbours:
         there = [port for _, port in own.ports] if own else []
         held = own and (service.is_in(own) or (own.running and own.home[0] == "memory"))
         if own and held and port not in [0, *there]:
-            user = own.environment.get(USER_KEY) or DEFAULT_ROLE
-            name = own.environment.get(DB_KEY) or user
-            login = f"-U {quote_word(user)} {quote_word(name)}"
             why = f"only container {own.name} has the data; publishing port {port} would replace it"
-            hint = f"docker exec {own.name} pg_dump -Fc {login} >kept.dump;"
+            hint = f"docker exec {own.name} pg_dump -Fc -U USER DATABASE >kept.dump;"
             hint += " then a volume in the compose file, {init}, {restore} kept.dump"
             raise WorkspaceError(why, hint)
 
@@ -4133,16 +4130,12 @@ class Neighbours:
         """Whether a container has a service's data, even moved since."""
         if shares_cluster(info, service):
             return True
-        data_dir, paused = service.data_dir, info.state is ContainerState.PAUSED
-        source = info.cluster[0]
-        if not (source and (info.running or paused) and os.path.isdir(data_dir)):
-            return False
+        data_dir, source = service.data_dir, info.cluster[0]
         ours = info.project == self.workspace.values.get(PROJECT_KEY)
-        if not ours and (paused or not is_gone(source)):
+        if not (source and os.path.isdir(data_dir) and (ours or is_gone(source))):
             return False
-        if paused:
-            why = f"container {info.name} is paused, and cannot say whether it serves {data_dir}"
-            raise ContainerConflictError(why, f"docker unpause {info.name}")
+        if not info.running:
+            return ours and info.state is ContainerState.PAUSED  # which cannot be asked
         there = Server(self.workspace.engine, info.name, DatabaseURL("", ""))
         return there.identify_file(dict(info.mounts)[source]) == identify_file(data_dir)
 
