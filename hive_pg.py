@@ -3533,8 +3533,7 @@ def find_workspace(directory: str, *, by_env: bool = True) -> str:
     with suppress(OSError, WorkspaceError):
         device = os.stat(here).st_dev
         while os.stat(place).st_dev == device:
-            state = join(place, STATE_FILE)
-            env = join(place, ENV_FILE)
+            state, env = (join(place, name) for name in (STATE_FILE, ENV_FILE))
             there = (place, *filter(lexists, (state, env)))
             if any(os.lstat(path).st_uid not in own for path in there):
                 break
@@ -3572,16 +3571,14 @@ class Workspace:
     @cached_property
     def env(self) -> EnvFile:
         """`.env`, as it was read or written last."""
-        for name in (ENV_FILE, ENV_EXAMPLE):
-            try:
-                data = read_file(join(self.directory, name))
-                if data is not None and name == ENV_FILE:
-                    return EnvFile(decode_env(data))
-                if data is not None:
-                    return EnvFile(blank_example(decode_env(data), os.environ), exists=False)
-            except EnvFileError as error:
-                raise EnvFileError(str(error).replace(ENV_FILE, name), error.hint) from None
-        return EnvFile("", exists=False)
+        data = read_file(self.env_path)
+        example = read_file(join(self.directory, ENV_EXAMPLE)) if data is None else None
+        if example is None:
+            return EnvFile(decode_env(data or b""), exists=data is not None)
+        try:
+            return EnvFile(blank_example(decode_env(example), os.environ), exists=False)
+        except EnvFileError as error:
+            raise EnvFileError(str(error).replace(ENV_FILE, ENV_EXAMPLE), error.hint) from None
 
     @property
     def values(self) -> Mapping[str, str]:
@@ -3590,17 +3587,14 @@ class Workspace:
 
     def reload(self) -> None:
         """Read `.env` and the state again, as others may write them."""
-        self._reload_env()
         vars(self).pop("state", None)
-
-    def _reload_env(self) -> None:
         env = vars(self).pop("env", None)
         if env and read_file(self.env_path) == (env.text.encode("utf-8") if env.exists else None):
             self.env = env  # no need to parse it again
 
     def save_env(self, changes: Mapping[str, str]) -> bool:
         """Write `changes` into `.env`; return whether it changed."""
-        self._reload_env()  # a person may have written something else into it meanwhile
+        self.reload()  # a person may have written something else into it meanwhile
         if islink(self.env_path):
             self._refuse_others_env(changes)
         changes = {k: new for k, new in changes.items() if new or self.values.get(k)}
@@ -3738,12 +3732,11 @@ class Workspace:
         Its files are read again inside; the one who has the lock may wait for `timeout` s, too.
         """
         if not new:
-            self.refuse_attached()
             self.settings  # noqa: B018
         with Lock(self.lock_path, self.console, timeout + COMPOSE_TIMEOUT_S):
             self.reload()
             if not new:
-                self.refuse_attached()  # it may be since
+                self.refuse_attached()
             self.held = self.worked = True
             try:
                 yield
