@@ -6962,8 +6962,6 @@ def _answer_port(workspace: Workspace, probe: Probe, info: ContainerInfo | None)
         finding = f"skipped: {place} is for its networks alone"
         return CheckPoint("published port", Outcome.SKIPPED, finding)
     refusal = probe.objection or login_with_psycopg(url, probe.address)
-    if refusal and workspace.await_rotation() != url:
-        return _answer_port(workspace, probe, info)
     if refusal:
         remedy = refuse_port(workspace, refusal, probe.address)
         finding = f"not at {place}: {refusal}"
@@ -7242,8 +7240,6 @@ def format_list(databases: Iterable[ListedDatabase], home: str, width: int) -> s
         port = str(found.host_port or "-")
         if f"{place}/".startswith(f"{home}/"):
             place = f"~{place[len(home) :]}"
-        if found.state is ContainerState.RUNNING and found.health is Health.UNHEALTHY:
-            state += " (unhealthy)"
         if not is_local(found.bind or "localhost"):
             port = f"{found.bind}:{port}"
         size = "-" if found.size_bytes is None else format_size(found.size_bytes)
@@ -7834,13 +7830,11 @@ _VALUES: dict[str, tuple[str, str, Callable[[str], Any], Callable[[Any], object]
 
 
 def _read_value(metavar: str, text: str) -> Any:
-    import argparse
-
     kind, rule, read, fits = _VALUES[metavar]
     with suppress(ValueError):
         if fits(value := read(text)):
             return value
-    raise argparse.ArgumentTypeError(f"invalid {kind} value: {text!r}: {rule}")
+    raise UsageError(f"invalid {kind} value: {text!r}: {rule}")
 
 
 def format_epilog(program: str, width: int) -> str:

@@ -784,7 +784,7 @@ def test_list_table(monkeypatch, hive, docker, tmp_path, capsys):
     image = "agnohq/pgvector:16"
     assert [re.sub(" +", " ", line) for line in out.splitlines()] == [
         "WORKSPACE STATE PORT SIZE CONTAINER IMAGE",
-        f"~/w running (unhealthy) 0.0.0.0:5540 SIZE hive-postgres {image}",
+        f"~/w running 0.0.0.0:5540 SIZE hive-postgres {image}",
         f"~/x/lost (gone) exited 5532 - hive-postgres-lost {image}",
     ]
 
