@@ -7994,8 +7994,9 @@ def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:
     choices = [] if COMMANDS.keys() & {*others} else [*COMMANDS]
     if word.startswith("-"):
         choices = option_names(program.rpartition(" ")[2])
-    for close in difflib.get_close_matches(word.partition("=")[0], choices, cutoff=0.7):
-        raise UsageError(f"{fault}: did you mean {close}?")
+    close = difflib.get_close_matches(word.partition("=")[0], choices, cutoff=0.7)
+    if close:
+        raise UsageError(f"{fault}: did you mean {close[0]}?")
     raise UsageError(fault, f"{program} --help")
 
 
