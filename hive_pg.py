@@ -7190,11 +7190,8 @@ def find_home(engine: Engine, info: ContainerInfo) -> str | None:
     """Return a container's workspace now, None for a stranger's."""
     place, source = info.directory, info.cluster[0]
     home = find_workspace(place, by_env=False) if place else ""
-    path = join(home, STATE_FILE)
-    with suppress(WorkspaceError):  # another user's
-        text = b"" if islink(path) else read_file(path) or b""
-        state = parse_state(text.decode("utf-8", "replace"))
-        if place and state and state.container == info.name:
+    with suppress(WorkspaceError):  # its state is another user's, or damaged
+        if place and Workspace(home, engine=engine).state.container == info.name:
             return home
     if not {GENERATED_LABEL, WORKSPACE_LABEL} & info.labels.keys():
         return None
