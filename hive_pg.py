@@ -4318,22 +4318,12 @@ def ensure_image(
     if not service.data_dir and version not in (None, workspace.state.major):
         made_by = look_in_place(workspace, service, "cat", "/PG_VERSION")
     if made_by and version and made_by != version:
-        raise ContainerStartupError(
-            f"the data was made by PostgreSQL {made_by}, {name} is {version}",
-            _name_way_up(workspace, name, made_by, version),
-        )
+        hint = f"{{init}} --image IMAGE, one of PostgreSQL {made_by}"
+        if parse_version(version) > parse_version(made_by):
+            hint += f"; then {{upgrade}} --image {name}"
+        why = f"the data was made by PostgreSQL {made_by}, {name} is {version}"
+        raise ContainerStartupError(why, hint)
     return service
-
-
-def _name_way_up(workspace: Workspace, image: str, made_by: str, version: str) -> str:
-    """Return the hint for an image of another major version."""
-    before, ways = workspace.state.image, list[str]()
-    if workspace.values.get(IMAGE_KEY) == image:  # not only asked for
-        before = before if before not in ("", image) else f"IMAGE, one of PostgreSQL {made_by}"
-        ways.append(f"{{init}} --image {before}")
-    if parse_version(version) > parse_version(made_by):
-        ways.append(f"{{upgrade}} --image {image}")
-    return "; then ".join(ways) or f"take an image of PostgreSQL {made_by}, or later"
 
 
 def look_in_place(
