@@ -67,7 +67,6 @@ DEFAULT_IMAGE = "agnohq/pgvector:16"
 DEFAULT_DATABASE = "hive"
 DEFAULT_HOST_PORT = 5532
 DEFAULT_BIND = "127.0.0.1"
-USUAL_BINDS = (DEFAULT_BIND, "0.0.0.0")  # every engine has them, and localhost reaches both
 DEFAULT_CONTAINER = "hive-postgres"
 DEFAULT_ROLE = "postgres"  # of the image, which calls its database so, too
 DEFAULT_PGDATA = "/var/lib/postgresql/data"  # of most images, as long as one is not there
@@ -2598,11 +2597,6 @@ class Engine:
                 with suppress(DockerNotAvailableError):  # it ends all the same, later
                     process.finish(timeout=QUESTION_TIMEOUT_S)
 
-    def try_to_publish(self, image: str, bind: str) -> None:
-        """Make sure that an address is one of the engine's."""
-        argv = ("run", "--rm", "--publish", f"{bind}::{CONTAINER_PORT}", "--entrypoint", "true")
-        self.ask(f"cannot publish on {bind}", *argv, image, timeout=COMPOSE_TIMEOUT_S)
-
     def give_data_to(
         self, user: tuple[int, int], source: str, cluster: str, image: str, hint: str = ""
     ) -> None:
@@ -5110,9 +5104,6 @@ class SetUp:
         # Whoever waits for a name or a port shall not wait for a pull.
         service = ensure_image(workspace, settings, planned) if start else planned
         pulled, engine = service is not planned, "|".join(self.neighbours.engine)
-        bind = self.wanted["bind"]
-        if start and bind and bind not in USUAL_BINDS and not service.builds:
-            workspace.engine.try_to_publish(service.image, bind)
         with lock_machine(engine, workspace.directory, self.console) as lock:
             for tries_left in (2, 1, 0):
                 if pulled or lock.waited or tries_left < 2:
@@ -5331,7 +5322,7 @@ class SetUp:
         host = url.host
         bind = wanted["bind"] or (not values.get(URL_KEY) and values.get(BIND_KEY))
         if bind:
-            host = LOCALHOST if bind in USUAL_BINDS else bind
+            host = LOCALHOST if bind in (DEFAULT_BIND, "0.0.0.0") else bind
         database, port = wanted["database"] or url.database, wanted["port"] or url.port
         return url.replace(host=host, port=port, database=database)
 

@@ -662,13 +662,6 @@ def test_engine_give_data_to_nobody_error():
         engine.give_data_to((5, 6), "/w/d", "/w/d/pgdata", "x", "do it by hand")
 
 
-def test_engine_try_to_publish_refused():
-    """An address that is not the engine's is said to be so."""
-    words = "listen tcp4 203.0.113.7:0: bind: cannot assign requested address"
-    with pytest.raises(DockerCommandError, match=r"cannot publish on 203.*no such address"):
-        engine_of({"docker run": (125, words)}).try_to_publish("x", "203.0.113.7")
-
-
 def test_engine_stop_grace():
     """The server has its grace, and docker more than that."""
     engine = engine_of({"docker stop -t 7 c": ""})

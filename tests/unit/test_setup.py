@@ -766,17 +766,6 @@ def test_init_image_out_of_reach(init, docker, tmp_path):
     assert os.listdir(tmp_path / "new") == []
 
 
-def test_init_bind_that_the_engine_does_not_have(init, docker, up):
-    """The engine is asked before anything is written, or replaced."""
-    words = "listen tcp4 192.0.2.1:0: bind: cannot assign requested address."
-    docker.answers["docker run --rm --publish"] = (125, f"docker: {words}")
-    before = snapshot(up)
-    with pytest.raises(DockerCommandError, match=r"cannot publish on 192\.0\.2\.1: this machine"):
-        init(up, bind="192.0.2.1")
-    assert snapshot(up) == before
-    assert {"docker stop", "docker compose up"}.isdisjoint(docker.commands)
-
-
 def test_init_data_directory_refused(init, workspace):
     """Where the data directory cannot be made, no first start is to come."""
     shutil.rmtree(workspace / "data" / "postgres")
