@@ -1873,7 +1873,7 @@ DIAGNOSES = (
     Diagnosis("docker", "port is already allocated|address already in use|Ports are not available",
         "another container or process has the port, or Windows has reserved it",
         "{init} --port N, or stop the other one (docker ps; ss -ltnp)", ContainerConflictError),
-    Diagnosis("docker", "cannot assign requested address",
+    Diagnosis("docker", "bind: cannot assign requested address",
         "this machine has no such address to publish on", "{init} --bind 127.0.0.1"),
     Diagnosis("docker", "container name .* is already in use", "another container has that name",
         "{init} chooses another one, if it may; for a new project name {destroy}, then {start}",
@@ -1881,22 +1881,10 @@ DIAGNOSES = (
     Diagnosis("docker", "no matching manifest for windows",
         "Docker runs Windows containers now, and the image is one of Linux",
         "Docker Desktop > Switch to Linux containers"),
-    Diagnosis("docker", "exec format error", "the image is for another processor",
-        "name another one with --image"),
-    Diagnosis("docker", "pull access denied|(?:manifest|name) unknown|manifest for .* not found|"
-        "failed to resolve reference|: (?:denied|unauthorized)|no match(?:ing manifest| for plat)|"
-        "toomanyrequests|Too Many Requests|error getting credentials|no such host|dial tcp|"
-        "unexpected (?:HTTP )?status|i/o timeout|TLS handshake|x509:|Client.Timeout|"
-        "context deadline exceeded|connection reset by peer",
-        "the registry does not give the image, or cannot be reached",
-        "check the name, the network, Docker's proxy, docker login; or name another with --image"),
     Diagnosis("docker", "could not find an available, non-overlapping IPv4 address pool|"
         "all predefined address pools have been fully subnetted",
         "Docker has no addresses left for another network",
         "docker network prune removes the networks that nobody uses"),
-    Diagnosis("docker", "unable to setup user",
-        "the engine maps users, and has none of that number",
-        "{init} --data volume: there the server is the image's own user"),
     Diagnosis("docker", f"Mounts denied|{_NO_SOURCE}|error while creating mount source path",
         "the daemon does not see the data directory: Docker Desktop does not share it, or the"
         " daemon is remote, or confined (snap)",
@@ -1908,8 +1896,8 @@ DIAGNOSES = (
     Diagnosis("docker server dump", "no space left on device|hive-pg: less than",
         "the disk is full, or nearly", "free space: df -h; docker system df"),
     Diagnosis("server", "unrecognized configuration parameter|invalid value for parameter|"
-        "invalid argument:|is outside the valid range",
-        "a server setting (-c ..., or HIVE_POSTGRES_... in .env) is not valid",
+        "invalid argument:|is outside the valid range|allocate memory|out of memory",
+        "a server setting (-c ..., or HIVE_POSTGRES_... in .env) is not valid, or too high",
         "correct it in .env or in the compose file, then {restart}"),
     Diagnosis("server", r"unused mount/volume|in 18\+, these Docker images",
         "the image of PostgreSQL 18 keeps the data in a directory of its version, and found other"
@@ -1933,12 +1921,6 @@ DIAGNOSES = (
         "the cluster is incomplete: a first start or a copy was cut short",
         "{init} makes it anew if nobody ever logged in; else restore a backup of the data",
         DatabaseConnectionError, Repair.REMAKE),
-    Diagnosis("server", 'lock file "postmaster.pid" is empty',
-        "the disk was full, or the machine went down, while the server started",
-        "when no other server uses the data: rm data/postgres/pgdata/postmaster.pid"),
-    Diagnosis("server", "could not map anonymous shared memory|allocate memory|out of memory",
-        "there is too little memory for the server's settings",
-        "lower HIVE_POSTGRES_SHARED_BUFFERS, or give Docker more memory"),
 
     _refused("password authentication failed",
         "the server refuses the user and password in .env; it took them from there only when"
@@ -2561,12 +2543,13 @@ class Engine:
         console.note(f"pulling {image}")
         console.doing("")
         shown = PIPE if console.quiet else sys.stderr.fileno()
+        action = f"cannot pull {image}"
+        hint = "check the name, the network and docker login; or name another one with --image"
         try:
             result = self.run(["docker", "pull", image], PULL_TIMEOUT_S, stdout=shown)
         except DockerNotAvailableError as error:  # docker answers; the registry does not
-            hint = "check the network and Docker's proxy; or name another with --image"
-            raise DockerCommandError(f"cannot pull {image}: {error}", hint) from None
-        check_result(result, f"cannot pull {image}")
+            raise DockerCommandError(f"{action}: {error}", hint) from None
+        check_result(result, action, hint)
 
     def run_in_place(
         self, image: str, at: str, *argv: str, aside: str = "", timeout: float = COMPOSE_TIMEOUT_S

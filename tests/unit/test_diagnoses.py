@@ -26,6 +26,7 @@ from hive_pg import (
 
 SOCKET = "unix:///var/run/docker.sock"
 DAEMON = "Error response from daemon: "
+NO_DAEMON = f"Cannot connect to the Docker daemon at {SOCKET}."
 SKIPPING = 'NOTICE:  table "documents" does not exist, skipping\n'
 
 # {words of the cause: {which program said it: what}}.
@@ -44,8 +45,7 @@ DOCKER_TEXTS = {
         "WSL 1": "The command 'docker' could not be found in this WSL 1 distro.",
     },
     "daemon is not running": {
-        "docker 28": f"Cannot connect to the Docker daemon at {SOCKET}."
-        " Is the docker daemon running?",
+        "docker 28": f"{NO_DAEMON} Is the docker daemon running?",
         "docker 29, no socket": f"failed to connect to the docker API at {SOCKET}; check if the"
         " path is correct and if the daemon is running: dial unix /var/run/docker.sock: connect:"
         " no such file or directory",
@@ -136,44 +136,6 @@ DOCKER_TEXTS = {
         "Docker Desktop": "no matching manifest for windows/amd64 10.0.19045 in the manifest"
         " list entries",
     },
-    "is for another processor": {
-        "at its start": "exec /usr/local/bin/docker-entrypoint.sh: exec format error",
-    },
-    "registry does not give the image": {
-        "another processor": "no matching manifest for linux/arm64/v8 in the manifest list entries",
-        "another processor, containerd": "no match for platform in manifest: not found",
-        "denied": DAEMON + "pull access denied for nope/nope, repository does not exist or may"
-        " require 'docker login': denied: requested access to the resource is denied",
-        "no tag": DAEMON + "manifest for agnohq/pgvector:17 not found: manifest unknown: manifest"
-        " unknown",
-        "no tag, containerd": DAEMON + 'failed to resolve reference "registry.example/x:1":'
-        " registry.example/x:1: not found",
-        "no repository": DAEMON + "name unknown",
-        "denied, elsewhere": DAEMON + "denied",
-        "login expired": DAEMON + 'Head "https://registry.example/v2/x/manifests/1": unauthorized:'
-        " incorrect username or password",
-        "helper": 'error getting credentials - err: exec: "docker-credential-desktop": executable'
-        " file not found in $PATH, out: ``",
-        "helper, broken": "error getting credentials - err: exit status 1, out: ``",
-        "one of many": DAEMON + "toomanyrequests: You have reached your pull rate limit.",
-        "docker 29": "failed to resolve reference: unexpected status: 429 Too Many Requests",
-        "DNS": DAEMON + 'Get "https://registry.example/v2/": dial tcp: lookup'
-        " registry.example: no such host",
-        "headers": DAEMON + 'Get "https://registry.example/v2/": net/http: request canceled'
-        " while waiting for connection (Client.Timeout exceeded while awaiting headers)",
-        "deadline": "Get https://registry.example/v2/: context deadline exceeded",
-        "i/o": "dial tcp 192.0.2.1:443: i/o timeout",
-        "TLS": "net/http: TLS handshake timeout",
-        "reset": "read tcp 10.0.0.2:5->192.0.2.1:443: read: connection reset by peer",
-        "certificate": "tls: failed to verify certificate: x509: certificate signed by unknown"
-        " authority",
-        "refused": "dial tcp 127.0.0.1:5000: connect: connection refused",
-        "unreachable": "dial tcp 192.0.2.1:443: connect: network is unreachable",
-        "name server": "dial tcp: lookup registry.example: server misbehaving",
-        "out of order": DAEMON + "received unexpected HTTP status: 503 Service Unavailable",
-        "out of order, containerd": "unexpected status from HEAD request to"
-        " https://registry.example/v2/x/manifests/1: 503 Service Unavailable",
-    },
     "disk is full": {
         "layer": "failed to register layer: write /usr/lib/x: no space left on device",
         "blob": "write /var/lib/docker/tmp/GetImageBlob123: no space left on device",
@@ -182,11 +144,6 @@ DOCKER_TEXTS = {
         "engine 20.10": DAEMON + "could not find an available, non-overlapping IPv4 address pool"
         " among the defaults to assign to the network",
         "engine 28": DAEMON + "all predefined address pools have been fully subnetted",
-    },
-    "has none of that number": {
-        "rootless 20.10, uid 300000": DAEMON + "failed to create shim task: OCI runtime create"
-        " failed: runc create failed: unable to start container process: unable to setup user:"
-        " invalid argument: unknown",
     },
     "nobody serves Podman's socket": {
         "CLI 28": "Cannot connect to the Docker daemon at unix:///run/user/1001/podman/podman.sock."
@@ -212,6 +169,8 @@ SERVER_TEXTS = {
         "not a number": 'FATAL:  invalid value for parameter "shared_buffers": "lots"',
         "argument": 'postgres: invalid argument: "x"',
         "range": '-1 is outside the valid range for parameter "max_connections" (1 .. 262143)',
+        "buffers": "FATAL:  could not map anonymous shared memory: Cannot allocate memory",
+        "allocation": "FATAL:  out of memory",
     },
     "keeps the data in a directory of its version": {
         "18": "Error: in 18+, these Docker images are configured to store database data in a\n"
@@ -248,11 +207,6 @@ SERVER_TEXTS = {
         "configuration": "postgres: could not access the server configuration file"
         ' "/d/postgresql.conf": No such file or directory',
         "hba": "FATAL:  could not load /var/lib/postgresql/data/pgdata/pg_hba.conf",
-    },
-    "disk was full": {"pid file": 'FATAL:  lock file "postmaster.pid" is empty\nHINT:  Either'},
-    "too little memory": {
-        "buffers": "FATAL:  could not map anonymous shared memory: Cannot allocate memory",
-        "allocation": "FATAL:  out of memory",
     },
 }
 LOGIN_TEXTS = {
@@ -456,7 +410,7 @@ def test_statement_of_a_dump_shows_no_password(statement):
 
 def test_diagnose_sources():
     """The rows of the first source come first; those of others are not asked."""
-    text = f"{DUMP_TEXTS['a role that does not exist here']['archive']}\n{DAEMON}denied"
+    text = f"{DUMP_TEXTS['a role that does not exist here']['archive']}\n{NO_DAEMON}"
     assert diagnose(text, "dump", "docker").source == "dump"
     assert diagnose(text, "docker", "dump").source == "docker"
     assert diagnose(text, "server") is None

@@ -581,7 +581,7 @@ def test_engine_pull_progress(quiet):
         ),
         pytest.param(
             (1, "dial tcp: lookup x: no such host"),
-            "cannot pull x: the registry does not give the image, or cannot be reached",
+            "cannot pull x: dial tcp: lookup x: no such host",
             id="refused",
         ),
     ],
@@ -590,7 +590,7 @@ def test_engine_pull_failed(answer, message):
     """A registry that does not answer is not put down to Docker."""
     with pytest.raises(DockerCommandError, match=message) as caught:
         engine_of({"docker pull": answer}).pull("x")
-    assert caught.value.hint.endswith("or name another with --image")
+    assert caught.value.hint.endswith("or name another one with --image")
 
 
 @pytest.mark.parametrize(

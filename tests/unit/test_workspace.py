@@ -527,7 +527,7 @@ def test_get_running_of_one_that_is_stopped(workspace, directory, programs):
 @pytest.mark.parametrize(
     ("logs", "why"),
     [
-        ("FATAL:  could not map anonymous shared memory\n", "too little memory"),
+        ("FATAL:  out of memory\n", "a server setting .* is not valid, or too high"),
         ("", "it left no words to read"),
     ],
     ids=["diagnosed", "silent"],
