@@ -98,7 +98,6 @@ WALK_TIMEOUT_S = 3600.0  # for what touches each file of a cluster
 MACHINE_LOCK_TIMEOUT_S = 10.0
 WAIT_ROUND_S = 5.0  # how long one `docker exec` waits inside the container
 STOP_GRACE_S = 60  # as the compose template has it; a first start may take as long, too
-UNLIMITED_S = 86400  # where Docker is to wait for ever
 STALL_S = 20.0  # how long a dump may stand still before the server is looked at
 LOGIN_TIMEOUT_S = 10  # of the clients in the container
 RESERVE_MB = 128  # on the disk of the data, which a restore leaves free
@@ -2128,7 +2127,7 @@ class ContainerInfo(Record):
     mounts: Sequence[tuple[str, str]]  # (directory on the host or name of a volume, target)
     ports: Sequence[tuple[str, int]]  # the (host address, port) that lead to PostgreSQL's
     host_ports: Sequence[str] = ()  # all that it has on this machine
-    stop_timeout: int = 0  # its own, in seconds; -1 for no limit
+    stop_timeout: int = 0  # its own, in seconds
 
     @property
     def running(self) -> bool:
@@ -2144,7 +2143,7 @@ class ContainerInfo(Record):
     @property
     def grace(self) -> int:
         """How many seconds its server may take to stop."""
-        return max(STOP_GRACE_S, self.stop_timeout if self.stop_timeout >= 0 else UNLIMITED_S)
+        return max(STOP_GRACE_S, self.stop_timeout)
 
     @property
     def cluster(self) -> tuple[str, str]:
@@ -2187,24 +2186,23 @@ class Condition(Record):
     detail: str = ""
     repair: Repair | None = None
 
-    def error(self) -> PostgreSQLIntegrationError:
-        """Return the error of a container that does not serve."""
-        kind = NotSetUpError if self.exit_code is ExitCode.NOT_RUNNING else ContainerStartupError
+    def error(self, *, awaited: bool = False) -> PostgreSQLIntegrationError:
+        """Return the error of a container that does not serve, though it was `awaited`."""
+        stopped = self.exit_code is ExitCode.NOT_RUNNING and not awaited
+        kind = NotSetUpError if stopped else ContainerStartupError
         why = f"container {self.words}"
         return kind(why, hint=self.hint, detail=self.detail, repair=self.repair)
 
 
-def judge_container(
-    info: ContainerInfo | None, name: str, logs: str | None = None, *, awaited: bool = False
-) -> Condition:
+def judge_container(info: ContainerInfo | None, name: str, logs: str | None = None) -> Condition:
     """Judge a container: its state, the remedy, and with `logs` the cause."""
-    state = info.state if info else ContainerState.MISSING
-    up = state in (ContainerState.RUNNING, ContainerState.RESTARTING)
-    code = ExitCode.UNHEALTHY if up or awaited else ExitCode.NOT_RUNNING
-    hint = "{logs}" if up else "{start}"
-    if info is None or state is ContainerState.PAUSED:
-        hint = f"docker unpause {name}" if info else hint
-        return Condition(f"{name} is {state.value}", hint, code)
+    if info is None:
+        return Condition(f"{name} is missing", "{start}", ExitCode.NOT_RUNNING)
+    state, hint, code = info.state, "{start}", ExitCode.NOT_RUNNING
+    if state is ContainerState.PAUSED:
+        return Condition(f"{name} is paused", f"docker unpause {name}", code)
+    if state in (ContainerState.RUNNING, ContainerState.RESTARTING):
+        hint, code = "{logs}", ExitCode.UNHEALTHY
     if info.running and logs is None and info.health is not Health.UNHEALTHY:
         health = {Health.NONE: "no health check", Health.STARTING: "health check pending"}
         return Condition(f"{name} runs ({health.get(info.health, 'healthy')})")
@@ -2224,16 +2222,14 @@ def judge_container(
 
 def _diagnose_end(info: ContainerInfo, logs: str) -> tuple[str, str, Repair | None]:
     """Return cause, hint and repair, by Docker's word or by the log."""
-    found, below = diagnose(logs, "server"), "its last words are below"
     if info.oom_killed:
         return "the kernel ended it for lack of memory", "give Docker more memory", None
-    if found:
+    if found := diagnose(logs, "server"):
         return found.cause, found.hint, found.repair
-    below = below if logs else "it left no words to read"
-    if info.state is not ContainerState.EXITED or info.exit_code:
-        return below, "{logs}", None
-    hint = "{start}; if it stops again, see {logs}"
-    return f"something stopped it, or its command ended; {below}", hint, Repair.START
+    cause = "its last words are below" if logs else "it left no words to read"
+    if info.state is ContainerState.EXITED and not info.exit_code:
+        return cause, "{start}", Repair.START
+    return cause, "{logs}", None
 
 
 def name_placement(cluster: str) -> str:
@@ -2280,7 +2276,7 @@ def is_elsewhere(host: Host, engine: EngineFacts) -> bool:
     remote = r"ssh:|(?:tcp|https?)://(?!(?:localhost|127\.[0-9.]+)(?::|\Z))"
     if re.match(remote, engine.endpoint):
         return True
-    if not engine.identity or host.system != "Linux" or "Docker Desktop" in engine.system:
+    if host.system != "Linux" or "Docker Desktop" in engine.system:
         return False
     return engine.identity[2] != host.name or not engine.near
 
@@ -2362,9 +2358,8 @@ def parse_containers(text: str) -> list[ContainerInfo]:
 
 def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
     state, config = item["State"], item["Config"]
+    published = (item.get("NetworkSettings") or {}).get("Ports") or {}
     health = state.get("Health") or {"Status": "none"}
-    # Until the first check after a pause, a container is called unhealthy.
-    unchecked = health["Status"] == "unhealthy" and health.get("FailingStreak") == 0
     mounts = [(IN_MEMORY, target) for target in item["HostConfig"].get("Tmpfs") or ()]
     for mount in item.get("Mounts") or []:
         source = mount.get("Name") or mount.get("Source") or ""
@@ -2374,7 +2369,7 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         name=item["Name"].lstrip("/"),
         image=config["Image"],
         state=ContainerState(state["Status"]),
-        health=Health.STARTING if unchecked else Health(health["Status"]),
+        health=Health(health["Status"]),
         exit_code=state["ExitCode"],
         oom_killed=state["OOMKilled"],
         restart_count=item["RestartCount"],
@@ -2382,27 +2377,20 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         environment=_parse_environment(config.get("Env")),
         labels=config.get("Labels") or {},
         mounts=mounts,
-        ports=_parse_ports(item),
-        host_ports=[b["HostPort"] for given in _get_published(item).values() for b in given],
+        ports=_parse_ports(item, published),
+        host_ports=[b["HostPort"] for given in published.values() for b in given or ()],
         stop_timeout=config.get("StopTimeout") or 0,
     )
 
 
-def _get_published(item: Mapping[str, Any]) -> Mapping[str, list[dict[str, str]]]:
-    """Return all ports in the container, with where they are published."""
-    ports = (item.get("NetworkSettings") or {}).get("Ports") or {}
-    return {port: given or [] for port, given in ports.items()}
-
-
-def _parse_ports(item: Mapping[str, Any]) -> list[tuple[str, int]]:
+def _parse_ports(item: Mapping[str, Any], published: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Return where PostgreSQL's port is published, or is to be."""
     port = f"{CONTAINER_PORT}/tcp"
     asked = (item["HostConfig"].get("PortBindings") or {}).get(port) or []
-    given = _get_published(item).get(port, [])
     # A range, of which Docker takes any, is no fixed port.
     fixed = {binding["HostPort"] for binding in asked if binding["HostPort"].isdigit()}
-    given = [binding for binding in given if binding["HostPort"] in fixed] or asked
-    return [(b["HostIp"] or "0.0.0.0", int(b["HostPort"])) for b in given if b["HostPort"] in fixed]
+    given = [b for b in published.get(port) or asked if b["HostPort"] in fixed]
+    return [(b["HostIp"] or "0.0.0.0", int(b["HostPort"])) for b in given]
 
 
 def _parse_environment(entries: Sequence[str] | None) -> dict[str, str]:
@@ -2435,15 +2423,13 @@ class Engine:
         try:
             return self.runner.start(argv, cwd=cwd, **options)
         except OSError as error:
-            if error.filename != argv[0]:  # no directory any more, no memory, no descriptors
-                why = f"cannot run {argv[0]} in {cwd or '.'}: {error.strerror}"
-                hint = f"ls -ld {quote_word(cwd or '.')}; df -h; ulimit -a"
-                raise WorkspaceError(why, hint) from None
-            why, hint = f"cannot run {argv[0]}: {error.strerror}", f"type -a {argv[0]}"
-            if isinstance(error, FileNotFoundError):
-                why = "Docker is not installed"
+            if isinstance(error, FileNotFoundError) and error.filename == argv[0]:
                 hint = "install Docker: https://docs.docker.com/get-docker/"
-            raise DockerNotAvailableError(why, hint) from None
+                raise DockerNotAvailableError("Docker is not installed", hint) from None
+            # no directory any more, no memory, no descriptors
+            why = f"cannot run {argv[0]} in {cwd or '.'}: {error.strerror}"
+            hint = f"ls -ld {quote_word(cwd or '.')}; df -h; ulimit -a"
+            raise WorkspaceError(why, hint) from None
 
     def run(
         self, argv: Sequence[str], timeout: float = QUESTION_TIMEOUT_S, stdin: str = "", **how: Any
@@ -2465,10 +2451,7 @@ class Engine:
         """Read the answer to IDENTITY."""
         said = last_line(result.stdout).split("|", _IDENTITY_FORMAT.count("|"))
         if result.returncode or len(said) <= _IDENTITY_FORMAT.count("|"):
-            error = build_error(result, "cannot ask the engine")
-            if isinstance(error, DockerNotAvailableError):
-                raise error
-            return EngineFacts()  # a socket's proxy may refuse that
+            raise build_error(result, "cannot ask the engine")
         *identity, system, security, context, self.version, plugin = said
         self.compose_version, _, path = plugin.partition("\t")
         if self.compose_version:
@@ -2504,7 +2487,7 @@ class Engine:
         """Which Docker and Compose answer, in numbers."""
         self.compose_argv  # noqa: B018 (which knows the version)
         said = f"{self.facts.program} {self.version}, Compose {self.compose_version}"
-        return re.sub(r"(?<= )v(?=\d)|(?<=\d)[^0-9., ][^, ]*| (?=,|$)", "", said)
+        return re.sub(r"(?<= )v(?=\d)|(?<=\d)[^0-9., ][^, ]*", "", said)
 
     def container(self, name: str) -> ContainerInfo | None:
         """Return a container, None where there is none of that name."""
@@ -4119,7 +4102,7 @@ def survey(workspace: Workspace, *images: str) -> Neighbours:
         said, *found = [process.finish(timeout=QUESTION_TIMEOUT_S) for process in asked]
     facts = engine.read_facts(said)
     seen = dict(zip(images, map(engine.read_image, images, found)))
-    return Neighbours(workspace, containers, facts.identity or workspace.state.engine, seen)
+    return Neighbours(workspace, containers, facts.identity, seen)
 
 
 # == Life ==================================================
@@ -4488,14 +4471,14 @@ def _check_steady(workspace: Workspace, first: Probe, now: Probe, allowed: int) 
     stopping = first.error is not None and "shutting down" in first.error.detail
     logs = workspace.engine.logs(info.name, since=since) if info else ""
     _check_listening(logs)
-    condition = judge_container(info, workspace.settings.container, logs, awaited=True)
+    condition = judge_container(info, workspace.settings.container, logs)
     if "shutdown request" in logs and not stopping:
         condition = condition.replace(repair=None)
     soon = info and restarts > 0 and info.state is ContainerState.RESTARTING
     steady = info and (info.running or soon) and info.restart_count <= restarts
     # Words of a run before the command's may be about what was mended since.
     if not steady or (restarts == 0 and condition.repair is Repair.REMAKE):
-        raise condition.error()
+        raise condition.error(awaited=True)
 
 
 def verify(
@@ -6546,7 +6529,7 @@ the compose file is yours, and nothing was moved; service {service.service} need
         while error := (probe := server.probe(WAIT_ROUND_S)).error:
             info = engine.container(name)
             if info is None or not info.running:
-                raise judge_container(info, name, engine.logs(name), awaited=True).error()
+                raise judge_container(info, name, engine.logs(name)).error(awaited=True)
             if probe.readiness is Readiness.ACCEPTING or time.monotonic() > deadline:
                 raise error
             time.sleep(0.1)

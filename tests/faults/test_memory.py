@@ -184,13 +184,6 @@ def test_env_that_is_edited_during_an_init_keeps_the_edit(make):
     assert workspace.login() == "1"
 
 
-def test_engine_that_does_not_say_which_it_is_is_used(kept):
-    """A socket's proxy may refuse `docker info`: the database is started all the same."""
-    kept.hive_pg("stop")
-    action = "echo 'Error response from daemon: Forbidden' >&2; exit 1"
-    kept.hive_pg("start", PATH=put_before(kept, "info*", action))
-
-
 # -- what a killed restore has protected ---------------------------------------------------------
 
 

@@ -569,12 +569,11 @@ def test_survey_of_an_engine_without_the_plugin(workspace, programs):
 
 
 def test_survey_of_an_engine_that_refuses(workspace, programs):
-    """A socket's proxy may forbid the question: the engine is unknown then, Compose looked for."""
-    programs.answers = {"docker ps": "", "docker compose version": "2.26.1\n"}
+    """A socket's proxy may forbid the question: no container is touched on an unknown engine."""
+    programs.answers = {"docker ps": ""}
     programs.answers["docker info"] = (1, "Error response from daemon: 403 Forbidden")
-    assert list(pg.survey(workspace).engine) == []
-    assert workspace.engine.compose_argv == ["docker", "compose"]
-    assert programs.calls_of("docker compose version")
+    with pytest.raises(pg.DockerCommandError, match=r"cannot ask the engine: .*403 Forbidden"):
+        pg.survey(workspace)
 
 
 def test_survey_of_an_engine_that_is_gone(workspace, programs):

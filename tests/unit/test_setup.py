@@ -761,7 +761,7 @@ def test_init_image_out_of_reach(init, docker, tmp_path):
     """An image that cannot be pulled is found out before anything is written."""
     docker.answers["docker image inspect"] = (1, "Error: No such image: agnohq/pgvector:16")
     docker.answers["docker pull"] = (1, "dial tcp 192.0.2.1:443: i/o timeout")
-    with pytest.raises(DockerCommandError, match=r"cannot pull .*: the registry"):
+    with pytest.raises(DockerCommandError, match=r"cannot pull .*: dial tcp"):
         init()
     assert os.listdir(tmp_path / "new") == []
 
