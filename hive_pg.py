@@ -2035,8 +2035,7 @@ def diagnose(text: str, *sources: str) -> Diagnosis | None:
 # What Compose and Docker quote: names, or else perhaps a password, with quotes in it.
 _QUOTED = r"""(?xs)
     (\b(?:service|network|volume|container|container[ ]name|type|exec:)[ ]"[\w./-]+"
-    |\b(?:Get|Head)[ ]"https?://[\w./:-]+"
-    |'services\[[\w.\[\]-]+'|\bsource[ ]path[ ]'[\w./-]+')
+    |'services\[[\w.\[\]-]+')
     |(?<=unterminated[ ]quoted[ ]value[ ])[^\n]*
     |(?<![\w\\])(["'`])(?:[^\n]*\2|.*\2|[^\n]*)
 """
@@ -2580,17 +2579,16 @@ class Engine:
         argv, timeout = ("stop", "-t", str(grace), *containers), grace + QUESTION_TIMEOUT_S
         self.ask("cannot stop the container", *argv, timeout=timeout)
 
-    def remove_networks(self, project: str) -> str:
-        """Remove a project's networks; return why one stays."""
+    def remove_networks(self, project: str) -> None:
+        """Remove a project's networks, or warn of one that others use."""
         argv = ("network", "ls", "--quiet", "--filter", f"label={PROJECT_LABEL}={project}")
         networks = self.ask("cannot list the networks", *argv).split()
-        if not networks:
-            return ""
-        result = self.run(["docker", "network", "rm", *networks])
-        used = re.search(".*has active endpoints.*", result.stderr)
-        if not used:
+        result = self.run(["docker", "network", "rm", *networks]) if networks else None
+        if result and "has active endpoints" in result.stderr:
+            used = last_line(result.stderr)
+            self.runner.console.warn(f"the network stays, which other containers use: {used}")
+        elif result:
             check_result(result, "cannot remove the network")
-        return used[0] if used else ""
 
     def has_volume(self, name: str = "", project: str = "") -> bool:
         """Whether a volume has a name, and a Compose project."""
@@ -2800,10 +2798,9 @@ def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeS
     for mount in service.get("volumes", []):
         source = IN_MEMORY if mount["type"] == "tmpfs" else mount.get("source", "")
         mounts.append((volumes.get(source, {}).get("name", source), mount["target"]))
-    for kind, place in (("secrets", "/run/secrets"), ("configs", "/")):
-        for item in service.get(kind, []):
-            target = posixpath.join(place, item.get("target", item["source"]))
-            mounts.append((config[kind][item["source"]].get("file", ""), target))
+    for secret in service.get("secrets", []):
+        target = posixpath.join("/run/secrets", secret.get("target", secret["source"]))
+        mounts.append((config["secrets"][secret["source"]].get("file", ""), target))
     data_dir, cluster = locate_cluster(mounts, environment.get("PGDATA", DEFAULT_PGDATA))
     return ComposeService(
         service=name,
@@ -6293,9 +6290,7 @@ def _remove_container(workspace: Workspace, *options: str) -> None:
         engine.ask(f"cannot remove {name}", "rm", *options, name)
         console.step(f"container {name} is removed")
     if all(other.project != project for other in survey(workspace).containers):
-        used = engine.remove_networks(project)
-        if used:
-            console.warn(f"the network stays, which other containers use: {used}")
+        engine.remove_networks(project)
 
 
 def _get_own_cluster(

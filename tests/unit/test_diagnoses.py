@@ -605,7 +605,6 @@ def test_mask_values_of_compose(text):
         'service "web" depends on undefined service "db": invalid compose project',
         "services.postgres Additional property imagee is not allowed; it can't be",
         'The container name "/hive-postgres" is already in use by container "0a1b".',
-        'Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io',
         'invalid mount config for type "bind": bind source path does not exist: /w/data',
         'exec: "/bin/postgrs": executable file not found in $PATH: unknown',
         "error decoding 'services[postgres].command': invalid command line string",

@@ -420,7 +420,6 @@ def test_has_wrong_owner_user(tmp_path):
         pytest.param("/run/secrets/db_password", "/w/secrets/db", id="a secret"),
         pytest.param("/run/secrets/short", "/w/secrets/db", id="a secret with a name"),
         pytest.param("/etc/pw", "/w/secrets/db", id="a secret with a path"),
-        pytest.param("/cfg", "/w/cfg", id="a config"),
         pytest.param("/mnt/a/b", "/w/mnt/a/b", id="in a directory"),
         pytest.param("/run/secrets/env", "", id="a secret of the environment"),
         pytest.param("/vol/x", "vol/x", id="in a volume"),
@@ -428,18 +427,18 @@ def test_has_wrong_owner_user(tmp_path):
     ],
 )
 def test_parse_compose_config_files(inside, outside):
-    """A file in the container is where Compose's secret, config or mount has it on this machine."""
+    """A file in the container is where Compose's secret or mount has it on this machine."""
     secrets = [{"source": "db_password"}, {"source": "db_password", "target": "short"}]
     secrets += [{"source": "db_password", "target": "/etc/pw"}, {"source": "env"}]
     service = {"image": "postgres", "environment": {"POSTGRES_PASSWORD_FILE": inside}}
-    service |= {"secrets": secrets, "configs": [{"source": "cfg"}]}
+    service["secrets"] = secrets
     service["volumes"] = [
         {"type": "bind", "source": "/w/mnt", "target": "/mnt"},
         {"type": "volume", "source": "vol", "target": "/vol"},
     ]
     kinds = {"secrets": {"db_password": {"file": "/w/secrets/db"}, "env": {"environment": "X"}}}
-    kinds |= {"configs": {"cfg": {"file": "/w/cfg"}}, "services": {"db": service}}
-    mounts = parse_compose_config(json.dumps({"name": "w", **kinds})).mounts
+    config = {"name": "w", **kinds, "services": {"db": service}}
+    mounts = parse_compose_config(json.dumps(config)).mounts
     assert pg.locate_cluster(mounts, inside)[1] == outside
 
 
