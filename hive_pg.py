@@ -3231,10 +3231,16 @@ class Server:
         argv, env = self.build_client("sh", "-c", _DUMP_SCRIPT, *how)
         return self.engine.start(argv, env=env, stdin=PIPE, stdout=file, long=True)
 
-    def dump(self, process: Process, file: int, idle: Callable[[], object]) -> CommandResult:
+    def check_alive(self) -> None:
+        """Raise the error of a server that does not answer."""
+        probe = self.probe(WAIT_ROUND_S)
+        if probe.error and probe.readiness in (Readiness.NO_RESPONSE, Readiness.UNKNOWN):
+            raise probe.error
+
+    def dump(self, process: Process, file: int) -> CommandResult:
         """Wait for the end of what `start_dump` started; see `Process.watch`."""
         with process:
-            result = process.watch(file, f"dumping {self.url.database}", idle)
+            result = process.watch(file, f"dumping {self.url.database}", self.check_alive)
         words = result.stderr.replace(f"{_DUMP_FAILED}\n", "")
         failed = words != result.stderr
         return result.replace(returncode=result.returncode or int(failed), stderr=words)
@@ -3252,13 +3258,11 @@ class Server:
         result = self.engine.run([*self.inside, "sh", "-c", script], WALK_TIMEOUT_S)
         check_result(result, action, sources=("dump",))
 
-    def load(
-        self, file: int, client: Sequence[str], doing: str, idle: Callable[[], object]
-    ) -> CommandResult:
+    def load(self, file: int, client: Sequence[str], doing: str) -> CommandResult:
         """Run a client that reads a file, while there is room."""
         argv, env = self.build_client(*self.guard, *client)
         with self.engine.start(argv, env=env, stdin=file, stdout=DEVNULL, long=True) as process:
-            return process.watch(file, doing, idle)
+            return process.watch(file, doing, self.check_alive)
 
     def list_contents(self, action: str, file: int) -> str:
         """Return what `pg_restore --list` says of a dump, a descriptor."""
@@ -3374,13 +3378,11 @@ class Elsewhere(Server):
         check_result(self.engine.run(argv, stdin=text), f"cannot write {path}")
         return path
 
-    def load(
-        self, file: int, client: Sequence[str], doing: str, idle: Callable[[], object]
-    ) -> CommandResult:
+    def load(self, file: int, client: Sequence[str], doing: str) -> CommandResult:
         """Run a client that reads a file; if it fails, nothing of it goes on."""
         result = None
         try:
-            result = super().load(file, client, doing, idle)
+            result = super().load(file, client, doing)
             return result
         finally:
             if result is None or result.returncode:  # docker was killed perhaps, not the client
@@ -5634,14 +5636,6 @@ from pg_depend e where (e.classid, e.objid, e.deptype) = (o.classid, o.objid, 'e
 or exists (select from pg_largeobject_metadata)"""
 
 
-def _look_at_server(workspace: Workspace) -> None:
-    """Raise the error of a server that is not there to answer."""
-    workspace.check_running()
-    probe = workspace.server.probe(WAIT_ROUND_S)
-    if probe.error and probe.readiness is Readiness.NO_RESPONSE:
-        raise probe.error
-
-
 def open_unnamed(directory: str) -> IO[bytes]:
     """Open a file that nobody else finds, and that goes when it is closed."""
     import tempfile
@@ -5720,8 +5714,8 @@ def _check_place(path: str) -> str:
 def _dump(workspace: Workspace, database: str, file: int, begun: Process | None = None) -> None:
     """Write a dump; what nobody has `begun` is read back."""
     workspace.await_rotation()
-    server, idle = workspace.server.with_url(database=database), partial(_look_at_server, workspace)
-    result = server.dump(begun or server.start_dump(file, lasts=True), file, idle)
+    server = workspace.server.with_url(database=database)
+    result = server.dump(begun or server.start_dump(file, lasts=True), file)
     if "broken pipe" in result.stderr or result.returncode == -13:  # SIGPIPE
         raise BrokenPipeError
     _check_dump(workspace, result, f"cannot dump database {database}")
@@ -5877,20 +5871,18 @@ class Restore:
             self._protect(staging)
             client = self._build_script_client(staging, word)
         self.file.seek(self.start)
-        server, idle = workspace.server, partial(_look_at_server, workspace)
-        result = server.load(self.file.fileno(), client, "restoring the dump", idle)
+        result = workspace.server.load(self.file.fileno(), client, "restoring the dump")
         _check_dump(workspace, result, "cannot restore it")
         if not self.archive and word not in result.stderr:
-            if "hive-pg: a backslash" in result.stderr:
-                raise build_error(result, "cannot restore it", "", ["dump"])
-            raise WorkspaceError("the script ends in the middle of a statement or transaction")
+            said = f"{result.stderr}it ends in the middle of a statement or transaction"
+            raise build_error(result.replace(stderr=said), "cannot restore it", "", ["dump"])
         undo_restore(workspace)
         # initdb's own objects are below FIRST_USER_OID.
         made = f"select exists (select from pg_depend where objid >= {FIRST_USER_OID})"
         made += " or exists (select from pg_largeobject_metadata)"
         if self._query(made, staging).strip() != "t":
             raise WorkspaceError("the file makes nothing in a database", "take another one")
-        analyze(server, staging)
+        analyze(workspace.server, staging)
 
     def _protect(self, staging: str) -> None:
         """Remember what a script may change.
@@ -6533,8 +6525,8 @@ the compose file is yours, and nothing was moved; service {service.service} need
         action = f"cannot copy database {name}"
         target = (name, "") if name in (DEFAULT_ROLE, "template1") else ("template1", "--create")
         client = ("sh", "-c", _COPY_SCRIPT, "hive-pg", old.container, *target)
-        place, doing = new.with_url(database=name), f"copying database {name}"
-        result = place.load(DEVNULL, client, doing, lambda: None)
+        place = new.with_url(database=name)
+        result = place.load(DEVNULL, client, f"copying database {name}")
         if result.returncode or _DUMP_FAILED in result.stderr:
             raise build_error(result, action, sources=["dump"])
         analyze(new, name)
@@ -6683,9 +6675,8 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
         client = ["pg_restore", "-1", "--no-owner", "--no-privileges", "-w"]
         client += ["-L", there.put("list", entries), "-d", url.database]
         file.seek(0)
-        idle = partial(there.query, "select;", *how)  # a frozen one fails
         workspace.worked = True
-        result = there.load(file.fileno(), client, f"pushing to {target}", idle)
+        result = there.load(file.fileno(), client, f"pushing to {target}")
         check_result(result, f"{action}, where nothing was made", sources=(*there.sources, "dump"))
         analyze(there, url.database)
         rows = compare_rows(here, there, f"{target} has been made")
@@ -6704,8 +6695,7 @@ def pull(workspace: Workspace, url: DatabaseURL) -> str:
     _agree_to(workspace, f"{url.database} of {url.host}")
     with open_unnamed(workspace.directory) as file:
         with server.opened() as there:
-            idle = partial(there.query, "select;", action, url.database)
-            result = there.dump(there.start_dump(file.fileno()), file.fileno(), idle)
+            result = there.dump(there.start_dump(file.fileno()), file.fileno())
             check_result(result, action, sources=(*there.sources, "dump"))
         file.seek(0)
         return _run_alone(Restore(workspace, file, owner=False))

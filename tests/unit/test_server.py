@@ -318,7 +318,7 @@ def test_dump_end(programs, server, answer, code, words):
     programs.answers["docker exec"] = answer
     with open(os.devnull, "w", encoding="ascii") as file:
         begun = server.start_dump(file.fileno(), lasts=True)
-        result = server.dump(begun, file.fileno(), lambda: None)
+        result = server.dump(begun, file.fileno())
         assert programs.calls[0].writes == file.fileno()
     assert (result.returncode, result.stderr) == (code, words)
     (call,) = programs.calls
@@ -330,7 +330,7 @@ def test_load_argv(programs, server):
     """The client reads the descriptor itself, and what it prints is not wanted."""
     programs.answers["docker exec"] = (3, "ERROR:  no\n")
     with open(os.devnull, encoding="ascii") as file:
-        result = server.load(file.fileno(), ["psql", "-d", "x"], "x", lambda: None)
+        result = server.load(file.fileno(), ["psql", "-d", "x"], "x")
         assert programs.calls[0].reads == file.fileno()
     assert (result.returncode, result.stderr) == (3, "ERROR:  no\n")
     (call,) = programs.calls
