@@ -6660,15 +6660,13 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
         open_elsewhere(workspace, url).opened() as there,
         open_unnamed(workspace.directory) as file,
     ):
-        here = workspace.server
-        how = (action, url.database)
-        ours = parse_json(here.query(_MADE_SQL, action, here.url.database))
-        theirs = parse_json(there.query(_MADE_SQL, *how))
+        here, database = workspace.server, workspace.settings.url.database
+        ours = parse_json(here.query(_MADE_SQL, action, database))
+        theirs = parse_json(there.query(_MADE_SQL, action, url.database))
         if found := find_obstacles(ours, theirs):
             some = ", ".join(found[:5] + ["…"] * (len(found) > 5))
             why = f"{target} has {some}, which would be made"
             raise WorkspaceError(why, "push into an empty database; or drop them")
-        database = here.url.database
         _dump(workspace, database, file.fileno(), here.start_dump(file.fileno()))
         file.seek(0)
         entries = choose_entries(here.list_contents(action, file.fileno()), theirs["schemas"])
