@@ -5542,16 +5542,6 @@ def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
     return False
 
 
-def find_owners(listing: str) -> set[str]:
-    r"""Return the owners in a list of `pg_restore`, or their last words.
-
-    >>> find_owners("; x y\n5; 1259 16385 TABLE public t ann\n2; 3079 16384 EXTENSION - vector \n")
-    {'ann'}
-    """
-    owners = re.findall(r"(?m)^[0-9]+; .* (.*)$", listing)
-    return {owner for owner in owners if owner and not owner.startswith("pg_")}
-
-
 # The comments of the database that a restore loads, and of those that it replaced.
 STAGING_COMMENT = "hive-pg restore of {} is under way, or was interrupted"
 KEPT_COMMENT = "{} before hive-pg restore"
@@ -5851,10 +5841,10 @@ class Restore:
         server = self.workspace.server
         self.file.seek(self.start)
         listing = server.list_contents("cannot restore it", self.file.fileno())
-        owners = find_owners(listing)
+        owners = {*re.findall(r"(?m)^[0-9]+; .*( (?!pg_)\S+)$", listing)}  # or their last words
         if len(owners) != 1:
             return
-        word = f" {next(iter(owners))}"
+        (word,) = owners
         known = f"select from pg_roles where right(' ' || rolname, {len(word)})"
         if self._query(f"select exists ({known} = {quote_literal(word)});").strip() == "f":
             self.owner = False
