@@ -5938,7 +5938,7 @@ def reset(workspace: Workspace, seed: str = "") -> str:
     """Put an empty database, or what `seed` makes, in the present one's place."""
     with open_source(seed, workspace.directory) if seed else nullcontext() as file:
         task = Restore(workspace, file)
-        workspace.get_running()
+        get_settled(workspace)
         _agree_to(workspace, "an empty database")
         return _run_alone(task, extends=True)
 
@@ -5967,7 +5967,6 @@ def _agree_to(workspace: Workspace, new: str) -> None:
 def _run_alone(task: Restore, *, drop_old: bool = False, **how: Any) -> str:
     workspace = task.workspace
     with workspace.lock():
-        undo_restore(workspace)
         probe = look(workspace)  # what bars the way is found out before a long restore
         if probe.error:
             raise name_unfinished(workspace, probe.error)
@@ -5976,8 +5975,7 @@ def _run_alone(task: Restore, *, drop_old: bool = False, **how: Any) -> str:
         kept = task.run(tells=not drop_old, **how)
         if drop_old:
             drop_databases(workspace, KEPT_COMMENT)
-            before = workspace.settings.url.database
-            workspace.console.step(f"what was {before} before is dropped")
+            workspace.console.step("what was there before is dropped")
     return kept
 
 
@@ -6044,7 +6042,6 @@ def drop_old_databases(workspace: Workspace) -> None:
     if old:
         workspace.agree(f"drop {old}?")
     with workspace.lock():
-        undo_restore(workspace)
         for comment in (STAGING_COMMENT, KEPT_COMMENT):
             drop_databases(workspace, comment)
     workspace.console.step(f"dropped: {old or 'nothing, as nothing was kept'}")
