@@ -2473,12 +2473,11 @@ class Engine:
         if plugin.returncode == 0:
             return ["docker", "compose"]
         other = self.runner.ask(["docker-compose", "version", "--short"])
-        version = self.compose_version = last_line(other.stdout)
-        if re.match(r"v?([2-9]|[1-9][0-9])\.", version):
+        self.compose_version = last_line(other.stdout)
+        if re.match(r"v?([2-9]|[1-9][0-9])\.", self.compose_version):
             return ["docker-compose"]
-        why = "Docker Compose 2 or later is not installed"
-        why += f"; docker-compose is version {version}" if version else ""
         hint = "apt install docker-compose-v2, or see https://docs.docker.com/compose/install/"
+        why = "Docker Compose 2 or later is not installed"
         raise DockerNotAvailableError(why, hint, detail=plugin.stderr)
 
     @property

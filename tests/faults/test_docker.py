@@ -485,12 +485,11 @@ def test_only_docker_compose_is_there(make):
 
 
 def test_only_compose_1_is_there(idle, without_plugin):
-    """Its end of life was in 2023: exit 4, with its version."""
+    """Its end of life was in 2023: exit 4."""
     old = executable(idle, "docker-compose", "#!/bin/sh\necho 1.29.2\n").parent
     path = f"{old}:{without_plugin}"
     result = idle.hive_pg("start", code=4, PATH=path)
     assert_said(result, NO_COMPOSE)
-    assert "docker-compose is version 1.29.2" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["start", "status", "check", "logs"])
