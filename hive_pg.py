@@ -2326,12 +2326,12 @@ def find_named(containers: Iterable[ContainerInfo], name: str) -> ContainerInfo 
     return next((info for info in containers if info.name == name), None)
 
 
-def parse_json(text: str, **how: Any) -> Any:
+def parse_json(text: str) -> Any:
     """Read docker's JSON; another program may have its name."""
     import json
 
     try:
-        return json.loads(text, **how)
+        return json.loads(text)
     except ValueError:
         why = f"`docker` does not print JSON, but: {last_line(text)}"
         raise DockerNotAvailableError(why, "see what it is: type -a docker") from None
@@ -2768,9 +2768,8 @@ def _drop_empty(value: dict[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in value.items() if item not in (None, "")}
 
 
-def _find_closed_network(config: Mapping[str, Any], name: str) -> str:
+def _find_closed_network(config: Mapping[str, Any], service: Mapping[str, Any]) -> str:
     """Return the kind of network that publishes no port, or ''."""
-    service = config["services"][name]
     networks = [config["networks"][network] for network in service.get("networks") or ()]
     internal = networks and all(network.get("internal") for network in networks)
     return "internal" if internal else service.get("network_mode") or ""
@@ -2779,17 +2778,16 @@ def _find_closed_network(config: Mapping[str, Any], name: str) -> str:
 def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeService:
     """Read the PostgreSQL service from what `config` prints."""
     # `config` doubles every dollar, so that its output is a compose file again.
-    text = text.replace("$$", "$")
-    config = parse_json(text, object_hook=_drop_empty)
+    config = parse_json(text.replace("$$", "$"))
     project, services, volumes = config.get("name"), {}, config.get("volumes", {})
     for name, service in config.get("services", {}).items():
         usual = {"container_name": f"{project}-{name}-1", "image": f"{project}-{name}"}
-        services[name] = {**usual, **service}
+        services[name] = {**usual, **_drop_empty(service)}
     if wanted not in {"", *services}:
         raise WorkspaceError(f"the compose file has {', '.join(services)}, but no {wanted}")
     name = wanted or choose_service(services, **choice)
     service = services[name]
-    environment = service.get("environment", {})
+    environment = _drop_empty(service.get("environment", {}))
     ports = [port for port in service.get("ports", []) if port.get("target") == CONTAINER_PORT]
     fixed = [port for port in ports if str(port.get("published")).isdigit()]
     port = (*fixed, *ports, {"host_ip": DEFAULT_BIND})[0]
@@ -2798,7 +2796,7 @@ def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeS
         source = IN_MEMORY if mount["type"] == "tmpfs" else mount.get("source", "")
         mounts.append((volumes.get(source, {}).get("name", source), mount["target"]))
     for secret in service.get("secrets", []):
-        target = posixpath.join("/run/secrets", secret.get("target", secret["source"]))
+        target = posixpath.join("/run/secrets", secret.get("target") or secret["source"])
         mounts.append((config["secrets"][secret["source"]].get("file", ""), target))
     data_dir, cluster = locate_cluster(mounts, environment.get("PGDATA", DEFAULT_PGDATA))
     return ComposeService(
@@ -2806,14 +2804,14 @@ def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeS
         container=service["container_name"],
         image=service["image"],
         user=service.get("user", ""),
-        bind=port.get("host_ip", "0.0.0.0"),
+        bind=port.get("host_ip") or "0.0.0.0",
         host_port=int(port["published"]) if fixed else 0,
         data_dir=data_dir,
         cluster=cluster,
         environment=environment,
         project=project or "",
         builds="build" in service,
-        closed=_find_closed_network(parse_json(text), name),
+        closed=_find_closed_network(config, service),
         mounts=mounts,
         command=service.get("command", []),
     )
