@@ -1854,8 +1854,6 @@ DIAGNOSES = (
         "systemctl --user start podman.socket; root's own: sudo systemctl start podman.socket"),
     _unavailable(r"docker \S* at unix:///run/user", "rootless Docker is not running",
         "systemctl --user start docker"),
-    _unavailable(r"docker \S* at (?:tcp|ssh|http)", "Docker there cannot be reached",
-        "start it there; or see docker context ls"),
     _unavailable("Cannot connect to the Docker daemon|failed to connect to the docker API|"
         "error during connect|unable to resolve docker endpoint|docker_engine|"
         "dockerDesktopLinuxEngine|Internal Server Error for API route",
@@ -1909,16 +1907,12 @@ DIAGNOSES = (
         "the data directory belongs to another user than the server's",
         "{init} gives it to the user: of the compose file, where that is a number",
         repair=Repair.OWNER),
-    Diagnosis("server", "exists but is not empty",
-        "the data directory holds files but no PG_VERSION: no cluster, or a damaged one",
-        "if it is one, put PG_VERSION back; else move the files away, then {init}",
-        repair=Repair.REMAKE),
-    Diagnosis("server login", "could not locate a valid checkpoint record|"
+    Diagnosis("server login", "could not locate a valid checkpoint record|exists but is not empty|"
         r"could not find the database system|could not load \S*pg_hba\.conf|"
         r"could not open file .*(?:pg_control|pg_filenode\.map).*No such file|"
         "could not access the server configuration file",
         "the cluster is incomplete: a first start or a copy was cut short",
-        "{init} makes it anew if nobody ever logged in; else restore a backup of the data",
+        "{init} makes it anew if nobody ever logged in; else put back what is missing, or a backup",
         DatabaseConnectionError, Repair.REMAKE),
 
     _refused("password authentication failed",

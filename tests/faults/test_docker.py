@@ -27,7 +27,6 @@ pytestmark = pytest.mark.engine
 
 COMMANDS = "init|start|run|stop|restart|status|status --json|check|check --json|logs|logs -f"
 NOT_RUNNING = ("the Docker daemon is not running", "start Docker: sudo systemctl start docker")
-ELSEWHERE = ("Docker there cannot be reached", "start it there; or see docker context ls")
 FORBIDDEN = ("your user may not use Docker's socket", "sudo usermod -aG docker $USER")
 OTHER_AGE = ("the docker CLI and the engine are too far apart", "update the older of the two")
 STAND_IN = (
@@ -184,7 +183,7 @@ def unreachable(idle):
     refused, closed = (f"unix://{idle.path.parent}/{name}" for name in ("refused", "closed"))
     return {
         "nobody listens": ({"DOCKER_HOST": refused}, NOT_RUNNING),
-        "nobody listens, by TCP": ({"DOCKER_HOST": f"tcp://127.0.0.1:{free_port()}"}, ELSEWHERE),
+        "nobody listens, by TCP": ({"DOCKER_HOST": f"tcp://127.0.0.1:{free_port()}"}, NOT_RUNNING),
         "no permission": ({"DOCKER_HOST": closed}, FORBIDDEN),
         "no such context": ({"DOCKER_HOST": None, "DOCKER_CONTEXT": "nowhere"}, NOT_RUNNING),
         "API too new": ({"DOCKER_API_VERSION": "1.999"}, OTHER_AGE),
@@ -307,7 +306,7 @@ SAID_OF_THE_DAEMON = {
         NOT_RUNNING),
     "docker 29: no such host": (
         "failed to connect to the docker API at tcp://nowhere:2375: dial tcp: lookup nowhere: no"
-        " such host", ELSEWHERE),
+        " such host", NOT_RUNNING),
     "Windows 28": (
         'error during connect: in the default daemon configuration on Windows, the docker client'
         ' must be run with elevated privileges to connect: Get "http://%2F%2F.%2Fpipe%2F'

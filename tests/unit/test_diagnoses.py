@@ -46,6 +46,8 @@ DOCKER_TEXTS = {
     },
     "daemon is not running": {
         "docker 28": f"{NO_DAEMON} Is the docker daemon running?",
+        "docker 28, elsewhere": "Cannot connect to the Docker daemon at tcp://10.0.0.5:2375. Is the"
+        " docker daemon running?",
         "docker 29, no socket": f"failed to connect to the docker API at {SOCKET}; check if the"
         " path is correct and if the daemon is running: dial unix /var/run/docker.sock: connect:"
         " no such file or directory",
@@ -69,12 +71,6 @@ DOCKER_TEXTS = {
         "docker 28": "Cannot connect to the Docker daemon at unix:///run/user/1000/docker.sock."
         " Is the docker daemon running?",
         "docker 29": "failed to connect to the docker API at unix:///run/user/1000/docker.sock",
-    },
-    "Docker there cannot be reached": {
-        "docker 28": "Cannot connect to the Docker daemon at tcp://10.0.0.5:2375. Is the docker"
-        " daemon running?",
-        "docker 29": "failed to connect to the docker API at tcp://nowhere:2375:"
-        " dial tcp: lookup nowhere: no such host",
     },
     "too far apart": {
         "engine 29": DAEMON + "client version 1.41 is too old. Minimum supported API version is"
@@ -188,9 +184,6 @@ SERVER_TEXTS = {
         "closed": 'initdb: error: could not access directory "/d": Permission denied',
         "looks empty": "Error: Database is uninitialized and superuser password is not specified.",
     },
-    "no PG_VERSION": {
-        "initdb": 'initdb: error: directory "/d" exists but is not empty\ninitdb: hint: If you',
-    },
     "shm is too small": {
         "parallel": 'ERROR:  could not resize shared memory segment "/PostgreSQL.1" to 63999360'
         " bytes: No space left on device",
@@ -201,6 +194,7 @@ SERVER_TEXTS = {
     },
     "cluster is incomplete": {
         "checkpoint": "PANIC:  could not locate a valid checkpoint record",
+        "no PG_VERSION": 'initdb: error: directory "/d" exists but is not empty\\ninitdb: hint: If',
         "system": 'postgres: could not find the database system\nExpected to find it in "/d"',
         "control": 'FATAL:  could not open file "/d/global/pg_control": No such file or directory',
         "map": 'FATAL:  could not open file "global/pg_filenode.map": No such file or directory',
@@ -462,7 +456,6 @@ CLASSES = {
     "daemon is not running": DockerNotAvailableError,
     "your user may not use Podman's socket": DockerNotAvailableError,
     "rootless Docker is not running": DockerNotAvailableError,
-    "Docker there cannot be reached": DockerNotAvailableError,
     "too far apart": DockerNotAvailableError,
     "ended, was paused or was about to restart": ContainerStartupError,
     "has the port": ContainerConflictError,
