@@ -2372,7 +2372,7 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         mounts=mounts,
         ports=_parse_ports(item, published),
         host_ports=[b["HostPort"] for given in published.values() for b in given or ()],
-        stop_timeout=config.get("StopTimeout") or 0,
+        stop_timeout=config.get("StopTimeout", 0),
     )
 
 
@@ -2790,7 +2790,7 @@ def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeS
         source = IN_MEMORY if mount["type"] == "tmpfs" else mount.get("source", "")
         mounts.append((volumes.get(source, {}).get("name", source), mount["target"]))
     for secret in service.get("secrets", []):
-        target = posixpath.join("/run/secrets", secret.get("target") or secret["source"])
+        target = posixpath.join("/run/secrets", secret.get("target", secret["source"]))
         mounts.append((config["secrets"][secret["source"]].get("file", ""), target))
     data_dir, cluster = locate_cluster(mounts, environment.get("PGDATA", DEFAULT_PGDATA))
     return ComposeService(
@@ -2798,7 +2798,7 @@ def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeS
         container=service["container_name"],
         image=service["image"],
         user=service.get("user", ""),
-        bind=port.get("host_ip") or "0.0.0.0",
+        bind=port.get("host_ip", "0.0.0.0"),
         host_port=int(port["published"]) if fixed else 0,
         data_dir=data_dir,
         cluster=cluster,
