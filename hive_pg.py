@@ -1848,8 +1848,7 @@ DIAGNOSES = (
         "switch it on: Docker Desktop > Settings > Resources > WSL integration"),
     _unavailable("See 'podman --help'|can't evaluate field ID in type",
         "`docker` here is Podman's own program, which has no Compose",
-        "install Docker's CLI with Compose, and let it use Podman's socket:"
-        " DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock"),
+        "install Docker's CLI and Compose; DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock"),
     _unavailable(r"docker \S* at unix://\S*podman", "nobody serves Podman's socket",
         "systemctl --user start podman.socket; root's own: sudo systemctl start podman.socket"),
     _unavailable(r"docker \S* at unix:///run/user", "rootless Docker is not running",
@@ -1878,13 +1877,11 @@ DIAGNOSES = (
     Diagnosis("docker", "no matching manifest for windows",
         "Docker runs Windows containers now, and the image is one of Linux",
         "Docker Desktop > Switch to Linux containers"),
-    Diagnosis("docker", "could not find an available, non-overlapping IPv4 address pool|"
-        "all predefined address pools have been fully subnetted",
+    Diagnosis("docker", "non-overlapping IPv4 address pool|address pools have been fully subnetted",
         "Docker has no addresses left for another network",
         "docker network prune removes the networks that nobody uses"),
     Diagnosis("docker", f"Mounts denied|{_NO_SOURCE}|error while creating mount source path",
-        "the daemon does not see the data directory: Docker Desktop does not share it, or the"
-        " daemon is remote, or confined (snap)",
+        "the daemon does not see the data directory: it is remote, a snap, or Docker Desktop",
         "{init} --data volume; or share it in Docker Desktop's settings"),
 
     Diagnosis("server dump", "could not resize shared memory segment",
@@ -1897,8 +1894,7 @@ DIAGNOSES = (
         "a server setting (-c ..., or HIVE_POSTGRES_... in .env) is not valid, or too high",
         "correct it in .env or in the compose file, then {restart}"),
     Diagnosis("server", r"unused mount/volume|in 18\+, these Docker images",
-        "the image of PostgreSQL 18 keeps the data in a directory of its version, and found other"
-        " data, or a mount, at the old place",
+        "PostgreSQL 18's image keeps the data elsewhere, and found data or a mount at 17's place",
         "mount it at /var/lib/postgresql, or set PGDATA; data of an older version: dump, restore"),
     Diagnosis("server", "cannot create directory .*Permission denied|has wrong ownership|"
         "could not change permissions of directory|could not access directory|"
@@ -1916,8 +1912,7 @@ DIAGNOSES = (
         DatabaseConnectionError, Repair.REMAKE),
 
     _refused("password authentication failed",
-        "the server refuses the user and password in .env; it took them from there only when"
-        " the data was made",
+        "the server refuses the user and password in .env, which it read only when it was made",
         "{init} --yes sets them in the server; or put back the old HIVE_DATABASE_URL",
         repair=Repair.PASSWORD),
     _refused("server did not complete authentication",
@@ -1953,8 +1948,7 @@ DIAGNOSES = (
     Diagnosis("dump", r"unsupported version \(.*\) in file header|"
         "unrecognized configuration parameter",
         "the dump was made by a newer PostgreSQL than the image's",
-        "dump it again with pg_dump of the image's version; or {upgrade} --image IMAGE, of its"
-        " version"),
+        "dump it again with pg_dump of the image's version; or {upgrade} --image IMAGE"),
     Diagnosis("dump", "could not read from input file: end of file|unexpected end of file|block ID|"
         "unrecognized data block|could not uncompress|corrupt tar header|find magic string",
         "the dump is truncated or damaged",
@@ -1964,8 +1958,7 @@ DIAGNOSES = (
         "dump it without -n; or pg_restore -f x.sql FILE, and take CREATE SCHEMA public out of it"),
     Diagnosis("dump", 'role ".*" does not exist',
         "the dump has objects of a role that does not exist here",
-        "the same with --no-owner gives them to the workspace's own; or"
-        " {psql} -c 'create role NAME'"),
+        "--no-owner gives them to the workspace's own role; or {psql} -c 'create role NAME'"),
     Diagnosis("dump", "canceling statement due to lock timeout|could not obtain lock on relation",
         "another session has a table locked",
         "end it (select pid, query from pg_stat_activity), then try again"),

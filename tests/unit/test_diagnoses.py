@@ -168,7 +168,7 @@ SERVER_TEXTS = {
         "buffers": "FATAL:  could not map anonymous shared memory: Cannot allocate memory",
         "allocation": "FATAL:  out of memory",
     },
-    "keeps the data in a directory of its version": {
+    "keeps the data elsewhere": {
         "18": "Error: in 18+, these Docker images are configured to store database data in a\n"
         "       Counter to that, there appears to be PostgreSQL data in:\n"
         "         /var/lib/postgresql/data (unused mount/volume)",
