@@ -3439,13 +3439,13 @@ def parse_state(text: str) -> State | None:
     """
     import json
 
-    usual = State().fields()
+    usual = json.loads(format_json(State()))
     try:
         known = {key: value for key, value in json.loads(text).items() if key in usual}
     except (AttributeError, ValueError):
         return None
-    kinds = {key: list if value == () else type(value) for key, value in usual.items()}
-    return State(**known) if all(type(known[key]) is kinds[key] for key in known) else None
+    alike = all(type(known[key]) is type(usual[key]) for key in known)
+    return State(**known) if alike else None
 
 
 def describe_origin(info: ContainerInfo) -> tuple[str, str]:
@@ -3802,15 +3802,14 @@ class Workspace:
 
     def _mounts_this(self, info: ContainerInfo) -> bool:
         """Whether a container has this very directory mounted, not one of its path."""
-        place, name = info.cluster[0], f".hive-pg.{os.urandom(8).hex()}"
+        import tempfile
+
+        place = info.cluster[0]
         if not place.startswith(join(self.directory, "")):
             return False
-        with suppress(OSError), open(f"{place}/{name}", "x") as mark:
-            try:
-                argv = ("test", "-e", f"/target/{name}")
-                return not self.engine.run_in_place(info.image, place, *argv).returncode
-            finally:
-                os.unlink(mark.name)
+        with suppress(OSError), tempfile.NamedTemporaryFile(prefix=".hive-pg.", dir=place) as mark:
+            argv = ("test", "-e", f"/target/{basename(mark.name)}")
+            return not self.engine.run_in_place(info.image, place, *argv).returncode
         return False
 
     def owns(self, info: ContainerInfo) -> bool:
