@@ -4421,20 +4421,6 @@ def check_first_start(workspace: Workspace, info: ContainerInfo | None) -> None:
         raise ContainerStartupError(why, hint, detail=errors or log, repair=repair)
 
 
-def name_unfinished(
-    workspace: Workspace, error: PostgreSQLIntegrationError
-) -> PostgreSQLIntegrationError:
-    """Name what is unfinished as the cause of a refused login."""
-    staging, rotates = workspace.state.staging, error.repair is Repair.PASSWORD
-    left = "rotate" if rotates and workspace.state.next_password else ""
-    left = "restore" if staging else left
-    if workspace.attached or not (left and isinstance(error, CredentialsRefusedError)):
-        return error
-    why = f"{error}; a {left} is under way, or was interrupted"
-    repair = None if staging else error.repair
-    return CredentialsRefusedError(why, "{start} finishes it, or undoes it", repair=repair)
-
-
 def _check_listening(logs: str) -> None:
     ports = re.findall(r'listening on IPv[46] address "(.*?)", port ([0-9]+)', logs)
     if ports and all(is_local(host) or int(port) != CONTAINER_PORT for host, port in ports):
@@ -4484,8 +4470,9 @@ def verify(
         elif not workspace.attached:
             _check_steady(workspace, first, probe, allowed)
         ended = isinstance(probe.error, ContainerStartupError)  # and may be up again soon
-        if readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended:
-            raise name_unfinished(workspace, probe.error)
+        final = readiness in (Readiness.ACCEPTING, Readiness.UNKNOWN) and not ended
+        if final or (workspace.attached and left <= 0):
+            raise probe.error
         if left <= 0:
             if workspace.attached:
                 raise probe.error
@@ -5952,7 +5939,7 @@ def _run_alone(task: Restore, *, drop_old: bool = False, **how: Any) -> str:
     with workspace.lock():
         probe = look(workspace)  # what bars the way is found out before a long restore
         if probe.error:
-            raise name_unfinished(workspace, probe.error)
+            raise probe.error
         if probe.objection:
             refuse_port(workspace, probe.objection, probe.address)
         kept = task.run(tells=not drop_old, **how)
@@ -6836,7 +6823,7 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
         yield CheckPoint("connections", passed, finding)
     check_first_start(workspace, info)
     if probe.error:
-        raise name_unfinished(workspace, probe.error)
+        raise probe.error
     url = workspace.settings.url
     yield CheckPoint("credentials", passed, f"{url.user} logs in to {url.database}")
     yield judge_pgvector(probe, info.image if info else "")

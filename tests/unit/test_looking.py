@@ -302,15 +302,6 @@ def test_check_of_a_crash_loop_says_why(place, docker, up):
     assert point.exit_code is ExitCode.UNHEALTHY
 
 
-def test_check_of_a_rotation_under_way(place, docker, up):
-    """A refused password is not called mistyped where a rotate was interrupted."""
-    place.remember(next_password="n3xt")
-    docker.answers["docker exec"] = REFUSED
-    point = pg.check(place).points[3]
-    assert "a rotate is under way, or was interrupted" in point.finding
-    assert point.remedy == "hive-pg start finishes it, or undoes it"
-
-
 @pytest.mark.parametrize(
     ("refusal", "letter", "words"),
     [
