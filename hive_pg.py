@@ -272,7 +272,6 @@ class Repair(enum.Enum):
     """What mends a cluster that keeps the application out."""
 
     PASSWORD = "set the password in .env for its user in the server (ALTER ROLE)"
-    NETWORK = "append the line to pg_hba.conf that lets passwords in over the network"
     DATABASE = "create the database"
     OWNER = "give the data to the user that the server runs as"
     START = "start the container again, which has stopped"
@@ -1920,8 +1919,7 @@ DIAGNOSES = (
         "in its pg_hba.conf, replace trust by scram-sha-256 in the host lines"),
     _refused("no pg_hba.conf entry",
         "the server lets nobody in over the network",
-        "{init} --yes appends to its pg_hba.conf: host all all all scram-sha-256",
-        repair=Repair.NETWORK),
+        "append to its pg_hba.conf: host all all all scram-sha-256; then {restart}"),
     Diagnosis("login", 'database ".*" does not exist',
         "the server accepts the credentials, but has no such database",
         "{init} creates it; or correct HIVE_DATABASE_URL in .env",
@@ -4838,13 +4836,6 @@ def build_run_environment(workspace: Workspace, url: DatabaseURL) -> dict[str, s
 # == Set-up ================================================
 # init: from whatever is there to a verified login; attach and detach.
 
-# The image writes this line after initdb; \gexec runs what the first statement selects.
-_APPEND_NETWORK_LINE_SQL = r"""
-select format('copy (values (%L), (%L)) to program %L', '',
-    'host all all all scram-sha-256', format('cat >> "%s"', current_setting('hba_file')))
-\gexec
-select pg_reload_conf();
-"""
 # Git is to ignore these paths, or .gitignore gets these lines.
 IGNORED = {
     ENV_FILE: "/.env",
@@ -4942,8 +4933,6 @@ def run_repair(server: Server, repair: Repair) -> None:
         server.set_password(server.url.password, action)
     elif repair is Repair.DATABASE:
         server.query(f"create database {quote_identifier(server.url.database)};", action)
-    elif repair is Repair.NETWORK:
-        server.query(_APPEND_NETWORK_LINE_SQL, action)
 
 
 def format_next_steps(settings: Settings, console: Console, *, started: bool, width: int) -> str:
@@ -5368,10 +5357,9 @@ class SetUp:
 
     def _may(self, error: PostgreSQLIntegrationError) -> bool:
         """Whether its repair is wanted; one that changes who gets in takes a yes."""
-        changes = error.repair in (Repair.PASSWORD, Repair.NETWORK)
-        asks = changes or error.repair is Repair.REPLACE
-        asks = asks or (error.repair is Repair.REMAKE and is_interactive())
-        if not (self.ask and asks and error.repair):
+        repair, changes = error.repair, error.repair is Repair.PASSWORD
+        asks = changes or repair is Repair.REPLACE or (repair is Repair.REMAKE and is_interactive())
+        if not (self.ask and asks and repair):
             return True
         return self._confirm(f"{error}.\n{error.repair.value}?", enter=changes)
 

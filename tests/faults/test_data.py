@@ -231,8 +231,8 @@ def test_missing_database_is_made(unmended):
     assert unmended.login("select '[1]'::vector") == "[1]"
 
 
-def test_missing_line_in_pg_hba_is_appended_with_a_yes(kept):
-    """Nobody is let in without a yes: exit 6; with it, the line of the image's own."""
+def test_missing_line_in_pg_hba_is_named(kept):
+    """Nobody is let in by hive-pg: exit 6, with the line to write, which helps."""
     hba = "/var/lib/postgresql/data/pgdata/pg_hba.conf"
     docker("exec", kept.container, "sed", "-i", "/^host all all all/d", hba)
     kept.trusted("select pg_reload_conf()")

@@ -169,7 +169,7 @@ def test_parse_probe_failure(code, stderr, readiness, error, message):
     [
         ('password authentication failed for user "ann"', CredentialsRefusedError, Repair.PASSWORD),
         ("server did not complete authentication", CredentialsRefusedError, None),
-        ("no pg_hba.conf entry for host", CredentialsRefusedError, Repair.NETWORK),
+        ("no pg_hba.conf entry for host", CredentialsRefusedError, None),
         ('database "hive" does not exist', DatabaseConnectionError, Repair.DATABASE),
         ("sorry, too many clients already", DatabaseConnectionError, None),
     ],

@@ -1100,9 +1100,17 @@ def test_init_outdated_password_of_container(init, workspace, docker):
     assert docker.calls_of("docker compose up")[-1].env["POSTGRES_PASSWORD"] == password
 
 
+def test_init_leaves_pg_hba_alone(init, docker):
+    """Where it lets nobody in over the network, that is the error, with the line to write."""
+    docker.answers["docker exec"] = NO_LINE
+    with pytest.raises(CredentialsRefusedError, match="lets nobody in over the network") as caught:
+        init()
+    assert "host all all all scram-sha-256" in caught.value.hint
+
+
 def test_init_mends_in_turn(init, workspace, docker):
-    """A cluster can lack the line in pg_hba.conf and the database: one after the other."""
-    docker.answers["docker exec"] = [NO_LINE, "", NO_DATABASE, "", WELL]
+    """A cluster can have another password and lack the database: one after the other."""
+    docker.answers["docker exec"] = [REFUSED, "", NO_DATABASE, "", WELL]
     init(workspace)
     mending = [call.stdin for call in docker.calls_of("docker exec")[1::2]]
     assert "host all all all scram-sha-256" in mending[0]
