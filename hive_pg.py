@@ -274,7 +274,6 @@ class Repair(enum.Enum):
     PASSWORD = "set the password in .env for its user in the server (ALTER ROLE)"
     DATABASE = "create the database"
     OWNER = "give the data to the user that the server runs as"
-    START = "start the container again, which has stopped"
     REMAKE = "move the cluster aside, and make a new one"
     REPLACE = "move the cluster aside, which may be whole, and make a new one"
 
@@ -2211,9 +2210,8 @@ def _diagnose_end(info: ContainerInfo, logs: str) -> tuple[str, str, Repair | No
     if found := diagnose(logs, "server"):
         return found.cause, found.hint, found.repair
     cause = "its last words are below" if logs else "it left no words to read"
-    if info.state is ContainerState.EXITED and not info.exit_code:
-        return cause, "{start}", Repair.START
-    return cause, "{logs}", None
+    ended = info.state is ContainerState.EXITED and not info.exit_code
+    return cause, "{start}" if ended else "{logs}", None
 
 
 def name_placement(cluster: str) -> str:
@@ -4433,13 +4431,9 @@ def _check_steady(workspace: Workspace, first: Probe, now: Probe, allowed: int) 
     # Docker notes a start's time a moment after the program's first words.
     since = before.started_at - 0.1 if before else 0.0
     restarts = before.restart_count + allowed if before else 0
-    # A shutdown that was under way then may end in a new start; a later one stays.
-    stopping = first.error is not None and "shutting down" in first.error.detail
     logs = workspace.engine.logs(info.name, since=since) if info else ""
     _check_listening(logs)
     condition = judge_container(info, workspace.settings.container, logs)
-    if "shutdown request" in logs and not stopping:
-        condition = condition.replace(repair=None)
     soon = info and restarts > 0 and info.state is ContainerState.RESTARTING
     steady = info and (info.running or soon) and info.restart_count <= restarts
     # Words of a run before the command's may be about what was mended since.
@@ -4719,12 +4713,8 @@ def start(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> bool:
     workspace.refuse_attached()
     probe = look(workspace)
     if probe.info and probe.info.running:
-        try:
-            verify_alone(workspace, timeout, probe)
-            return False
-        except ContainerStartupError as error:
-            if error.repair is not Repair.START:  # it was about to stop
-                raise
+        verify_alone(workspace, timeout, probe)
+        return False
     start_service(workspace, timeout)
     verify_alone(workspace, timeout)
     return True

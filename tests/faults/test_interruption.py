@@ -326,18 +326,10 @@ def outlive_a_stop(workspace, *command):
         return process.wait(timeout=COMMAND_TIMEOUT_S), "".join(words)
 
 
-@pytest.mark.parametrize("command", ["start", "init", "run -- true"])
-def test_container_that_is_about_to_stop_is_started_again(planted, command):
-    """It was told to, and takes its time: the command came later, and has its way, exit 0."""
+@pytest.mark.parametrize("command", ["start", "init", "run -- true", "wait"])
+def test_container_that_is_about_to_stop(planted, command):
+    """It was told to, and takes its time: exit 5, with what starts it again."""
     code, stderr = outlive_a_stop(planted, *command.split())
-    assert code == 0, stderr
-    assert "waiting for PostgreSQL … " in stderr
-    planted.assert_kept()
-
-
-def test_wait_for_a_container_that_is_about_to_stop(planted):
-    """It starts nothing: exit 5, with what does."""
-    code, stderr = outlive_a_stop(planted, "wait")
     assert code == 5, stderr
     assert "is stopped (exit code 0)" in stderr
     assert "hint: hive-pg start" in stderr

@@ -345,12 +345,6 @@ def test_judge_container_diagnosis():
     assert (found.hint[:6], found.repair) == ("{init}", Repair.OWNER)
 
 
-@pytest.mark.parametrize("logs", ["database system is shut down", ""])
-def test_judge_container_start_again(logs):
-    """One that stopped without a fault may be started again."""
-    assert judge({"state": EXITED}, logs).repair is Repair.START
-
-
 def test_judge_container_no_words():
     """One whose log cannot be read is judged all the same."""
     found = judge({"state": ContainerState.RESTARTING}, "")

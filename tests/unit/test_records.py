@@ -62,7 +62,7 @@ def test_record_repr_secret():
 
 def test_error_parts():
     """An error has a message, and may have a hint, other words and a repair."""
-    error = PostgreSQLIntegrationError("m", hint="h", detail="d", repair=Repair.START)
-    assert (str(error), error.hint, error.detail, error.repair) == ("m", "h", "d", Repair.START)
+    error = PostgreSQLIntegrationError("m", hint="h", detail="d", repair=Repair.OWNER)
+    assert (str(error), error.hint, error.detail, error.repair) == ("m", "h", "d", Repair.OWNER)
     error = PostgreSQLIntegrationError("m")
     assert (error.hint, error.detail, error.repair) == ("", "", None)

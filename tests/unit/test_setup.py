@@ -1263,7 +1263,7 @@ def test_init_of_one_that_was_about_to_stop(init, up, docker):
     docker.answers["docker exec"] = end
     with pytest.raises(ContainerStartupError, match=r"is stopped \(exit code 0\)"):
         init(up)
-    assert docker.commands.count("docker compose up") == 2
+    assert docker.commands.count("docker compose up") == 1
 
 
 def test_init_wrong_owner_deep_down(init, workspace, docker):
