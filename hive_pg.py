@@ -4466,8 +4466,6 @@ def verify(
         if final or (workspace.attached and left <= 0):
             raise probe.error
         if left <= 0:
-            if workspace.attached:
-                raise probe.error
             hint = "see {logs}, or give it longer with --timeout"
             why = f"not ready in time: {probe.error}"
             raise DatabaseConnectionError(why, hint, detail=probe.error.detail)
@@ -4738,8 +4736,6 @@ def start_service(
             workspace.refuse_copy()
         neighbours.refuse_conflicts(service)
         refuse_loss(workspace, service, neighbours)
-        if stops and service.source == IN_MEMORY:
-            workspace.console.warn("the data was in memory: this is a new, empty database")
         try:
             if stops:
                 stop_container(workspace)
@@ -4760,11 +4756,9 @@ def stop(workspace: Workspace) -> bool:
         exchange_clusters(workspace)
         info = stop_container(workspace)
     if info:
-        missing, said = workspace.find_missing(info), "the data stays"
-        if info.home[0] == "memory":
-            said = "the data was in memory, and is gone"
-        said = f"{missing} is missing" if missing else said
-        workspace.console.step(f"stopped; {said}")
+        missing, ends = workspace.find_missing(info), info.home[0] == "memory"
+        said = "the data was in memory, and is gone" if ends else "the data stays"
+        workspace.console.step("stopped; " + (f"{missing} is missing" if missing else said))
     return info is not None
 
 
@@ -4876,11 +4870,10 @@ def find_missing_lines(workspace: Workspace) -> list[str] | None:
     return missing
 
 
-def keep_private(
-    workspace: Workspace, missing: Sequence[str] | None, data_dir: str = ""
-) -> list[str]:
+def keep_private(workspace: Workspace, data_dir: str = "") -> list[str]:
     """Keep data and credentials out of git and of images; return the files that say so now."""
-    ignored, written = join(dirname(DATA_DIR), ".gitignore"), []
+    missing, written = find_missing_lines(workspace), []
+    ignored = join(dirname(DATA_DIR), ".gitignore")
     files = {".gitignore": [*IGNORED.values()] if missing is None else missing}
     if data_dir == workspace.data_dir:
         there = lexists(join(workspace.directory, ignored))
@@ -4941,33 +4934,29 @@ def format_next_steps(settings: Settings, console: Console, *, started: bool, wi
     return "\n".join(["", f"  {url}{gap}{key}", *[""] * wide, rows])
 
 
-def recover_values(values: Mapping[str, str], info: ContainerInfo) -> dict[str, str]:
-    """Complete the values of `.env` from the workspace's container."""
+def describe_container(info: ContainerInfo) -> State:
+    """Return what the state file would have of a container."""
     bind, port = (*info.ports, (DEFAULT_BIND, CONTAINER_PORT))[0]
     user = info.environment.get(USER_KEY) or DEFAULT_ROLE
-    names = {CONTAINER_KEY: info.name, PROJECT_KEY: info.project, IMAGE_KEY: info.image}
-    return {
-        **names,
-        DATA_KEY: name_placement(info.cluster[1]),
-        WORKSPACE_KEY: info.labels.get(WORKSPACE_LABEL, ""),
-        BIND_KEY: "" if is_local(bind) else bind,
-        **values,
-        URL_KEY: "",
-        PORT_KEY: str(port),
-        USER_KEY: user,
-        PASSWORD_KEY: info.environment[PASSWORD_KEY],
-        DB_KEY: info.environment.get(DB_KEY) or user,
-    }
+    return State(
+        id=info.labels.get(WORKSPACE_LABEL, ""),
+        user=user,
+        database=info.environment.get(DB_KEY) or user,
+        container=info.name,
+        project=info.project,
+        port=port,
+        bind="" if is_local(bind) else bind,
+        image=info.image,
+        volume=info.cluster[1],
+    )
 
 
-def recover_state_values(values: Mapping[str, str], state: State) -> dict[str, str]:
-    """Complete the values of `.env` from the state file."""
-    names = {CONTAINER_KEY: state.container, PROJECT_KEY: state.project, IMAGE_KEY: state.image}
-    names |= {DATA_KEY: name_placement(state.volume), BIND_KEY: state.bind}
-    if state.port or values.get(URL_KEY):  # a template's
-        names[PORT_KEY] = str(state.port or parse_database_url(values[URL_KEY]).port)
-    login = {URL_KEY: "", USER_KEY: state.user, DB_KEY: state.database}
-    return {**names, WORKSPACE_KEY: state.id, **values, **login}
+def recover_values(values: Mapping[str, str], known: State) -> dict[str, str]:
+    """Complete the values of `.env` from what is known."""
+    names = {CONTAINER_KEY: known.container, PROJECT_KEY: known.project, IMAGE_KEY: known.image}
+    names |= {DATA_KEY: name_placement(known.volume), BIND_KEY: known.bind}
+    names |= {PORT_KEY: str(known.port or DEFAULT_HOST_PORT), WORKSPACE_KEY: known.id}
+    return {**names, **values, URL_KEY: "", USER_KEY: known.user, DB_KEY: known.database}
 
 
 # A person's for what `init` would choose otherwise, or find: None for that.
@@ -4983,8 +4972,6 @@ class SetUp:
     def __init__(self, workspace: Workspace, wanted: Mapping[str, Any], *, ask: bool) -> None:
         self.workspace, self.console = workspace, workspace.console
         self.wanted, self.ask = {**wanted, "service": wanted["service"] or ""}, ask
-        if islink(join(workspace.directory, ".gitignore")):
-            find_missing_lines(workspace)  # or it is refused when `.env` is there
         self.fresh = DatabaseURL(*generate_credentials(), LOCALHOST)
         self.fresh_id = os.urandom(8).hex()
         self.values = workspace.values
@@ -5035,12 +5022,14 @@ class SetUp:
             raise WorkspaceError(f"{ENV_FILE} has no credentials; {names} have", hint)
         if own:
             self.console.note(f"{ENV_FILE} has no credentials; container {own[0].name} has")
-            self.values, self.blank = recover_values(values, own[0]), False
+            known, password = describe_container(own[0]), own[0].environment[PASSWORD_KEY]
+            given = {PORT_KEY: str(known.port), PASSWORD_KEY: password}
+            self.values, self.blank = {**recover_values(values, known), **given}, False
             return
         user = plan_database_url(values, self.fresh, has_data=False).user
         if state.user and state.verified and user == self.fresh.user:
             self.console.note(f"{ENV_FILE} has no credentials; {STATE_FILE} knows the user")
-            self.values, self.blank = recover_state_values(values, state), False
+            self.values, self.blank = recover_values(values, state), False
 
     def _plan(self) -> tuple[Settings, ComposeService]:
         """Decide on settings and service; refuse a conflict."""
@@ -5120,8 +5109,6 @@ class SetUp:
         chosen, why = choose_data_placement(host, workspace.engine.facts)
         placement = wanted or known or chosen
         self.reason = f"--data {wanted}" if wanted else "" if known else why
-        if wanted == "bind" != chosen:
-            self._note(f"a directory may not do here ({why}): --data volume", warns=True)
         return "volume" if placement == "volume" else ""
 
     def _resolve(self, settings: Settings) -> tuple[Settings, ComposeService]:
@@ -5274,14 +5261,11 @@ class SetUp:
 
     def _agree_with_server(self, settings: Settings, own: ContainerInfo | None) -> None:
         """Set our password in the server before a container goes."""
-        following = self.workspace.state.next_password
         known = own.environment.get(PASSWORD_KEY) if own and own.running else None
         if known in (None, settings.url.password):
             return
         server = Server(self.workspace.engine, settings.container, settings.url)
         error = server.probe().error
-        if isinstance(error, CredentialsRefusedError) and following:  # a `rotate` came that far
-            error = server.with_url(password=following).probe().error
         if isinstance(error, CredentialsRefusedError):
             if not error.repair or not self._may(error):
                 raise error
@@ -5292,12 +5276,8 @@ class SetUp:
         """Write the files, and the directory if it is `lost`; name them."""
         workspace, theirs = self.workspace, self.workspace.compose_file()
         data_dir, user = service.data_dir, parse_user(service.user)
-        missing, save = find_missing_lines(workspace), partial(workspace.save_env, settings.env)
-        keep = partial(keep_private, workspace, missing, data_dir * (not workspace.is_apart))
-        if missing is None:
-            changed, ignoring = save(), keep()
-        else:  # git is to ignore it first
-            ignoring, changed = keep(), save()
+        ignoring = keep_private(workspace, data_dir * (not workspace.is_apart))
+        changed = workspace.save_env(settings.env)  # which git ignores now
         if lost and data_dir and user and not workspace.is_apart:
             if not os.path.isdir(data_dir):
                 workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
@@ -5351,7 +5331,7 @@ class SetUp:
         asks = changes or repair is Repair.REPLACE or (repair is Repair.REMAKE and is_interactive())
         if not (self.ask and asks and repair):
             return True
-        return self._confirm(f"{error}.\n{error.repair.value}?", enter=changes)
+        return self._confirm(f"{error}.\n{repair.value}?", enter=changes)
 
     def _note(self, text: str, *, warns: bool = False) -> None:
         """Print a note, or a warning, nothing twice."""
@@ -5436,7 +5416,7 @@ def attach(workspace: Workspace) -> None:
 def _lead(workspace: Workspace, plan: Sequence[str], changes: Mapping[str, str]) -> None:
     """Write `changes` of `.env`, and remember where they lead."""
     here = workspace.state
-    keep_private(workspace, find_missing_lines(workspace))
+    keep_private(workspace)
     workspace.remember(attached=plan, verified=here.verified and bool(here.id))
     workspace.save_env(changes)
     said = f"{ENV_FILE} leads there; {{init}} --detach goes back to the database here"

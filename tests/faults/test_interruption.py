@@ -333,6 +333,8 @@ def test_container_that_is_about_to_stop(planted, command):
     assert code == 5, stderr
     assert "is stopped (exit code 0)" in stderr
     assert "hint: hive-pg start" in stderr
+    planted.hive_pg("start")
+    planted.assert_kept()
 
 
 def test_container_that_is_stopped_meanwhile_stays_stopped(planted):
