@@ -4120,16 +4120,15 @@ def ask_published_port(url: DatabaseURL, binds: Sequence[str] | None) -> tuple[s
 
 def judge_answer(url: DatabaseURL, binds: Sequence[str] | None, address: str, answer: bytes) -> str:
     """Return why what answers at an address is not the database, or ''."""
-    tls = {"sslmode": ("require", "verify-ca", "verify-full"), "channel_binding": ("require",)}
-    asking = [f"{key}={val}" for key, val in url.options.items() if val in tls.get(key, ())]
+    mode = url.options.get("sslmode")
     local, every = is_local(address), "::" if ":" in address else "0.0.0.0"
     published = binds is None or address in binds or (local and every in binds)
     if local and not published:
         return f"{_STRANGER}{address}"
     if answer not in (b"S", b"N"):
         return "what answers is not PostgreSQL"
-    if answer == b"N" and asking:
-        return f"{_NO_TLS}, which {asking[0]} in it asks for"
+    if answer == b"N" and mode in ("require", "verify-ca", "verify-full"):
+        return f"{_NO_TLS}, which sslmode={mode} in it asks for"
     refusal = "" if published else login_with_psycopg(url, address)
     return "it is another machine; install psycopg to log in there" if refusal is None else refusal
 
@@ -4156,19 +4155,6 @@ def login_with_psycopg(url: DatabaseURL, address: str) -> str | None:
     return ""
 
 
-def build_port_error(url: DatabaseURL, objection: str, right: str) -> DatabaseConnectionError:
-    """Say that the URL leads elsewhere, or asks for too much."""
-    if objection.startswith(_NO_TLS):
-        hint = f"take that out of {URL_KEY}; or switch ssl on in the server"
-        why = f"nobody can connect to {url.host}:{url.port} with {URL_KEY}: {objection}"
-        return DatabaseConnectionError(why, hint)
-    hint = "{restart} applies .env; where its network is internal, Docker publishes no port"
-    if objection.startswith(_STRANGER) and right:
-        hint = f"put {right} for {url.host} in {URL_KEY}; or end it: ss -ltnp 'sport = :{url.port}'"
-    why = f"{url.host}:{url.port}, where {URL_KEY} leads, is not this database: {objection}"
-    return DatabaseConnectionError(why, hint)
-
-
 def tell_login(workspace: Workspace, probe: Probe, began: float) -> None:
     """Say what a login has found, as far as there is room."""
     url, created = workspace.settings.url, probe.created_version
@@ -4182,7 +4168,7 @@ def tell_login(workspace: Workspace, probe: Probe, began: float) -> None:
 
 
 def refuse_port(workspace: Workspace, objection: str, right: str) -> str:
-    """Raise the error of a URL that leads elsewhere.
+    """Raise the error of a URL that leads elsewhere, or asks for too much.
 
     With an engine elsewhere, return in words how its port is reached from here.
     """
@@ -4190,7 +4176,14 @@ def refuse_port(workspace: Workspace, objection: str, right: str) -> str:
     if workspace.attached:
         return "the engine's machine reaches it, this one does not: a VPN, a firewall?"
     if not workspace.is_apart:
-        raise build_port_error(url, objection, right)
+        hint = "{restart} applies .env; where its network is internal, Docker publishes no port"
+        if objection.startswith(_NO_TLS):
+            hint = f"take that out of {URL_KEY}; or switch ssl on in the server"
+        elif objection.startswith(_STRANGER) and right:
+            sockets = f"ss -ltnp 'sport = :{url.port}'"
+            hint = f"put {right} for {url.host} in {URL_KEY}; or end it: {sockets}"
+        why = f"{URL_KEY} does not lead to this database at {url.host}:{url.port}: {objection}"
+        raise DatabaseConnectionError(why, hint)
     remedy, gateway = "{init} --bind ADDRESS, one of the engine's machine", read_gateway()
     found = re.match(r"(?:ssh|tcp|https?)://([^/:]+)", workspace.engine.facts.endpoint)
     if found:

@@ -784,7 +784,7 @@ def test_restore_with_a_refused_password(place, docker, server, dump):
 def test_restore_where_the_url_leads_elsewhere(place, docker, server, dump, network):
     """So is a published port that is not this database's."""
     network.objection = "what answers is not PostgreSQL"
-    with pytest.raises(pg.DatabaseConnectionError, match="is not this database"):
+    with pytest.raises(pg.DatabaseConnectionError, match="not lead to this database"):
         pg.restore(place, dump)
     assert server.scripts == docker.calls_of(RESTORING) == []
 

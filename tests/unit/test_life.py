@@ -448,7 +448,7 @@ def test_verify_published_port(up, manager, docker, network, port, objection):
     docker.containers[0] = make_container(workspace=up, port=port)
     network.objection = objection
     with pytest.raises(
-        DatabaseConnectionError, match=r"localhost:5532, .* is not this database"
+        DatabaseConnectionError, match="does not lead to this database at localhost:5532"
     ) as c:
         manager.start_container()
     assert "hive-pg restart " in c.value.hint
