@@ -874,6 +874,8 @@ PYTHON = "python" if WINDOWS else "python3"
 TEMPORARY = os.environ.get("TEMP", ".") if WINDOWS else "/tmp"
 # A file of our own is nobody's link or pipe, and has the line ends that it is given.
 OWN_FILE = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+# The old console of Windows shows escape sequences as letters; newer ones say who they are.
+HAS_ESCAPES = not WINDOWS or bool({"WT_SESSION", "TERM", "TERM_PROGRAM", "ANSICON"} & {*os.environ})
 PORT_TAKEN = (errno.EADDRINUSE, errno.EACCES) if WINDOWS else (errno.EADDRINUSE,)
 _LOCKED_BYTE = 1 << 30  # behind all text, as nobody can read what is locked on Windows
 _TYPED_THERE = {  # in cmd and in PowerShell
@@ -919,11 +921,6 @@ def translate_commands(text: str) -> str:
     for ours, theirs in _TYPED_THERE.items() if WINDOWS else ():
         text = re.sub(ours, theirs, text)
     return text
-
-
-def has_escapes() -> bool:
-    """Whether a terminal here understands escape sequences."""
-    return not WINDOWS or bool({"WT_SESSION", "TERM", "TERM_PROGRAM", "ANSICON"} & {*os.environ})
 
 
 def is_path(text: str) -> bool:
@@ -1236,7 +1233,8 @@ class Console:
         text = printable(text, "\n\t")
         if "utf" not in str(getattr(stream, "encoding", "")).lower():
             text = text.translate(_PLAIN)
-        if wants_color(stream):
+        # Source: https://no-color.org, https://force-color.org.
+        if not os.environ.get("NO_COLOR") and (os.environ.get("FORCE_COLOR") or can_draw(stream)):
             commands = "|".join(re.escape(self.format(f"{{{name}}}")) for name in COMMANDS)
             commands = rf"(?:{commands})(?!\w)(?: -[\w-]*(?: [A-Z]+\b)?)*"
             for pattern, color in {**_COLORS, commands: 36}.items():
@@ -1265,13 +1263,7 @@ def is_terminal(stream: IO[str] | None) -> bool:
 
 def can_draw(stream: IO[str] | None) -> bool:
     """Whether a stream is a terminal that can write over what it shows."""
-    return is_terminal(stream) and has_escapes() and os.environ.get("TERM") != "dumb"
-
-
-def wants_color(stream: IO[str] | None) -> bool:
-    """Whether a stream gets colours. Source: https://no-color.org, https://force-color.org."""
-    forced = bool(os.environ.get("FORCE_COLOR"))
-    return not os.environ.get("NO_COLOR") and (forced or can_draw(stream))
+    return is_terminal(stream) and HAS_ESCAPES and os.environ.get("TERM") != "dumb"
 
 
 def is_interactive() -> bool:
@@ -1295,7 +1287,7 @@ def terminal_width(stream: IO[str] | None) -> int:
 _FILE_REMEDIES = {
     errno.EACCES: "chmod u+rwX {place}, or, if it is another user's: sudo chown $USER: {place}",
     errno.EPERM: "sudo chown $USER: {path}, or, if it is immutable: sudo chattr -i {path}",
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space: df -h {place}; quota"),
+    errno.ENOSPC: "free space: df -h {place}",
     errno.EISDIR: "mv {place} {place}.old; Docker makes a directory where it mounts a missing file",
     errno.ELOOP: "rm {path}",
     errno.ENOENT: "mkdir -p {place}",
@@ -1303,23 +1295,19 @@ _FILE_REMEDIES = {
 _GONE = (FileNotFoundError, NotADirectoryError)
 
 
-def file_error(action: str, path: str, error: OSError) -> WorkspaceError:
-    """Build the error of a file that the system refuses."""
-    target, at = realpath(path), realpath(error.filename or path)
-    place = at if lexists(at) else dirname(at)
-    link = "" if target == path else f", a link to {target}"
-    remedy = _FILE_REMEDIES.get(error.errno or 0, "ls -ld {place}")
-    hint = remedy.format(path=quote_word(path), place=quote_word(place))
-    return WorkspaceError(f"cannot {action} {path}{link}: {error.strerror}", hint)
-
-
 @contextmanager
 def explaining(action: str, path: str) -> Iterator[None]:
-    """Raise `file_error` for an OSError."""
+    """Say what the system refuses to do with a file, and what helps."""
     try:
         yield
     except OSError as error:
-        raise file_error(action, path, error) from None
+        target, at = realpath(path), realpath(error.filename or path)
+        place = at if lexists(at) else dirname(at)
+        link = "" if target == path else f", a link to {target}"
+        remedy = _FILE_REMEDIES.get(error.errno or 0, "ls -ld {place}")
+        hint = remedy.format(path=quote_word(path), place=quote_word(place))
+        said = f"cannot {action} {path}{link}: {error.strerror}"
+        raise WorkspaceError(said, hint) from None
 
 
 def read_file(path: str) -> bytes | None:
@@ -1455,7 +1443,8 @@ class Lock:
             bars = (errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT)
             if error.errno in bars and not lexists(self.path):
                 return error  # a directory that nothing can be changed in, either
-            raise file_error("lock", self.path, error) from None
+            with explaining("lock", self.path):
+                raise
         refusal = lock_file(self.descriptor)
         here = identify_file(self.path)
         gone = OPEN_FILES_MOVE and here != f"{status.st_dev}:{status.st_ino}"  # with its holder

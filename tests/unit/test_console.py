@@ -267,14 +267,14 @@ COLORS = {"red": "\x1b[31m", "green": "\x1b[32m", "yellow": "\x1b[33m", "cyan": 
         pytest.param({"FORCE_COLOR": "1", "NO_COLOR": "1"}, True, False, id="both"),
     ],
 )
-def test_wants_color(monkeypatch, environ, terminal, colored):
+def test_console_colors_wanted(monkeypatch, environ, terminal, colored):
     """A terminal gets colours; NO_COLOR wins over FORCE_COLOR, and that over what it is."""
     for name, value in {"NO_COLOR": "", "FORCE_COLOR": "", **environ}.items():
         monkeypatch.setenv(name, value)
     stream = io.StringIO()
     stream.isatty = lambda: terminal
-    assert hive_pg.wants_color(stream) is colored
-    assert hive_pg.wants_color(None) is bool(colored and "FORCE_COLOR" in environ)
+    for to, expected in ((stream, colored), (None, colored and "FORCE_COLOR" in environ)):
+        assert ("\x1b[31m" in Console()._show("error: x", to)) is expected
 
 
 @pytest.mark.parametrize(
