@@ -1465,18 +1465,13 @@ class Lock:
 @contextmanager
 def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock]:
     """Lock the choice of names and ports on an engine, or warn."""
-    uid, _ = get_user()
-    place = join(os.environ.get("TMPDIR") or TEMPORARY, f"hive-pg-{uid}")
     name = re.sub(r"\W", "_", engine)[-200:]
-    lock = Lock(f"{place}/{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, f" of {directory}")
+    place = join(os.environ.get("TMPDIR") or TEMPORARY, f"hive-pg-{get_user()[0]}")
+    lock = Lock(f"{place}-{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, f" of {directory}")
     with ExitStack() as held:
         try:
-            os.makedirs(place, 0o700, exist_ok=True)
-            status = os.lstat(place)  # in /tmp it may be a stranger's trap
-            if status.st_uid != uid or (HAS_MODES and status.st_mode & 0o170077 != 0o040000):
-                raise OSError(f"{place} is not this user's alone")
             held.enter_context(lock)
-        except (OSError, WorkspaceError) as error:
+        except WorkspaceError as error:  # in /tmp it may be a stranger's trap
             console.warn(f"other workspaces may choose the same name or port now: {error}")
         yield lock
 

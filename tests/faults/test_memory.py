@@ -250,14 +250,17 @@ def test_restore_of_a_role_that_owns_but_its_own_database(make):
 # -- the lock of the machine ---------------------------------------------------------------------
 
 
+def machine_lock_path(workspace, place):
+    """Return where the lock on names and ports is."""
+    identity = "{{.ID}}|{{.DockerRootDir}}|{{.Name}}"
+    engine = run(["docker", "info", "--format", identity]).stdout.strip()
+    return place / f"hive-pg-{workspace.actor.uid}-{re.sub('[^A-Za-z0-9_]', '_', engine)}.lock"
+
+
 @contextlib.contextmanager
 def machine_lock(workspace, place):
     """Hold the lock on names and ports as another hive-pg of the same user does."""
-    workspace.init("--no-start", TMPDIR=str(place))  # makes the directory, and removes the file
-    (directory,) = place.glob("hive-pg-*")
-    identity = "{{.ID}}|{{.DockerRootDir}}|{{.Name}}"
-    engine = run(["docker", "info", "--format", identity]).stdout.strip()
-    path = directory / f"{re.sub('[^A-Za-z0-9_]', '_', engine)}.lock"
+    path = machine_lock_path(workspace, place)
     with path.open("w") as file:
         os.chown(path, workspace.actor.uid, -1)
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -277,23 +280,21 @@ def test_lock_of_the_machine_that_is_held_costs_a_warning(make, tmp_path):
     assert second.login() == "1"
 
 
-@pytest.mark.parametrize("trap", ["a file", "open to others", "a link"])
+@pytest.mark.parametrize("trap", ["a link", "a directory"])
 def test_lock_of_the_machine_is_not_put_into_a_trap(make, tmp_path, trap):
     """What stands in /tmp already may be a stranger's: a warning, and nothing is written there."""
     tmp_path.chmod(0o777)
-    workspace, elsewhere = make(), tmp_path / "elsewhere"
-    elsewhere.mkdir(mode=0o700)
-    place = tmp_path / f"hive-pg-{workspace.actor.uid}"
-    if trap == "a file":
-        place.write_text("")
-    elif trap == "a link":
-        place.symlink_to(elsewhere)
+    workspace, victim = make(), tmp_path / "victim"
+    victim.write_text("theirs")
+    victim.chmod(0o666)
+    path = machine_lock_path(workspace, tmp_path)
+    if trap == "a link":
+        path.symlink_to(victim)
     else:
-        place.mkdir(mode=0o777)
-        place.chmod(0o777)
+        path.mkdir(mode=0o777)
     said = workspace.init("--no-start", TMPDIR=str(tmp_path)).stderr
     assert "warning: other workspaces may choose the same name or port now" in said
-    assert [*elsewhere.iterdir()] == []
+    assert victim.read_text() == "theirs"
 
 
 def test_name_and_port_that_docker_refuses_are_chosen_again(make, lab):

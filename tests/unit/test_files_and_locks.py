@@ -756,10 +756,9 @@ def machine_lock(engine="id|/var/lib/docker|host", directory="/w"):
 
 
 def test_machine_lock_free(runtime):
-    """It is one file for each engine, in a directory of the user's own."""
+    """It is one file for each engine, which nobody else can open."""
     with machine_lock(), machine_lock("another"):
-        (place,) = runtime.iterdir()
-        assert (mode_of(place), len(list(place.iterdir()))) == (0o700, 2)
+        assert [mode_of(place) for place in runtime.iterdir()] == [0o600, 0o600]
     with machine_lock() as lock:
         assert not lock.waited
 
@@ -781,30 +780,29 @@ def test_machine_lock_held(runtime, capsys):
 
 def test_machine_lock_place(monkeypatch, runtime):
     """It is where this user's temporary files are, as TMPDIR or the system has it."""
-    own = f"hive-pg-{os.geteuid()}"
-    for variable, place in ((str(runtime), f"{runtime}/{own}"), ("", f"/tmp/{own}")):
+    name = f"hive-pg-{os.geteuid()}-an_engine_of_this_test.lock"
+    for variable, place in ((str(runtime), runtime), ("", "/tmp")):
         monkeypatch.setenv("TMPDIR", variable)
         with machine_lock("an engine of this test") as lock:
-            assert os.path.dirname(lock.path) == place
+            assert lock.path == f"{place}/{name}"
 
 
-@pytest.mark.parametrize("trap", ["file", "link", "open to others"])
-def test_machine_lock_trap(runtime, capsys, trap):
-    """What is not the user's own directory is not used; the work goes on with a warning."""
-    place = runtime / f"hive-pg-{os.geteuid()}"
-    (runtime / "elsewhere").mkdir(mode=0o700)
-    if trap == "file":
-        place.touch()
+@pytest.mark.parametrize("trap", ["directory", "link", "no directory"])
+def test_machine_lock_trap(monkeypatch, runtime, capsys, trap):
+    """What a stranger has put there is not used; the work goes on with a warning."""
+    victim, path = runtime / "victim", runtime / f"hive-pg-{os.geteuid()}-x.lock"
+    victim.write_text("theirs")
+    if trap == "directory":
+        path.mkdir()
     elif trap == "link":
-        place.symlink_to(runtime / "elsewhere")
+        path.symlink_to(victim)
     else:
-        place.mkdir()
-        place.chmod(0o755)
-    with machine_lock():
+        monkeypatch.setenv("TMPDIR", str(runtime / "gone"))
+    with machine_lock("x"):
         assert "warning: other workspaces may choose the same name or port now" in (
             capsys.readouterr().err
         )
-    assert list((runtime / "elsewhere").iterdir()) == []
+    assert victim.read_text() == "theirs"
 
 
 # -- who acts ------------------------------------------------------------------------------------
