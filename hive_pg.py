@@ -1434,8 +1434,7 @@ class Lock:
             self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | OWN_FILE, 0o600)
             os.set_inheritable(self.descriptor, True)
             status = os.fstat(self.descriptor)
-            is_file = status.st_mode & 0o170000 == 0o100000
-            if not is_file or status.st_nlink > 1:
+            if status.st_mode & 0o170000 != 0o100000 or status.st_nlink > 1:
                 raise OSError(errno.ELOOP, "it is no file, or has another name, too")
             set_mode(self.descriptor, 0o600)
         except OSError as error:
