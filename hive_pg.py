@@ -3838,11 +3838,6 @@ class Workspace:
             raise NotSetUpError("an upgrade is under way, or was killed", "{start}")
         return info
 
-    def check_running(self) -> None:
-        """Make sure that the container runs, if the server is in one of ours."""
-        if not self.attached:
-            self.get_running()
-
     def judge(self, info: ContainerInfo | None, name: str) -> Condition:
         """Judge a container by its data's directory, and its log if it is restarting."""
         if self.attached:
@@ -3912,15 +3907,14 @@ class Neighbours:
         self.images = images or {}
         self.own = [info for info in containers if workspace.owns(info)]
         self.others = [info for info in containers if info not in self.own]
-        self.projects = {info.project for info in self.others}
+        self.projects = {info.project for info in self.others} - {""}
 
     def choose_names(self, values: Mapping[str, str]) -> tuple[str, str, bool]:
         """Return project and container, and whether `.env` has them."""
-        theirs = self.projects - {""}
         recorded, container = values.get(PROJECT_KEY, ""), values.get(CONTAINER_KEY, "")
-        copied = self.is_copy(values) or recorded in theirs
+        copied = self.is_copy(values) or recorded in self.projects
         project = choose_project_name(self.workspace.directory)
-        while project in {*theirs, recorded}:  # made here, and moved away
+        while project in {*self.projects, recorded}:  # made here, and moved away
             project += "-2"
         if recorded:
             project = project if copied else recorded
@@ -3976,11 +3970,10 @@ class Neighbours:
 
     def refuse_replacement(self, service: ComposeService) -> None:
         """Refuse to replace a container that alone has the data."""
-        own = find_named(self.own, service.container)
-        port = service.host_port
-        there = [port for _, port in own.ports] if own else []
-        held = own and (service.is_in(own) or (own.running and own.home[0] == "memory"))
-        if own and held and port not in [0, *there]:
+        own, port = find_named(self.own, service.container), service.host_port
+        if own is None or port in [0, *(port for _, port in own.ports)]:
+            return
+        if service.is_in(own) or (own.running and own.home[0] == "memory"):
             why = f"only container {own.name} has the data; publishing port {port} would replace it"
             hint = f"docker exec {own.name} pg_dump -Fc -U USER DATABASE >kept.dump;"
             hint += " then a volume in the compose file, {init}, {restore} kept.dump"
@@ -5540,7 +5533,8 @@ def open_unnamed(directory: str) -> IO[bytes]:
 def _check_dump(workspace: Workspace, result: CommandResult, action: str) -> None:
     if not result.returncode:
         return
-    workspace.check_running()
+    if not workspace.attached:
+        workspace.get_running()
     login = workspace.attached or "connection to server" in result.stderr
     sources = workspace.server.sources if login else ()
     raise build_error(result, action, sources=(*sources, "dump"))
