@@ -4041,8 +4041,11 @@ class Neighbours:
         ours = info.project == self.workspace.values.get(PROJECT_KEY)
         if not (source and os.path.isdir(data_dir) and (ours or is_gone(source))):
             return False
+        if ours and info.state is ContainerState.PAUSED:
+            why = f"container {info.name} is paused, and cannot say whether it serves {data_dir}"
+            raise ContainerConflictError(why, f"docker unpause {info.name}")
         if not info.running:
-            return ours and info.state is ContainerState.PAUSED  # which cannot be asked
+            return False
         there = Server(self.workspace.engine, info.name, DatabaseURL("", ""))
         return there.identify_file(dict(info.mounts)[source]) == identify_file(data_dir)
 

@@ -398,10 +398,11 @@ def test_refuse_conflicts_unrelated_directory_gone(workspace, taken, state):
 
 
 def test_refuse_conflicts_paused_of_this_project(workspace, taken):
-    """One of this project that is paused may serve the data, and cannot be asked."""
+    """One of this project that is paused may serve the data, and cannot say so."""
     found = container(workspace, "before", "gone", state=ContainerState.PAUSED)
-    with pytest.raises(ContainerConflictError, match=r"before \(paused\) has the data mounted"):
+    with pytest.raises(ContainerConflictError, match="before is paused, and cannot say") as caught:
         Neighbours(workspace, [found]).refuse_conflicts(service(workspace))
+    assert caught.value.hint == "docker unpause before"
 
 
 # -- names and ports of others -------------------------------------------------------------------
