@@ -686,7 +686,7 @@ def test_restore_that_fails(place, docker, server, dump):
     docker.answers[RESTORING] = (1, 'pg_restore: error: role "bob" does not exist')
     with pytest.raises(DockerCommandError, match="a role that does not exist here") as caught:
         pg.restore(place, dump)
-    assert caught.value.hint.startswith("the same with --no-owner")
+    assert caught.value.hint.startswith("--no-owner gives them")
     assert_undone(server)
 
 
