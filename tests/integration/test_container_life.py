@@ -272,13 +272,16 @@ def test_logs_are_those_of_docker(served, options):
     argv = ["docker", "logs", "--tail", "50", *options]
     argv = [{"-n": "--tail", "-t": "--timestamps"}.get(word, word) for word in argv]
 
-    def both():
-        results = run([*argv, served.container]), served.hive_pg("logs", *options)
-        return [(result.stdout, result.stderr) for result in results]
+    def read():
+        result = run([*argv, served.container])
+        return result.stdout, result.stderr
 
-    expected, result = both()
-    if result != expected:  # the server may have written a line in between
-        expected, result = both()
+    def read_both():  # while the server writes nothing
+        before, result = read(), served.hive_pg("logs", *options)
+        return before == read() and f"{said}\n" in before[0] and (before, result)
+
+    expected, found = wait_until(read_both)
+    result = found.stdout, found.stderr
     assert result == expected
     assert "ready to accept connections" in result[1] or "3" in options
     assert f"{said}\n" in result[0]
@@ -294,7 +297,7 @@ def test_logs_follow_until_interrupted(served):
         served.trusted(f"select {marker}")
         assert any(marker in line for line in process.stderr)
         os.killpg(process.pid, signal.SIGINT)  # as the terminal does
-        stdout, stderr = process.communicate(timeout=20)
+        stdout, stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)
     assert process.returncode == 130
     assert not re.search("hive-pg|interrupt|Traceback", stdout + stderr)
 
@@ -402,6 +405,7 @@ def test_logs_of_a_stranger_at_a_terminal(served):
     evil = "evil\x1b]0;title\x07"
     login = ["exec", "--env", "PGPASSWORD=x", served.container, "sh", "-c"]
     docker(*login, 'psql -w -h "$(hostname)" -U "$0" hive || :', evil)
+    wait_until(lambda: "evil" in run(["docker", "logs", "-n", "5", served.container]).stderr)
     code, screen = served.at_terminal("logs", "-n", "5")
     assert code == 0
     assert "evil\\x1b]0;title\\x07" in screen
