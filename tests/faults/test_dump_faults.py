@@ -107,7 +107,7 @@ def test_backup_interrupted(whole, name):
     with backing_up(whole) as process:
         began = time.monotonic()
         process.send_signal(getattr(signal, name))
-        assert process.wait(timeout=20) == SIGNALS[name]
+        assert process.wait(timeout=COMMAND_TIMEOUT_S) == SIGNALS[name]
         assert time.monotonic() - began < at_most(3)
         left = [".dump.hive-pg.tmp"] if name == "SIGKILL" else []
         assert [name[-17:] for name in backups(whole)] == left
@@ -126,7 +126,7 @@ def test_restore_interrupted(whole, name, kind):
     with restoring(whole, kind) as process:
         began = time.monotonic()
         process.send_signal(getattr(signal, name))
-        assert process.wait(timeout=20) == SIGNALS[name]
+        assert process.wait(timeout=COMMAND_TIMEOUT_S) == SIGNALS[name]
         assert time.monotonic() - began < at_most(3)
         said = process.stderr.read()
         assert "Traceback" not in said
@@ -143,9 +143,9 @@ case "$*" in
   *template1)
     script=$(cat; echo .)
     case "$script" in *"rename to"*) swap=yes ;; esac
-    if [ "$swap" ] && [ WHEN = before ]; then touch GATE/reached; exec sleep 30; fi
+    if [ "$swap" ] && [ WHEN = before ]; then touch GATE/reached; exec sleep 600; fi
     printf %s "${script%.}" | DOCKER "$@" || exit
-    if [ "$swap" ]; then touch GATE/reached; exec sleep 30; fi
+    if [ "$swap" ]; then touch GATE/reached; exec sleep 600; fi
     exit ;;
 esac
 exec DOCKER "$@"
@@ -167,7 +167,7 @@ def test_restore_interrupted_in_the_swap(whole, tmp_path, when, name):
     ) as process:
         wait_until((tmp_path / "reached").exists)
         process.send_signal(getattr(signal, name))
-        stderr = process.communicate(timeout=20)[1]
+        stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
         assert process.returncode == SIGNALS[name]
     kept = [base for base in databases(whole) if base != "hive"]
     assert ("hive serves as it did\n" in stderr) == (when == "before")
@@ -183,14 +183,14 @@ def test_restore_interrupted_in_the_swap(whole, tmp_path, when, name):
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_psql_interrupted(whole, name):
     """The script ends where it is, with the signal's code, also within a statement."""
-    script = "select 1;\nselect pg_sleep(60);\ndrop table kept;\n"
+    script = "select 1;\nselect pg_sleep(600);\ndrop table kept;\n"
     with whole.started("psql", stdin=subprocess.PIPE) as process:
         process.stdin.write(script)
         process.stdin.flush()
         sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'"
         wait_until(lambda: whole.trusted(sleeps).stdout.strip() == "1")
         process.send_signal(getattr(signal, name))
-        assert process.wait(timeout=20) == SIGNALS[name]
+        assert process.wait(timeout=COMMAND_TIMEOUT_S) == SIGNALS[name]
         process.stdin.close()
     assert_no_program(whole)
 
@@ -210,12 +210,12 @@ def test_server_is_not_interrupted(whole):
             for send in sends:
                 for pid in children if send == "child" else [process.pid]:
                     os.kill(int(pid), signal.SIGKILL)
-            process.wait(timeout=20)
+            process.wait(timeout=COMMAND_TIMEOUT_S)
         assert_no_program(whole)
     for kind in ("archive", "script"):
         with restoring(whole, kind) as process:
             process.send_signal(signal.SIGINT)
-            process.wait(timeout=20)
+            process.wait(timeout=COMMAND_TIMEOUT_S)
         assert_no_program(whole)
     cut = (whole.path / "whole.dump").read_bytes()[:-100]
     for data in (cut, b"create table x (i int);\nselect nope;\n" + b"select 1;\n" * 100_000):
@@ -271,26 +271,23 @@ def test_restore_killed_at_every_step(whole):
 
 @contextlib.contextmanager
 def copying(workspace, *command):
-    """Give a command that waits, in the middle, for a session that does not end."""
-    client = ["docker", "exec", workspace.container, "psql", "-XqAt", "-U"]
-    client += [workspace.env["POSTGRES_USER"], "-d"]
+    """Give a command that waits, in the middle, for a lock on the database: another has it."""
+    client = ["docker", "exec", "-i", workspace.container, "psql", "-XqAt", "-U"]
+    client += [workspace.env["POSTGRES_USER"], "-d", "postgres"]
 
-    def find(condition):
-        sql = f"select pid from pg_stat_activity where {condition}"
-        return run([*client, "postgres", "-c", sql]).stdout.strip()
+    def is_copied():
+        sql = "select pid from pg_stat_activity where query ~ '^create database '"
+        return run([*client, "-c", sql]).stdout.strip()
 
-    argv = [*client, "hive", "-c", "select pg_sleep(60)"]
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as other:
-        pid = wait_until(lambda: find("wait_event = 'PgSleep'"))
-        docker("exec", workspace.container, "sh", "-c", f"kill -STOP {pid}")
-        try:
-            with workspace.started(*command) as process:
-                wait_until(lambda: find("query ~ '^create database '"))
-                yield process
-        finally:
-            docker("exec", workspace.container, "sh", "-c", f"kill -CONT {pid}")
-            other.wait(timeout=70)
-    wait_until(lambda: not find("query ~ '^create database '"))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(client, **pipes) as other:
+        other.stdin.write("begin; comment on database hive is null;\nselect 'locked';\n")
+        other.stdin.flush()
+        assert other.stdout.readline() == "locked\n"
+        with workspace.started(*command) as process:
+            wait_until(is_copied)
+            yield process
+    wait_until(lambda: not is_copied())
 
 
 def test_snapshot_killed(whole):
@@ -299,7 +296,7 @@ def test_snapshot_killed(whole):
         process.kill()
     with copying(whole, "snapshot", "@interrupted") as process:
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=20)[1]
+        said = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
         assert "interrupted; give the same command again" in said
     assert_no_program(whole)
     whole.hive_pg("snapshot", "@first")
@@ -404,7 +401,7 @@ def test_container_stops(whole, way, what):
     begin = backing_up(whole) if what == "backup" else restoring(whole, what)
     with begin as process:
         assert run(["docker", way, whole.container]).returncode == 0
-        stderr = process.communicate(timeout=60)[1]
+        stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
     if process.returncode == 3:
         assert f"container {whole.container} is stopped" in stderr
         assert "hint: hive-pg start" in stderr
