@@ -166,6 +166,17 @@ def wait_until(condition, timeout=60):
     return found
 
 
+def pause(container):
+    """Have Docker pause a container: with cgroup v1 it gives up where processes keep appearing."""
+
+    def is_paused():
+        result = run(["docker", "pause", container])
+        assert result.returncode == 0 or "unable to freeze" in result.stderr, result.stderr
+        return result.returncode == 0
+
+    wait_until(is_paused)
+
+
 def at_most(seconds):
     """Return a limit of elapsed time as it is on a machine that has other things to do, too."""
     return seconds * max(1, os.getloadavg()[0] / os.cpu_count())

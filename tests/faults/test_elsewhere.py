@@ -17,6 +17,7 @@ from laboratory import (
     OURS,
     STAND_IN,
     docker,
+    pause,
     read_until,
     run,
     unavailable,
@@ -250,7 +251,7 @@ def test_pull_from_a_server_that_freezes(elsewhere):
         with workspace.started(*argv, **options) as process:
             waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
             wait_until(lambda: elsewhere.sql("frozen", waiting) == "1")
-            docker("pause", elsewhere.name)
+            pause(elsewhere.name)
             try:
                 stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
             finally:

@@ -7,7 +7,17 @@ import subprocess
 import sys
 
 import pytest
-from laboratory import OURS, SYSTEM_PATH, LostError, docker, free_port, run, wait_until
+from laboratory import (
+    COMMAND_TIMEOUT_S,
+    OURS,
+    SYSTEM_PATH,
+    LostError,
+    docker,
+    free_port,
+    pause,
+    run,
+    wait_until,
+)
 from refusals import mounted
 
 pytestmark = pytest.mark.engine
@@ -133,7 +143,7 @@ def test_port_is_taken_by_a_container(stopped, web, state):
     """It is named with its workspace, whatever it serves and also while it is paused."""
     name, where = web
     if state == "paused":
-        docker("pause", name)
+        pause(name)
     assert_port_taken(stopped, f"container {name} of {where}")
     assert docker("inspect", "--format", "{{.State.Status}}", name) == state
 
@@ -299,8 +309,10 @@ def foreign(request, make):
         text = text.replace("    command: [", "    entrypoint: [sh, -c, exit 3]\n    command: [")
         workspace.write("docker-compose.yml", text)
     workspace.compose("create" if state == "created" else "up", *["-d"] * (state != "created"))
-    if state in ("exited", "paused"):
-        docker({"exited": "kill", "paused": "pause"}[state], workspace.container)
+    if state == "exited":
+        docker("kill", workspace.container)
+    if state == "paused":
+        pause(workspace.container)
     if state == "restarting":
         wait_until(lambda: workspace.inspect()["RestartCount"] > 0)
     else:

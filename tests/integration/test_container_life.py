@@ -13,6 +13,7 @@ from laboratory import (
     REPOSITORY,
     children_of,
     docker,
+    pause,
     rows_of,
     run,
     wait_until,
@@ -90,7 +91,7 @@ def test_run_without_a_database_does_not_run_the_command(make):
 
 def test_start_of_a_paused_container_says_how_to_go_on(served):
     """It is neither stopped nor serving: exit 3 and Docker's own command, as in `status`."""
-    docker("pause", served.container)
+    pause(served.container)
     try:
         assert "paused" in served.hive_pg("status", code=3).stdout
         assert f"docker unpause {served.container}" in served.hive_pg("start", code=3).stderr

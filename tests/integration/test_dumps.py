@@ -24,7 +24,7 @@ from dataset import (
     fill,
     fingerprint,
 )
-from laboratory import COMMAND_TIMEOUT_S, OURS, docker, read_until, run, wait_until
+from laboratory import COMMAND_TIMEOUT_S, OURS, docker, pause, read_until, run, wait_until
 
 import hive_pg
 
@@ -814,7 +814,7 @@ def test_destroy(make, lab):
     workspace.init()
     workspace.plant()
     before, project = workspace.snapshot(), workspace.env["COMPOSE_PROJECT_NAME"]
-    docker("pause", workspace.container)  # also one that is paused
+    pause(workspace.container)  # also one that is paused
     workspace.hive_pg("destroy")
     assert workspace.inspect() is None
     assert lab.of_projects("network", {project}) == []

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from laboratory import COMMAND_TIMEOUT_S, docker, read_until, run, wait_until
+from laboratory import COMMAND_TIMEOUT_S, docker, pause, read_until, run, wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -271,14 +271,18 @@ def test_watch_on_a_terminal_draws_in_place(measured):
 
 @pytest.mark.parametrize(
     ("do", "undo", "hint"),
-    [("pause", "unpause", "docker unpause"), ("stop", "start", "hive-pg start")],
+    [
+        (pause, "unpause", "docker unpause"),
+        (lambda container: docker("stop", container), "start", "hive-pg start"),
+    ],
+    ids=["paused", "stopped"],
 )
 def test_stats_without_a_server(measured, do, undo, hint):
     """Exit 3 with the next step; a watch that runs ends with it."""
     with measured.started("stats", "--watch", "3") as process:
         process.stdout.readline()
         process.send_signal(signal.SIGSTOP)  # or it may measure again meanwhile
-        docker(do, measured.container)
+        do(measured.container)
         process.send_signal(signal.SIGCONT)
         try:
             _, stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)

@@ -6,7 +6,7 @@ import shutil
 import time
 
 import pytest
-from laboratory import OURS, at_most, docker, run, wait_until
+from laboratory import OURS, at_most, docker, pause, run, wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -195,7 +195,7 @@ def test_wait_for_a_slow_first_start(make, slow_image):
 
 def test_wait_for_one_that_does_not_run(served):
     """Stopped or paused is exit 3 at once, with the command that helps; nothing is started."""
-    docker("pause", served.container)
+    pause(served.container)
     try:
         assert f"hint: docker unpause {served.container}" in served.hive_pg("wait", code=3).stderr
     finally:
