@@ -49,9 +49,9 @@ PLANTED = hashlib.md5(
 NAMES_AND_PORT = ("HIVE_POSTGRES_CONTAINER", "COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_PORT")
 OURS = "hive-pg-test"  # label of the containers that tests start themselves
 
-# For Workspace.let_first_start_end; a minute at most.
+# For Workspace.let_first_start_end; ten minutes at most.
 WAIT_IN_FIRST_START = (
-    """echo 'for i in $(seq 600); do [ -e "$PGDATA/../go" ] && break; sleep 0.1; done'"""
+    """echo 'for i in $(seq 6000); do [ -e "$PGDATA/../go" ] && break; sleep 0.1; done'"""
     " > /docker-entrypoint-initdb.d/00-slow.sh"
 )
 

@@ -34,7 +34,7 @@ def slow_image(lab):
     tag = f"{lab.token}:delayed"
     if tag not in lab.images:
         container = docker("create", lab.image)
-        docker("commit", "--change", "ENV HIVE_PG_TEST_INIT_DELAY=30", container, tag)
+        docker("commit", "--change", "ENV HIVE_PG_TEST_INIT_DELAY=600", container, tag)
         docker("rm", "--volumes", container)
         lab.images.append(tag)
     return tag

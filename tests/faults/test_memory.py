@@ -198,7 +198,7 @@ def test_protection_that_a_killed_restore_left_is_undone(kept, command):
     """The next command frees what it had protected, and no template of somebody's."""
     kept.login("create database own is_template true")
     script = kept.path / "script.sql"
-    script.write_text("create table t (i int);\nselect pg_sleep(30);\n")
+    script.write_text("create table t (i int);\nselect pg_sleep(600);\n")
     with kept.started("restore", str(script), "--yes") as process:
         wait_until(lambda: "hive" in protected(kept))
         kill(process, descendants_too=True)
@@ -216,7 +216,7 @@ def test_protection_that_a_killed_restore_left_is_undone(kept, command):
 def test_start_beside_a_restore_does_not_wait_for_it(kept):
     """What is protected belongs to a restore that goes on: the database is there at once."""
     script = kept.path / "script.sql"
-    script.write_text("create table t (i int);\nselect pg_sleep(20);\n")
+    script.write_text("create table t (i int);\nselect pg_sleep(600);\n")
     with kept.started("restore", str(script), "--yes") as process:
         wait_until(lambda: "hive" in protected(kept))
         kept.hive_pg("start")
