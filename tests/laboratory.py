@@ -554,11 +554,11 @@ class Laboratory:
             workspace.write(path.name, path.read_text().replace("interval: 5s", "interval: 30s"))
         return self.made[actor.uid]
 
-    def build_image(self, name, *commands, keep=False):
+    def build_image(self, name, *commands, keep=False, base=""):
         """Build a variant of the image for this run; `keep` what takes long for the next ones."""
         tag = f"hive-pg-test/{name}" if keep else f"{self.token}:{name}"
         # With a layer of its own: Docker fails where two processes remove the same one at once.
-        lines = [f"FROM {self.image}", *[f"LABEL run={self.token}"] * (not keep)]
+        lines = [f"FROM {base or self.image}", *[f"LABEL run={self.token}"] * (not keep)]
         lines += [f"RUN {command}" for command in commands]
         if tag not in self.images:
             docker("build", "--quiet", "--tag", tag, "-", input="\n".join(lines))
