@@ -163,7 +163,7 @@ def test_psql_at_a_terminal(dumped):
 # -- snapshot -----------------------------------------------------------------------------------
 
 RECONNECTING = """\
-while [ ! -e /tmp/enough ]; do psql -Xqh 127.0.0.1 -U "$1" -d "$2" -c 'select pg_sleep(9)'; done &
+while [ ! -e /tmp/enough ]; do psql -Xqh 127.0.0.1 -U "$1" -d "$2" -c 'select pg_sleep(600)'; done &
 """
 
 
@@ -179,11 +179,9 @@ def reconnecting(workspace, number):
             yield
         finally:
             docker("exec", workspace.container, "touch", "/tmp/enough")
-            workspace.trusted(
-                "select pg_terminate_backend(pid) from pg_stat_activity"
-                " where wait_event = 'PgSleep'"
-            )
-            process.wait(timeout=20)
+            end = "select pg_terminate_backend(pid) from pg_stat_activity"
+            end += " where wait_event = 'PgSleep'"  # as one does that is about to connect, too
+            wait_until(lambda: workspace.trusted(end) and process.poll() is not None)
             docker("exec", workspace.container, "rm", "/tmp/enough")
 
 
