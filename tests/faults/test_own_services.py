@@ -111,6 +111,12 @@ def count_tables(workspace):
     return workspace.hive_pg("psql", "--", "-Atc", sql).stdout.strip()
 
 
+def await_half(workspace):
+    """Wait until the container has been started again, and serves what there is."""
+    argv = ["docker", "exec", workspace.container, "pg_isready", "-qh", "127.0.0.1", "-U", "x"]
+    wait_until(lambda: run(argv).returncode == 0)
+
+
 @pytest.mark.parametrize("mount", MOUNTS.values(), ids=MOUNTS)
 def test_init_script_that_fails_is_run_again(serve, mount):
     """Docker starts the container again, and the image serves a half: it is moved aside, whole."""
@@ -121,8 +127,7 @@ def test_init_script_that_fails_is_run_again(serve, mount):
         workspace.write(path.name, path.read_text().replace("s3cret-of-shop", pgdata))
     stderr = workspace.hive_pg("init", code=5).stderr
     assert '1.sql:1: ERROR:  relation "aa" does not exist' in stderr
-    argv = ["docker", "exec", workspace.container, "pg_isready", "-qh", "127.0.0.1", "-U", "x"]
-    wait_until(lambda: run(argv).returncode == 0)
+    await_half(workspace)
     for command in ("start", "wait", "check") if mount == VOLUME else ("start",):
         result = workspace.hive_pg(command, code=5)
         assert "an init script of the image failed" in result.stdout + result.stderr
@@ -157,6 +162,7 @@ def test_init_script_that_fails_where_nothing_lasts(serve):
     path = workspace.path / "compose.yaml"
     workspace.write(path.name, path.read_text().replace(", '']", "]"))
     workspace.hive_pg("init", code=5)
+    await_half(workspace)
     stderr = workspace.hive_pg("init", code=5).stderr
     assert "an init script of the image failed" in stderr
     assert "mending" not in stderr
@@ -203,8 +209,7 @@ def test_cluster_that_plain_compose_made_is_never_moved(serve):
     workspace = with_script(serve, VOLUME, FAILS, "restart: always")
     workspace.hive_pg("init", "--no-start")
     workspace.compose("up", "-d")
-    argv = ["docker", "exec", workspace.container, "pg_isready", "-qh", "127.0.0.1", "-U", "x"]
-    wait_until(lambda: run(argv).returncode == 0)
+    await_half(workspace)
     workspace.hive_pg("init")
     assert count_tables(workspace) == "1"
 
