@@ -139,6 +139,9 @@ def elsewhere(lab):
             found = Elsewhere(workspace, name, workspace.path)
             script = ["exec", "--interactive", "--user", "postgres", name, "sh"]
             found.ca.write_text(docker(*script, input=POOLERS) + "\n")
+            ports = "</dev/tcp/127.0.0.1/6432 </dev/tcp/127.0.0.1/6433"  # which may take a moment
+            ready = ["docker", "exec", name, "bash", "-c", ports]
+            wait_until(lambda: run(ready).returncode == 0)
             found.sql("postgres", f"create role app login password '{PASSWORD}'")
             yield found
         finally:
