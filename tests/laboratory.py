@@ -39,7 +39,7 @@ ORIGINAL_COMPOSE = REPOSITORY / "tests" / "data" / "original-docker-compose.yml"
 REAL_IMAGE, STAND_IN = "agnohq/pgvector:16", "hive-pg-test/pgvector:16"
 USER = 12345  # no such user anywhere: what hive-pg meets as an ordinary one
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-COMMAND_TIMEOUT_S = 150
+COMMAND_TIMEOUT_S = 300  # no test means it: a hang is to end some day
 FIRST_PORT, FIRST_CLIENT_PORT, PORT_BLOCKS = 12000, 32000, 8
 COMPOSE_PROJECT = "com.docker.compose.project"
 WORKING_DIR = "com.docker.compose.project.working_dir"
@@ -157,7 +157,7 @@ def free_port():
         return next(port for port in _ports if is_port_free("127.0.0.1", port))
 
 
-def wait_until(condition, timeout=60):
+def wait_until(condition, timeout=COMMAND_TIMEOUT_S):
     """Wait for something to come true, and return it."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):
@@ -182,7 +182,7 @@ def at_most(seconds):
     return seconds * max(1, os.getloadavg()[0] / os.cpu_count())
 
 
-def read_until(descriptor, words, timeout=60):
+def read_until(descriptor, words, timeout=COMMAND_TIMEOUT_S):
     """Return what a terminal or a pipe gives up to some words."""
     got, deadline = b"", time.monotonic() + timeout
     while words not in got:

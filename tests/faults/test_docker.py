@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from laboratory import (
+    COMMAND_TIMEOUT_S,
     REPOSITORY,
     SYSTEM_PATH,
     children_of,
@@ -249,7 +250,7 @@ def test_daemon_is_lost_in_mid_wait(make, slow_image, relay, fate):
     with workspace.started("init", "-v", "--image", slow_image, **options) as process:
         await_first_start(process)
         way.die() if fate == "dies" else way.flowing.clear()
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)
     assert process.returncode == 4, stderr
     assert ("Traceback" in stderr, stdout) == (False, "")
     cause, remedy = NOT_RUNNING if fate == "dies" else ("` did not answer within", "restart Docker")
@@ -276,7 +277,7 @@ def test_daemon_dies_between_two_steps(kept, relay, command, step):
         wait_until(asked.exists)
         way.die()
         go.touch()
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)
     for used in (path, asked, go):
         used.unlink()
     assert process.returncode == 4, stderr

@@ -284,7 +284,7 @@ def test_push_is_interrupted(elsewhere):
             wait_until(lambda: elsewhere.sql("blocked", waiting) == "1")
             assert PASSWORD not in run(["ps", "-eww", "-o", "args"]).stdout
             process.send_signal(signal.SIGINT)
-            said = process.communicate(timeout=60)[1]
+            said = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
             assert process.returncode == 130, said
             assert "interrupted; give the same command again" in said
         wait_until(lambda: elsewhere.sql("blocked", f"select count(*) {sessions}") == "0")
@@ -317,7 +317,7 @@ def test_url_is_seen_by_nobody(elsewhere):
         time.sleep(0.1)
         os.write(ours, f"{url}\n".encode())
         screen = read_until(ours, b"hint: ")
-        assert process.wait(timeout=60) == 5
+        assert process.wait(timeout=COMMAND_TIMEOUT_S) == 5
         os.close(ours)
     assert b"is no such database there" in screen
     assert PASSWORD.encode() not in screen
@@ -523,7 +523,7 @@ def test_killed_client_leaves_no_container(bridged, lab):
             with workspace.started("psql", "-c", "select pg_sleep(600)") as process:
                 wait_until(lambda: bridged.sql("killed", sleeping) == "1")
                 process.send_signal(number)
-                assert process.wait(timeout=60) == code
+                assert process.wait(timeout=COMMAND_TIMEOUT_S) == code
             wait_until(lambda: clients(workspace) == "")
             if code == 130:
                 wait_until(lambda: bridged.sql("killed", sleeping) == "0")

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 
 import pytest
-from laboratory import LostError, free_port, read_env, run, wait_until
+from laboratory import COMMAND_TIMEOUT_S, LostError, free_port, read_env, run, wait_until
 
 pytestmark = [
     pytest.mark.engine,
@@ -57,7 +57,7 @@ def other(lab):
             with contextlib.suppress(Exception):
                 engine.docker("rm", "--force", *engine.docker("ps", "--all", "--quiet").split())
             daemon.terminate()
-            daemon.wait(timeout=60)
+            daemon.wait(timeout=COMMAND_TIMEOUT_S)
 
 
 def ask(other, workspace, sql):

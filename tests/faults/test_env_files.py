@@ -366,7 +366,7 @@ def test_pipe_in_place_of_env_is_refused(spoil):
     began = time.monotonic()
     for command in (["status"], ["url"], ["init", "--no-start"]):
         refused(workspace, f"cannot read {workspace.path}/.env: it is no reg", command=command)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 200
 
 
 @pytest.mark.parametrize("name", [".env", "docker-compose.yml"])

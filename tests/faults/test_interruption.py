@@ -302,6 +302,7 @@ def test_twenty_inits_at_once_make_one_database(make, lab):
     """All end with 0; one of them writes the credentials and the compose file."""
     workspace = make()
     argv = ("init", "--image", lab.image, "--port", str(workspace.port))
+    argv += ("--timeout", "900")  # so long, and some more, the last one waits for the others
     with contextlib.ExitStack() as stack:
         crowd = [stack.enter_context(workspace.started(*argv)) for _ in range(20)]
         words = [process.communicate(timeout=4 * COMMAND_TIMEOUT_S)[1] for process in crowd]
@@ -418,7 +419,7 @@ def test_ctrl_c_at_a_terminal(planted, arguments, moment, said):
             read_until(terminal, moment.encode())
             began = time.monotonic()
             os.write(terminal, b"\x03")
-            assert process.wait(timeout=20) == 130
+            assert process.wait(timeout=COMMAND_TIMEOUT_S) == 130
             assert time.monotonic() - began < at_most(2)
             screen = read_until(terminal, said.encode() or b"^C").decode()
         assert "Traceback" not in screen
@@ -456,7 +457,7 @@ def test_ctrl_c_leaves_what_the_same_command_goes_on_from(planted, arguments, st
         assert f"signal {step}\n" in iter(process.stderr.readline, "")
         began = time.monotonic()
         stderr = process.stderr.read().partition("steps\n")[0]
-        assert process.wait(timeout=20) == 130
+        assert process.wait(timeout=COMMAND_TIMEOUT_S) == 130
         assert time.monotonic() - began < at_most(2)
     warning = f"warning: interrupted; {said}" if said else "warning: interrupted"
     assert stderr.splitlines() == [warning]

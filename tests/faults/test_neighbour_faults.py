@@ -188,7 +188,7 @@ def test_port_is_taken_while_docker_binds_it(make, lab, way_out):
         wait_until(asked.exists)
         with listening(taken):
             go.touch()
-            stderr = process.communicate(timeout=60)[1]
+            stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
             assert process.returncode == 1, stderr
             assert "another container or process has the port" in stderr
             assert "hint: hive-pg init --port N" in stderr

@@ -155,7 +155,7 @@ def test_psql_at_a_terminal(dumped):
         with contextlib.suppress(OSError):
             while os.read(ours, 65536):
                 pass
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=COMMAND_TIMEOUT_S) == 0
     os.close(ours)
     assert_no_program(dumped)
 
@@ -610,7 +610,7 @@ rm /tmp/stop
             wait_until(lambda: whole.trusted(busy).stdout.strip() == "t")
         finally:
             docker("exec", whole.container, "touch", "/tmp/stop")
-        assert application.wait(timeout=20) == 0
+        assert application.wait(timeout=COMMAND_TIMEOUT_S) == 0
 
 
 def test_another_workspace_is_not_touched(dumped, make, lab):
@@ -781,7 +781,8 @@ def test_rotate(whole):
             session.stdin.flush()
             assert session.stdout.readline() == "before\n"
             said = whole.hive_pg("rotate").stderr
-            assert session.communicate("select 'after';\n", timeout=20)[0] == "after\n"
+            rest = session.communicate("select 'after';\n", timeout=COMMAND_TIMEOUT_S)[0]
+            assert rest == "after\n"
     finally:
         whole.trusted_script("alter system reset log_statement; select pg_reload_conf();")
     new = whole.env["POSTGRES_PASSWORD"]
@@ -916,6 +917,6 @@ def test_destroy_data_asks_for_the_name(make):
         os.write(ours, b"yes\n")
         said = f"that is not {workspace.path.name}: nothing was done"
         read_until(ours, said.encode())
-        assert process.wait(timeout=20) == 1
+        assert process.wait(timeout=COMMAND_TIMEOUT_S) == 1
     os.close(ours)
     assert (workspace.path / "data" / "postgres").exists()

@@ -175,7 +175,7 @@ def test_interrupted_init_goes_on_from_there(make, slow_image):
         said = next(line for line in process.stderr if "docker exec" in line)
         wait_until(lambda: "docker" in children_of(process.pid))
         os.killpg(process.pid, signal.SIGINT)
-        stderr = process.communicate(timeout=20)[1]
+        stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
     assert process.returncode == 130, said + stderr
     assert "interrupted; give the same command again" in stderr
     assert "Traceback" not in stderr
@@ -420,8 +420,8 @@ def test_crash_loop_is_an_error_at_once(make):
     workspace.serve()
     workspace.edit_env(HIVE_POSTGRES_SHARED_BUFFERS="nonsense")
     began = time.monotonic()
-    result = workspace.hive_pg("restart", "--timeout", "100", code=5)
-    assert time.monotonic() - began < 90
+    result = workspace.hive_pg("restart", "--timeout", "250", code=5)
+    assert time.monotonic() - began < 240
     assert "a server setting" in result.stderr
     assert 'invalid value for parameter "shared_buffers": "nonsense"' in result.stderr
     for command, words in (
@@ -473,7 +473,7 @@ def test_hung_daemon_is_an_error_within_the_limit(hung):
     assert hung.connections
     assert "did not answer within" in stderr
     waiting = f"DOCKER_HOST=unix://{hung.socket}".encode()
-    assert not any(waiting in environment for environment in environments())
+    wait_until(lambda: not any(waiting in environment for environment in environments()))
 
 
 def environments():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from dataset import databases
-from laboratory import run, wait_until
+from laboratory import COMMAND_TIMEOUT_S, run, wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -61,7 +61,7 @@ def test_run_fresh_killed(workspace, tmp_path, name):
         child = int(wait_until(lambda: Path(pid).exists() and pid.read_text()))
         assert len(fresh(workspace)) == 1
         process.send_signal(getattr(signal, name))
-        process.wait(timeout=20)
+        process.wait(timeout=COMMAND_TIMEOUT_S)
     assert len(fresh(workspace)) == (1 if name == "SIGKILL" else 0)
     workspace.hive_pg("start")
     assert len(fresh(workspace)) == (1 if name == "SIGKILL" else 0), "somebody works in it"
