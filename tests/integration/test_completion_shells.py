@@ -127,7 +127,7 @@ class Terminal:
         before = len(self.screen)
         os.write(self.ours, keys.encode() + b"\n")
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: expected.encode() in self.screen[before:], timeout=20)
+            wait_until(lambda: expected.encode() in self.screen[before:], timeout=60)
         return self.screen[before:].decode(errors="replace")
 
     def close(self):
