@@ -251,11 +251,16 @@ def test_pull_from_a_server_that_freezes(elsewhere):
         other.stdin.write("begin; lock table t;\n")
         other.stdin.flush()
         options = {"env": workspace.environment(ELSEWHERE=elsewhere.url("frozen"))}
-        options["executable"] = within(workspace, LOGIN_TIMEOUT_S=3, STALL_S=3)
+        options["executable"] = within(workspace, STALL_S=3)
         argv = ("pull", "--yes", "--url-env", "ELSEWHERE")
         with workspace.started(*argv, **options) as process:
             waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
-            wait_until(lambda: elsewhere.sql("frozen", waiting) == "1")
+
+            def is_waiting():
+                assert process.poll() is None, process.stderr.read()
+                return elsewhere.sql("frozen", waiting) == "1"
+
+            wait_until(is_waiting)
             pause(elsewhere.name)
             try:
                 stderr = process.communicate(timeout=COMMAND_TIMEOUT_S)[1]
