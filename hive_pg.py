@@ -5201,7 +5201,7 @@ class SetUp:
         self._write_files(settings, service, lost=bool(loss))
         reason = self.reason or state.reason
         workspace.remember(verified=state.verified and not loss, reason=reason)
-        self._describe(settings, service, is_new=bool(loss))
+        self._describe(service)
         if replaces:
             self.console.warn(f"{loss}: this is a new, empty database")
             if own:  # it may have another directory mounted
@@ -5215,11 +5215,8 @@ class SetUp:
         if asks and not self._confirm(f"{loss}. Make a new, empty database?", enter=False):
             raise WorkspaceError(loss, f"{_PUT_BACK}; {{init}} --yes makes an empty database")
 
-    def _describe(self, settings: Settings, service: ComposeService, *, is_new: bool) -> None:
-        """Say what stays, who can reach it, and how long it lasts."""
-        before, database = self.values.get(DB_KEY), settings.url.database
-        if before not in (None, "", database) and not is_new:
-            self._note(f"database {before} stays as it is, beside {database}")
+    def _describe(self, service: ComposeService) -> None:
+        """Say who can reach it, and how long it lasts."""
         if not is_local(service.bind):
             self._note(f"published on {service.bind}: other machines can reach it", warns=True)
         chosen = get_caller()[0] or self.values.get(UID_KEY)
@@ -5400,9 +5397,7 @@ def detach(workspace: Workspace) -> None:
     with workspace.lock(new=True):
         env, values, here = workspace.env, workspace.values, workspace.state.attached[1:]
         if not workspace.attached:
-            if workspace.state.attached:
-                return  # this was done before: `set_up` goes on
-            raise WorkspaceError("it is not attached to a server elsewhere", "{init}")
+            return  # perhaps this was done before: `set_up` goes on
         if here:
             user, password = values.get(USER_KEY), values.get(PASSWORD_KEY)
             known = parse_database_url(here[0]).replace(user=user, password=password)

@@ -796,12 +796,6 @@ def test_init_data_missing(init, up, docker, capsys):
     assert state_of(up).verified
 
 
-def test_init_database_beside_another(init, up, capsys):
-    """Where there is data, a new name makes a new database beside the one that `.env` names."""
-    init(up, database="shop")
-    assert "database hive stays as it is, beside shop\n" in capsys.readouterr().err
-
-
 # -- a compose file of somebody's own ------------------------------------------------------------
 
 
