@@ -5118,8 +5118,7 @@ class SetUp:
             question, missing = f"{error}. Add one", error
         added = workspace.has_added_file
         agreed = not self.ask or lexists(join(directory, ADDED_FILE))
-        agreed = agreed or (not added and self._confirm(f"{question}, in {ADDED_FILE}?"))
-        if added or not agreed:
+        if added or not (agreed or self._confirm(f"{question}, in {ADDED_FILE}?")):
             if missing:
                 raise missing
             return settings, service
