@@ -594,7 +594,7 @@ def test_destroy_of_data_that_cannot_be_backed_up(make):
     workspace.serve()
     workspace.plant()
     workspace.trusted_script("create database books allow_connections false;")
-    said = workspace.hive_pg("destroy", "--data", "--yes", code=1).stderr
+    said = workspace.hive_pg("destroy", "--data", "--yes", code=6).stderr
     assert "error: cannot dump database books: " in said
     assert 'database "books" is not currently accepting connections' in said
     assert "; or, with nothing saved: hive-pg destroy --data --no-backup" in said
