@@ -5891,9 +5891,9 @@ def set_up_copy(
 
     Names, port and login are its own, image and database the other's, unless `.env` has some.
     """
-    console, engine = workspace.console, workspace.engine
+    console = workspace.console
     named = Console(console.quiet, console.verbose, console.program, source)
-    other = Workspace(source, named, engine)
+    other = Workspace(source, named, workspace.engine)
     if other.directory == workspace.directory or not options.pop("start", True):
         raise WorkspaceError("--from takes another workspace, and a database that runs")
     with naming(other):
@@ -5908,7 +5908,7 @@ def set_up_copy(
                 return False
             server, database = workspace.server, workspace.settings.url.database
             if is_used(server, database):
-                hint = named.format("{backup} -o - | ") + console.format("{restore} -")
+                hint = f"{{restore}} FILE, which is a backup of {source}"
                 raise WorkspaceError(f"{database} has data, and stays as it is", hint)
             with naming(other):
                 _dump(other, url.database, file.fileno(), begun)
