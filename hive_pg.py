@@ -590,11 +590,6 @@ class DatabaseURL(Record):
         names = ", ".join(sorted(self.options.keys() - LIBPQ_OPTIONS))
         return f"{URL_KEY} has {names}, which only {self.driver} can check" if names else ""
 
-    def for_libpq(self) -> DatabaseURL:
-        """Return the URL without the driver and its own options."""
-        pairs = [p for p in self.query.split("&") if p.partition("=")[0] in LIBPQ_OPTIONS]
-        return self.replace(driver="", query="&".join(pairs))
-
     def __repr__(self) -> str:  # for people to see
         return build_database_url(self.replace(password="x")).replace(":x@", ":****@", 1)
 
@@ -765,22 +760,16 @@ def build_environment(url: DatabaseURL) -> dict[str, str]:
 
 def build_client_environment(url: DatabaseURL) -> dict[str, str]:
     """Return the variables for applications and libpq's programs."""
-    plain = url.for_libpq()
     return {
-        "DATABASE_URL": build_database_url(plain),
+        "DATABASE_URL": format_database_url(url, "libpq")[0],
         URL_KEY: build_database_url(url),
         "PGHOST": url.host,
         "PGPORT": str(url.port),
         "PGUSER": url.user,
         "PGPASSWORD": url.password,
         "PGDATABASE": url.database,
-        **{_VARIABLES[name]: plain.options[name] for name in plain.options if name in _VARIABLES},
+        **{_VARIABLES[name]: value for name, value in url.options.items() if name in _VARIABLES},
     }
-
-
-def is_placeholder(value: str) -> bool:
-    """Whether a user or password is missing, or a template's."""
-    return not value or value.lower() in PLACEHOLDERS
 
 
 def has_login(values: Mapping[str, str]) -> bool:
@@ -800,7 +789,7 @@ def plan_database_url(values: Mapping[str, str], fresh: DatabaseURL, has_data: b
         url = fresh.replace(user=user, password=password, port=port, database=database)
 
     def choose(value: str, new: str) -> str:
-        return value if value and (has_data or not is_placeholder(value)) else new
+        return value if value and (has_data or value.lower() not in PLACEHOLDERS) else new
 
     user, password = choose(url.user, fresh.user), choose(url.password, fresh.password)
     return url.replace(user=user, password=password)
@@ -4127,7 +4116,7 @@ def login_with_psycopg(url: DatabaseURL, address: str) -> str | None:
         if url.options.get("sslmode", "").startswith("verify-"):  # a pooler's, to who is known
             options["require_auth"] += ",password"
     try:
-        plain = build_database_url(url.for_libpq())
+        plain, _ = format_database_url(url, "libpq")
         psycopg.connect(plain, connect_timeout=10, **options).close()
     except psycopg.Error as error:
         return last_line(str(error)) or type(error).__name__
@@ -4774,7 +4763,7 @@ def warn_of_another_url(workspace: Workspace) -> None:
     ours, theirs = build_client_environment(url), workspace.values.get("DATABASE_URL")
     if theirs not in (None, ours["DATABASE_URL"], ours[URL_KEY]):
         said = f"{ENV_FILE} has another DATABASE_URL; {{run}} and {{env}} say"
-        console.warn(f"{console.format(said)} {url.for_libpq()!r}")
+        console.warn(f"{console.format(said)} {shorten_url(repr(url))}")
 
 
 def build_run_environment(workspace: Workspace, url: DatabaseURL) -> dict[str, str]:
@@ -7108,7 +7097,7 @@ class CredentialService(_Library):
     @_afresh
     def validate_credentials(self, url: DatabaseURL) -> None:
         """Make sure that credentials are real, and can be written."""
-        if is_placeholder(url.user) or is_placeholder(url.password):
+        if not has_login({USER_KEY: url.user, PASSWORD_KEY: url.password}):
             raise EnvFileError("the user or the password is missing or a placeholder", "{init}")
         check_carried(url)
 

@@ -22,7 +22,6 @@ from hive_pg import (
     generate_credentials,
     has_login,
     is_local,
-    is_placeholder,
     parse_database_url,
     parse_number,
     parse_settings,
@@ -474,9 +473,9 @@ def test_plan_database_url_source(values, has_data, url):
         pytest.param("Zk3x", False, id="real"),
     ],
 )
-def test_is_placeholder_value(value, expected):
+def test_has_login_of_a_template(value, expected):
     """What templates carry counts as missing."""
-    assert is_placeholder(value) is expected
+    assert has_login({"POSTGRES_USER": "ann", "POSTGRES_PASSWORD": value}) is not expected
 
 
 @pytest.mark.parametrize(
