@@ -1623,7 +1623,6 @@ DEVNULL, JOINED, PIPE = -3, -2, -1  # as in subprocess, which takes long to impo
 class CommandResult(Record):
     """The end of a process whose streams were captured."""
 
-    argv: Sequence[str]
     returncode: int
     stdout: str
     stderr: str
@@ -1647,8 +1646,8 @@ def end_tree(process: Popen[str], *, at_once: bool = False) -> None:
 class Process:
     """A running program; leaving the context ends its whole group."""
 
-    def __init__(self, argv: Sequence[str], process: Popen[str], console: Console) -> None:
-        self.argv, self.process, self.console = argv, process, console
+    def __init__(self, process: Popen[str], console: Console) -> None:
+        self.process, self.console = process, console
 
     def finish(self, *, timeout: float, stdin: str = "") -> CommandResult:
         """Wait for its end; after `timeout` s raise DockerNotAvailableError."""
@@ -1662,8 +1661,9 @@ class Process:
                 stdin = ""  # it has been handed over
                 self.console.tick()
             else:
-                return CommandResult(self.argv, self.process.returncode, stdout or "", stderr or "")
-        why = f"`{' '.join(self.argv[:2])}` did not answer within {timeout:.0f} s"
+                return CommandResult(self.process.returncode, stdout or "", stderr or "")
+        argv: Any = self.process.args
+        why = f"`{' '.join(argv[:2])}` did not answer within {timeout:.0f} s"
         hint = "restart Docker: sudo systemctl restart docker, or Docker Desktop"
         raise DockerNotAvailableError(why, hint)
 
@@ -1684,7 +1684,7 @@ class Process:
             time.sleep(0.05)
         words: Any = self.process.stderr  # a file
         words.seek(max(0, words.seek(0, os.SEEK_END) - (1 << 20)))
-        return CommandResult(self.argv, self.process.returncode, "", words.read())
+        return CommandResult(self.process.returncode, "", words.read())
 
     def __enter__(self) -> Process:
         return self
@@ -1731,7 +1731,7 @@ class Runner:
         process.stderr = words or process.stderr  # which the Process closes
         if process.stdin:
             process.stdin.reconfigure(newline="\n")  # type: ignore[attr-defined]
-        return Process(argv, process, self.console)
+        return Process(process, self.console)
 
     def ask(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> CommandResult:
         """Ask a program that may be missing (127), or hang (124)."""
@@ -1739,9 +1739,9 @@ class Runner:
             with self.start(argv, env=env) as process:
                 return process.finish(timeout=QUESTION_TIMEOUT_S)
         except OSError:
-            return CommandResult(argv, 127, "", "")
+            return CommandResult(127, "", "")
         except DockerNotAvailableError as error:
-            return CommandResult(argv, 124, "", str(error))
+            return CommandResult(124, "", str(error))
 
     def attach(
         self, argv: Sequence[str], env: Mapping[str, str] | None = None, *, waits: bool = False
@@ -2211,18 +2211,13 @@ class ImageInfo(Record):
 
 
 class EngineFacts(Record):
-    """What one `docker info` says, if anything."""
+    """What one `docker info` says."""
 
-    identity: Sequence[str] = ()  # its ID, root directory and name
+    identity: Sequence[str]  # its ID, or `Podman`; its root directory and name
     system: str = ""
     security: str = ""
     endpoint: str = ""
     near: bool = True  # its root is on this disk
-
-    @property
-    def program(self) -> str:
-        """Whose engine it is."""
-        return "Podman" if "Podman" in self.identity[:1] else "Docker"
 
 
 def is_elsewhere(host: Host, engine: EngineFacts) -> bool:
@@ -2246,7 +2241,7 @@ def choose_data_placement(host: Host, engine: EngineFacts) -> tuple[str, str]:
         "engine with another disk": is_elsewhere(host, engine),
         host.system: host.system != "Linux",
         "Docker Desktop": "Docker Desktop" in engine.system,
-        "Podman": engine.program == "Podman",  # rootful or not, it does not say
+        "Podman": engine.identity[0] == "Podman",  # rootful or not, it does not say
         "rootless engine": "name=rootless" in security,
         "engine that maps users": "name=userns" in security,
         "SELinux": "name=selinux" in security,
@@ -2439,7 +2434,8 @@ class Engine:
     def versions(self) -> str:
         """Which Docker and Compose answer, in numbers."""
         self.compose_argv  # noqa: B018 (which knows the version)
-        said = f"{self.facts.program} {self.version}, Compose {self.compose_version}"
+        program = "Podman" if self.facts.identity[0] == "Podman" else "Docker"
+        said = f"{program} {self.version}, Compose {self.compose_version}"
         return re.sub(r"(?<= )v(?=\d)|(?<=\d)[^0-9., ][^, ]*", "", said)
 
     def container(self, name: str) -> ContainerInfo | None:

@@ -250,7 +250,7 @@ class FakeProcess:
         if isinstance(answer, BaseException):
             raise answer
         code, err, out = (0, "", answer) if isinstance(answer, str) else (*answer, "")[:3]
-        return pg.CommandResult(self.call.argv, code, out, err)
+        return pg.CommandResult(code, out, err)
 
 
 class FakeDocker(FakeRunner):

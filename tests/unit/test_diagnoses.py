@@ -397,7 +397,7 @@ def test_diagnoses_reached():
 def test_statement_of_a_dump_shows_no_password(statement):
     """Pg_restore shows what it could not run, which may lead to yet another server."""
     words = f"pg_restore: error: could not execute query: ERROR:  no\nCommand was: {statement};\n"
-    error = build_error(CommandResult([], 1, "", words), "cannot", sources=["dump"])
+    error = build_error(CommandResult(1, "", words), "cannot", sources=["dump"])
     assert "s3cret" not in f"{error}{error.detail}"
     assert "Command was: CREATE" in error.detail
 
@@ -463,9 +463,9 @@ CLASSES = {
 }
 
 
-def failed(stderr, stdout="", argv=("docker", "x"), returncode=9):
+def failed(stderr, stdout="", returncode=9):
     """Return the end of a command that failed."""
-    return CommandResult(argv, returncode, stdout, stderr)
+    return CommandResult(returncode, stdout, stderr)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from fakes import INFO, FakeRunner, make_container, make_image, make_info, recorded
+from fakes import HERE, INFO, FakeRunner, make_container, make_image, make_info, recorded
 
 import hive_pg as pg
 from hive_pg import (
@@ -149,7 +149,7 @@ def test_parse_containers_of_another_program(text):
 
 def test_parse_inspect_id():
     """Docker takes the beginning of an id for a name; only the name itself counts."""
-    result = CommandResult((), 0, INSPECT, "")
+    result = CommandResult(0, INSPECT, "")
     assert parse_inspect(result, "unit-rec-exited").exit_code == 1
     assert parse_inspect(result, "unit-rec") is None
 
@@ -165,9 +165,9 @@ def test_parse_inspect_id():
 )
 def test_parse_inspect_missing(stderr):
     """A container that is not there is no error; all else is."""
-    assert parse_inspect(CommandResult((), 1, "[]\n", stderr), "c") is None
+    assert parse_inspect(CommandResult(1, "[]\n", stderr), "c") is None
     with pytest.raises(DockerNotAvailableError, match="cannot inspect the container: the Docker"):
-        parse_inspect(CommandResult((), 1, "", NO_DAEMON), "c")
+        parse_inspect(CommandResult(1, "", NO_DAEMON), "c")
 
 
 @pytest.mark.parametrize(
@@ -474,7 +474,7 @@ def test_compose_alone(tmp_path, monkeypatch, program, mode, name, plugin, direc
     (tmp_path / "docker").symlink_to(file)
     monkeypatch.setenv("PATH", f"/nowhere:{tmp_path}")
     engine = engine_of({"docker info": INFO.replace("2.26.1-4", f"2.26.1 (patched)\t{plugin}")})
-    assert engine.facts.program == "Docker"
+    assert engine.facts.identity == HERE
     assert engine.compose_version == "2.26.1 (patched)"
     assert engine.compose_argv == ["docker", "compose"]
     assert engine.plugin == (plugin if direct else "")

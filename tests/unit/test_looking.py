@@ -348,7 +348,7 @@ NONE_YET = dict.fromkeys(pg._RATES)
 
 def read(stdout=RECORDED, code=0, stderr=""):
     """Read what the `docker exec` printed."""
-    return pg.parse_samples(pg.CommandResult(["docker", "exec"], code, stdout, stderr), ["login"])
+    return pg.parse_samples(pg.CommandResult(code, stdout, stderr), ["login"])
 
 
 def make_sample(**changes):

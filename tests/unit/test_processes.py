@@ -291,7 +291,7 @@ def test_watch_progress(tmp_path, size, said):
         os.lseek(file, size, os.SEEK_SET)
     program = SimpleNamespace(poll=lambda: next(ends), stderr=io.StringIO(), returncode=0)
     console = SimpleNamespace(doing=heard.append, tick=heard.append)
-    pg.Process(["x"], program, console).watch(file, "dumping it", lambda: None)
+    pg.Process(program, console).watch(file, "dumping it", lambda: None)
     assert heard == ["dumping it", said]
     os.close(file)
 

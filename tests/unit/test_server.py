@@ -47,7 +47,7 @@ def server(programs):
 
 def read(code, stdout="", stderr=""):
     """Return what a probe's end is read as."""
-    return parse_probe(CommandResult(["docker", "exec"], code, stdout, stderr))
+    return parse_probe(CommandResult(code, stdout, stderr))
 
 
 # -- the probe -----------------------------------------------------------------------------------
