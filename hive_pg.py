@@ -2082,7 +2082,7 @@ class ContainerInfo(Record):
     mounts: Sequence[tuple[str, str]]  # (directory on the host or name of a volume, target)
     ports: Sequence[tuple[str, int]]  # the (host address, port) that lead to PostgreSQL's
     host_ports: Sequence[str] = ()  # all that it has on this machine
-    stop_timeout: int = 0  # its own, in seconds
+    grace: int = STOP_GRACE_S  # how many seconds its server may take to stop
 
     @property
     def running(self) -> bool:
@@ -2096,11 +2096,6 @@ class ContainerInfo(Record):
         return self.state is ContainerState.RESTARTING or (self.running and unwell)
 
     @property
-    def grace(self) -> int:
-        """How many seconds its server may take to stop."""
-        return max(STOP_GRACE_S, self.stop_timeout)
-
-    @property
     def cluster(self) -> tuple[str, str]:
         """Its cluster's mounted directory and place: `locate_cluster`."""
         return locate_cluster(self.mounts, self.environment.get("PGDATA", DEFAULT_PGDATA))
@@ -2110,11 +2105,11 @@ class ContainerInfo(Record):
         """Where its cluster is, and whether that outlives it."""
         directory, cluster = self.cluster
         volume = cluster.partition("/")[0]
-        if directory or volume in ("", IN_MEMORY):
-            place = cluster if directory else "memory" if volume else "the container alone"
-            return place, bool(directory)
-        named = not re.fullmatch("[0-9a-f]{64}", volume)
-        return f"volume {volume}" if named else f"the anonymous volume {volume}", named
+        if directory:
+            return cluster, True
+        if volume in ("", IN_MEMORY):
+            return "memory" if volume else "the container alone", False
+        return f"volume {volume}", not re.fullmatch("[0-9a-f]{64}", volume)
 
     @property
     def directory(self) -> str:
@@ -2308,7 +2303,6 @@ def parse_containers(text: str) -> list[ContainerInfo]:
 def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
     state, config = item["State"], item["Config"]
     published = (item.get("NetworkSettings") or {}).get("Ports") or {}
-    health = state.get("Health") or {"Status": "none"}
     mounts = [(IN_MEMORY, target) for target in item["HostConfig"].get("Tmpfs") or ()]
     for mount in item.get("Mounts") or []:
         source = mount.get("Name") or mount.get("Source") or ""
@@ -2318,7 +2312,7 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         name=item["Name"].lstrip("/"),
         image=config["Image"],
         state=ContainerState(state["Status"]),
-        health=Health(health["Status"]),
+        health=Health((state.get("Health") or {}).get("Status")),
         exit_code=state["ExitCode"],
         oom_killed=state["OOMKilled"],
         restart_count=item["RestartCount"],
@@ -2328,7 +2322,7 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         mounts=mounts,
         ports=_parse_ports(item, published),
         host_ports=[b["HostPort"] for given in published.values() for b in given or ()],
-        stop_timeout=config.get("StopTimeout", 0),
+        grace=max(STOP_GRACE_S, config.get("StopTimeout", 0)),
     )
 
 
@@ -2721,9 +2715,9 @@ def _drop_empty(value: dict[str, Any]) -> dict[str, Any]:
 
 def _find_closed_network(config: Mapping[str, Any], service: Mapping[str, Any]) -> str:
     """Return the kind of network that publishes no port, or ''."""
-    networks = [config["networks"][network] for network in service.get("networks") or ()]
+    networks = [config["networks"][network] for network in service.get("networks", ())]
     internal = networks and all(network.get("internal") for network in networks)
-    return "internal" if internal else service.get("network_mode") or ""
+    return "internal" if internal else service.get("network_mode", "")
 
 
 def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeService:

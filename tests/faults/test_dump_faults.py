@@ -614,8 +614,8 @@ volumes: {{pg: {{}}}}
 """
 USUAL = "/var/lib/postgresql/data"
 HOMES = {  # PGDATA, what the compose file has for it, and what is said of it
-    "a volume without a name": (f"{USUAL}/pgdata", f"volumes: [{USUAL}]", "the anonymous volume "),
-    "the image's own": (USUAL, "", "the anonymous volume "),
+    "a volume without a name": (f"{USUAL}/pgdata", f"volumes: [{USUAL}]", "volume "),
+    "the image's own": (USUAL, "", "volume "),
     "memory": (USUAL, f"tmpfs: [{USUAL}]", "memory"),
     "the container": ("/tmp/data", "", "the container alone"),
 }

@@ -1551,7 +1551,7 @@ def test_destroy_data_that_cannot_be_backed_up(place, docker, removable, server,
     [
         pytest.param([], "the container alone", id="none"),
         pytest.param([("", "/data")], "memory", id="tmpfs"),
-        pytest.param([("ab" * 32, "/data")], f"the anonymous volume {'ab' * 32}", id="no name"),
+        pytest.param([("ab" * 32, "/data")], f"volume {'ab' * 32}", id="no name"),
     ],
 )
 def test_destroy_of_what_only_the_container_has(
