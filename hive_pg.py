@@ -2789,16 +2789,14 @@ def choose_service(
     if names:
         why = f"the compose file has several PostgreSQL services: {', '.join(names)}"
         raise WorkspaceError(why, "{init} --service NAME takes one")
-    hint = f"{{init}} --yes adds one, in {ADDED_FILE}; {{init}} --service NAME takes one that is"
-    hint += f" there; for one behind a profile, set COMPOSE_PROFILES in {ENV_FILE}"
+    hint = "{init} --yes adds one; {init} --service NAME takes one; or set COMPOSE_PROFILES in .env"
     raise NoServiceError("the compose file has no PostgreSQL service", hint)
 
 
 def read_login_files(service: ComposeService) -> ComposeService:
     """Return the service with what its POSTGRES_..._FILE hold."""
     environment, name = dict(service.environment), service.service
-    keys = (USER_KEY, PASSWORD_KEY, DB_KEY)
-    for key in [key for key in keys if f"{key}_FILE" in environment]:
+    for key in [k for k in (USER_KEY, PASSWORD_KEY, DB_KEY) if f"{k}_FILE" in environment]:
         file, text = environment[f"{key}_FILE"], b""
         if key in environment:
             why = f"service {name} gets {key} and {key}_FILE, and the image takes one only"
@@ -2822,10 +2820,9 @@ def adopt_service(
     if PASSWORD_KEY in environment:  # user and database have the image's own defaults
         environment = {USER_KEY: DEFAULT_ROLE, **environment}
     user = environment.get(USER_KEY, url.user)
+    password = environment.get(PASSWORD_KEY, url.password)
     database = environment.get(DB_KEY, environment.get(USER_KEY, url.database))
-    url = url.replace(
-        user=user, password=environment.get(PASSWORD_KEY, url.password), database=database
-    )
+    url = url.replace(user=user, password=password, database=database)
     fixed = {"port": service.host_port, "image": service.image, "bind": service.bind}
     fixed["data"] = name_placement(service.cluster) or "bind"
     if not service.host_port:
