@@ -1991,7 +1991,7 @@ def diagnose(text: str, *sources: str) -> Diagnosis | None:
 # What Compose and Docker quote: names, or else perhaps a password, with quotes in it.
 _QUOTED = r"""(?xs)
     (\b(?:service|network|volume|container|container[ ]name|type|exec:)[ ]"[\w./-]+"
-    |'services\[[\w.\[\]-]+')
+    |'services\[[\w.\[\]-]+'|\bsource[ ]path[ ]'[\w./-]+')
     |(?<=unterminated[ ]quoted[ ]value[ ])[^\n]*
     |(?<![\w\\])(["'`])(?:[^\n]*\2|.*\2|[^\n]*)
 """

@@ -159,7 +159,7 @@ def test_refused_password_is_told_and_mended_with_a_yes(kept):
         result = kept.hive_pg(command, code=6)
         said = result.stdout + result.stderr
         assert "refuses the user and password in .env" in said
-        assert "only when the data was made" in said
+        assert "only when it was made" in said
         assert "hive-pg init --yes" in said
     assert kept.login(password=old) == "1"
     assert (kept.identity, kept.snapshot()) == (identity, before)
