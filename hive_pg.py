@@ -2527,11 +2527,12 @@ class Engine:
         """Remove a project's networks, or warn of one that others use."""
         argv = ("network", "ls", "--quiet", "--filter", f"label={PROJECT_LABEL}={project}")
         networks = self.ask("cannot list the networks", *argv).split()
-        result = self.run(["docker", "network", "rm", *networks]) if networks else None
-        if result and "has active endpoints" in result.stderr:
-            used = last_line(result.stderr)
-            self.runner.console.warn(f"the network stays, which other containers use: {used}")
-        elif result:
+        if not networks:
+            return
+        result = self.run(["docker", "network", "rm", *networks])
+        if used := re.search(".*has active endpoints.*", result.stderr):
+            self.runner.console.warn(f"the network stays, which other containers use: {used[0]}")
+        else:
             check_result(result, "cannot remove the network")
 
     def has_volume(self, name: str = "", project: str = "") -> bool:
