@@ -5823,6 +5823,8 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
     earlier ones kept, too.
     """
     copies = path.startswith("@")
+    if path == "-":  # on which nobody can answer
+        _agree_to(workspace, path)
     with nullcontext() if copies else open_source(path, workspace.directory) as file:
         task = Restore(workspace, file, owner=owner)  # refuses what is no dump
         get_settled(workspace)
@@ -7768,7 +7770,9 @@ def _refuse(fault: str, program: str, word: str = "", *others: str) -> NoReturn:
     choices = [] if COMMANDS.keys() & {*others} else [*COMMANDS]
     if word.startswith("-"):
         choices = option_names(program.rpartition(" ")[2])
-    close = difflib.get_close_matches(word.partition("=")[0], choices, cutoff=0.7)
+    word = word.partition("=")[0]
+    close = [name for name in choices if sorted(name) == sorted(word)]  # stauts
+    close += difflib.get_close_matches(word, choices, cutoff=0.7)
     if close:
         raise UsageError(f"{fault}: did you mean {close[0]}?")
     raise UsageError(fault, f"{program} --help")

@@ -220,6 +220,8 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
     [
         ("nonsense", "'nonsense' is neither a command nor a directory\nhint: hive-pg --help\n"),
         ("statu", "'statu' is neither a command nor a directory: did you mean status?\n"),
+        ("stauts", "'stauts' is neither a command nor a directory: did you mean status?\n"),
+        ("evn", "did you mean env?\n"),
         ("switch", "'switch' is neither a command nor a directory\nhint: hive-pg --help\n"),
         ("init -p 5", "unrecognized arguments: -p\nhint: hive-pg init --help\n"),
         ("init --password x", "arguments: --password\nhint: hive-pg init --help\n"),
