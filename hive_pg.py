@@ -5206,11 +5206,14 @@ class SetUp:
 
     def _agree_with_server(self, settings: Settings, own: ContainerInfo | None) -> None:
         """Set our password in the server before a container goes."""
+        following = self.workspace.state.next_password
         known = own.environment.get(PASSWORD_KEY) if own and own.running else None
         if known in (None, settings.url.password):
             return
         server = Server(self.workspace.engine, settings.container, settings.url)
         error = server.probe().error
+        if isinstance(error, CredentialsRefusedError) and following:  # a `rotate` came that far
+            error = server.with_url(password=following).probe().error
         if isinstance(error, CredentialsRefusedError):
             if not error.repair or not self._may(error):
                 raise error
