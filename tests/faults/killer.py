@@ -68,7 +68,7 @@ def main() -> int:
         wait = getattr(hive_pg.Process, name)
 
         def wait_later(process: hive_pg.Process, *args: object, **options: object) -> object:
-            killer.step(f"during {program(process.argv)}")
+            killer.step(f"during {program(process.process.args)}")
             return wait(process, *args, **options)
 
         setattr(hive_pg.Process, name, wait_later)
