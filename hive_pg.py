@@ -67,6 +67,7 @@ DEFAULT_IMAGE = "agnohq/pgvector:16"
 DEFAULT_DATABASE = "hive"
 DEFAULT_HOST_PORT = 5532
 DEFAULT_BIND = "127.0.0.1"
+USUAL_BINDS = (DEFAULT_BIND, "0.0.0.0")  # every engine has them, and localhost reaches both
 DEFAULT_CONTAINER = "hive-postgres"
 DEFAULT_ROLE = "postgres"  # of the image, which calls its database so, too
 DEFAULT_PGDATA = "/var/lib/postgresql/data"  # of most images, as long as one is not there
@@ -98,6 +99,7 @@ WALK_TIMEOUT_S = 3600.0  # for what touches each file of a cluster
 MACHINE_LOCK_TIMEOUT_S = 10.0
 WAIT_ROUND_S = 5.0  # how long one `docker exec` waits inside the container
 STOP_GRACE_S = 60  # as the compose template has it; a first start may take as long, too
+UNLIMITED_S = 86400  # where Docker is to wait for ever
 STALL_S = 20.0  # how long a dump may stand still before the server is looked at
 LOGIN_TIMEOUT_S = 10  # of the clients in the container
 RESERVE_MB = 128  # on the disk of the data, which a restore leaves free
@@ -1142,7 +1144,11 @@ class Console:
         if sys.stdout is None:
             raise WorkspaceError("there is no stdout")
         self.clear()
-        print((self._show(text, sys.stdout) if shown else text) + "\n", end="", flush=True)
+        try:
+            print((self._show(text, sys.stdout) if shown else text) + "\n", end="", flush=True)
+        except OSError as error:
+            error.filename = "stdout"
+            raise
 
     def step(self, text: str) -> None:
         """Say that a step is done."""
@@ -1425,6 +1431,10 @@ class Lock:
             status = os.fstat(self.descriptor)
             if status.st_mode & 0o170000 != 0o100000 or status.st_nlink > 1:
                 raise OSError(errno.ELOOP, "it is no file, or has another name, too")
+            # The user whose directory it is waits for root, but gets no file that they moved here.
+            owner = os.stat(dirname(self.path)).st_uid
+            if owner != status.st_uid == 0 and not status.st_size:
+                os.fchown(self.descriptor, owner, -1)
             set_mode(self.descriptor, 0o600)
         except OSError as error:
             self.close()
@@ -1839,7 +1849,8 @@ DIAGNOSES = (
     Diagnosis("docker", "port is already allocated|address already in use|Ports are not available",
         "another container or process has the port, or Windows has reserved it",
         "{init} --port N, or stop the other one (docker ps; ss -ltnp)", ContainerConflictError),
-    Diagnosis("docker", "bind: cannot assign requested address",
+    Diagnosis("docker", "bind: cannot assign requested address|"
+        "bind host port .*: cannot assign requested address",
         "this machine has no such address to publish on", "{init} --bind 127.0.0.1"),
     Diagnosis("docker", "container name .* is already in use", "another container has that name",
         "{init} chooses another one, if it may; for a new project name {destroy}, then {start}",
@@ -1880,6 +1891,9 @@ DIAGNOSES = (
         "the cluster is incomplete: a first start or a copy was cut short",
         "{init} makes it anew if nobody ever logged in; else put back what is missing, or a backup",
         DatabaseConnectionError, Repair.REMAKE),
+    Diagnosis("server", 'lock file "postmaster.pid" is empty',
+        "the disk was full, or the machine went down, while the server started",
+        "when no other server uses the data: rm data/postgres/pgdata/postmaster.pid"),
 
     _refused("password authentication failed",
         "the server refuses the user and password in .env, which it read only when it was made",
@@ -2025,6 +2039,7 @@ def build_error(
     message = f"{action}: {found.cause}"
     # pg_restore shows the statement, in which another server's password may be.
     detail = re.sub(r"(?s)(Command was: [^']*)'.*", r"\1'****", result.stderr)
+    detail = re.sub(r"(?m)^LINE \d+: .*\n *\^\n?", "", detail)  # so does psql
     return found.error(message, hint=found.hint, detail=detail, repair=found.repair)
 
 
@@ -2312,7 +2327,7 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         name=item["Name"].lstrip("/"),
         image=config["Image"],
         state=ContainerState(state["Status"]),
-        health=Health((state.get("Health") or {}).get("Status")),
+        health=_parse_health(state.get("Health") or {}),
         exit_code=state["ExitCode"],
         oom_killed=state["OOMKilled"],
         restart_count=item["RestartCount"],
@@ -2322,8 +2337,20 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         mounts=mounts,
         ports=_parse_ports(item, published),
         host_ports=[b["HostPort"] for given in published.values() for b in given or ()],
-        grace=max(STOP_GRACE_S, config.get("StopTimeout", 0)),
+        grace=_parse_grace(config),
     )
+
+
+def _parse_grace(config: Mapping[str, Any]) -> int:
+    """Read how many seconds it may take to stop: Docker's -1 is for ever."""
+    limit = config.get("StopTimeout") or 0
+    return max(STOP_GRACE_S, limit) if limit >= 0 else UNLIMITED_S
+
+
+def _parse_health(health: Mapping[str, Any]) -> Health:
+    """Read the health, which is called bad from a pause to the first check after it."""
+    unchecked = health.get("Status") == "unhealthy" and health.get("FailingStreak") == 0
+    return Health.STARTING if unchecked else Health(health.get("Status"))
 
 
 def _parse_ports(item: Mapping[str, Any], published: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -2470,7 +2497,8 @@ class Engine:
         console.doing("")
         shown = PIPE if console.quiet else sys.stderr.fileno()
         action = f"cannot pull {image}"
-        hint = "check the name, the network and docker login; or name another one with --image"
+        hint = "check the name, the network and docker login; or name another one:"
+        hint += f" {{init}} --image, or {IMAGE_KEY} in {ENV_FILE}"
         try:
             result = self.run(["docker", "pull", image], PULL_TIMEOUT_S, stdout=shown)
         except DockerNotAvailableError as error:  # docker answers; the registry does not
@@ -2505,6 +2533,11 @@ class Engine:
             finally:
                 with suppress(DockerNotAvailableError):  # it ends all the same, later
                     process.finish(timeout=QUESTION_TIMEOUT_S)
+
+    def try_to_publish(self, image: str, bind: str) -> None:
+        """Make sure that an address is one of the engine's."""
+        argv = ("run", "--rm", "--publish", f"{bind}::{CONTAINER_PORT}", "--entrypoint", "true")
+        self.ask(f"cannot publish on {bind}", *argv, image, timeout=COMPOSE_TIMEOUT_S)
 
     def give_data_to(
         self, user: tuple[int, int], source: str, cluster: str, image: str, hint: str = ""
@@ -3589,7 +3622,12 @@ class Workspace:
             known |= {"next_password": "", "exchange": []} if self.is_copy else {}
         state = self.state.replace(**{**known, **changes})
         if state != self.state or is_gone(self.state_path):
-            write_file(self.state_path, format_json(state) + "\n", 0o600)
+            try:
+                write_file(self.state_path, format_json(state) + "\n", 0o600)
+            except WorkspaceError as error:
+                if changes.keys() & {"next_password", "staging", "exchange", "attached"}:
+                    raise
+                self.console.warn(str(error))
         self.state = state
 
     @property
@@ -3694,6 +3732,8 @@ class Workspace:
         result = engine.run([*compose, *argv], timeout, **how)
         result, program = result.replace(stderr=mask_values(result.stderr)), " ".join(compose)
         hint = f"correct the compose file, or {ENV_FILE}, until `{program} config` succeeds"
+        if argv[0] != "config":  # which has succeeded
+            hint = "mend what it names (for an image: its name, the network, docker login)"
         return check_result(result, f"`{program} {' '.join(argv)}` failed", hint).stdout
 
     def warn_of_shell(self) -> None:
@@ -4042,6 +4082,13 @@ def survey(workspace: Workspace, *images: str) -> Neighbours:
 # == Life ==================================================
 # start, stop, restart, wait, run; what was left half done.
 
+# What a URL's options ask of TLS.
+_ASK_TLS = {
+    "sslmode=require",
+    "sslmode=verify-ca",
+    "sslmode=verify-full",
+    "channel_binding=require",
+}
 _NO_TLS, _STRANGER = "the server has no TLS", "another program answers at "
 
 
@@ -4076,15 +4123,15 @@ def ask_published_port(url: DatabaseURL, binds: Sequence[str] | None) -> tuple[s
 
 def judge_answer(url: DatabaseURL, binds: Sequence[str] | None, address: str, answer: bytes) -> str:
     """Return why what answers at an address is not the database, or ''."""
-    mode = url.options.get("sslmode")
+    asked = {f"{key}={value}" for key, value in url.options.items()}
     local, every = is_local(address), "::" if ":" in address else "0.0.0.0"
     published = binds is None or address in binds or (local and every in binds)
     if local and not published:
         return f"{_STRANGER}{address}"
     if answer not in (b"S", b"N"):
         return "what answers is not PostgreSQL"
-    if answer == b"N" and mode in ("require", "verify-ca", "verify-full"):
-        return f"{_NO_TLS}, which sslmode={mode} in it asks for"
+    if answer == b"N" and asked & _ASK_TLS:
+        return f"{_NO_TLS}, which {min(asked & _ASK_TLS)} in it asks for"
     refusal = "" if published else login_with_psycopg(url, address)
     return "it is another machine; install psycopg to log in there" if refusal is None else refusal
 
@@ -4176,9 +4223,17 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
         probe = server.finish_probe(process)
         if objection and binds and not probe.error:  # it may have become ready in between
             objection, address = ask_published_port(url, binds)
-    if isinstance(probe.error, CredentialsRefusedError) and workspace.await_rotation() != url:
-        return look(workspace, wait, sql)
+    if isinstance(probe.error, CredentialsRefusedError):
+        if workspace.await_rotation() != url:
+            return look(workspace, wait, sql)
+        _hint_at_unfinished(workspace, probe.error)
     return probe.replace(info=info, objection=objection, address=address)
+
+
+def _hint_at_unfinished(workspace: Workspace, error: PostgreSQLIntegrationError) -> None:
+    """Name what mends a login that a killed restore or rotate has spoilt."""
+    if workspace.state.staging or workspace.state.next_password:
+        error.hint = "{start} finishes what was begun, or undoes it"
 
 
 def ensure_image(
@@ -4685,6 +4740,8 @@ def start_service(
             workspace.refuse_copy()
         neighbours.refuse_conflicts(service)
         refuse_loss(workspace, service, neighbours)
+        if stops and service.source == IN_MEMORY:
+            workspace.console.warn("the data was in memory: this is a new, empty database")
         try:
             if stops:
                 stop_container(workspace)
@@ -4942,6 +4999,9 @@ class SetUp:
         # Whoever waits for a name or a port shall not wait for a pull.
         service = ensure_image(workspace, settings, planned) if start else planned
         pulled, engine = service is not planned, "|".join(self.neighbours.engine)
+        bind = self.wanted["bind"]
+        if start and bind and bind not in USUAL_BINDS and not service.builds:
+            workspace.engine.try_to_publish(service.image, bind)
         with lock_machine(engine, workspace.directory, self.console) as lock:
             for tries_left in (2, 1, 0):
                 if pulled or lock.waited or tries_left < 2:
@@ -5057,6 +5117,8 @@ class SetUp:
         host = read_host(workspace.directory)
         chosen, why = choose_data_placement(host, workspace.engine.facts)
         placement = wanted or known or chosen
+        if wanted == "bind" != chosen:
+            self._note(f"a directory may not do here ({why}): --data volume", warns=True)
         self.reason = f"--data {wanted}" if wanted else "" if known else why
         return "volume" if placement == "volume" else ""
 
@@ -5159,7 +5221,7 @@ class SetUp:
         host = url.host
         bind = wanted["bind"] or (not values.get(URL_KEY) and values.get(BIND_KEY))
         if bind:
-            host = LOCALHOST if bind in (DEFAULT_BIND, "0.0.0.0") else bind
+            host = LOCALHOST if bind in USUAL_BINDS else bind
         database, port = wanted["database"] or url.database, wanted["port"] or url.port
         return url.replace(host=host, port=port, database=database)
 
@@ -5404,11 +5466,13 @@ def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
     whole = b"-- PostgreSQL database cluster dump" in head
     line = b"-- PostgreSQL database dump"
     truncated = line in head and line + b" complete" not in tail  # psql would not miss the rest
+    unpack = "gunzip -c FILE | {restore} -, or zstdcat, or bzcat"
     part = "take the part of the one database, or pg_dump it: {restore} -"
     for found, fault, hint in (
         (not head.strip(), "is empty", "take another one"),
         (whole, "is a dump of a whole server (pg_dumpall)", part),
-        (b"\0" in head, "is neither pg_dump -Fc's nor SQL", "gunzip -c FILE | {restore} -"),
+        (head[257:262] == b"ustar", "is a tar archive", "pg_restore -f - FILE | {restore} -"),
+        (b"\0" in head, "is neither pg_dump -Fc's nor SQL", unpack),
         (truncated, "is truncated: its last line is missing", "take another one"),
     ):
         if found:
@@ -5536,9 +5600,11 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
         _dump(workspace, database, sys.stdout.fileno())
         return "-"
     directory, path = join(workspace.directory, BACKUP_DIR), path and _check_place(path)
-    with explaining("write", path or directory):
+    with explaining("write", path or directory), ExitStack() as held:
         if not path:
             make_directory(directory, get_caller(), 0o700)
+            lock = Lock(join(directory, ".lock"), workspace.console, READY_TIMEOUT_S)
+            held.enter_context(lock)
             path = _choose_dump(workspace, directory, database)
         with replacement(path, 0o600) as file:
             _dump(workspace, database, file.fileno())
@@ -5554,7 +5620,7 @@ def _choose_dump(workspace: Workspace, directory: str, database: str) -> str:
         if ours and not is_locked(left):
             os.unlink(left)
     base, now = join(directory, database.replace("/", "_")), time.time()
-    while lexists(path := f"{base}-{format_stamp(now)}.dump") or lexists(f"{path}.hive-pg.tmp"):
+    while lexists(path := f"{base}-{format_stamp(now)}.dump"):
         now += 1  # another one is of the same second
     if islink(directory):
         return path
@@ -5597,6 +5663,8 @@ def open_source(path: str, directory: str) -> IO[bytes]:
         raise WorkspaceError("there is no dump on stdin", "{restore} FILE")
     if path != "-" and is_gone(path):
         raise WorkspaceError(f"there is no file {path!r}", f"ls {BACKUP_DIR}; a snapshot is @NAME")
+    if path != "-" and os.path.isdir(path):
+        raise WorkspaceError(f"{path} is a directory", "pg_dump -Fc writes a file")
     with explaining("read", os.path.abspath(path)):
         place = os.dup(sys.stdin.fileno()) if path == "-" else path
         file = open(place, "rb", buffering=0)  # noqa: SIM115 (the caller closes it)
@@ -6530,7 +6598,8 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
         if found := find_obstacles(ours, theirs):
             some = ", ".join(found[:5] + ["…"] * (len(found) > 5))
             why = f"{target} has {some}, which would be made"
-            raise WorkspaceError(why, "push into an empty database; or drop them")
+            hint = "push into an empty database; drop them; or alter extension … set schema …"
+            raise WorkspaceError(why, hint)
         _dump(workspace, database, file.fileno(), here.start_dump(file.fileno()))
         file.seek(0)
         entries = choose_entries(here.list_contents(action, file.fileno()), theirs["schemas"])
@@ -7316,6 +7385,8 @@ class CommandLine:
             settings = self.workspace.settings
             steps = format_next_steps(settings, self.console, started=started, width=width)
             self.console.result(steps, shown=True)
+        elif self.no_start:
+            self.console.note(self.console.format("the files are ready: {start}"))
 
     def _start(self) -> None:
         if self.take_over:
@@ -7369,8 +7440,10 @@ class CommandLine:
             self.console.note(f"{place}:")
             workspace = Workspace(place, self.console, engine)
             try:
-                workspace.refuse_attached()
-                stop(workspace)
+                if workspace.attached:
+                    self.console.note(f"it stays as it is: {ENV_FILE} leads elsewhere")
+                else:
+                    stop(workspace)
             except PostgreSQLIntegrationError as error:
                 self.console.error(error)
                 code = error.exit_code
@@ -7546,6 +7619,8 @@ class CommandLine:
         vars(workspace).pop("state", None)
         if workspace.state.next_password or workspace.state.exchange:
             return "; {start} finishes what was begun"
+        if self.command in ("restore", "reset", "pull"):  # which have said it
+            return ""
         return "; give the same command again"
 
     def _env(self) -> None:
@@ -7609,11 +7684,13 @@ _VALUES: dict[str, tuple[str, str, Callable[[str], Any], Callable[[Any], object]
 
 
 def _read_value(metavar: str, text: str) -> Any:
+    import argparse
+
     kind, rule, read, fits = _VALUES[metavar]
     with suppress(ValueError):
         if fits(value := read(text)):
             return value
-    raise UsageError(f"invalid {kind} value: {text!r}: {rule}")
+    raise argparse.ArgumentTypeError(f"invalid {kind} value: {text!r}: {rule}")
 
 
 def format_epilog(program: str, width: int) -> str:
@@ -7736,8 +7813,8 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
         raise SystemExit(int(ExitCode.USAGE))
     if command in ("restore", "snapshot"):
         _sort_arguments(line)
-    if line.fresh and line.fresh[0] != "@":  # --fresh alone, before DIR
-        line.directory, line.fresh = line.fresh, ""
+    if line.fresh and line.fresh[0] != "@":
+        _sort_fresh(line)
     if rest and command not in ("run", "psql"):
         _refuse("a command after -- goes with run: run [DIR] -- CMD", f"{program} run")
     return line
@@ -7751,6 +7828,14 @@ def _refuse_words(command: str, arguments: Sequence[str]) -> None:
             raise UsageError(why, "--url-env VARIABLE, or stdin; or in .env: {init} --attach")
         if command == "psql" and re.search(r"[\s;]", word) and not os.path.isdir(word):
             raise UsageError(f"{word!r} is no directory: did you mean -c {quote_word(word)}?")
+
+
+def _sort_fresh(line: CommandLine) -> None:
+    """Tell --fresh alone, before DIR, from a snapshot without its @."""
+    if not os.path.isdir(line.fresh or ""):
+        why = f"{line.fresh!r} is no directory, and a snapshot is --fresh=@NAME"
+        _refuse(why, f"{line.program} run")
+    line.directory, line.fresh = line.fresh or ".", ""
 
 
 def _sort_arguments(line: CommandLine) -> None:

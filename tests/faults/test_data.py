@@ -535,6 +535,18 @@ def logs_of(workspace):
     return (result.stdout + result.stderr).splitlines()
 
 
+def test_empty_pid_file_is_named(kept):
+    """What a full disk leaves behind: exit 5 with the file to remove, and that helps."""
+    kept.hive_pg("stop")
+    pid_file = kept.path / "data" / "postgres" / "pgdata" / "postmaster.pid"
+    pid_file.touch()
+    result = kept.hive_pg("start", code=5)
+    assert "the disk was full, or the machine went down" in result.stderr
+    assert "rm data/postgres/pgdata/postmaster.pid" in result.stderr
+    pid_file.unlink()
+    kept.hive_pg("start")
+
+
 def test_collation_of_another_library_is_a_warning(kept):
     """The database serves, start and check say what is to be done, and exit 0."""
     name = kept.env["POSTGRES_DB"]

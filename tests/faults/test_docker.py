@@ -36,7 +36,10 @@ STAND_IN = (
 )
 NO_COMPOSE = ("Docker Compose 2 or later is not installed", "apt install docker-compose-v2, or")
 PORT = ("another container or process has the port", "hive-pg init --port N, or stop the other")
-PULL_REMEDY = "check the name, the network and docker login; or name another one with --image"
+PULL_REMEDY = (
+    "check the name, the network and docker login; or name another one: hive-pg init --image, or"
+    " HIVE_POSTGRES_IMAGE in .env"
+)
 
 
 def words_of(command):
@@ -417,10 +420,16 @@ def test_start_is_refused(idle, what):
 
 def test_address_is_not_this_machines(idle):
     """It cannot be published on: exit 1 with what is wrong, and the hint is the way out."""
-    for command in (["init", "--yes", "--bind", "203.0.113.7"], ["start"]):
-        result = idle.hive_pg(*command, code=1)
-        assert "this machine has no such address to publish on" in result.stderr
-        assert "hint: hive-pg init --bind 127.0.0.1" in result.stderr
+    before = idle.snapshot()
+    result = idle.init("--bind", "203.0.113.7", code=1)
+    assert "cannot publish on 203.0.113.7" in result.stderr
+    assert "this machine has no such address to publish on" in result.stderr
+    assert "hint: hive-pg init --bind 127.0.0.1" in result.stderr
+    assert idle.snapshot() == before
+    idle.edit_env(HIVE_POSTGRES_BIND="203.0.113.7")
+    result = idle.hive_pg("start", code=1)
+    assert "this machine has no such address to publish on" in result.stderr
+    assert "hint: hive-pg init --bind 127.0.0.1" in result.stderr
     idle.init("--bind", "127.0.0.1", "--no-start")
     docker("rm", "--force", idle.container)
 
@@ -662,6 +671,7 @@ def test_credential_helper(make, helper):
     home = home_with(workspace, '{"credsStore": "hive"}')
     result = workspace.hive_pg("init", code=1, HOME=home, PATH=path)
     assert re.search("error: `docker.*: .*error getting credentials", result.stderr)
+    assert "(for an image: its name, the network, docker login)" in result.stderr
 
 
 @pytest.mark.parametrize("config", ['{"credsStore": "hive"}', "{", "[]"])

@@ -412,7 +412,7 @@ def test_data_in_memory(make, lab):
         workspace.hive_pg(command)
     assert "the data would be lost" in workspace.hive_pg("destroy", code=1).stderr
     workspace.assert_kept()
-    workspace.hive_pg("restart")
+    assert "this is a new, empty database" in workspace.hive_pg("restart").stderr
     assert "stopped; the data was in memory, and is gone" in workspace.hive_pg("stop").stderr
     assert "the data was in memory" in workspace.hive_pg("start", code=1).stderr
     assert "this is a new, empty database" in workspace.hive_pg("init").stderr

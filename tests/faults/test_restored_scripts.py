@@ -138,7 +138,8 @@ def test_script_whose_restore_was_killed_changes_nobody(owned, command):
         kill(process, descendants_too=True)
     assert owned.memory["keeper"].startswith("hive_pg_undo_")
     assert "SCRAM-SHA-256" not in (owned.path / ".hive-pg.json").read_text()
-    owned.hive_pg("check", code=6)  # which changes nothing
+    said = owned.hive_pg("check", code=6).stdout  # which changes nothing
+    assert "hive-pg start finishes what was begun, or undoes it" in said
     owned.hive_pg(*command)
     owned.hive_pg("restore", "--drop-old", "--yes")
     if command != ["rotate"] and facts(owned) != before:

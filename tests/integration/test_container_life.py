@@ -327,7 +327,7 @@ def test_url_for_libpq_is_understood_by_psql(served):
         (("--postgres-status",), "accepting"),
         (("--postgres-start",), "running already"),
         (("--postgres-logs", "-n", "all"), "LOG:"),
-        (("--init", "--no-start"), ""),
+        (("--init", "--no-start"), "the files are ready: hive-pg start"),
         (("-v", "--postgres-status"), "+ docker inspect"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

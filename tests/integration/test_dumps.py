@@ -340,7 +340,7 @@ def test_backup_at_a_terminal(dumped):
 
 
 def test_two_backups_at_once(dumped):
-    """Both files are whole, and nothing else is left."""
+    """One waits for the other; both files are whole, and nothing else is left."""
     with contextlib.ExitStack() as stack:
         both = [stack.enter_context(dumped.started("backup")) for _ in range(2)]
         paths = {process.communicate(timeout=COMMAND_TIMEOUT_S)[0].strip() for process in both}
@@ -436,7 +436,7 @@ TRUNCATED = "truncated"
 REFUSED = {
     "empty": (lambda w: b"", "is empty"),
     "gzip": (lambda w: gzip.compress(w.script), "is neither pg_dump -Fc's nor SQL"),
-    "pg_dump -Ft": (lambda w: dump_of(w, "-Ft"), "is neither pg_dump -Fc's nor SQL"),
+    "pg_dump -Ft": (lambda w: dump_of(w, "-Ft"), "is a tar archive"),
     "pg_dumpall": (lambda w: b"--\n-- PostgreSQL database cluster dump\n--\n", "pg_dumpall"),
     "pg_dump -a": (lambda w: dump_of(w, "-a"), "drops or uses something"),
     "pg_dump --clean": (lambda w: dump_of(w, "--clean"), "drops or uses something"),
@@ -510,7 +510,7 @@ def test_restore_refuses(dumped, kind):
 
 @pytest.mark.parametrize(
     ("file", "what"),
-    [("nope.dump", "there is no file"), ("data", "Is a directory"), ("", "there is no file")],
+    [("nope.dump", "there is no file"), ("data", "is a directory"), ("", "there is no file")],
 )
 def test_restore_of_no_file(dumped, file, what):
     """Exit 1, why, and what helps."""

@@ -51,7 +51,7 @@ def test_is_archive(head, tail, archive):
         pytest.param(b"", b"", "is empty", "take another one", id="empty"),
         pytest.param(b" \n\n", b"", "is empty", "take another one", id="blank"),
         pytest.param(b"\x1f\x8b\x08\0", b"", "is neither", "gunzip -c FILE | {restore} -", id="gz"),
-        pytest.param(TAR, b"", "is neither", "{restore} -", id="tar"),
+        pytest.param(TAR, b"", "is a tar", "pg_restore -f - FILE | {restore} -", id="tar"),
         pytest.param(
             b"--\n-- PostgreSQL database cluster dump\n--\n", b"", "pg_dumpall", "pg_dump", id="all"
         ),
@@ -950,7 +950,7 @@ def test_restore_of_sql_that_fails(place, docker, server, script, answer, words)
     docker.answers[LOADING] = answer
     with pytest.raises(pg.PostgreSQLIntegrationError, match=words) as caught:
         pg.restore(place, script)
-    assert answer[1] in caught.value.detail
+    assert "LINE 1" not in caught.value.detail  # in which a password may be
     assert "undo" in server.kinds
     assert_undone(server)
 
@@ -989,7 +989,7 @@ def test_restore_from_a_pipe(up, place, docker, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "fault"),
-    [("nope", "there is no file"), ("data", "Is a directory"), ("empty", "is empty")],
+    [("nope", "there is no file"), ("data", "is a directory"), ("empty", "is empty")],
 )
 def test_restore_of_no_file(place, docker, up, name, fault):
     """The error says why, and Docker is not even asked."""
@@ -1035,7 +1035,7 @@ def test_open_source_stdin(monkeypatch, tmp_path):
     monkeypatch.setattr(pg.sys, "stdin", io.StringIO())
     monkeypatch.setattr(pg.sys.stdin, "fileno", lambda: pg.os.open(os.devnull, os.O_RDONLY))
     pg.open_source("-", ".").close()
-    with pytest.raises(WorkspaceError, match="Is a directory"):
+    with pytest.raises(WorkspaceError, match="is a directory"):
         pg.open_source("./-", ".")
 
 

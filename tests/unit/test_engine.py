@@ -86,6 +86,14 @@ def test_parse_containers_ports_given():
     assert ports == [("0.0.0.0", 5599), ("::", 5599)]
 
 
+@pytest.mark.parametrize(("streak", "health"), [(0, Health.STARTING), (10, Health.UNHEALTHY)])
+def test_parse_containers_after_pause(streak, health):
+    """The engine calls a container unhealthy before it checks it again: that is no failure."""
+    item = recorded("docker_inspect_20.10.24.json")[0]
+    item["State"]["Health"].update(Status="unhealthy", FailingStreak=streak)
+    assert parse_containers(json.dumps([item]))[0].health is health
+
+
 @pytest.mark.parametrize(
     ("status", "state"), [("stopped", "exited"), ("configured", "unknown"), ("", "unknown")]
 )
@@ -574,7 +582,7 @@ def test_engine_pull_failed(answer, message):
     """A registry that does not answer is not put down to Docker."""
     with pytest.raises(DockerCommandError, match=message) as caught:
         engine_of({"docker pull": answer}).pull("x")
-    assert caught.value.hint.endswith("or name another one with --image")
+    assert caught.value.hint.endswith("or HIVE_POSTGRES_IMAGE in .env")
 
 
 @pytest.mark.parametrize(
@@ -644,6 +652,13 @@ def test_engine_give_data_to_nobody_error():
     engine = engine_of({"docker run": (pg._FOREIGN, "")})
     with pytest.raises(pg.WorkspaceError, match="/w/d is not given to 5:6: it has other files"):
         engine.give_data_to((5, 6), "/w/d", "/w/d/pgdata", "x", "do it by hand")
+
+
+def test_engine_try_to_publish_refused():
+    """An address that is not the engine's is said to be so."""
+    words = "listen tcp4 203.0.113.7:0: bind: cannot assign requested address"
+    with pytest.raises(DockerCommandError, match=r"cannot publish on 203.*no such address"):
+        engine_of({"docker run": (125, words)}).try_to_publish("x", "203.0.113.7")
 
 
 def test_engine_stop_grace():

@@ -574,6 +574,13 @@ def test_set_mode_not_kept(monkeypatch, path, refusal, own):
     assert own or caught.value.filename is None
 
 
+def test_lock_of_root_without_owners(monkeypatch, tmp_path):
+    """A file system that knows no other owner is asked for none."""
+    monkeypatch.setattr(os, "fchown", lambda *_: pytest.fail("as exfat: Operation not permitted"))
+    with lock_in(tmp_path):
+        assert (tmp_path / "lock").exists()
+
+
 def test_identify_file_there(path):
     """Hard links are one file, and what is not there is none."""
     os.link(path, path.with_name("g"))
@@ -692,14 +699,30 @@ def test_lock_of_others(open_path):
     assert f"WorkspaceError: cannot lock {open_path}/lock: Operation not permitted" in said
 
 
-def test_lock_of_another_name(tmp_path):
-    """Who puts another file in the lock's place, by a link, does not get it emptied."""
+@AS_ROOT
+def test_lock_of_root_in_a_users_directory(tmp_path):
+    """The user waits for root, and is not kept out by its file."""
+    os.chown(tmp_path, 1234, 1234)
+    with lock_in(tmp_path):
+        assert (tmp_path / "lock").stat().st_uid == 1234
+
+
+@AS_ROOT
+def test_lock_of_root_gives_no_file_away(tmp_path):
+    """Who puts a file of root's in the lock's place, by a link or a move, does not get it."""
+    os.chown(tmp_path, 1234, 1234)
     (tmp_path / "secret").write_text("s3cret")
+    (tmp_path / "secret").chmod(0o640)
     os.link(tmp_path / "secret", tmp_path / "lock")
     with pytest.raises(WorkspaceError, match="it is no file, or has another name, too") as caught:
         lock_in(tmp_path).__enter__()
     assert caught.value.hint == f"rm {tmp_path}/lock"
-    assert (tmp_path / "secret").read_text() == "s3cret"
+    assert mode_of(tmp_path / "secret") == 0o640
+    (tmp_path / "secret").replace(tmp_path / "moved")
+    (tmp_path / "lock").unlink()
+    (tmp_path / "moved").replace(tmp_path / "lock")
+    with lock_in(tmp_path):
+        assert (tmp_path / "lock").stat().st_uid == 0
 
 
 def test_lock_of_a_pipe(tmp_path):

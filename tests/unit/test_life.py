@@ -662,6 +662,15 @@ def test_restart_running(up, manager, docker):
     assert commands[-1] == "docker exec"
 
 
+def test_restart_of_data_in_memory(up, manager, docker, capsys, monkeypatch):
+    """What ends with its server is not ended without a word."""
+    resolve = pg.Workspace.resolve_service
+    change = lambda *given: resolve(*given).replace(data_dir="", cluster=pg.IN_MEMORY)  # noqa: E731
+    monkeypatch.setattr(pg.Workspace, "resolve_service", change)
+    manager.restart_container()
+    assert "the data was in memory" in capsys.readouterr().err
+
+
 def test_compose_manager_does_not_wait(up, docker):
     """The compose manager restarts without a login, and knows the engine's own health."""
     compose = pg.DockerComposeManager(str(up), engine=pg.Engine(docker))
@@ -703,11 +712,12 @@ def test_rotation_where_the_socket_asks(up, manager, docker, remember):
 
 
 def test_wait_finishes_no_rotation(up, manager, docker, remember):
-    """`wait` changes nothing: it says that the login is refused."""
+    """`wait` changes nothing: it says that the login is refused, and who finishes it."""
     remember(next_password="n3xt")
     docker.answers["docker exec"] = REFUSED
-    with pytest.raises(CredentialsRefusedError, match="refuses the user and password"):
+    with pytest.raises(CredentialsRefusedError, match="refuses the user and password") as caught:
         manager.wait_until_ready()
+    assert caught.value.hint == "hive-pg start finishes what was begun, or undoes it"
     assert read_state(up).next_password == "n3xt"
 
 
@@ -770,11 +780,12 @@ def test_start_undoes_for_an_ordinary_role(up, manager, docker, remember, change
 
 
 def test_wait_undoes_no_restore(up, manager, docker, remember):
-    """`wait` changes nothing: it says that the login is refused."""
+    """`wait` changes nothing: it says that the login is refused, and what undoes it."""
     remember(**LEFT)
     docker.answers["docker exec"] = NO_LOGIN
-    with pytest.raises(CredentialsRefusedError, match="lets the role, or everybody, not in"):
+    with pytest.raises(CredentialsRefusedError, match="lets the role, or everybody") as caught:
         manager.wait_until_ready()
+    assert caught.value.hint == "hive-pg start finishes what was begun, or undoes it"
     assert read_state(up).keeper == "hive_pg_undo_0"
 
 

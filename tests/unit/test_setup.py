@@ -151,6 +151,15 @@ def test_init_places_the_data(init, docker, capsys, info, wanted, volume, why):
     assert "; data " not in capsys.readouterr().err
 
 
+def test_init_in_a_directory_that_cannot_work(init, docker, capsys):
+    """Who wants one all the same hears why it may fail."""
+    docker.answers["docker info"] = ROOTLESS
+    init(data="bind")
+    said = capsys.readouterr().err
+    assert said.count("warning: a directory may not do here (rootless") == 1
+    assert "--data volume" in said
+
+
 @pytest.mark.parametrize("data", ["bind", "volume"])
 def test_init_mounts_where_the_image_has_its_volume(init, docker, data):
     """From 18 on that is another directory; the data has the same names in it."""
@@ -748,6 +757,17 @@ def test_init_image_out_of_reach(init, docker, tmp_path):
     with pytest.raises(DockerCommandError, match=r"cannot pull .*: dial tcp"):
         init()
     assert os.listdir(tmp_path / "new") == []
+
+
+def test_init_bind_that_the_engine_does_not_have(init, docker, up):
+    """The engine is asked before anything is written, or replaced."""
+    words = "listen tcp4 192.0.2.1:0: bind: cannot assign requested address."
+    docker.answers["docker run --rm --publish"] = (125, f"docker: {words}")
+    before = snapshot(up)
+    with pytest.raises(DockerCommandError, match=r"cannot publish on 192\.0\.2\.1: this machine"):
+        init(up, bind="192.0.2.1")
+    assert snapshot(up) == before
+    assert {"docker stop", "docker compose up"}.isdisjoint(docker.commands)
 
 
 def test_init_data_directory_refused(init, workspace):

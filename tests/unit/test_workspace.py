@@ -267,6 +267,31 @@ def test_state_that_cannot_be_read(workspace, directory):
         workspace.state  # noqa: B018 (reading it is what is tested)
 
 
+@pytest.mark.parametrize(
+    ("changes", "raises"),
+    [
+        ({"major": "16"}, False),
+        ({"next_password": "n3w"}, True),
+        ({"major": "16", "staging": "x"}, True),
+    ],
+    ids=["a fact", "a rotation", "a restore"],
+)
+def test_remember_that_cannot_be_written(monkeypatch, workspace, capsys, changes, raises):
+    """It is a warning, but for what a later command has to finish."""
+
+    def refuse(path, *_):
+        raise WorkspaceError(f"cannot write {path}: Read-only file system")
+
+    monkeypatch.setattr(pg, "write_file", refuse)
+    if raises:
+        with pytest.raises(WorkspaceError, match="cannot write "):
+            workspace.remember(**changes)
+        return
+    workspace.remember(**changes)
+    assert "warning: cannot write " in capsys.readouterr().err
+    assert workspace.state.major == "16"
+
+
 def test_remember_writes_what_it_is_told(workspace, directory):
     """Who and where is always there, what was remembered before stays, and it is private."""
     workspace.remember(verified=False, engine=["id", "/root", "host"])
@@ -693,11 +718,12 @@ def test_warn_of_shell(monkeypatch, capsys, workspace, directory, shell, expecte
 def test_run_compose_failed(workspace, programs):
     """Its words are the error, without a value that it quotes; the hint is how to look into it."""
     words = 'invalid interpolation format for services.x: "s3cret${"'
-    programs.answers["docker compose up"] = (1, words)
-    with pytest.raises(pg.DockerCommandError, match="`docker compose up -d` failed: ") as caught:
-        workspace.run_compose(workspace.settings, "up", "-d")
-    assert "s3cret" not in f"{caught.value} {caught.value.detail}"
-    assert "`docker compose config` succeeds" in caught.value.hint
+    programs.answers["docker compose"] = (1, words)
+    for command, hint in (("config", "`docker compose config` succeeds"), ("up", "docker login")):
+        with pytest.raises(pg.DockerCommandError, match=f"`docker compose {command}`") as caught:
+            workspace.run_compose(workspace.settings, command)
+        assert "s3cret" not in f"{caught.value} {caught.value.detail}"
+        assert hint in caught.value.hint
 
 
 def test_resolve_service_of_the_file(workspace, directory, programs):
