@@ -1298,6 +1298,8 @@ def explaining(action: str, path: str) -> Iterator[None]:
     except OSError as error:
         target, at = realpath(path), realpath(error.filename or path)
         place = at if lexists(at) else dirname(at)
+        while error.errno == errno.EACCES and not lexists(place):  # behind one that is closed
+            place = dirname(place)
         link = "" if target == path else f", a link to {target}"
         remedy = _FILE_REMEDIES.get(error.errno or 0, "ls -ld {place}")
         hint = remedy.format(path=quote_word(path), place=quote_word(place))
@@ -1342,6 +1344,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     with open(os.open(temporary, flags, 0o600), "wb") as file:
         try:
             lock_file(file.fileno())
+            os.scandir(dirname(target)).close()  # to be synced
             if owner != get_user():
                 os.fchown(file.fileno(), *owner)
             yield file
@@ -4876,10 +4879,11 @@ def find_missing_lines(workspace: Workspace) -> list[str] | None:
     return missing
 
 
-def keep_private(workspace: Workspace, data_dir: str = "") -> list[str]:
+def keep_private(
+    workspace: Workspace, missing: Sequence[str] | None, data_dir: str = ""
+) -> list[str]:
     """Keep data and credentials out of git and of images; return the files that say so now."""
-    missing, written = find_missing_lines(workspace), []
-    ignored = join(dirname(DATA_DIR), ".gitignore")
+    ignored, written = join(dirname(DATA_DIR), ".gitignore"), []
     files = {".gitignore": [*IGNORED.values()] if missing is None else missing}
     if data_dir == workspace.data_dir:
         there = lexists(join(workspace.directory, ignored))
@@ -4978,6 +4982,8 @@ class SetUp:
     def __init__(self, workspace: Workspace, wanted: Mapping[str, Any], *, ask: bool) -> None:
         self.workspace, self.console = workspace, workspace.console
         self.wanted, self.ask = {**wanted, "service": wanted["service"] or ""}, ask
+        if islink(join(workspace.directory, ".gitignore")):
+            find_missing_lines(workspace)  # or it is refused when `.env` is there
         self.fresh = DatabaseURL(*generate_credentials(), LOCALHOST)
         self.fresh_id = os.urandom(8).hex()
         self.values = workspace.values
@@ -5286,8 +5292,12 @@ class SetUp:
         """Write the files, and the directory if it is `lost`; name them."""
         workspace, theirs = self.workspace, self.workspace.compose_file()
         data_dir, user = service.data_dir, parse_user(service.user)
-        ignoring = keep_private(workspace, data_dir * (not workspace.is_apart))
-        changed = workspace.save_env(settings.env)  # which git ignores now
+        missing, save = find_missing_lines(workspace), partial(workspace.save_env, settings.env)
+        keep = partial(keep_private, workspace, missing, data_dir * (not workspace.is_apart))
+        if missing is None:
+            changed, ignoring = save(), keep()
+        else:  # git is to ignore it first
+            ignoring, changed = keep(), save()
         if lost and data_dir and user and not workspace.is_apart:
             if not os.path.isdir(data_dir):
                 workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
@@ -5426,7 +5436,7 @@ def attach(workspace: Workspace) -> None:
 def _lead(workspace: Workspace, plan: Sequence[str], changes: Mapping[str, str]) -> None:
     """Write `changes` of `.env`, and remember where they lead."""
     here = workspace.state
-    keep_private(workspace)
+    keep_private(workspace, find_missing_lines(workspace))
     workspace.remember(attached=plan, verified=here.verified and bool(here.id))
     workspace.save_env(changes)
     said = f"{ENV_FILE} leads there; {{init}} --detach goes back to the database here"

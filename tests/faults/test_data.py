@@ -297,7 +297,7 @@ def test_incomplete_cluster_that_was_verified_is_left_alone(half):
     for command in ("start", "init"):
         result = half.hive_pg(command, "--yes" if command == "init" else "-v", code=5)
         assert "the cluster is incomplete" in result.stderr
-        assert "restore a backup" in result.stderr
+        assert "put back what is missing, or a backup" in result.stderr
         half.hive_pg("stop")
     (cluster / "kept-control").rename(cluster / "global" / "pg_control")
     half.hive_pg("start")

@@ -365,7 +365,7 @@ def test_pipe_in_place_of_env_is_refused(spoil):
     os.mkfifo(workspace.path / ".env")
     began = time.monotonic()
     for command in (["status"], ["url"], ["init", "--no-start"]):
-        refused(workspace, f"cannot read {workspace.path}/.env: it is no reg", command=command)
+        refused(workspace, f"cannot read {workspace.path}/.env: it is no file", command=command)
     assert time.monotonic() - began < 200
 
 

@@ -257,7 +257,7 @@ def test_another_program_at_localhost(first, both, psycopg_script):
         for words in (["start"], ["run", "--", "true"], ["wait"], ["check"], ["init"]):
             result = first.hive_pg(*words, code=5, argv=script)
             said = result.stdout + result.stderr
-            assert f"localhost:{port}, where HIVE_DATABASE_URL leads, is not this data" in said
+            assert f"does not lead to this database at localhost:{port}: another program" in said
             assert "another program answers at ::1\n" in said
             assert "put 127.0.0.1 for localhost in HIVE_DATABASE_URL; or end it" in said
         first.hive_pg("check", code=5, argv=[*both, psycopg_script])
