@@ -1836,6 +1836,8 @@ DIAGNOSES = (
         "systemctl --user start podman.socket; root's own: sudo systemctl start podman.socket"),
     _unavailable(r"docker \S* at unix:///run/user", "rootless Docker is not running",
         "systemctl --user start docker"),
+    _unavailable(r"docker \S* at (?:tcp|ssh|http)", "Docker there cannot be reached",
+        "start it there; or see docker context ls"),
     _unavailable("Cannot connect to the Docker daemon|failed to connect to the docker API|"
         "error during connect|unable to resolve docker endpoint|docker_engine|"
         "dockerDesktopLinuxEngine|Internal Server Error for API route",
@@ -4655,8 +4657,20 @@ def goes_back(state: State) -> bool:
     return bool(state.exchange) and "" != state.exchange[1] == state.kept
 
 
+def finish_upgrade(workspace: Workspace) -> None:
+    """Finish an interrupted `upgrade`, or undo one whose cluster was not whole."""
+    plan, going_back = workspace.state.exchange, goes_back(workspace.state)
+    try:
+        exchange_clusters(workspace)
+    except PostgreSQLIntegrationError as error:
+        if plan and plan[1] and not going_back:  # the new one may have later rows
+            ways = (error.hint, "{upgrade} --undo takes the old cluster")
+            error.hint = "; or, ".join(filter(None, ways))
+        raise
+
+
 def exchange_clusters(workspace: Workspace) -> None:
-    """Let the clusters change places if the state's `exchange` says so, and serve.
+    """Let the clusters change places as the state's `exchange` says, and serve.
 
     `exchange`: what to keep the present cluster as, which to take, its image, the image before,
     and what to keep the one taken as on the way back.
@@ -4704,7 +4718,7 @@ def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = Non
     state = workspace.state
     if state.next_password or has_left(workspace):
         with workspace.lock(timeout):
-            exchange_clusters(workspace)
+            finish_upgrade(workspace)
             settle(workspace, timeout)
         return
     probe = verify(workspace, timeout=timeout, probe=probe)
@@ -4730,7 +4744,7 @@ def start_service(
 ) -> None:
     """Start the container, which `stops` first, if nothing bars the way."""
     with workspace.lock(timeout):
-        exchange_clusters(workspace)
+        finish_upgrade(workspace)
         settings, neighbours = workspace.settings, survey(workspace)
         neighbours.refuse_project(settings.project)
         service = ensure_image(workspace, settings, workspace.resolve_service(settings))
@@ -4762,7 +4776,7 @@ def restart(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> None:
 def stop(workspace: Workspace) -> bool:
     """Stop the database; return whether it ran."""
     with workspace.lock():
-        exchange_clusters(workspace)
+        finish_upgrade(workspace)
         info = stop_container(workspace)
     if info:
         missing, ends = workspace.find_missing(info), info.home[0] == "memory"
@@ -5408,7 +5422,7 @@ def set_up(
             write_file(path, blank_example(workspace.env.text, os.environ), 0o600)
             workspace.reload()
         if workspace.env.exists:
-            exchange_clusters(workspace)
+            finish_upgrade(workspace)
         SetUp(workspace, wanted, ask=interactive).run(start=start, timeout=timeout)
     return True
 
@@ -6123,7 +6137,7 @@ def destroy(
     """
     console = workspace.console
     with workspace.lock():
-        exchange_clusters(workspace)
+        finish_upgrade(workspace)
         neighbours = survey(workspace)
         info = find_named(neighbours.own, workspace.settings.container)
         place, stays = info.home if info else ("", True)
@@ -6482,7 +6496,7 @@ def upgrade(workspace: Workspace, image: str) -> None:
     workspace.find_container()  # another's is refused
     workspace.agree(f"upgrade to {image}, with the database out of use meanwhile?")
     with workspace.lock():
-        exchange_clusters(workspace)
+        finish_upgrade(workspace)
         Upgrade(workspace, serve(workspace), image).run()
 
 
@@ -6499,7 +6513,7 @@ def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
         workspace.agree(back if undo else f"delete {cluster}?")
     with workspace.lock():
         try:
-            exchange_clusters(workspace)
+            finish_upgrade(workspace)
         except PostgreSQLIntegrationError as error:
             if goes_back(workspace.state) or not (undo and coming):
                 raise

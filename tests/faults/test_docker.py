@@ -36,6 +36,7 @@ STAND_IN = (
 )
 NO_COMPOSE = ("Docker Compose 2 or later is not installed", "apt install docker-compose-v2, or")
 PORT = ("another container or process has the port", "hive-pg init --port N, or stop the other")
+ELSEWHERE = ("Docker there cannot be reached", "start it there; or see docker context ls")
 PULL_REMEDY = (
     "check the name, the network and docker login; or name another one: hive-pg init --image, or"
     " HIVE_POSTGRES_IMAGE in .env"
@@ -187,7 +188,7 @@ def unreachable(idle):
     refused, closed = (f"unix://{idle.path.parent}/{name}" for name in ("refused", "closed"))
     return {
         "nobody listens": ({"DOCKER_HOST": refused}, NOT_RUNNING),
-        "nobody listens, by TCP": ({"DOCKER_HOST": f"tcp://127.0.0.1:{free_port()}"}, NOT_RUNNING),
+        "nobody listens, by TCP": ({"DOCKER_HOST": f"tcp://127.0.0.1:{free_port()}"}, ELSEWHERE),
         "no permission": ({"DOCKER_HOST": closed}, FORBIDDEN),
         "no such context": ({"DOCKER_HOST": None, "DOCKER_CONTEXT": "nowhere"}, NOT_RUNNING),
         "API too new": ({"DOCKER_API_VERSION": "1.999"}, OTHER_AGE),
@@ -310,7 +311,7 @@ SAID_OF_THE_DAEMON = {
         NOT_RUNNING),
     "docker 29: no such host": (
         "failed to connect to the docker API at tcp://nowhere:2375: dial tcp: lookup nowhere: no"
-        " such host", NOT_RUNNING),
+        " such host", ELSEWHERE),
     "Windows 28": (
         'error during connect: in the default daemon configuration on Windows, the docker client'
         ' must be run with elevated privileges to connect: Get "http://%2F%2F.%2Fpipe%2F'

@@ -46,8 +46,6 @@ DOCKER_TEXTS = {
     },
     "daemon is not running": {
         "docker 28": f"{NO_DAEMON} Is the docker daemon running?",
-        "docker 28, elsewhere": "Cannot connect to the Docker daemon at tcp://10.0.0.5:2375. Is the"
-        " docker daemon running?",
         "docker 29, no socket": f"failed to connect to the docker API at {SOCKET}; check if the"
         " path is correct and if the daemon is running: dial unix /var/run/docker.sock: connect:"
         " no such file or directory",
@@ -71,6 +69,12 @@ DOCKER_TEXTS = {
         "docker 28": "Cannot connect to the Docker daemon at unix:///run/user/1000/docker.sock."
         " Is the docker daemon running?",
         "docker 29": "failed to connect to the docker API at unix:///run/user/1000/docker.sock",
+    },
+    "Docker there cannot be reached": {
+        "docker 28": "Cannot connect to the Docker daemon at tcp://10.0.0.5:2375. Is the docker"
+        " daemon running?",
+        "docker 29": "failed to connect to the docker API at tcp://nowhere:2375:"
+        " dial tcp: lookup nowhere: no such host",
     },
     "too far apart": {
         "engine 29": DAEMON + "client version 1.41 is too old. Minimum supported API version is"
@@ -457,6 +461,7 @@ CLASSES = {
     "daemon is not running": DockerNotAvailableError,
     "your user may not use Podman's socket": DockerNotAvailableError,
     "rootless Docker is not running": DockerNotAvailableError,
+    "Docker there cannot be reached": DockerNotAvailableError,
     "too far apart": DockerNotAvailableError,
     "ended, was paused or was about to restart": ContainerStartupError,
     "has the port": ContainerConflictError,

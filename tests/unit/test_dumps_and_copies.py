@@ -2018,8 +2018,9 @@ def test_upgrade_killed_late_whose_cluster_never_serves(upgradable, docker, up, 
     upgradable.remember(exchange=["16", "upgrade", NEWER, "agnohq/pgvector:16", "18"])
     up_, refusal = docker.up, (1, "Error: it does not serve")
     docker.answers["docker compose up"] = iter_answers(refusal, refusal, up_)
-    with pytest.raises(pg.DockerCommandError, match="it does not serve"):
+    with pytest.raises(pg.DockerCommandError, match="it does not serve") as caught:
         pg.start(upgradable)
+    assert "hive-pg upgrade --undo takes the old cluster" in pg.format_hint(caught.value.hint)
     pg.end_upgrade(upgradable, undo=True)
     assert "the new cluster does not serve: " in capsys.readouterr().err
     assert exchanges(docker)[-1] == ["18", "16"]
