@@ -104,7 +104,8 @@ def test_ask_published_port_answer(serve, reply, objection):
         pytest.param(b"N", "sslmode=verify%2Dfull", "sslmode=verify-full", id="encoded"),
         pytest.param(b"N", "sslmode=prefer&sslmode=verify-ca", "sslmode=verify-ca", id="the last"),
         pytest.param(b"N", "sslmode=require&sslmode=prefer", "", id="taken back"),
-        pytest.param(b"N", "sslmode=prefer", "", id="prefer"),
+        pytest.param(b"N", "channel_binding=require", "channel_binding=require", id="binding"),
+        pytest.param(b"N", "sslmode=prefer&channel_binding=prefer", "", id="prefer"),
         pytest.param(b"S", "sslmode=require", "", id="with TLS"),
     ],
 )
