@@ -320,7 +320,8 @@ def test_watch_hope(monkeypatch, runner):
         if len(asked) == 3:
             process.process.stdin.close()  # which ends it
 
-    with runner.start(["cat"], stdin=PIPE, long=True) as process:
+    argv = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with runner.start(argv, stdin=PIPE, long=True) as process:
         result = process.watch(0, "read", hope)
     assert result.returncode == 0
     assert len(asked) >= 3
