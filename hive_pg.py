@@ -4732,8 +4732,12 @@ def start(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> bool:
     workspace.refuse_attached()
     probe = look(workspace)
     if probe.info and probe.info.running:
-        verify_alone(workspace, timeout, probe)
-        return False
+        try:
+            verify_alone(workspace, timeout, probe)
+            return False
+        except ContainerStartupError as error:
+            if error.repair is not Repair.OWNER:  # which a start mends, also between two restarts
+                raise
     start_service(workspace, timeout)
     verify_alone(workspace, timeout)
     return True

@@ -171,7 +171,7 @@ select obj_description('"Other Schema"'::regnamespace), count(*) > 3 from pg_sta
     assert in_memory(workspace) == ""
     said = elsewhere.run("push", url, 1)
     assert 'has schema Other Schema, "Other Schema".item, ' in said
-    assert "hint: push into an empty database; or drop them" in said
+    assert "hint: push into an empty database; drop them; or alter extension" in said
     assert elsewhere.sql("prod", FINGERPRINT) == workspace.before
 
     workspace.trusted("drop table kept cascade")

@@ -404,6 +404,24 @@ def test_start_of_one_that_ends(up, manager, docker):
     assert docker.calls_of("docker compose up") == []
 
 
+def test_start_of_a_crash_loop_between_two_restarts(up, manager, docker):
+    """It ran when it was looked at: that its data is another user's is mended all the same."""
+
+    def end(call):
+        set_state(docker, Status="exited", ExitCode=1)
+        return (1, "Container hive-postgres is not running")
+
+    def begin(call):
+        set_state(docker, Status="running")
+        docker.answers["docker exec"] = WELL
+        return ""
+
+    docker.answers["docker exec"], docker.answers["docker compose up"] = end, begin
+    docker.answers["docker logs"] = "mkdir: cannot create directory '/d': Permission denied\n"
+    manager.start_container()
+    assert docker.calls_of("docker compose up") != []
+
+
 @pytest.mark.parametrize("answer", [WELL, (82, 'FATAL:  database "hive" does not exist')])
 @pytest.mark.parametrize("begun", [True, False])
 def test_start_after_an_interrupted_first_start(up, manager, docker, remember, answer, begun):
