@@ -1901,7 +1901,7 @@ DIAGNOSES = (
         "when no other server uses the data: rm data/postgres/pgdata/postmaster.pid"),
 
     _refused("password authentication failed",
-        "the server refuses the user and password in .env, which it read only when it was made",
+        "the server refuses the user and password in .env: they count when the data is made",
         "{init} --yes sets them in the server; or put back the old HIVE_DATABASE_URL",
         repair=Repair.PASSWORD),
     _refused("server did not complete authentication",
@@ -2121,6 +2121,12 @@ class ContainerInfo(Record):
         return locate_cluster(self.mounts, self.environment.get("PGDATA", DEFAULT_PGDATA))
 
     @property
+    def login(self) -> tuple[str, str]:
+        """The user and the database that its image has made."""
+        user = self.environment.get(USER_KEY) or DEFAULT_ROLE
+        return user, self.environment.get(DB_KEY) or user
+
+    @property
     def home(self) -> tuple[str, bool]:
         """Where its cluster is, and whether that outlives it."""
         directory, cluster = self.cluster
@@ -2157,7 +2163,7 @@ class Condition(Record):
     repair: Repair | None = None
 
     def error(self, *, awaited: bool = False) -> PostgreSQLIntegrationError:
-        """Return the error of a container that does not serve, though it was `awaited`."""
+        """Return the error of a container that does not serve; one `awaited` is unhealthy."""
         stopped = self.exit_code is ExitCode.NOT_RUNNING and not awaited
         kind = NotSetUpError if stopped else ContainerStartupError
         why = f"container {self.words}"
@@ -2234,6 +2240,11 @@ class EngineFacts(Record):
     endpoint: str = ""
     near: bool = True  # its root is on this disk
 
+    @property
+    def program(self) -> str:
+        """Whose engine it is."""
+        return "Podman" if self.identity[0] == "Podman" else "Docker"
+
 
 def is_elsewhere(host: Host, engine: EngineFacts) -> bool:
     """Whether an engine is remote, or a host a container in front of it."""
@@ -2256,7 +2267,7 @@ def choose_data_placement(host: Host, engine: EngineFacts) -> tuple[str, str]:
         "engine with another disk": is_elsewhere(host, engine),
         host.system: host.system != "Linux",
         "Docker Desktop": "Docker Desktop" in engine.system,
-        "Podman": engine.identity[0] == "Podman",  # rootful or not, it does not say
+        "Podman": engine.program == "Podman",  # rootful or not, it does not say
         "rootless engine": "name=rootless" in security,
         "engine that maps users": "name=userns" in security,
         "SELinux": "name=selinux" in security,
@@ -2460,8 +2471,7 @@ class Engine:
     def versions(self) -> str:
         """Which Docker and Compose answer, in numbers."""
         self.compose_argv  # noqa: B018 (which knows the version)
-        program = "Podman" if self.facts.identity[0] == "Podman" else "Docker"
-        said = f"{program} {self.version}, Compose {self.compose_version}"
+        said = f"{self.facts.program} {self.version}, Compose {self.compose_version}"
         return re.sub(r"(?<= )v(?=\d)|(?<=\d)[^0-9., ][^, ]*", "", said)
 
     def container(self, name: str) -> ContainerInfo | None:
@@ -2828,7 +2838,8 @@ def choose_service(
     if names:
         why = f"the compose file has several PostgreSQL services: {', '.join(names)}"
         raise WorkspaceError(why, "{init} --service NAME takes one")
-    hint = "{init} --yes adds one; {init} --service NAME takes one; or set COMPOSE_PROFILES in .env"
+    hint = "{init} --yes adds one; {init} --service NAME takes one;"
+    hint += " for one behind a profile, set COMPOSE_PROFILES in .env"
     raise NoServiceError("the compose file has no PostgreSQL service", hint)
 
 
@@ -3997,7 +4008,8 @@ class Neighbours:
             return
         if service.is_in(own) or (own.running and own.home[0] == "memory"):
             why = f"only container {own.name} has the data; publishing port {port} would replace it"
-            hint = f"docker exec {own.name} pg_dump -Fc -U USER DATABASE >kept.dump;"
+            user, database = map(quote_word, own.login)
+            hint = f"docker exec {own.name} pg_dump -Fc -U {user} {database} >kept.dump;"
             hint += " then a volume in the compose file, {init}, {restore} kept.dump"
             raise WorkspaceError(why, hint)
 
@@ -4265,12 +4277,20 @@ def ensure_image(
     if not service.data_dir and version not in (None, workspace.state.major):
         made_by = look_in_place(workspace, service, "cat", "/PG_VERSION")
     if made_by and version and made_by != version:
-        hint = f"{{init}} --image IMAGE, one of PostgreSQL {made_by}"
-        if parse_version(version) > parse_version(made_by):
-            hint += f"; then {{upgrade}} --image {name}"
         why = f"the data was made by PostgreSQL {made_by}, {name} is {version}"
-        raise ContainerStartupError(why, hint)
+        raise ContainerStartupError(why, _name_way_up(workspace, name, made_by, version))
     return service
+
+
+def _name_way_up(workspace: Workspace, image: str, made_by: str, version: str) -> str:
+    """Return the hint for an image of another major version."""
+    before, ways = workspace.state.image, list[str]()
+    if workspace.values.get(IMAGE_KEY) == image:  # not only asked for
+        before = before if before not in ("", image) else f"IMAGE, one of PostgreSQL {made_by}"
+        ways.append(f"{{init}} --image {before}")
+    if parse_version(version) > parse_version(made_by):
+        ways.append(f"{{upgrade}} --image {image}")
+    return "; then ".join(ways) or f"take an image of PostgreSQL {made_by}, or later"
 
 
 def look_in_place(
@@ -4965,11 +4985,11 @@ def format_next_steps(settings: Settings, console: Console, *, started: bool, wi
 def describe_container(info: ContainerInfo) -> State:
     """Return what the state file would have of a container."""
     bind, port = (*info.ports, (DEFAULT_BIND, CONTAINER_PORT))[0]
-    user = info.environment.get(USER_KEY) or DEFAULT_ROLE
+    user, database = info.login
     return State(
         id=info.labels.get(WORKSPACE_LABEL, ""),
         user=user,
-        database=info.environment.get(DB_KEY) or user,
+        database=database,
         container=info.name,
         project=info.project,
         port=port,
@@ -5986,7 +6006,7 @@ def set_up_copy(
                 return False
             server, database = workspace.server, workspace.settings.url.database
             if is_used(server, database):
-                hint = f"{{restore}} FILE, which is a backup of {source}"
+                hint = named.format("{backup} -o - | ") + console.format("{restore} - --yes")
                 raise WorkspaceError(f"{database} has data, and stays as it is", hint)
             with naming(other):
                 _dump(other, url.database, file.fileno(), begun)
@@ -6625,10 +6645,11 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
         theirs = parse_json(there.query(_MADE_SQL, action, url.database))
         if found := find_obstacles(ours, theirs):
             some = ", ".join(found[:5] + ["…"] * (len(found) > 5))
-            why = f"{target} has {some}, which would be made"
+            why = f"{target} has {some}, in the way of the copy"
             hint = "push into an empty database; drop them; or alter extension … set schema …"
             raise WorkspaceError(why, hint)
-        _dump(workspace, database, file.fileno(), here.start_dump(file.fileno()))
+        result = here.dump(here.start_dump(file.fileno()), file.fileno())
+        _check_dump(workspace, result, f"cannot dump database {database}")
         file.seek(0)
         entries = choose_entries(here.list_contents(action, file.fileno()), theirs["schemas"])
         client = ["pg_restore", "-1", "--no-owner", "--no-privileges", "-w"]
@@ -7951,6 +7972,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if not line.watch:  # which ends so
             line.console.interrupted(line.tell_left())
+        elif can_draw(sys.stdout):
+            line.console.result("")  # ends the line in which the terminal wrote ^C
         return int(ExitCode.INTERRUPTED)
     except OSError as error:
         if not is_reader_gone(error):  # who has gone knows

@@ -190,7 +190,7 @@ def test_database_beside_others(make, lab):
     port = ("--port", str(workspace.port))
     stderr = workspace.hive_pg("init", *port, code=1, HIVE_POSTGRES_IMAGE=lab.image).stderr
     assert "has no PostgreSQL service" in stderr
-    assert "hive-pg init --yes adds one; hive-pg init --service NAME takes one" in stderr
+    assert "hive-pg init --yes adds one; hive-pg init --service NAME takes one;" in stderr
     assert {path.name for path in workspace.path.iterdir()} == texts.keys()
     code, screen = workspace.at_terminal("init", "--image", lab.image, answers=[b"\n", b"\n"])
     assert code == 0, screen

@@ -304,7 +304,7 @@ def test_service_whose_data_is_in_its_container_alone(serve):
     wait_until(lambda: "init process complete" in docker("logs", name))
     refused = workspace.hive_pg("init", "--yes", code=1).stderr
     assert f"error: only container {name} has the data; publishing port" in refused
-    assert f"hint: docker exec {name} pg_dump -Fc -U USER DATABASE >kept.dump; then" in refused
+    assert f"hint: docker exec {name} pg_dump -Fc -U shop shop >kept.dump; then" in refused
     assert not (workspace.path / "docker-compose.hive-pg.yml").exists()
     workspace.hive_pg("init")  # which asks, and nobody says yes
     workspace.write("compose.yaml", text.replace("    image:", "    stdin_open: true\n    image:"))

@@ -1250,12 +1250,12 @@ def test_command_stats(hive, samples, capsys, argv, code, out, sleeps):
 
 
 def test_command_stats_on_a_terminal(monkeypatch, hive, samples, capsys):
-    """A sample replaces the other on the screen, and does not scroll."""
+    """A sample replaces the other on the screen, and does not scroll; the prompt has its line."""
     monkeypatch.setattr(pg, "can_draw", lambda stream: True)
     monkeypatch.setattr(pg, "format_statistics", lambda sample, width: "the\ntable")
     monkeypatch.setenv("LINES", "2")
     assert hive("stats", "--watch", "2") == 130
-    assert capsys.readouterr().out == "\x1b[H\x1b[Jthe\n" * 2
+    assert capsys.readouterr().out == "\x1b[H\x1b[Jthe\n" * 2 + "\n"
 
 
 def test_command_stats_interrupted(monkeypatch, hive, capsys):

@@ -741,7 +741,9 @@ def test_init_from(tmp_path, place, docker, server, monkeypatch, capsys, copied)
     server.words["used"] = ["t\n"]
     with pytest.raises(WorkspaceError, match="hive has data, and stays") as caught:
         pg.set_up_copy(new, place.directory, interactive=False)
-    assert caught.value.hint == f"{{restore}} FILE, which is a backup of {place.directory}"
+    backup, restore = caught.value.hint.split(" | ")
+    assert backup == f"hive-pg backup {place.directory} -o -"
+    assert restore == "hive-pg restore - --yes"  # nobody can answer there
 
 
 def test_init_from_what_does_not_run(tmp_path, place, docker):

@@ -256,7 +256,7 @@ def test_refuse_replacement(workspace, mounts, ports, cluster, port, refused):
         match=r"only container hive-postgres has the data; publishing port 5777 would replace",
     ) as error:
         found.refuse_replacement(wanted)
-    dump = "docker exec hive-postgres pg_dump -Fc -U USER DATABASE >kept.dump; then a volume"
+    dump = "docker exec hive-postgres pg_dump -Fc -U postgres postgres >kept.dump; then a volume"
     assert error.value.hint.startswith(dump)
 
 

@@ -187,7 +187,7 @@ def test_password_in_clear(place, elsewhere, query, expected):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"theirs": {**NOTHING, "relations": ["public.kept"]}}, "has public.kept, which would be"),
+        ({"theirs": {**NOTHING, "relations": ["public.kept"]}}, "has public.kept, in the way of"),
         ({"theirs": {**NOTHING, "extensions": {"vector": "e"}}}, "extension vector in schema e"),
         ({"counts": ['["t", 7]\n', '["t", 6]\n']}, "been made: the copy has other rows than"),
         ({"loading": "ERROR:  permission denied for schema public"}, "where nothing was made: the"),
