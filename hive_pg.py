@@ -865,8 +865,6 @@ PYTHON = "python" if WINDOWS else "python3"
 TEMPORARY = os.environ.get("TEMP", ".") if WINDOWS else "/tmp"
 # A file of our own is nobody's link or pipe, and has the line ends that it is given.
 OWN_FILE = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
-# The old console of Windows shows escape sequences as letters; newer ones say who they are.
-HAS_ESCAPES = not WINDOWS or bool({"WT_SESSION", "TERM", "TERM_PROGRAM", "ANSICON"} & {*os.environ})
 PORT_TAKEN = (errno.EADDRINUSE, errno.EACCES) if WINDOWS else (errno.EADDRINUSE,)
 _LOCKED_BYTE = 1 << 30  # behind all text, as nobody can read what is locked on Windows
 _TYPED_THERE = {  # in cmd and in PowerShell
@@ -912,6 +910,11 @@ def translate_commands(text: str) -> str:
     for ours, theirs in _TYPED_THERE.items() if WINDOWS else ():
         text = re.sub(ours, theirs, text)
     return text
+
+
+def has_escapes() -> bool:
+    """Whether a terminal here understands escape sequences."""
+    return not WINDOWS or bool({"WT_SESSION", "TERM", "TERM_PROGRAM", "ANSICON"} & {*os.environ})
 
 
 def is_path(text: str) -> bool:
@@ -1258,7 +1261,7 @@ def is_terminal(stream: IO[str] | None) -> bool:
 
 def can_draw(stream: IO[str] | None) -> bool:
     """Whether a stream is a terminal that can write over what it shows."""
-    return is_terminal(stream) and HAS_ESCAPES and os.environ.get("TERM") != "dumb"
+    return is_terminal(stream) and has_escapes() and os.environ.get("TERM") != "dumb"
 
 
 def is_interactive() -> bool:
@@ -5486,7 +5489,9 @@ def detach(workspace: Workspace) -> None:
     with workspace.lock(new=True):
         env, values, here = workspace.env, workspace.values, workspace.state.attached[1:]
         if not workspace.attached:
-            return  # perhaps this was done before: `set_up` goes on
+            if workspace.state.attached:
+                return  # this was done before: `set_up` goes on
+            raise WorkspaceError("it is not attached to a server elsewhere", "{init}")
         if here:
             user, password = values.get(USER_KEY), values.get(PASSWORD_KEY)
             known = parse_database_url(here[0]).replace(user=user, password=password)

@@ -473,7 +473,7 @@ def test_switch_and_back(bridged, psycopg_script):
     assert (workspace.path / ".env").read_bytes() == env
     assert workspace.identity == identity
     assert fingerprint(workspace) == workspace.before
-    workspace.hive_pg("init", "--detach")
+    assert "is not attached" in workspace.hive_pg("init", "--detach", code=1).stderr
 
 
 def test_attach_a_directory_without_a_database(bridged, lab, psycopg_script):

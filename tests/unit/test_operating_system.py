@@ -105,6 +105,19 @@ def test_is_reader_gone(monkeypatch, windows, error, is_gone):
     assert pg.is_reader_gone(error) is is_gone
 
 
+@pytest.mark.parametrize("names", [[], ["WT_SESSION"], ["TERM"]])
+def test_has_escapes(monkeypatch, names):
+    """The old console shows escape sequences as letters; newer terminals say who they are."""
+    for name in ("WT_SESSION", "TERM", "TERM_PROGRAM", "ANSICON"):
+        monkeypatch.delenv(name, raising=False)
+    for name in names:
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(pg, "WINDOWS", False)
+    assert pg.has_escapes()
+    monkeypatch.setattr(pg, "WINDOWS", True)
+    assert pg.has_escapes() is bool(names)
+
+
 def test_replace_file_in_use(monkeypatch, tmp_path):
     """Who has a file open for a moment, as a virus scanner has, is waited for; no longer."""
     monkeypatch.setattr(pg, "WINDOWS", True)

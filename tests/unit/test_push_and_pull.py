@@ -431,8 +431,8 @@ def test_attach_that_fails_changes_nothing(workspace, elsewhere, hive, capsys):
     env.write_text("A=b\n")
     assert hive("init", "--attach") == ExitCode.NOT_RUNNING
     env.write_text(before)
-    pg.detach(pg.Workspace(str(workspace)))  # which it is
-    assert env.read_text() == before
+    assert hive("init", "--detach", "--yes") == ExitCode.FAILED
+    assert "is not attached to" in capsys.readouterr().err
     assert not state.exists()
 
 
@@ -521,12 +521,22 @@ def test_switch_that_is_not_remembered(up, elsewhere, manager, monkeypatch):
     assert (up / ".env").read_text() == before
 
 
-def test_detach_that_was_interrupted(up, elsewhere, manager, hive):
-    """The same command goes on, as Ctrl-C says; without anything to undo it is a plain `init`."""
+def test_detach_that_was_interrupted(up, elsewhere, manager, hive, capsys):
+    """The same command goes on, as Ctrl-C says; without anything to undo it names the right one."""
     manager.push(parse_database_url(URL), switch=True)
     manager.detach()
-    for _ in range(2):
-        assert hive("init", "--detach", "--yes") == 0
+    assert hive("init", "--detach", "--yes") == 0
+    capsys.readouterr()
+    assert hive("init", "--detach", "--yes") == ExitCode.FAILED
+    assert capsys.readouterr().err.endswith("hint: hive-pg init\n")
+
+
+def test_attached_without_its_image(attached, elsewhere, capsys):
+    """Another image is named where the command may take it from."""
+    elsewhere.answers["docker image inspect"] = (1, "No such image: x")
+    elsewhere.answers["docker pull"] = (1, "lookup registry.test: no such host")
+    assert attached("check") == ExitCode.FAILED
+    assert "or HIVE_POSTGRES_IMAGE in .env" in " ".join(capsys.readouterr().out.split())
 
 
 def test_attached_psql_interrupted(attached, elsewhere, monkeypatch):
