@@ -243,6 +243,7 @@ class Workspace:
         shim = f"{self.lab.shim}:" if self.compose_kind == "standalone" else ""
         # Names and ports are this worker's own, so that the machine's lock on them can be, too.
         env = {"PATH": shim + SYSTEM_PATH, "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8"}
+        env["GOGC"] = "800"  # docker lives for milliseconds: no garbage collection
         env.update({k: os.environ[k] for k in ("DOCKER_HOST",) if k in os.environ})
         env.update(extra)
         return {key: value for key, value in env.items() if value is not None}
