@@ -422,6 +422,7 @@ _ENV_REFERENCE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([A-Za-z0-9_%+,./:@-]*))?\}"
 # follow a value which ends with a backslash.
 _ENV_EXPANDED = r"\$\{(?:[^}:$]|\$(?!\{))*(?::-[^}]*)?\}"
 _ENV_SINGLE_UNSAFE = rf"'|\r|\\\\|\\\Z|{_ENV_EXPANDED}"
+_ENV_CONTINUED = r"(?<!\\)(?:\\\\)*\\\n?\Z"
 _ENV_DOUBLE = r"(?:[^\\`$\r]|\\[\\\"])*(?<!\\)|[^\\`\r]*"
 
 
@@ -453,7 +454,7 @@ def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
     """
     items: list[EnvItem] = []
     known: dict[str, str | None] = {}
-    line = 1
+    line, continued = 1, False  # to sh, by a backslash before it
 
     def follow(reference: re.Match[str]) -> str:  # a dollar stays where `environ` may differ
         name, default = reference.groups()
@@ -467,9 +468,12 @@ def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
             said = f"{ENV_FILE} line {line} is no whole assignment: Compose rejects the file"
             raise EnvFileError(said, "write KEY='value' on one line, or make it a comment with #")
         if key:
-            alike = None not in found.group("plain", "end")
+            alike = None not in found.group("plain", "end") and not continued
             known[key] = _read_env_value(found, follow) if alike else None
             items.append(EnvItem(key, known[key], line, *found.span("value")))
+        comment = "#" in (found["end"] or "")
+        goes_on = re.search(_ENV_CONTINUED, found[0]) and not comment
+        continued = bool((key or continued) and goes_on)
         line += found[0].count("\n")
     return items
 
@@ -534,8 +538,9 @@ def edit_env(text: str, items: Sequence[EnvItem], changes: Mapping[str, str]) ->
             text = text[: item.start] + format_env_value(changes[key]) + text[item.end :]
     end = "\r\n" if "\r\n" in text else "\n"
     added = [f"{key}={format_env_value(changes[key])}{end}" for key in changes if key not in last]
-    separator = end if added and text and not text.endswith("\n") else ""
-    return text + separator + "".join(added)
+    separator = end if text and not text.endswith("\n") else ""
+    separator += end * bool(re.search(_ENV_CONTINUED, text))  # or sh would read on
+    return text + separator * bool(added) + "".join(added)
 
 
 def remove_keys(text: str, items: Sequence[EnvItem], keys: set[str]) -> str:

@@ -223,6 +223,13 @@ def test_parse_env_reference(text, environ, value):
             id="CRLF",
         ),
         pytest.param("A='\r\n'\r\nB=\"\r\n\"\r\nK=1\r\n", {"K": "1"}, id="CRLF in a value"),
+        pytest.param("A=C:\\x\\\nK=1\n", {}, id="a line that sh goes on with"),
+        pytest.param("A=C:\\x\\\n\nK=1\n", {"K": "1"}, id="a blank line that ends it"),
+        pytest.param("A=x\\\n#c\\\nK=1\n", {}, id="a line that sh goes on with twice"),
+        pytest.param("A=x\\\\\nK=1\n", {"K": "1"}, id="a backslash that is one"),
+        pytest.param("A=1 # x\\\nK=1\n", {"A": "1", "K": "1"}, id="a comment's"),
+        pytest.param("# x\\\nK=1\n", {"K": "1"}, id="a whole comment's"),
+        pytest.param("A=x\\\r\nK=1\r\n", {"K": "1"}, id="CRLF, which sh does not count"),
     ],
 )
 def test_env_values_lines(text, values):
@@ -260,6 +267,8 @@ def test_env_values_required():
         pytest.param("A=1\r\nB=", "A=1\r\nB=\r\nK=new v\r\n", id="CRLF, no final one"),
         pytest.param("K=1\r\nA=1\n", "K=new v\r\nA=1\n", id="CRLF and LF"),
         pytest.param("K='1'  # c\r\n", "K=new v  # c\r\n", id="CRLF and comment"),
+        pytest.param("A=x\\\n", "A=x\\\n\nK=new v\n", id="a line that sh goes on with"),
+        pytest.param("A=x\\", "A=x\\\n\nK=new v\n", id="that, without its end"),
     ],
 )
 def test_edit_env_text(text, edited):
