@@ -4006,8 +4006,21 @@ class Neighbours:
                 hint = f"if it is not needed: docker stop {info.name}; docker rm {info.name}"
                 raise ContainerConflictError(why, hint)
         if starts:
+            self._refuse_strange_volume(service)
             self.refuse_replacement(service)
             self._check_port(service, own, rest)
+
+    def _refuse_strange_volume(self, service: ComposeService) -> None:
+        """Refuse a volume that may be another workspace's, as `.env` may be a copy."""
+        workspace, values = self.workspace, self.workspace.values
+        plain = re.sub("[^a-z0-9_-]", "", basename(workspace.directory).lower()).lstrip("_-")
+        usual = f"{re.escape(plain)}|{re.escape(choose_project_name(workspace.directory))}(-2)*"
+        known = self.own or workspace.state.id or re.fullmatch(usual, service.project)
+        perhaps = service.in_volume and values.get(WORKSPACE_KEY) and not known
+        if perhaps and workspace.engine.has_volume(service.source):
+            why = f"volume {service.source} may be another workspace's: no {STATE_FILE} is here"
+            hint = f"to use it, take {WORKSPACE_KEY} out of {ENV_FILE}; for a database of its own,"
+            raise WorkspaceError(why, f"{hint} {PROJECT_KEY}, too; then {{init}}")
 
     def refuse_replacement(self, service: ComposeService) -> None:
         """Refuse to replace a container that alone has the data."""
@@ -5012,7 +5025,8 @@ def recover_values(values: Mapping[str, str], known: State) -> dict[str, str]:
     names = {CONTAINER_KEY: known.container, PROJECT_KEY: known.project, IMAGE_KEY: known.image}
     names |= {DATA_KEY: name_placement(known.volume), BIND_KEY: known.bind}
     names |= {PORT_KEY: str(known.port or DEFAULT_HOST_PORT), WORKSPACE_KEY: known.id}
-    return {**names, **values, URL_KEY: "", USER_KEY: known.user, DB_KEY: known.database}
+    names |= {key: value for key, value in values.items() if value}  # no blanks
+    return {**names, URL_KEY: "", USER_KEY: known.user, DB_KEY: known.database}
 
 
 # A person's for what `init` would choose otherwise, or find: None for that.
@@ -5449,7 +5463,8 @@ def set_up(
     with workspace.lock(timeout, new=True):
         workspace.refuse_attached()
         data_dir, path = workspace.data_dir, workspace.env_path
-        if foreign and workspace.values.get(PASSWORD_KEY) == foreign and not holds_data(data_dir):
+        copied = foreign and new and workspace.values.get(PASSWORD_KEY) == foreign
+        if copied and not holds_data(data_dir):
             workspace.refuse_link_out(path, f"rm {quote_word(path)}")
             write_file(path, blank_example(workspace.env.text, os.environ), 0o600)
             workspace.reload()

@@ -447,6 +447,27 @@ def test_workspace_is_copied_with_its_data(make, order):
     assert original.login("select path from which") == str(original.path)
 
 
+def test_env_alone_is_copied_of_data_in_a_volume(make):
+    """A worktree whose original has no container now does not take over its volume."""
+    original = make(env="")
+    original.init("--data", "volume")
+    original.plant()
+    original.compose("down")
+    copy = copy_of(original, make)
+    for words in (["start"], ["init", "--yes"]):
+        said = copy.hive_pg(*words, code=1).stderr
+        assert "_postgres may be another workspace's: no .hive-pg.json is here" in said
+        assert "hint: to use it, take HIVE_POSTGRES_WORKSPACE out of .env; for a database" in said
+    original.hive_pg("start")
+    original.assert_kept()
+    original.compose("down")
+    copy.edit_env(HIVE_POSTGRES_WORKSPACE=None, COMPOSE_PROJECT_NAME=None)  # as the hint says
+    copy.hive_pg("init", "--yes")
+    assert copy.login("select to_regclass('kept') is null") == "t"
+    original.hive_pg("init")  # which has lost its name, but not its data
+    original.assert_kept()
+
+
 def move(workspace):
     """Rename a workspace's directory."""
     place = workspace.path

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import stat
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -739,11 +740,16 @@ def test_init_from(tmp_path, place, docker, server, monkeypatch, capsys, copied)
     assert pg.set_up_copy(new, place.directory, interactive=False)
     assert f"somebody wrote to hive meanwhile: {KEPT} stays" in capsys.readouterr().err
     server.words["used"] = ["t\n"]
+    new.save_env(new.settings.with_password(theirs.password).env)  # as after a copy was set up
+    before = (tmp_path / "new" / ".env").read_text()
+    shutil.rmtree(tmp_path / "new" / "data" / "postgres" / "pgdata")  # as in a volume
+    monkeypatch.setattr(pg, "find_loss", lambda *_: "")
     with pytest.raises(WorkspaceError, match="hive has data, and stays") as caught:
         pg.set_up_copy(new, place.directory, interactive=False)
     backup, restore = caught.value.hint.split(" | ")
     assert backup == f"hive-pg backup {place.directory} -o -"
     assert restore == "hive-pg restore - --yes"  # nobody can answer there
+    assert (tmp_path / "new" / ".env").read_text() == before
 
 
 def test_init_from_what_does_not_run(tmp_path, place, docker):
@@ -1737,6 +1743,19 @@ def test_start_of_a_copy_in_a_volume(place, docker, removable, in_volume):
         pg.start(place)
     assert "{init} gives it its own" in caught.value.hint
     assert docker.calls_of("docker compose up") == []
+
+
+def test_start_of_an_env_that_may_be_copied(place, docker, removable, in_volume, up):
+    """Its state is not there, and the volume is named after another directory."""
+    place.save_env({"HIVE_POSTGRES_WORKSPACE": "1a"})
+    docker.containers.clear()
+    for act in (pg.start, partial(pg.set_up, interactive=False)):
+        with pytest.raises(WorkspaceError, match="volume pg may be another workspace's") as caught:
+            act(place)
+        assert "to use it, take HIVE_POSTGRES_WORKSPACE out of" in caught.value.hint
+    assert docker.calls_of("docker compose up") == []
+    place.save_env({"HIVE_POSTGRES_WORKSPACE": ""})
+    assert pg.start(place)
 
 
 def copy_workspace(place, *, known=True):

@@ -209,6 +209,19 @@ def test_init_recovers_a_volume(init, docker, container):
     assert values["POSTGRES_USER"] == state_of(new).user
 
 
+def test_init_recovers_a_volume_beside_an_example(init, docker):
+    """An example's blank keys are no answer: the volume has the name that it had."""
+    new = init(data="volume")
+    remember(new, project="old-1a2b3c")
+    (new / ".env").unlink()
+    (new / ".env.example").write_text("COMPOSE_PROJECT_NAME=\nHIVE_POSTGRES_DATA=\n")
+    docker.containers.clear()
+    docker.answers["docker volume ls"] = "old-1a2b3c_postgres\n"
+    docker.answers["docker run"] = "PG_VERSION\n"
+    init(new)
+    assert env_of(new)["COMPOSE_PROJECT_NAME"] == "old-1a2b3c"
+
+
 def test_init_of_a_volume_that_another_version_made(init, docker):
     """It is refused before it starts, also where nothing remembers the version."""
     new = init(data="volume")
