@@ -3441,7 +3441,8 @@ class State(Record):
     exchange: Sequence[str] = ()  # what `exchange_clusters` does
     kept: str = ""  # the major version of the old cluster
     kept_image: str = ""
-    attached: Sequence[str] = ()  # the URL elsewhere, and the one here, without passwords
+    # The URLs elsewhere and here, without passwords; whether a person wrote the first.
+    attached: Sequence[str] = ()
 
 
 def parse_state(text: str) -> State | None:
@@ -4079,6 +4080,8 @@ class Neighbours:
             if not stopped and str(port) in info.host_ports:
                 place, remedy = describe_origin(info)
                 owner = f"container {info.name} of {place}"
+        if not owner and self.workspace.is_apart:
+            return  # it may be the tunnel to the engine's
         if not owner:
             argv, owner = ["ss", "-Hltnp", f"sport = :{port}"], "a process on this machine"
             listening = self.workspace.runner.ask(argv).stdout  # but for those of other users
@@ -4226,9 +4229,10 @@ def refuse_port(workspace: Workspace, objection: str, right: str) -> str:
         why = f"{URL_KEY} does not lead to this database at {url.host}:{url.port}: {objection}"
         raise DatabaseConnectionError(why, hint)
     remedy, gateway = "{init} --bind ADDRESS, one of the engine's machine", read_gateway()
-    found = re.match(r"(?:ssh|tcp|https?)://([^/:]+)", workspace.engine.facts.endpoint)
+    found = re.search(r"^ssh://[^/]+:\d+|(?<=://)[^/:]+", workspace.engine.facts.endpoint)
     if found:
-        remedy = f"ssh -NL {url.port}:127.0.0.1:{url.port} {found[1]}, or {remedy}"
+        # Else ssh listens on ::1, too, which is not the engine's.
+        remedy = f"ssh -NL 127.0.0.1:{url.port}:127.0.0.1:{url.port} {found[0]}, or {remedy}"
     elif gateway:
         remedy = f"{{init}} --bind {gateway}, if that is the engine's machine"
     return workspace.console.format(remedy)
@@ -4261,17 +4265,25 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
         probe = server.finish_probe(process)
         if objection and binds and not probe.error:  # it may have become ready in between
             objection, address = ask_published_port(url, binds)
-    if isinstance(probe.error, CredentialsRefusedError):
-        if workspace.await_rotation() != url:
-            return look(workspace, wait, sql)
-        _hint_at_unfinished(workspace, probe.error)
-    return probe.replace(info=info, objection=objection, address=address)
+    if isinstance(probe.error, CredentialsRefusedError) and workspace.await_rotation() != url:
+        return look(workspace, wait, sql)
+    return _tell_unfinished(
+        workspace, probe.replace(info=info, objection=objection, address=address)
+    )
 
 
-def _hint_at_unfinished(workspace: Workspace, error: PostgreSQLIntegrationError) -> None:
-    """Name what mends a login that a killed restore or rotate has spoilt."""
-    if workspace.state.staging or workspace.state.next_password:
-        error.hint = "{start} finishes what was begun, or undoes it"
+def _tell_unfinished(workspace: Workspace, probe: Probe) -> Probe:
+    """Say what a command that goes on, or was killed, has spoilt."""
+    if probe.info and probe.info.labels.get(ONEOFF_LABEL) == "True":
+        begun = DatabaseConnectionError("an upgrade is under way, or was killed", "{start}")
+        return probe.replace(readiness=Readiness.REJECTING, error=begun, objection="")
+    spoilt = workspace.state.staging or workspace.state.next_password
+    if spoilt and isinstance(probe.error, CredentialsRefusedError):
+        probe.error.hint = "{start} finishes what was begun, or undoes it"
+    return probe
+
+
+# -- images and losses -------------------------------------
 
 
 def ensure_image(
@@ -5485,7 +5497,9 @@ def attach(workspace: Workspace) -> None:
         if not text:
             raise NotSetUpError(f"{ENV_FILE} has no {URL_KEY}", hint)
         url = parse_database_url(text)
-        plan = [repr(url), *here.attached[1:]]
+        plan = list(here.attached)
+        if repr(url) not in plan[:1]:
+            plan = [repr(url), *(plan[1:2] or [""]), "by hand"]
         workspace.state = here.replace(attached=plan)
         if not workspace.attached:
             raise WorkspaceError(f"{URL_KEY} in {ENV_FILE} leads to this machine", hint)
@@ -5507,21 +5521,22 @@ def _lead(workspace: Workspace, plan: Sequence[str], changes: Mapping[str, str])
 def detach(workspace: Workspace) -> None:
     """Let `.env` lead to the database here; `set_up` finds what it lacks then."""
     with workspace.lock(new=True):
-        env, values, here = workspace.env, workspace.values, workspace.state.attached[1:]
+        env, values = workspace.env, workspace.values
         if not workspace.attached:
             if workspace.state.attached:
                 return  # this was done before: `set_up` goes on
             raise WorkspaceError("it is not attached to a server elsewhere", "{init}")
-        if here:
-            user, password = values.get(USER_KEY), values.get(PASSWORD_KEY)
-            known = parse_database_url(here[0]).replace(user=user, password=password)
-            workspace.save_env({URL_KEY: build_database_url(known) if user and password else ""})
-        else:
-            # What a person has written may be nowhere else.
+        here = (*workspace.state.attached, "")[1]
+        if len(workspace.state.attached) != 2:  # a person's, which may be nowhere else
             at = max(item.start for item in env.items if item.key == URL_KEY)
             at = env.text.rfind("\n", 0, at) + 1
             write_file(workspace.env_path, f"{env.text[:at]}# {env.text[at:]}", 0o600)
-            workspace.console.note(f"the URL that led elsewhere is a comment in {ENV_FILE} now")
+            workspace.console.note(f"the URL of elsewhere is a comment in {ENV_FILE} now")
+        known, login = "", {"user": values.get(USER_KEY), "password": values.get(PASSWORD_KEY)}
+        if here and all(login.values()):
+            known = build_database_url(parse_database_url(here).replace(**login))
+        if here:
+            workspace.save_env({URL_KEY: known})
 
 
 # == Dumps and copies ======================================
@@ -6622,7 +6637,7 @@ def find_obstacles(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[st
     >>> find_obstacles(*sides * 2)
     ['public.t']
     """
-    schemas = {*here["schemas"]} & {*there["schemas"]} - {*here["extensions"].values()}
+    schemas = {*here["schemas"]} & {*there["schemas"]} - {*here["extensions"].values(), "public"}
     found = sorted({*here["relations"]} & {*there["relations"]})
     found = [f"schema {name}" for name in sorted(schemas)] + found
     found += ["large objects"] * bool(here["large objects"] and there["large objects"])
@@ -6638,6 +6653,7 @@ def choose_entries(listing: str, present: Iterable[str]) -> str:
     >>> choose_entries("7; 2615 9 SCHEMA - ext ann\n2; 0 0 COMMENT - EXTENSION a \n", ["ext"])
     ''
     """
+    present = {*present, "public"}  # which is initdb's, and so not in the list
     names = "|".join(re.escape(word) for name in present for word in (name, quote_identifier(name)))
     own = rf"COMMENT - EXTENSION |SUBSCRIPTION |(?:SCHEMA - |COMMENT - SCHEMA )(?:{names}) \S*$"
     lines = listing.splitlines(keepends=True)

@@ -472,12 +472,27 @@ def test_verify_published_port(up, manager, docker, network, port, objection):
     assert "hive-pg restart " in c.value.hint
 
 
+def test_wait_while_an_upgrade_is_under_way(up, manager, docker, quick):
+    """Its servers are nobody's to log in to yet: that is waited for."""
+    docker.containers[0]["Config"]["Labels"]["com.docker.compose.oneoff"] = "True"
+    with pytest.raises(DatabaseConnectionError, match="not ready in time: an upgrade is under way"):
+        manager.wait_until_ready(timeout=0.1)
+
+
+THROUGH = "127.0.0.1:5532:127.0.0.1:5532"  # ssh alone would listen on ::1, too
+
+
 @pytest.mark.parametrize(
     ("endpoint", "gateway", "words"),
     [
         pytest.param("", "", "hive-pg init --bind ADDRESS, one of", id="no name"),
         pytest.param("", "172.17.0.1", "hive-pg init --bind 172.17.0.1, if", id="in a container"),
-        pytest.param("ssh://bob@db", "", "ssh -NL 5532:127.0.0.1:5532 bob@db, or", id="over SSH"),
+        pytest.param("ssh://bob@db", "", f"ssh -NL {THROUGH} bob@db, or", id="over SSH"),
+        pytest.param("tcp://db:2376", "", f"ssh -NL {THROUGH} db, or", id="over TCP"),
+        pytest.param(
+            *("ssh://bob@db:2222", "", f"ssh -NL {THROUGH} ssh://bob@db:2222, or"),
+            id="over SSH, at another port",
+        ),
     ],
 )
 def test_verify_port_on_another_machine(

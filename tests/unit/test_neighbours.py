@@ -446,7 +446,7 @@ def test_refuse_conflicts_paused(workspace, taken):
 def test_refuse_conflicts_port_that_is_taken(workspace, programs, taken, changes, refused, starts):
     """Where a server is to start, its port is free, or its own."""
     taken.add(5532)
-    programs.answers = {"docker ps": "", "ss -Hltnp": LISTENING}
+    programs.answers |= {"docker ps": "", "ss -Hltnp": LISTENING}
     neighbours = Neighbours(workspace, [container(workspace, **changes)])
     if refused and starts:
         with pytest.raises(ContainerConflictError, match=r"port 127\.0\.0\.1:5532 is taken by"):
@@ -468,11 +468,18 @@ def test_refuse_conflicts_port_that_is_taken(workspace, programs, taken, changes
 def test_refuse_conflicts_port_of_a_process(workspace, programs, taken, answer, owner):
     """A port that a process listens on is an error that names it, where it may be seen."""
     taken.add(5532)
-    programs.answers = {"docker ps": "", "ss -Hltnp 'sport = :5532'": answer}
+    programs.answers |= {"docker ps": "", "ss -Hltnp 'sport = :5532'": answer}
     with pytest.raises(ContainerConflictError) as caught:
         Neighbours(workspace, []).refuse_conflicts(service(workspace))
     assert str(caught.value) == f"port 127.0.0.1:5532 is taken by {owner}"
     assert caught.value.hint.startswith("{init} --port N")
+
+
+def test_refuse_conflicts_port_of_a_tunnel(workspace, programs, taken):
+    """Where the engine is on another machine, who listens here may be the way to it."""
+    taken.add(5532)
+    programs.answers |= {"docker info": INFO.replace(HERE[2], "db")}
+    Neighbours(workspace, []).refuse_conflicts(service(workspace))
 
 
 @pytest.mark.parametrize(

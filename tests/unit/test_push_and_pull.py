@@ -16,7 +16,7 @@ URL = "postgresql://app:s3cret-app@db.test:6432/prod?sslmode=verify-full&options
 CLIENT = "docker exec --interactive --env PGPASSWORD --env PGAPPNAME=hive-pg-clients-"
 CA = "-----BEGIN CERTIFICATE-----\n"
 HERE = {
-    "schemas": ["app", "extensions"],
+    "schemas": ["app", "extensions", "public"],
     "extensions": {"vector": "extensions"},
     "relations": ["app.item", "public.kept"],
     "large objects": True,
@@ -44,8 +44,9 @@ LIST = """\
         ({"schemas": ["app"], "relations": ["app.other"]}, ["schema app"]),
         ({"relations": ["public.kept", "public.x"]}, ["public.kept"]),
         ({"extensions": {"vector": "public", "x": "y"}}, ["extension vector in schema public"]),
+        ({"schemas": ["public"]}, []),  # made anew, as tools do to empty a database
     ],
-    ids=["empty", "large objects", "extensions", "a schema", "a table", "an extension"],
+    ids=["empty", "large objects", "extensions", "a schema", "a table", "an extension", "public"],
 )
 def test_find_obstacles(there, found):
     """What the dump would make is one; a provider's own, and a schema for extensions, is not."""
@@ -60,6 +61,8 @@ def test_choose_entries():
         *(lines[0], lines[2], lines[4], lines[6], lines[7])
     ]
     assert "SCHEMA - extensions ann" in choose_entries(LIST, [])
+    public = "2824; 0 0 COMMENT - SCHEMA public ann\n2825; 0 0 ACL - SCHEMA public ann\n"
+    assert choose_entries(public, []) == public.splitlines(keepends=True)[1]
 
 
 @pytest.mark.parametrize(
@@ -503,6 +506,33 @@ def test_detach_keeps_a_url_of_hand(attached, workspace, elsewhere, manager, cap
     env = workspace / ".env"
     assert f"# HIVE_DATABASE_URL='{URL}'\n" in env.read_text()
     assert pg.Workspace(str(workspace)).values.get("HIVE_DATABASE_URL", "") == ""
+
+
+def test_detach_leaves_an_earlier_line_alone(workspace, elsewhere, hive):
+    """Of two URLs the last one counts; the other one is nobody's to change."""
+    env, earlier = workspace / ".env", "HIVE_DATABASE_URL='postgresql://b:oth3r@staging.test/x'\n"
+    lines = [line for line in env.read_text().splitlines() if "HIVE_DATABASE_URL" not in line]
+    env.write_text("\n".join([*lines, earlier]) + f"HIVE_DATABASE_URL='{URL}'\n")
+    elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = "|17.2|0.8.1|0.8.1\n"
+    assert hive("init", "--attach") == 0
+    pg.detach(pg.Workspace(str(workspace), engine=pg.Engine(elsewhere)))
+    assert earlier in env.read_text()
+    assert f"# HIVE_DATABASE_URL='{URL}'\n" in env.read_text()
+
+
+def test_detach_after_a_switch_keeps_a_url_of_hand(up, elsewhere, manager):
+    """So it is where a `push --switch` went before; then the URL here comes back, too."""
+    here = pg.build_database_url(make_url())
+    manager.push(parse_database_url(URL), switch=True)
+    elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = "|17.2|0.8.1|0.8.1\n"
+    manager.attach()  # once more, which changes nothing
+    env = up / ".env"
+    env.write_text(env.read_text().replace("s3cret-app", "st4ging").replace("/prod", "/staging"))
+    manager.attach()
+    manager.detach()
+    assert "st4ging" in env.read_text()
+    assert "s3cret-app" not in env.read_text()
+    assert pg.Workspace(str(up)).settings.url == parse_database_url(here)
 
 
 def test_switch_that_is_not_remembered(up, elsewhere, manager, monkeypatch):
