@@ -889,6 +889,8 @@ _TYPED_THERE = {  # in cmd and in PowerShell
 
 def quote_sh(text: str) -> str:
     """Quote a word for sh."""
+    if re.fullmatch(r"[A-Za-z0-9_@%+=:,./-]+", text):  # without `shlex`, which takes long
+        return text
     import shlex
 
     return shlex.quote(text)
@@ -962,8 +964,9 @@ def set_mode(file: str | int, mode: int) -> int:
         return mode
     try:
         os.chmod(file, mode)
-    except PermissionError as error:  # FAT refuses what it cannot keep; others say nothing
-        if not is_root() and os.stat(file).st_uid != get_user()[0]:
+    except OSError as error:  # FAT refuses what it cannot keep; others say nothing
+        refused = error.errno in (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS)
+        if not refused or (not is_root() and os.stat(file).st_uid != get_user()[0]):
             raise OSError(error.errno, error.strerror) from None  # without a descriptor as name
     return os.stat(file).st_mode & 0o777
 
@@ -1310,6 +1313,12 @@ def explaining(action: str, path: str) -> Iterator[None]:
             place = dirname(place)
         link = "" if target == path else f", a link to {target}"
         remedy = _FILE_REMEDIES.get(error.errno or 0, "ls -ld {place}")
+        barred = error.errno == errno.EACCES and place != at
+        if barred and os.stat(place).st_uid != get_caller()[0]:
+            if action == "create":
+                remedy = "sudo mkdir -p {path}; sudo chown $USER: {path}"
+            elif place.count("/") < 2:
+                remedy = "name another place: {place} is the system's"
         hint = remedy.format(path=quote_word(path), place=quote_word(place))
         said = f"cannot {action} {path}{link}: {error.strerror}"
         raise WorkspaceError(said, hint) from None
@@ -1393,10 +1402,12 @@ def remove_leftover(path: str) -> str:
     return temporary
 
 
-def is_locked(path: str) -> bool:
-    """Whether somebody holds a lock on a file."""
-    with suppress(OSError), open(os.open(path, os.O_RDONLY | OWN_FILE), "rb") as file:
-        return isinstance(lock_file(file.fileno()), BlockingIOError)
+def is_locked(path: str, *, perhaps: bool = False) -> bool:
+    """Whether a file is locked, or `perhaps`, where there are no locks."""
+    access = os.O_RDWR if perhaps else os.O_RDONLY  # with which NFS has no locks
+    with suppress(OSError), open(os.open(path, access | OWN_FILE), "rb") as file:
+        refusal = lock_file(file.fileno())
+        return isinstance(refusal, BlockingIOError) or (perhaps and refusal is not None)
     return False
 
 
@@ -2518,7 +2529,9 @@ class Engine:
         console = self.runner.console
         console.note(f"pulling {image}")
         console.doing("")
-        shown = PIPE if console.quiet else sys.stderr.fileno()
+        shown = PIPE
+        with suppress(OSError, AttributeError):  # a notebook's has none
+            shown = PIPE if console.quiet else sys.stderr.fileno()
         action = f"cannot pull {image}"
         hint = "check the name, the network and docker login; or name another one:"
         hint += f" {{init}} --image, or {IMAGE_KEY} in {ENV_FILE}"
@@ -4599,7 +4612,9 @@ def find_abandoned(workspace: Workspace) -> list[str]:
     with suppress(OSError):
         paths = [join(workspace.directory, n) for n in os.listdir(workspace.directory)]
         ours = re.compile(re.escape(workspace.lock_path) + r"\.\d{8}T\d{6}Z")
-        return [path for path in paths if ours.fullmatch(path) and not is_locked(path)]
+        return [
+            path for path in paths if ours.fullmatch(path) and not is_locked(path, perhaps=True)
+        ]
     return []
 
 
@@ -6162,7 +6177,7 @@ def temporary_database(workspace: Workspace, snapshot: str = "") -> Iterator[Dat
             database, locks = workspace.settings.url.database, os.listdir(workspace.directory)
             taken = [f"{database[:40]}_fresh_{name[-16:]}" for name in locks]
             new = choose_database_name(database, "fresh", taken)
-            lock = Lock(f"{workspace.lock_path}.{new[-16:]}", workspace.console, 0)
+            lock = Lock(f"{workspace.lock_path}.{new[-16:]}", workspace.console, 1)
             stack.callback(lock.__enter__().close)
             stack.callback(drop_fresh, workspace, lock.path, lock)
             source = find_snapshot(workspace, snapshot.removeprefix("@")) if snapshot else ""
@@ -7960,7 +7975,7 @@ def name_program(called: str, prefix: str) -> str:
     """Return how hive-pg is called here, for what can be pasted."""
     if basename(called) == "hive_pg.py":
         as_module = __name__ == "__main__" and __spec__
-        return f"{PYTHON} {'-m hive_pg' if as_module else called}"
+        return f"{PYTHON} {'-m hive_pg' if as_module else quote_word(called)}"
     for place, run, option in (  # where uvx and `pipx run` keep what they do not install
         (r"/archive-v\d+/", "uvx", "--from"),
         ("/[0-9a-f]{15}$", "pipx run", "--spec"),

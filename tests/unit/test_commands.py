@@ -363,6 +363,25 @@ def test_name_program(monkeypatch, tmp_path, prefix, named, plain, source):
     expected = named.format(source) if source else plain
     assert pg.name_program(f"{prefix}/bin/hive-pg", prefix) == expected
     assert pg.name_program("./hive_pg.py", prefix) == "python3 ./hive_pg.py"
+    assert pg.name_program("/my tools/hive_pg.py", "/usr") == "python3 '/my tools/hive_pg.py'"
+
+
+def test_url_on_stdin_in_another_encoding(monkeypatch, hive, capsys):
+    """PowerShell writes UTF-16: that is no URL, and no traceback."""
+    stdin = io.TextIOWrapper(io.BytesIO("postgresql://u:p@h/d\n".encode("utf-16")), "utf-8")
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert hive("pull") == 1
+    assert "error: the URL on stdin: its scheme is missing" in capsys.readouterr().err
+
+
+def test_main_after_stdin_was_read(monkeypatch, capsys):
+    """Who calls it may have read from there, or closed it."""
+    stdin = io.TextIOWrapper(io.BytesIO(b"a\nb\n"), "utf-8")
+    stdin.readline()
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert main(["--version"]) == 0
+    stdin.close()
+    assert main(["--version"]) == 0
 
 
 def test_main_under_uvx(monkeypatch, capsys, tmp_path):

@@ -1,5 +1,6 @@
 """Dumps and copies: what a file is, which step follows which, and what a failure leaves."""
 
+import errno
 import io
 import json
 import os
@@ -1178,6 +1179,14 @@ def test_abandoned_locks(place, up):
     for name in (FRESH_LOCK, f"{FRESH_LOCK}~", ".hive-pg.json.lock.bak", ".hive-pg.json.lock"):
         (up / name).touch()
     assert pg.find_abandoned(place) == [str(up / FRESH_LOCK)]
+
+
+def test_abandoned_locks_where_there_are_no_locks(monkeypatch, place, up):
+    """Nobody knows whether its program still runs: its database is not dropped."""
+    (up / FRESH_LOCK).touch()
+    monkeypatch.setattr(pg, "lock_file", lambda _: OSError(errno.ENOLCK, "No locks available"))
+    assert pg.find_abandoned(place) == []
+    assert not pg.has_left(place)
 
 
 def test_snapshot_drop(hive, server, capsys):

@@ -3,6 +3,7 @@
 What docker prints is recorded (tests/data) or as its versions print it; no docker is started.
 """
 
+import io
 import json
 import shlex
 import subprocess
@@ -561,6 +562,17 @@ def test_engine_pull_progress(quiet):
     engine.runner.console = Console(quiet=quiet)
     engine.pull("x")
     assert engine.runner.calls[0].writes == (None if quiet else sys.stderr.fileno())
+
+
+@pytest.mark.parametrize("stderr", [io.StringIO(), None], ids=["a notebook's", "none"])
+def test_engine_pull_without_a_descriptor(monkeypatch, stderr):
+    """Where Docker cannot write its progress, it pulls all the same."""
+    engine = engine_of({"docker pull x": ""})
+    engine.runner.console = Console(quiet=True)
+    engine.runner.console.quiet, engine.runner.console.note = False, lambda text: None
+    monkeypatch.setattr(sys, "stderr", stderr)
+    engine.pull("x")
+    assert engine.runner.calls[0].writes is None
 
 
 @pytest.mark.parametrize(

@@ -551,10 +551,38 @@ def test_is_usable_by_missing(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("action", "path", "hint"),
+    [
+        ("create", "/opt/app/w", "sudo mkdir -p /opt/app/w; sudo chown $USER: /opt/app/w"),
+        ("write", "/x.dump", "name another place: / is the system's"),
+    ],
+    ids=["a directory", "a file"],
+)
+def test_explaining_leaves_the_system_its_directories(monkeypatch, action, path, hint):
+    """What only lies in the way is not to be given away."""
+    monkeypatch.setattr(pg, "get_caller", lambda: (1000, 1000))
+    with pytest.raises(WorkspaceError) as caught, pg.explaining(action, path):
+        raise PermissionError(13, "Permission denied", path)
+    assert caught.value.hint == hint
+
+
+def test_set_mode_that_fails(monkeypatch, path):
+    """A disk that fails is an error that names the file, and not its descriptor."""
+
+    def chmod(descriptor, _):
+        raise OSError(errno.EIO, "Input/output error", descriptor)
+
+    monkeypatch.setattr(os, "chmod", chmod)
+    with pytest.raises(WorkspaceError, match=f"cannot write {path}: Input/output error"):
+        pg.write_file(str(path), "x")
+
+
+@pytest.mark.parametrize(
     ("refusal", "own"),
     [
         pytest.param(None, True, id="as ntfs-3g does, silently"),
         pytest.param(PermissionError(1, "Operation not permitted", 3), True, id="as FAT does"),
+        pytest.param(OSError(errno.ENOTSUP, "Operation not supported", 3), True, id="as GVFS does"),
         pytest.param(PermissionError(1, "Operation not permitted", 3), False, id="another user's"),
     ],
 )

@@ -33,7 +33,7 @@ def test_version_imports():
     ("command", "needed"),
     [
         ("url", set()),
-        ("env", {"shlex"}),
+        ("env", set()),
         ("url --format libpq", {"argparse"}),
         ("env --format dotenv", {"argparse"}),
         ("env --json", {"argparse", "json"}),
@@ -41,7 +41,7 @@ def test_version_imports():
     ids=["url", "env", "libpq", "dotenv", "json"],
 )
 def test_imports_of_what_reads_env_alone(workspace, command, needed):
-    """What `eval` waits for loads what quotes its values, and no more."""
+    """What `eval` waits for loads nothing that it does not need."""
     loaded, stdout = loaded_by(*command.split(), cwd=workspace)
     if sys.version_info >= (3, 14):  # whose argparse is coloured
         loaded -= {"dataclasses", "inspect"} if "argparse" in needed else set()
