@@ -3255,9 +3255,10 @@ class Server:
         failed = words != result.stderr
         return result.replace(returncode=result.returncode or int(failed), stderr=words)
 
-    def dump_globals(self) -> str:
-        """Return roles, memberships and tablespaces as SQL."""
-        options = ("--globals-only", "--encoding=UTF8", "-w", "--database", self.url.database)
+    def dump_globals(self, host: str = "") -> str:
+        """Return roles, memberships and tablespaces as SQL, also of another host's server."""
+        options = ["--globals-only", "--encoding=UTF8", "-w", "--database", self.url.database]
+        options += ["--host", host] if host else []
         argv, env = self.build_client("pg_dumpall", *options)
         result = self.engine.run(argv, COMPOSE_TIMEOUT_S, env=env)
         return check_result(result, "cannot dump the roles", sources=("login",)).stdout
@@ -5665,6 +5666,11 @@ select exists (select from pg_depend o where refclassid = 'pg_namespace'::regcla
 and objid >= {FIRST_USER_OID} and classid <> 'pg_extension'::regclass and not exists (select
 from pg_depend e where (e.classid, e.objid, e.deptype) = (o.classid, o.objid, 'e')))
 or exists (select from pg_largeobject_metadata)"""
+# Or what is in no schema; or in an extension's tables, which an image may fill.
+_HELD_SQL = f"""{_USED_SQL}
+or exists (select from pg_foreign_server) or exists (select from pg_publication)"""
+_KEPT_SQL = f"""{_HELD_SQL}
+or exists (select from pg_extension where oid >= {FIRST_USER_OID} and extconfig is not null)"""
 
 
 def open_unnamed(directory: str) -> IO[bytes]:
@@ -6237,6 +6243,8 @@ def destroy(
         if stays:
             place = service.cluster
             _delete_cluster(workspace, service, backup)
+            if not backup:  # what an upgrade kept went, too
+                workspace.remember(kept="", kept_image="")
         if held:
             console.step(f"{place} is deleted")
         else:
@@ -6343,19 +6351,19 @@ def _get_own_cluster(
     return service, held or bool(look_in_place(workspace, service))  # on the engine's disk
 
 
-def is_used(server: Server, database: str) -> bool:
+def is_used(server: Server, database: str, sql: str = _USED_SQL) -> bool:
     """Whether somebody made something in a database."""
-    return server.query(_USED_SQL, f"cannot look into {database}", database).strip() == "t"
+    return server.query(sql, f"cannot look into {database}", database).strip() == "t"
 
 
-def find_used(workspace: Workspace) -> list[str]:
+def find_used(workspace: Workspace, sql: str) -> list[str]:
     """Return all databases, those of initdb if somebody made something there."""
     server, main = workspace.server, workspace.settings.url.database
     every = "select json_agg(datname) from pg_database where datname <> 'template0'"
     found = {*parse_json(server.query(every, "cannot list the databases"))}
     names = sorted(found - find_databases(workspace, STAGING_COMMENT))
     usual = {DEFAULT_ROLE, "template1"} - {main}
-    return [name for name in names if name not in usual or is_used(server, name)]
+    return [name for name in names if name not in usual or is_used(server, name, sql)]
 
 
 def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) -> str:
@@ -6364,7 +6372,7 @@ def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) ->
     try:
         serve(workspace, seen=seen)
         server, main, path = workspace.server, workspace.settings.url.database, ""
-        for name in find_used(workspace):
+        for name in find_used(workspace, _KEPT_SQL):
             path = back_up(workspace, database=name)
             dump = path if name == main else dump
             console.step(f"the backup is {path}")
@@ -6465,7 +6473,7 @@ class Upgrade:
         before = workspace.state.major
         major = self.check(before)
         workspace.server.check_room("there is no room")
-        databases = find_used(workspace)
+        databases = find_used(workspace, _HELD_SQL)
         first = "select rolname from pg_roles where oid = 10;"
         boot = workspace.server.query(first, "cannot upgrade").strip()
         with _going_back(workspace, "", "", "", "", ""):
@@ -6516,9 +6524,9 @@ the compose file is yours, and nothing was moved; service {service.service} need
         old = self._start(settings.container, settings, url)
         pgdata = {"PGDATA": DEFAULT_PGDATA, **self.environment}["PGDATA"]
         values = (f"PGDATA={pgdata}.upgrade", f"{USER_KEY}={boot}", f"{DB_KEY}=hive_pg_upgrade")
-        first = url.replace(user=boot, database=DEFAULT_ROLE)
+        boot_url = url.replace(user=boot, database=DEFAULT_ROLE)
         name = f"{settings.container}-upgrade"
-        new = self._start(name, settings.replace(image=self.image), first, *values)
+        new = self._start(name, settings.replace(image=self.image), boot_url, *values)
         for server in (old, new):
             self._await(server)
         roles = "|".join(map(re.escape, new.query(_CLEAR_SQL, action).splitlines()))
@@ -6527,8 +6535,10 @@ the compose file is yours, and nothing was moved; service {service.service} need
         # Settings of these pg_dump has only with --create.
         sql = ";\n".join(build_settings_sql(name, name) for name in (DEFAULT_ROLE, "template1"))
         settings_sql = old.query(sql, action)
-        new.query(forget + re.sub(there, "", old.dump_globals()) + settings_sql, action)
-        new = new.with_url(user=url.user, database=url.database)
+        # 15's own program names who granted a role, which 16 refuses.
+        first, new = new, new.with_url(user=url.user, database=url.database)
+        roles_sql = re.sub(there, "", new.dump_globals(old.container))
+        first.query(forget + roles_sql + settings_sql, action)
         for name in databases:
             self._copy(old, new, name)
         if error := new.probe().error:

@@ -537,6 +537,9 @@ alter table precious owner to readers;
 select lo_from_bytea(0, 'large');
 \\c postgres
 create function forty() returns int language sql as 'select 40';
+\\c template1
+create foreign data wrapper far;
+create server away foreign data wrapper far;
 \\c hive
 grant select on kept to readers;
 alter database seeds is_template true;
@@ -557,7 +560,8 @@ def test_destroy_of_data_backs_up_every_database_and_the_roles(make):
     assert {path.stat().st_mode & 0o777 for path in files if path.name != ".gitignore"} == {0o600}
     kept = {path.name.rpartition("-")[0]: path for path in files if str(path) in said}
     (before,) = (name for name in kept if name.startswith("hive_before_"))
-    assert {*kept} == {"hive", "seeds", "a_b 'c", "postgres", "globals", before}
+    used = {"postgres", "template1"}  # the latter for what is in no schema
+    assert {*kept} == {"hive", "seeds", "a_b 'c", *used, "globals", before}
     workspace.hive_pg("init", "--yes")
     with kept["globals"].open() as file:
         workspace.hive_pg("psql", "--", "-v", "ON_ERROR_STOP=0", stdin=file)

@@ -1734,6 +1734,14 @@ def test_destroy_data_in_a_volume_of_others(place, docker, removable, in_volume)
     assert docker.calls_of("docker run") == docker.calls_of("docker rm") == []
 
 
+@pytest.mark.parametrize("backup", [True, False])
+def test_destroy_data_with_a_kept_cluster(place, docker, removable, backup):
+    """What an upgrade has kept is remembered as long as it is there."""
+    place.remember(kept="14", kept_image="x/pgvector:14")
+    pg.destroy(place, data=True, backup=backup)
+    assert place.state.kept == ("14" if backup else "")
+
+
 @pytest.mark.parametrize("known", [True, False], ids=["with its state", ".env alone"])
 def test_destroy_data_of_a_copy(place, docker, removable, in_volume, known):
     """The volume of a copied .env is the other workspace's, even where its container is gone."""
@@ -1875,7 +1883,10 @@ def upgradable(docker, server, removable, up, place):
 
     docker.answers[COPYING], docker.answers["docker run"] = "", exchange
     docker.answers[COPYING.replace("=hive", "=postgres")] = ""
-    docker.answers[ROLES] = "\\restrict x\nCREATE ROLE ann;\nALTER ROLE ann;\nCREATE ROLE bob;\n"
+    roles = "\\restrict x\nCREATE ROLE ann;\nALTER ROLE ann;\nCREATE ROLE bob;\n"
+    of_the_new = ROLES.replace(" hive-postgres ", f" {TO} ")
+    docker.answers[of_the_new] = lambda call: roles * ("--host hive-postgres" in call.command)
+    docker.answers[ROLES] = "CREATE ROLE of_another_program;\n"
     server.words |= {
         "count": ['["public", "t", 3]\n["large objects", 4]\n'],
         "boot": ["ann\n"],
