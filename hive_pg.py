@@ -1933,8 +1933,13 @@ DIAGNOSES = (
         "the server accepts the credentials, but has no such database",
         "{init} creates it; or correct HIVE_DATABASE_URL in .env",
         DatabaseConnectionError, Repair.DATABASE),
-    _refused("is not permitted to log in|too many connections for|"
-        "not currently accepting connections|permission denied for database",
+    _refused("permission denied for database", "the role may not connect to the database",
+        "as a superuser: GRANT CONNECT ON DATABASE name TO role"),
+    Diagnosis("login", "too many connections for",
+        "the role's or the database's own limit of connections is reached",
+        "close some; or, as a superuser: ALTER ROLE, or DATABASE, name CONNECTION LIMIT -1",
+        DatabaseConnectionError),
+    _refused("is not permitted to log in|not currently accepting connections",
         "the server lets the role, or everybody, not in",
         "as another superuser: ALTER ROLE name LOGIN; ALTER DATABASE name ALLOW_CONNECTIONS true"),
     Diagnosis("login", "too many clients already|remaining connection slots",
@@ -1953,7 +1958,7 @@ DIAGNOSES = (
         "the script has, or may have, a command for psql",
         'eval "$({env})"; psql -f FILE runs it in the present database'),
     Diagnosis("dump", r"unsupported version \(.*\) in file header|"
-        "unrecognized configuration parameter",
+        r'unrecognized configuration parameter "\w+"',
         "the dump was made by a newer PostgreSQL than the image's",
         "dump it again with pg_dump of the image's version; or {upgrade} --image IMAGE"),
     Diagnosis("dump", "could not read from input file: end of file|unexpected end of file|block ID|"
@@ -1964,8 +1969,8 @@ DIAGNOSES = (
         "the dump makes the schema public, as that of pg_dump -n does",
         "dump it without -n; or pg_restore -f x.sql FILE, and take CREATE SCHEMA public out of it"),
     Diagnosis("dump", 'role ".*" does not exist',
-        "the dump has objects of a role that does not exist here",
-        "--no-owner gives them to the workspace's own role; or {psql} -c 'create role NAME'"),
+        "the dump names a role that does not exist here",
+        "{psql} -c 'create role NAME'; where it only owns what is in it: {restore} --no-owner"),
     Diagnosis("dump", "canceling statement due to lock timeout|could not obtain lock on relation",
         "another session has a table locked",
         "end it (select pid, query from pg_stat_activity), then try again"),
@@ -1983,7 +1988,7 @@ DIAGNOSES = (
     Diagnosis("elsewhere", "server version mismatch",
         "the server there is newer than the image",
         "{upgrade} --image IMAGE, as new as the server"),
-    Diagnosis("elsewhere", "unrecognized configuration parameter",
+    Diagnosis("elsewhere", r'unrecognized configuration parameter "\w+"',
         "the server there is older than the image",
         "push to one of the image's version, or later"),
     Diagnosis("elsewhere dump", "extension .* is not available|could not open extension control",
@@ -3076,8 +3081,11 @@ def parse_probe(result: CommandResult) -> Probe:
         why = f"the container's own address is '{address}', where no password is asked for"
         return Probe(Readiness.ACCEPTING, DatabaseConnectionError(why))
     if code == _SQL_FAILED:
-        why = f"pgvector cannot be created in the database: {last_line(words)}"
-        hint = f"use an image that has it: {{init}} --image {DEFAULT_IMAGE}"
+        said, *_ = [*re.findall("ERROR:  (.*)", words), last_line(words)]
+        why = f"pgvector cannot be created in the database: {said}"
+        hint = "as a superuser, in it: CREATE EXTENSION vector"
+        if re.search("is not available|extension control file", words):
+            hint = f"use an image that has it, of the same version, as {DEFAULT_IMAGE}"
         return Probe(Readiness.ACCEPTING, PostgreSQLIntegrationError(why, hint))
     refusal = "PostgreSQL does not accept connections: "
     if code == _NO_RESPONSE:
@@ -4528,7 +4536,8 @@ def verify(
     began, console, url = time.monotonic(), workspace.console, workspace.settings.url
     if not workspace.begins:
         console.doing("waiting for PostgreSQL")
-    sql, allowed = CREATE_EXTENSION_SQL * creates + VERSIONS_SQL, int(probe is not None)
+    writes = f"set transaction read write; {CREATE_EXTENSION_SQL}"  # whatever is usual
+    sql, allowed = writes * creates + VERSIONS_SQL, int(probe is not None)
     # One that ran before may be started again, after a crash.
     first = probe = probe or look(workspace, timeout, sql)
     while probe.error:
@@ -7039,8 +7048,6 @@ _TABLES = {
 
 def parse_samples(result: CommandResult, sources: Sequence[str]) -> list[dict[str, Any]]:
     """Read the end of `Server.sample`."""
-    import json
-
     if result.returncode:
         refused = re.search("(?:connection to .* failed: |FATAL: +)+(.*)", result.stderr)
         if refused and not diagnose(result.stderr, *sources):
@@ -7050,7 +7057,7 @@ def parse_samples(result: CommandResult, sources: Sequence[str]) -> list[dict[st
     samples, cgroup = [], dict[str, int]()
     for line in result.stdout.rstrip("\n").split("\n"):
         if line.startswith("{"):
-            samples.append({**parse_cgroup(cgroup), **json.loads(line)})
+            samples.append({**parse_cgroup(cgroup), **parse_json(line)})
         else:  # FILE:VALUE or FILE:NAME VALUE
             *_, name, value = re.split("[/: ]", line)
             cgroup[name] = int(value)
@@ -7696,6 +7703,8 @@ class CommandLine:
         rotate(self.workspace)
 
     def _upgrade(self) -> None:
+        if sum(map(bool, (self.image, self.undo, self.drop_old))) > 1:
+            raise UsageError("--image, --undo and --drop-old go one at a time")
         if self.undo or self.drop_old:
             end_upgrade(self.workspace, undo=bool(self.undo))
         elif self.image:
@@ -7938,6 +7947,8 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
 def _refuse_words(command: str, arguments: Sequence[str]) -> None:
     """Refuse a URL, which others would see, and SQL without its option."""
     for word in arguments:
+        if not word or re.fullmatch("--.*=", word):
+            raise UsageError("a word is empty: is a variable unset?")
         if "://" in word:
             why = "everybody on this machine sees a URL on the command line"
             raise UsageError(why, "--url-env VARIABLE, or stdin; or in .env: {init} --attach")
@@ -8012,9 +8023,10 @@ def read_source() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 (closed by who called us)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace", newline="\n")
+            with suppress(ValueError):  # it was read from, or closed
+                stream.reconfigure(errors="backslashreplace", newline="\n")
     given = [*(sys.argv[1:] if argv is None else argv)]
     program = name_program(sys.argv[0], sys.prefix)
     line = CommandLine()

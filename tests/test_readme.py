@@ -16,7 +16,7 @@ def table_row(row: hive_pg.Diagnosis) -> str:
     """Write a diagnosis as the README shows it: the first text of its pattern, cause, remedy."""
     text = re.sub(r"\(\?:([^|)]*)\|[^)]*\)", r"\1", row.pattern).split("|")[0]
     text = re.sub(r"^\(\?m\)\^|^\(\?i:(.*)\)$", r"\1", text)
-    text = text.replace(".*", "…").replace("\\S*", "…").replace("\\", "")
+    text = text.replace(".*", "…").replace("\\S*", "…").replace("\\w+", "…").replace("\\", "")
     return f"| `{text}` | {row.cause} | {hive_pg.format_hint(row.hint)} |"
 
 

@@ -553,7 +553,7 @@ def test_restore_of_a_missing_role(whole):
     (whole.path / "x").write_bytes(archive)
     result = whole.hive_pg("restore", "--yes", "x", code=1)
     assert "a role that does not exist here" in result.stderr
-    assert "hint: --no-owner gives them" in result.stderr
+    assert "hint: hive-pg psql -c 'create role NAME'; where it only owns" in result.stderr
     assert_same(whole, whole.whole)
     whole.hive_pg("restore", "--yes", "--no-owner", "x")
     assert_same(whole, whole.whole)

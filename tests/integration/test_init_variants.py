@@ -350,3 +350,15 @@ def test_init_at_a_terminal_with_yes_asks_nothing(make):
     code, screen = make().at_terminal("init", "--yes", "--no-start")
     assert code == 0, screen
     assert "[Y/n]" not in screen
+
+
+def test_init_of_a_database_that_is_read_only_by_default(kept):
+    """That is for the applications, and keeps pgvector out of no login."""
+    option = "default_transaction_read_only"
+    kept.trusted(f"alter database hive set {option} = on")
+    try:
+        assert kept.login(f"show {option}") == "on"
+        kept.hive_pg("init")
+    finally:
+        reset = f"set transaction read write; alter database hive reset {option}"
+        assert kept.trusted(reset).returncode == 0

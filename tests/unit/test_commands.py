@@ -278,6 +278,8 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
             "snapshot s1",
             "'s1' is no directory, and a name begins with @\nhint: hive-pg snapshot @s1\n",
         ),
+        ("upgrade --image x --undo", "--image, --undo and --drop-old go one at a time"),
+        ("upgrade --image x --drop-old", "--image, --undo and --drop-old go one at a time"),
     ],
 )
 def test_main_usage(capsys, argv, message):
@@ -288,6 +290,16 @@ def test_main_usage(capsys, argv, message):
     assert message in err
     assert err.startswith("error: ")
     assert "usage:" not in err
+
+
+@pytest.mark.parametrize(
+    "words", [["destroy", "--data", "--yes", ""], ["reset", "--yes", "--seed="], ["stop", ""]]
+)
+def test_main_empty_word(hive, docker, capsys, words):
+    """A variable that is not set is not the directory that one stands in."""
+    assert hive(*words) == 2
+    assert capsys.readouterr().err == "error: a word is empty: is a variable unset?\n"
+    assert docker.commands == []
 
 
 def test_main_nowhere(capsys):

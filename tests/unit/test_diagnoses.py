@@ -227,9 +227,12 @@ LOGIN_TEXTS = {
     },
     "lets the role, or everybody, not in": {
         "role": 'FATAL:  role "ann" is not permitted to log in',
-        "limit": 'FATAL:  too many connections for database "hive"',
         "database": 'FATAL:  database "hive" is not currently accepting connections',
-        "privilege": 'FATAL:  permission denied for database "hive"',
+    },
+    "may not connect to the database": {"other": 'FATAL:  permission denied for database "hive"'},
+    "own limit of connections": {
+        "database": 'FATAL:  too many connections for database "hive"',
+        "role": 'FATAL:  too many connections for role "ann"',
     },
     "connections are in use": {
         "all": "FATAL:  sorry, too many clients already",

@@ -97,6 +97,13 @@ def test_dump_diagnoses(words, cause):
     assert found.hint
 
 
+def test_custom_setting_is_no_newer_version():
+    """`current_setting('app.tenant')` in a script is no sign of another version."""
+    words = 'ERROR:  unrecognized configuration parameter "{}"'
+    assert "newer PostgreSQL" in pg.diagnose(words.format("transaction_timeout"), "dump").cause
+    assert pg.diagnose(words.format("app.tenant"), "dump") is None
+
+
 # -- a workspace whose server answers ------------------------------------------------------------
 
 CLIENT = (
@@ -688,7 +695,7 @@ def test_restore_that_fails(place, docker, server, dump):
     docker.answers[RESTORING] = (1, 'pg_restore: error: role "bob" does not exist')
     with pytest.raises(DockerCommandError, match="a role that does not exist here") as caught:
         pg.restore(place, dump)
-    assert caught.value.hint.startswith("--no-owner gives them")
+    assert caught.value.hint.startswith("{psql} -c 'create role NAME'; where it only owns")
     assert_undone(server)
 
 

@@ -138,7 +138,7 @@ def test_parse_probe_earlier_words():
             'ERROR:  extension "vector" is not available',
             "accepting",
             PostgreSQLIntegrationError,
-            "cannot be created in the database: ERROR:  ext",
+            "cannot be created in the database: extension",
             id="81",
         ),
         pytest.param(
@@ -162,6 +162,30 @@ def test_parse_probe_failure(code, stderr, readiness, error, message):
     assert type(probe.error) is error
     assert message in str(probe.error)
     assert probe.server_version == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "why", "hint"),
+    [
+        pytest.param(
+            'ERROR:  extension "vector" is not available\nHINT:  The extension must be installed',
+            'extension "vector" is not available',
+            "use an image that has it, of the same version",
+            id="not there",
+        ),
+        pytest.param(
+            'ERROR:  permission denied to create extension "vector"\nHINT:  Must have CREATE',
+            'permission denied to create extension "vector"',
+            "as a superuser, in it: CREATE EXTENSION vector",
+            id="not allowed",
+        ),
+    ],
+)
+def test_parse_probe_without_pgvector(words, why, hint):
+    """The cause is the server's first words, and the remedy is one for it."""
+    error = read(81, "", words).error
+    assert str(error) == f"pgvector cannot be created in the database: {why}"
+    assert error.hint.startswith(hint)
 
 
 @pytest.mark.parametrize(
