@@ -478,7 +478,7 @@ def test_refuse_conflicts_port_of_a_process(workspace, programs, taken, answer, 
 def test_refuse_conflicts_port_of_a_tunnel(workspace, programs, taken):
     """Where the engine is on another machine, who listens here may be the way to it."""
     taken.add(5532)
-    programs.answers |= {"docker info": INFO.replace(HERE[2], "db")}
+    programs.answers |= {"docker info": INFO.replace(os.uname().nodename, "db")}
     Neighbours(workspace, []).refuse_conflicts(service(workspace))
 
 
