@@ -510,7 +510,7 @@ def test_restore_refuses(dumped, kind):
 
 @pytest.mark.parametrize(
     ("file", "what"),
-    [("nope.dump", "there is no file"), ("data", "is a directory"), ("", "there is no file")],
+    [("nope.dump", "there is no file"), ("data", "is a directory")],
 )
 def test_restore_of_no_file(dumped, file, what):
     """Exit 1, why, and what helps."""
