@@ -27,7 +27,7 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isolated):
-    # Beside it a project may have a secrets.py or a types.py.
+    # A project may have a secrets.py or a types.py beside the file.
     sys.path[:] = [place for place in sys.path if place != sys.path[0]]
 
 import enum
@@ -423,6 +423,7 @@ _ENV_REFERENCE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([A-Za-z0-9_%+,./:@-]*))?\}"
 # follow a value which ends with a backslash.
 _ENV_EXPANDED = r"\$\{(?:[^}:$]|\$(?!\{))*(?::-[^}]*)?\}"
 _ENV_SINGLE_UNSAFE = rf"'|\r|\\\\|\\\Z|{_ENV_EXPANDED}"
+# To sh, the next line goes on with this one.
 _ENV_CONTINUED = r"(?<!\\)(?:\\\\)*\\\n?\Z"
 _ENV_DOUBLE = r"(?:[^\\`$\r]|\\[\\\"])*(?<!\\)|[^\\`\r]*"
 
@@ -455,7 +456,7 @@ def parse_env(text: str, environ: Mapping[str, str]) -> list[EnvItem]:
     """
     items: list[EnvItem] = []
     known: dict[str, str | None] = {}
-    line, continued = 1, False  # to sh, by a backslash before it
+    line, continued = 1, False  # by the line before
 
     def follow(reference: re.Match[str]) -> str:  # a dollar stays where `environ` may differ
         name, default = reference.groups()
@@ -1405,8 +1406,8 @@ def remove_leftover(path: str) -> str:
 
 def is_locked(path: str, *, perhaps: bool = False) -> bool:
     """Whether a file is locked, or `perhaps`, where there are no locks."""
-    access = os.O_RDWR if perhaps else os.O_RDONLY  # with which NFS has no locks
-    with suppress(OSError), open(os.open(path, access | OWN_FILE), "rb") as file:
+    # NFS locks nothing that is open for reading alone.
+    with suppress(OSError), open(os.open(path, os.O_RDWR | OWN_FILE), "rb") as file:
         refusal = lock_file(file.fileno())
         return isinstance(refusal, BlockingIOError) or (perhaps and refusal is not None)
     return False
@@ -2173,6 +2174,11 @@ class ContainerInfo(Record):
         return "" if self.ports else self.labels.get(SERVICE_LABEL, "")
 
     @property
+    def is_oneoff(self) -> bool:
+        """Whether `compose run` made it, as `upgrade` does."""
+        return self.labels.get(ONEOFF_LABEL) == "True"
+
+    @property
     def project(self) -> str:
         """The Compose project, '' for a container without one."""
         return self.labels.get(PROJECT_LABEL, "")
@@ -2536,7 +2542,7 @@ class Engine:
         console.note(f"pulling {image}")
         console.doing("")
         shown = PIPE
-        with suppress(OSError, AttributeError):  # a notebook's has none
+        with suppress(OSError, AttributeError):  # a notebook's stderr has no descriptor
             shown = PIPE if console.quiet else sys.stderr.fileno()
         action = f"cannot pull {image}"
         hint = "check the name, the network and docker login; or name another one:"
@@ -3062,6 +3068,11 @@ class Probe(Record):
     objection: str = ""  # why the published port does not serve
     address: str = ""  # the one where it does
 
+    @property
+    def major(self) -> str:
+        """The server's major version, '' where unknown."""
+        return self.server_version.partition(".")[0]
+
 
 def parse_versions(said: str) -> tuple[str, Probe]:
     """Read the answer to VERSIONS_SQL: the server's address, and the probe."""
@@ -3084,9 +3095,9 @@ def parse_probe(result: CommandResult) -> Probe:
     if code == _SQL_FAILED:
         said, *_ = [*re.findall("ERROR:  (.*)", words), last_line(words)]
         why = f"pgvector cannot be created in the database: {said}"
-        hint = "as a superuser, in it: CREATE EXTENSION vector"
+        hint = "as a superuser, in the database: CREATE EXTENSION vector"
         if re.search("is not available|extension control file", words):
-            hint = f"use an image that has it, of the same version, as {DEFAULT_IMAGE}"
+            hint = f"{{init}} --image IMAGE, of the same version with pgvector, as {DEFAULT_IMAGE}"
         return Probe(Readiness.ACCEPTING, PostgreSQLIntegrationError(why, hint))
     refusal = "PostgreSQL does not accept connections: "
     if code == _NO_RESPONSE:
@@ -3426,6 +3437,7 @@ class Elsewhere(Server):
 # A directory's `.env`, state and lock, and which container is its own.
 
 _PUT_BACK = "put the data back, or mount it"
+UPGRADING = "an upgrade is under way, or was killed"
 
 
 class EnvFile:
@@ -3464,8 +3476,8 @@ class State(Record):
     exchange: Sequence[str] = ()  # what `exchange_clusters` does
     kept: str = ""  # the major version of the old cluster
     kept_image: str = ""
-    # The URLs elsewhere and here, without passwords; whether a person wrote the first.
-    attached: Sequence[str] = ()
+    attached: Sequence[str] = ()  # the URL elsewhere, and the one here, without passwords
+    attached_by_hand: bool = False  # a person wrote the first one, which may be nowhere else
 
 
 def parse_state(text: str) -> State | None:
@@ -3899,8 +3911,8 @@ class Workspace:
         info = self.get_container()
         if not info.running:
             raise self.judge(info, info.name).error()
-        if info.labels.get(ONEOFF_LABEL) == "True":  # what is written there would be lost
-            raise NotSetUpError("an upgrade is under way, or was killed", "{start}")
+        if info.is_oneoff:  # what is written there would be lost
+            raise NotSetUpError(UPGRADING, "{start}")
         return info
 
     def judge(self, info: ContainerInfo | None, name: str) -> Condition:
@@ -4037,6 +4049,7 @@ class Neighbours:
     def _refuse_strange_volume(self, service: ComposeService) -> None:
         """Refuse a volume that may be another workspace's, as `.env` may be a copy."""
         workspace, values = self.workspace, self.workspace.values
+        # Compose takes a project's name from its directory, where nobody gives it one.
         plain = re.sub("[^a-z0-9_-]", "", basename(workspace.directory).lower()).lstrip("_-")
         usual = f"{re.escape(plain)}|{re.escape(choose_project_name(workspace.directory))}(-2)*"
         known = self.own or workspace.state.id or re.fullmatch(usual, service.project)
@@ -4104,7 +4117,7 @@ class Neighbours:
                 place, remedy = describe_origin(info)
                 owner = f"container {info.name} of {place}"
         if not owner and self.workspace.is_apart:
-            return  # it may be the tunnel to the engine's
+            return  # perhaps the tunnel to the engine's own port
         if not owner:
             argv, owner = ["ss", "-Hltnp", f"sport = :{port}"], "a process on this machine"
             listening = self.workspace.runner.ask(argv).stdout  # but for those of other users
@@ -4144,7 +4157,9 @@ def survey(workspace: Workspace, *images: str) -> Neighbours:
 
 
 # == Life ==================================================
-# In parts: from logins and losses up to the commands.
+# In parts: ports and logins, images and losses, the container, what was left half done, commands.
+
+# -- ports and logins --------------------------------------
 
 # What a URL's options ask of TLS.
 _ASK_TLS = {
@@ -4297,8 +4312,8 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
 
 def _tell_unfinished(workspace: Workspace, probe: Probe) -> Probe:
     """Say what a command that goes on, or was killed, has spoilt."""
-    if probe.info and probe.info.labels.get(ONEOFF_LABEL) == "True":
-        begun = DatabaseConnectionError("an upgrade is under way, or was killed", "{start}")
+    if probe.info and probe.info.is_oneoff:
+        begun = DatabaseConnectionError(UPGRADING, "{start}")
         return probe.replace(readiness=Readiness.REJECTING, error=begun, objection="")
     spoilt = workspace.state.staging or workspace.state.next_password
     if spoilt and isinstance(probe.error, CredentialsRefusedError):
@@ -4540,7 +4555,7 @@ def verify(
     began, console, url = time.monotonic(), workspace.console, workspace.settings.url
     if not workspace.begins:
         console.doing("waiting for PostgreSQL")
-    writes = f"set transaction read write; {CREATE_EXTENSION_SQL}"  # whatever is usual
+    writes = f"set transaction read write; {CREATE_EXTENSION_SQL}"  # also where that is no default
     sql, allowed = writes * creates + VERSIONS_SQL, int(probe is not None)
     # One that ran before may be started again, after a crash.
     first = probe = probe or look(workspace, timeout, sql)
@@ -4708,8 +4723,8 @@ def settle(workspace: Workspace, timeout: float = READY_TIMEOUT_S, creates: bool
 
 
 def _remember_login(workspace: Workspace, probe: Probe) -> None:
-    major, volume = probe.server_version.partition(".")[0], probe.info and probe.info.cluster[1]
-    workspace.remember(verified=True, begun=False, major=major, volume=volume or "")
+    volume = probe.info.cluster[1] if probe.info else ""
+    workspace.remember(verified=True, begun=False, major=probe.major, volume=volume)
 
 
 def serve(workspace: Workspace, *, seen: bool = False) -> ComposeService:
@@ -4781,7 +4796,7 @@ def exchange_clusters(workspace: Workspace) -> None:
 def _remove_oneoffs(workspace: Workspace, *, whole: bool) -> None:
     """Remove the containers of an upgrade; in 3 s where a cluster is not `whole`."""
     engine, name = workspace.engine, workspace.settings.container
-    left = [info for info in survey(workspace).own if info.labels.get(ONEOFF_LABEL) == "True"]
+    left = [info for info in survey(workspace).own if info.is_oneoff]
     left = [info for info in left if info.name.removesuffix("-upgrade") == name]
     if left:
         names, grace = [info.name for info in left], max(info.grace for info in left)
@@ -5077,7 +5092,7 @@ def recover_values(values: Mapping[str, str], known: State) -> dict[str, str]:
     names = {CONTAINER_KEY: known.container, PROJECT_KEY: known.project, IMAGE_KEY: known.image}
     names |= {DATA_KEY: name_placement(known.volume), BIND_KEY: known.bind}
     names |= {PORT_KEY: str(known.port or DEFAULT_HOST_PORT), WORKSPACE_KEY: known.id}
-    names |= {key: value for key, value in values.items() if value}  # no blanks
+    names |= {key: value for key, value in values.items() if value}  # an example's are blank
     return {**names, URL_KEY: "", USER_KEY: known.user, DB_KEY: known.database}
 
 
@@ -5540,22 +5555,24 @@ def attach(workspace: Workspace) -> None:
         if not text:
             raise NotSetUpError(f"{ENV_FILE} has no {URL_KEY}", hint)
         url = parse_database_url(text)
-        plan = list(here.attached)
-        if repr(url) not in plan[:1]:
-            plan = [repr(url), *(plan[1:2] or [""]), "by hand"]
+        plan = [repr(url), *here.attached[1:]]
+        by_hand = here.attached_by_hand or plan[:1] != [*here.attached[:1]]  # not `push --switch`
         workspace.state = here.replace(attached=plan)
         if not workspace.attached:
             raise WorkspaceError(f"{URL_KEY} in {ENV_FILE} leads to this machine", hint)
         verify(workspace, timeout=0)
         workspace.state = here
-        _lead(workspace, plan, {URL_KEY: build_database_url(url)})
+        _lead(workspace, plan, {URL_KEY: build_database_url(url)}, by_hand=by_hand)
 
 
-def _lead(workspace: Workspace, plan: Sequence[str], changes: Mapping[str, str]) -> None:
+def _lead(
+    workspace: Workspace, plan: Sequence[str], changes: Mapping[str, str], *, by_hand: bool = False
+) -> None:
     """Write `changes` of `.env`, and remember where they lead."""
     here = workspace.state
     keep_private(workspace, find_missing_lines(workspace))
-    workspace.remember(attached=plan, verified=here.verified and bool(here.id))
+    verified = here.verified and bool(here.id)
+    workspace.remember(attached=plan, attached_by_hand=by_hand, verified=verified)
     workspace.save_env(changes)
     said = f"{ENV_FILE} leads there; {{init}} --detach goes back to the database here"
     workspace.console.note(workspace.console.format(said))
@@ -5569,17 +5586,16 @@ def detach(workspace: Workspace) -> None:
             if workspace.state.attached:
                 return  # this was done before: `set_up` goes on
             raise WorkspaceError("it is not attached to a server elsewhere", "{init}")
-        here = (*workspace.state.attached, "")[1]
-        if len(workspace.state.attached) != 2:  # a person's, which may be nowhere else
+        here = workspace.state.attached[1:]
+        if workspace.state.attached_by_hand:
             at = max(item.start for item in env.items if item.key == URL_KEY)
             at = env.text.rfind("\n", 0, at) + 1
             write_file(workspace.env_path, f"{env.text[:at]}# {env.text[at:]}", 0o600)
             workspace.console.note(f"the URL of elsewhere is a comment in {ENV_FILE} now")
-        known, login = "", {"user": values.get(USER_KEY), "password": values.get(PASSWORD_KEY)}
-        if here and all(login.values()):
-            known = build_database_url(parse_database_url(here).replace(**login))
         if here:
-            workspace.save_env({URL_KEY: known})
+            user, password = values.get(USER_KEY), values.get(PASSWORD_KEY)
+            known = parse_database_url(here[0]).replace(user=user, password=password)
+            workspace.save_env({URL_KEY: build_database_url(known) if user and password else ""})
 
 
 # == Dumps and copies ======================================
@@ -6777,6 +6793,8 @@ def pull(workspace: Workspace, url: DatabaseURL) -> str:
 # == Looking ===============================================
 # In parts: status, check, stats and list, each with its records.
 
+# -- status ------------------------------------------------
+
 
 class ContainerStatus(Record):
     """The fields of `status`; None where there is nothing to say."""
@@ -6886,14 +6904,15 @@ def judge_pgvector(probe: Probe, image: str) -> CheckPoint:
     if not (image or created):
         remedy = "as its administrator, if the application needs it: CREATE EXTENSION vector"
         return CheckPoint("pgvector", Outcome.WARNING, "not created in the database", remedy)
+    other = f"pgvector/pgvector:pg{probe.major}"  # the data is of that version
     if not available:
-        finding, remedy = f"image {image} lacks it", f"{{init}} --image {DEFAULT_IMAGE}"
+        finding, remedy = f"image {image} lacks it", f"{{init}} --image {other}"
         return CheckPoint("pgvector", Outcome.FAILED, finding, remedy, ExitCode.FAILED)
     if parse_version(created or available) < parse_version(SAFE_PGVECTOR):
         finding = f"{created or available}; below {SAFE_PGVECTOR} it has CVE-2026-3172"
         remedy = "in the database: ALTER EXTENSION vector UPDATE"
         if image and parse_version(available) < parse_version(SAFE_PGVECTOR):
-            remedy = f"{{init}} --image pgvector/pgvector:pg16-bookworm, then {remedy}"
+            remedy = f"{{init}} --image {other}-bookworm, then {remedy}"
         return CheckPoint("pgvector", Outcome.WARNING, finding, remedy)
     if not created:
         finding = f"{available} is available, but not created in the database"

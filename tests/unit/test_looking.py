@@ -177,7 +177,7 @@ PROBED = Probe(Readiness.ACCEPTING, None, "16.14", "0.8.5", "0.8.5")
         pytest.param("0.8.5", "0.8.5", Outcome.PASSED, "0.8.5 is created", id="well"),
         pytest.param("0.8.2", "0.8.2", Outcome.PASSED, "0.8.2 is created", id="the first safe one"),
         pytest.param("0.10.0", "0.10.0", Outcome.PASSED, "0.10.0", id="two digits"),
-        pytest.param("", "", Outcome.FAILED, "{init} --image agnohq", id="none"),
+        pytest.param("", "", Outcome.FAILED, "{init} --image pgvector/pgvector:pg16", id="none"),
         pytest.param("0.8.5", "", Outcome.WARNING, "{init} creates it", id="not created"),
         pytest.param("0.8.1", "0.8.1", Outcome.WARNING, "--image pgvector/pgvector", id="unsafe"),
         pytest.param("0.6.2", "", Outcome.WARNING, "CVE-2026-3172", id="unsafe, not created"),
@@ -197,6 +197,13 @@ def test_judge_pgvector_versions(available, created, outcome, words):
     assert words in f"{point.finding} | {point.remedy}"
     assert bool(point.remedy) is (outcome is not Outcome.PASSED)
     assert point.exit_code is (ExitCode.FAILED if outcome is Outcome.FAILED else ExitCode.DONE)
+
+
+@pytest.mark.parametrize("available", ["", "0.8.1"], ids=["none", "unsafe"])
+def test_judge_pgvector_of_another_major_version(available):
+    """The image that is named can serve the data."""
+    probe = PROBED.replace(server_version="17.2", available_version=available, created_version="")
+    assert "{init} --image pgvector/pgvector:pg17" in judge_pgvector(probe, "postgres:17").remedy
 
 
 def test_format_validation():
@@ -335,7 +342,7 @@ def test_check_json(hive, up, docker, capsys):
     assert data["points"][4] == {
         **{"name": "pgvector", "outcome": "failed", "exit_code": 1},
         "finding": "image agnohq/pgvector:16 lacks it",
-        "remedy": f"hive-pg init --image {pg.DEFAULT_IMAGE}",
+        "remedy": "hive-pg init --image pgvector/pgvector:pg16",
     }
 
 

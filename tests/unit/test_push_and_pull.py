@@ -530,7 +530,7 @@ def test_detach_after_a_switch_keeps_a_url_of_hand(up, elsewhere, manager):
     env.write_text(env.read_text().replace("s3cret-app", "st4ging").replace("/prod", "/staging"))
     manager.attach()
     manager.detach()
-    assert "st4ging" in env.read_text()
+    assert "# HIVE_DATABASE_URL='postgresql+psycopg://app:st4ging@" in env.read_text()
     assert "s3cret-app" not in env.read_text()
     assert pg.Workspace(str(up)).settings.url == parse_database_url(here)
 

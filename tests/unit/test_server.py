@@ -170,13 +170,13 @@ def test_parse_probe_failure(code, stderr, readiness, error, message):
         pytest.param(
             'ERROR:  extension "vector" is not available\nHINT:  The extension must be installed',
             'extension "vector" is not available',
-            "use an image that has it, of the same version",
+            "{init} --image IMAGE, of the same version",
             id="not there",
         ),
         pytest.param(
             'ERROR:  permission denied to create extension "vector"\nHINT:  Must have CREATE',
             'permission denied to create extension "vector"',
-            "as a superuser, in it: CREATE EXTENSION vector",
+            "as a superuser, in the database: CREATE EXTENSION vector",
             id="not allowed",
         ),
     ],

@@ -307,6 +307,7 @@ def test_remember_writes_what_it_is_told(workspace, directory):
         **{"verified": False, "begun": False, "next_password": "n3w"},
         **{"staging": "", "keeper": "", "databases": []},
         **{"exchange": [], "kept": "", "kept_image": "", "attached": []},
+        "attached_by_hand": False,
     }
     assert path.stat().st_mode & 0o777 == 0o600
     assert make_workspace(directory).state == workspace.state.replace(
