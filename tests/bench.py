@@ -342,7 +342,7 @@ def main() -> None:
     parser.add_argument(
         "--short", action="store_true", help="few rounds, less data, no row that waits"
     )
-    parser.add_argument("--image", default="hive-pg-test/pgvector:16")
+    parser.add_argument("--image", default="hive-pg-test/pgvector:16-initdb")
     args = parser.parse_args()
     slow, fast = (3, 7) if args.short else (args.rounds, 41)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed module is compiled once

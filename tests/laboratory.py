@@ -471,6 +471,11 @@ class Laboratory:
         (self.shim / "docker").chmod(0o755)
         (self.shim / "docker-compose").symlink_to(compose_plugin())
 
+    @property
+    def initdb_image(self):
+        """The image whose first start runs initdb, as released ones do."""
+        return f"{self.image}-initdb" if self.image == STAND_IN else self.image
+
     @staticmethod
     def actor(name=""):
         """Return root or the ordinary user; by default root where the tests themselves are."""
@@ -692,7 +697,7 @@ def find_image():
         run(["docker", "pull", REAL_IMAGE], timeout=1800)
     if is_here(REAL_IMAGE):
         return REAL_IMAGE
-    if not is_here(STAND_IN):
+    if not is_here(f"{STAND_IN}-initdb"):
         build = run([REPOSITORY / "tests" / "image" / "build"], timeout=1800)
         if build.returncode:
             unavailable(f"no image {STAND_IN}, and tests/image/build: {build.stderr[-500:]}")
@@ -725,7 +730,7 @@ def make_venv(python, wheel, venv, *extras):
 def original_compose(lab):
     """Return the text of the original compose file, with as few substitutes as possible."""
     text = ORIGINAL_COMPOSE.read_text()
-    text = text.replace(REAL_IMAGE, lab.image)
+    text = text.replace(REAL_IMAGE, lab.initdb_image)
     names = {info["Name"] for info in inspect_containers()}
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -66,6 +66,26 @@ check_environment() {
     fi
 }
 
+# Whether initdb would make what stands in the image: nothing is asked of it that was not asked there.
+template_will_do() {
+    [ -d "${HIVE_PG_TEST_TEMPLATE:-}" ] && [ -z "$(ls -A "$PGDATA")" ] && [[ $POSTGRES_USER != pg_* ]] &&
+        [ -z "${POSTGRES_INITDB_WALDIR-}$POSTGRES_INITDB_ARGS${TZ-}${LC_ALL-}" ] && [ "$LANG" = en_US.utf8 ]
+}
+
+# PG_VERSION comes first, as with initdb. The superuser cannot be renamed by its own session but in the catalog.
+copy_template() {
+    local quote="'"
+    (
+        umask 077
+        cp "$HIVE_PG_TEST_TEMPLATE/PG_VERSION" "$PGDATA"
+        cp -R "$HIVE_PG_TEST_TEMPLATE/." "$PGDATA"
+    )
+    postgres --single -D "$PGDATA" -c exit_on_error=on -c log_checkpoints=off template1 >/dev/null <<-EOS
+		update pg_authid set rolname = '${POSTGRES_USER//$quote/$quote$quote}' where oid = 10
+		${POSTGRES_PASSWORD:+alter role current_user password '${POSTGRES_PASSWORD//$quote/$quote$quote}'}
+	EOS
+}
+
 # initdb asks for the name of its own uid; a uid without a passwd entry gets one for this call only.
 init_data_directory() {
     local -x LD_PRELOAD=${LD_PRELOAD-} NSS_WRAPPER_PASSWD='' NSS_WRAPPER_GROUP=''
@@ -80,7 +100,7 @@ init_data_directory() {
     fi
     if [ "${POSTGRES_INITDB_WALDIR-}" ]; then options+=(--waldir="$POSTGRES_INITDB_WALDIR"); fi
     eval "options+=($POSTGRES_INITDB_ARGS)" # they may be quoted as in a shell
-    initdb "${options[@]}" <<<"$POSTGRES_PASSWORD"
+    if template_will_do; then copy_template; else initdb "${options[@]}" <<<"$POSTGRES_PASSWORD"; fi
     if [ "$NSS_WRAPPER_PASSWD" ]; then rm -f "$NSS_WRAPPER_PASSWD" "$NSS_WRAPPER_GROUP"; fi
 }
 

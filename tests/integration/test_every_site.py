@@ -51,7 +51,7 @@ def site(request, lab):
         else:
             workspace.path.rmdir()
             name, parent = workspace.path.name, workspace.path.parent
-            options = ("--image", lab.image, "--port", str(workspace.port))
+            options = ("--image", lab.initdb_image, "--port", str(workspace.port))
             workspace.first = workspace.hive_pg("init", name, "--yes", *options, cwd=parent)
         yield workspace
 
@@ -210,7 +210,7 @@ def test_container_of_generated_file_is_confined(site):
         "Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"},
     }  # fmt: skip
     assert config["StopTimeout"] == 60
-    assert config["Image"] == site.lab.image
+    assert config["Image"] == site.lab.initdb_image
     labels = config["Labels"]
     assert labels["hive-pg.workspace"] == site.env["HIVE_POSTGRES_WORKSPACE"]
     assert labels["hive-pg.generated-by"].startswith("hive-pg ")
