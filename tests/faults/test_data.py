@@ -567,7 +567,7 @@ def test_collation_of_another_library_is_a_warning(kept):
 @pytest.mark.parametrize(
     ("key", "value", "cause", "remedy"),
     [
-        pytest.param("SHM_SIZE", "4k", "/dev/shm is too small", "raise HIVE_POSTGRES_SHM_SIZE",
+        pytest.param("SHM_SIZE", "4k", "/dev/shm is too small", "raise shm_size: HIVE_POSTGRES_SHM",
                      id="shm"),
         pytest.param("SHARED_BUFFERS", "lots", "a server setting", "hive-pg restart", id="flag"),
         pytest.param("SHARED_BUFFERS", "900GB", "not valid, or too high", "hive-pg restart",

@@ -36,6 +36,10 @@ STAND_IN = (
 )
 NO_COMPOSE = ("Docker Compose 2 or later is not installed", "apt install docker-compose-v2, or")
 PORT = ("another container or process has the port", "hive-pg init --port N, or stop the other")
+MOUNT = (
+    "what is to be mounted is missing, or the daemon",
+    "see the path above; for the data: hive-pg init --data volume",
+)
 ELSEWHERE = ("Docker there cannot be reached", "start it there; or see docker context ls")
 PULL_REMEDY = (
     "check the name, the network and docker login; or name another one: hive-pg init --image, or"
@@ -395,15 +399,15 @@ SAID_BY_UP = {
     "directory: Desktop": (
         f"{DAEMON}Mounts denied: \nThe path /srv/app/data/postgres is not shared from the host and"
         " is not known to Docker.",
-        ("the daemon does not see the data directory", "hive-pg init --data volume")),
+        MOUNT),
     "directory: remote": (
         f'{DAEMON}invalid mount config for type "bind": bind source path does not exist:'
         " /srv/app/data/postgres",
-        ("the daemon does not see the data directory", "hive-pg init --data volume")),
+        MOUNT),
     "directory: snap": (
         f"{DAEMON}error while creating mount source path '/srv/app/data/postgres': mkdir /srv:"
         " read-only file system",
-        ("the daemon does not see the data directory", "hive-pg init --data volume")),
+        MOUNT),
 }  # fmt: skip
 
 

@@ -209,6 +209,7 @@ def test_push_that_is_refused(elsewhere):
     elsewhere.make("empty", PREPARED)
     elsewhere.make("bare", "grant create on schema public to app")
     elsewhere.make("closed", "create extension vector")
+    elsewhere.make("busy", "alter database busy connection limit 0")
     url = elsewhere.url
     for there, code, words in (
         (url("empty", port=6433), 1, "a connection pooler answers there"),
@@ -218,10 +219,11 @@ def test_push_that_is_refused(elsewhere):
         (url("closed"), 1, "where nothing was made: the role there lacks a privilege"),
         (url("empty", password="wrong"), 6, "refuses the user and password"),
         (url("nobody"), 5, "is no such database there"),
+        (url("busy"), 5, "the server there refuses the connection"),
         (url("empty", host="nohost.test"), 5, "does not answer"),
         (url("empty", port=5999), 5, "does not answer"),
         (url("empty", host="127.0.0.1"), 1, "127.0.0.1 is that container itself"),
-        (url("empty", query="sslmode=require"), 1, "asks for TLS, which the server"),
+        (url("empty", query="sslmode=require"), 5, "server does not support SSL"),
         (url("empty", port=6432, query="sslmode=disable"), 1, "the server asks for TLS"),
         (
             url("empty", port=6432, query="sslmode=verify-full"),

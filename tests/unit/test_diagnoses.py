@@ -73,6 +73,12 @@ DOCKER_TEXTS = {
     "Docker there cannot be reached": {
         "docker 28": "Cannot connect to the Docker daemon at tcp://10.0.0.5:2375. Is the docker"
         " daemon running?",
+        "docker 28, no such host": 'error during connect: Get "http://nowhere:2375/v1.50/info":'
+        " dial tcp: lookup nowhere on 10.0.0.53:53: no such host",
+        "docker 28, SSH": 'error during connect: Get "http://docker.example.com/v1.50/info":'
+        " command [ssh -o ConnectTimeout=30 -T -l ann -- db docker system dial-stdio] has exited"
+        " with exit status 255, make sure the URL is valid, and Docker 18.09 or later is installed"
+        " on the remote host: stderr=ann@db: Permission denied (publickey).",
         "docker 29": "failed to connect to the docker API at tcp://nowhere:2375:"
         " dial tcp: lookup nowhere: no such host",
     },
@@ -154,7 +160,7 @@ DOCKER_TEXTS = {
         " field ID in type *define.Info",
         "podman 4.3.1 compose": "Error: unknown flag: --short\nSee 'podman --help'",
     },
-    "does not see the data directory": {
+    "what is to be mounted is missing": {
         "Desktop": DAEMON + "Mounts denied: \nThe path /srv/app/data/postgres is not shared from"
         " the host and is not known to Docker.",
         "bind": DAEMON + 'invalid mount config for type "bind": bind source path does not exist:'
@@ -229,11 +235,6 @@ LOGIN_TEXTS = {
         "role": 'FATAL:  role "ann" is not permitted to log in',
         "database": 'FATAL:  database "hive" is not currently accepting connections',
     },
-    "may not connect to the database": {"other": 'FATAL:  permission denied for database "hive"'},
-    "own limit of connections": {
-        "database": 'FATAL:  too many connections for database "hive"',
-        "role": 'FATAL:  too many connections for role "ann"',
-    },
     "connections are in use": {
         "all": "FATAL:  sorry, too many clients already",
         "but the superuser's": "FATAL:  remaining connection slots are reserved for roles with the"
@@ -273,13 +274,8 @@ DUMP_TEXTS = {
         "tar": "pg_restore: error: corrupt tar header found in x (expected 0, computed 9)",
         "header": "pg_restore: error: did not find magic string in file header",
     },
-    "makes the schema public": {"-n": 'ERROR:  schema "public" already exists'},
     "a role that does not exist here": {
         "archive": 'pg_restore: error: could not execute query: ERROR:  role "bob" does not exist',
-    },
-    "has a table locked": {
-        "30 s": "pg_dump: error: query failed: ERROR:  canceling statement due to lock timeout",
-        "at once": 'pg_restore: error: could not obtain lock on relation "documents"',
     },
     "ended the session": {
         "stop": f"{SKIPPING}FATAL:  terminating connection due to administrator command",
@@ -294,6 +290,7 @@ DUMP_TEXTS = {
         "index": 'ERROR:  index "documents_e_idx" does not exist',
         "relation": f'{SKIPPING}ERROR:  relation "public.documents" does not exist',
         "function": "ERROR:  function public.touch() does not exist",
+        "-n": 'pg_restore: error: could not execute query: ERROR:  schema "public" already exists',
     },
 }
 CONNECTION = 'psql: error: connection to server at "db.test" (10.0.0.3), port 5432 failed: '
@@ -329,10 +326,6 @@ ELSEWHERE_TEXTS = {
         "host": f'{CONNECTION}server certificate for "a" does not match host name "b"',
         "no file": f'{CONNECTION}could not read root certificate file "x": no certificate found',
     },
-    "the URL asks for TLS": {
-        "server": f"{CONNECTION}server does not support SSL, but SSL was required",
-        "client": 'sslmode value "require" invalid when SSL support is not compiled in',
-    },
     "the server asks for TLS": {
         "server": f'{CONNECTION}FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "app",'
         ' database "prod", no encryption',
@@ -341,7 +334,23 @@ ELSEWHERE_TEXTS = {
     "refuses the user and password": {
         "password": f'{CONNECTION}FATAL:  password authentication failed for user "app"',
         "tenant": f"{CONNECTION}FATAL:  Tenant or user not found",
+    },
+    "does not let this address, user or database in": {
         "host": f'{CONNECTION}FATAL:  no pg_hba.conf entry for host "10.0.0.9", SSL encryption',
+        "Neon": f"{CONNECTION}ERROR:  This IP address 10.0.0.9 is not allowed to connect to this"
+        " endpoint.",
+        "Supabase": f"{CONNECTION}FATAL:  Address not in tenant allow_list: {{10, 0, 0, 9}}",
+    },
+    "refuses the connection": {
+        "full": f"{CONNECTION}FATAL:  sorry, too many clients already",
+        "full pooler": f"{CONNECTION}FATAL:  Max client connections reached",
+        "no TLS": f"{CONNECTION}server does not support SSL, but SSL was required",
+        "role": f'{CONNECTION}FATAL:  role "app" is not permitted to log in',
+        "recovery": f"{CONNECTION}FATAL:  the database system is in recovery mode",
+        "Neon": f"{CONNECTION}ERROR:  The endpoint has been disabled. Enable it using Neon API and"
+        " retry.",
+        "second address": f"{CONNECTION}Connection refused\n\tIs the server running on that host"
+        f" and accepting TCP/IP connections?\n{CONNECTION}FATAL:  sorry, too many clients already",
     },
     "no such database there": {"name": f'{CONNECTION}FATAL:  database "nobody" does not exist'},
     "does not answer": {
@@ -410,6 +419,25 @@ def test_statement_of_a_dump_shows_no_password(statement):
     assert "Command was: CREATE" in error.detail
 
 
+@pytest.mark.parametrize("source", ["server", "login"])
+def test_remedy_of_a_setting_names_both_places(source):
+    """`.env` is read by the generated compose file alone: one of one's own has its own line."""
+    for text, setting in (
+        ("could not resize shared memory segment", "shm_size"),
+        ("sorry, too many clients already", "max_connections"),
+    ):
+        if found := diagnose(text, source):
+            assert f"raise {setting}: HIVE_POSTGRES_{setting.upper()} in .env, or" in found.hint
+            assert "your compose file" in found.hint
+
+
+def test_remedy_of_an_empty_pid_file_names_both_places():
+    """The data may be in a volume, too."""
+    hint = diagnose('FATAL:  lock file "postmaster.pid" is empty', "server").hint
+    assert "rm data/postgres/pgdata/postmaster.pid" in hint
+    assert "docker run --rm -v VOLUME:/v " in hint
+
+
 def test_diagnose_sources():
     """The rows of the first source come first; those of others are not asked."""
     text = f"{DUMP_TEXTS['a role that does not exist here']['archive']}\n{NO_DAEMON}"
@@ -443,6 +471,19 @@ LOG:  database system is ready to accept connections
         pytest.param("docker: unknown command: docker compose", "docker", id="no plugin, 28"),
         pytest.param("unable to upgrade to tcp, received 200", "docker", id="a proxy"),
         pytest.param("fe_sendauth: no password supplied", "login", id="no password"),
+        pytest.param('FATAL:  permission denied for database "hive"', "login", id="no CONNECT"),
+        pytest.param('FATAL:  too many connections for role "ann"', "login", id="a role's limit"),
+        pytest.param(
+            'psql: error: connection to server on socket "/s" failed: FATAL:  too many connections'
+            ' for role "ann"',
+            "dump",
+            id="a refusal",
+        ),
+        pytest.param(
+            "pg_dump: error: query failed: ERROR:  canceling statement due to lock timeout",
+            "dump",
+            id="locked",
+        ),
         pytest.param(f'{SKIPPING}ERROR:  syntax error at or near "foo"', "dump", id="a notice"),
         pytest.param(
             'pg_dump: error: query failed: ERROR:  relation "public.t" does not exist',

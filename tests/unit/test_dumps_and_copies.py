@@ -86,7 +86,6 @@ SKIPPING = 'NOTICE:  table "documents" does not exist, skipping\n'
         (f'{SKIPPING}ERROR:  relation "public.documents" does not exist', "drops or uses"),
         ("ERROR:  function public.touch() does not exist", "drops or uses something"),
         (f"{SKIPPING}FATAL:  terminating connection", "ended the session"),
-        ("ERROR:  canceling statement due to lock timeout", "locked"),
         ("pg_dump: error: server closed the connection unexpectedly", "ended the session"),
     ],
 )

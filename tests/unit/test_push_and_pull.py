@@ -398,8 +398,10 @@ def test_attached_check(attached, elsewhere, capsys):
         ((2, "FATAL:  password authentication failed for user"), 6, "refuses the user"),
         ((2, "could not translate host name"), 5, "does not answer"),
         ((2, "certificate verify failed"), 1, "does not trust the server's certificate"),
+        ((2, 'FATAL:  no pg_hba.conf entry for host "h"'), 1, "does not let this address, user"),
+        ((2, "connection to server at x failed: FATAL:  Max c"), 5, "refuses the connection"),
     ],
-    ids=["password", "host", "certificate"],
+    ids=["password", "host", "certificate", "address", "full"],
 )
 def test_attached_server_that_cannot_be_had(attached, elsewhere, capsys, answer, code, words):
     """`wait`, `check` and `run` say why, with the remedy for a server elsewhere."""
