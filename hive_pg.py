@@ -2221,7 +2221,9 @@ def _diagnose_end(info: ContainerInfo, logs: str) -> tuple[str, str, Repair | No
     """Return cause, hint and repair, by Docker's word or by the log."""
     if info.oom_killed:
         return "the kernel ended it for lack of memory", "give Docker more memory", None
-    if found := diagnose(logs, "server"):
+    # No cause is a client's error; but psql's own line is, of a script of the first start.
+    asked = r"(?m)^(?![a-z_]+:).*(?:ERROR|STATEMENT):  .*(?:\n\t.*)*"
+    if found := diagnose(re.sub(asked, "", logs), "server"):
         return found.cause, found.hint, found.repair
     cause = "its last words are below" if logs else "it left no words to read"
     ended = info.state is ContainerState.EXITED and not info.exit_code
@@ -2457,7 +2459,8 @@ class Engine:
     def read_facts(self, result: CommandResult) -> EngineFacts:
         """Read the answer to IDENTITY."""
         said = last_line(result.stdout).split("|", _IDENTITY_FORMAT.count("|"))
-        if result.returncode or len(said) <= _IDENTITY_FORMAT.count("|"):
+        # Docker's CLI 23 to 27 exits with 0 where the engine does not answer: without its version.
+        if result.returncode or len(said) <= _IDENTITY_FORMAT.count("|") or not said[-2]:
             raise build_error(result, "cannot ask the engine")
         *identity, system, security, context, self.version, plugin = said
         self.compose_version, _, path = plugin.partition("\t")
@@ -2518,7 +2521,7 @@ class Engine:
         """Read the answer to INSPECT_IMAGE."""
         if _is_missing(result):
             return None
-        config = parse_json(check_result(result, f"cannot look for {image}").stdout)
+        config = parse_json(check_result(result, f"cannot look for {image}").stdout) or {}
         return ImageInfo(_parse_environment(config.get("Env")), [*(config.get("Volumes") or [])])
 
     def is_server(self, image: str) -> bool:

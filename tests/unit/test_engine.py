@@ -354,6 +354,42 @@ def test_judge_container_diagnosis():
     assert (found.hint[:6], found.repair) == ("{init}", Repair.OWNER)
 
 
+AT = "2026-11-27 10:00:00.000 UTC [77] "
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'ERROR:  unrecognized configuration parameter "app.tenant"',
+        'ERROR:  could not open file "/x.csv" for reading: Permission denied',
+        "ERROR:  out of memory",
+        "STATEMENT:  select 'data directory has wrong ownership'",
+        "STATEMENT:  do $$\n\tbegin raise 'has wrong ownership'; end $$",
+    ],
+)
+def test_judge_container_errors_of_its_clients(words):
+    """What an application asked for in vain is not why the server ended: nothing is mended."""
+    said = f"{AT}{words}\n{AT}LOG:  received fast shutdown request\n"
+    found = judge({"state": EXITED, "exit_code": 1}, said)
+    assert "its last words are below" in found.words
+    assert (found.repair, found.detail) == (None, said)
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        ("psql:/docker-entrypoint-initdb.d/1.sql:3: ERROR:  disk: No space left on device", "disk"),
+        (f"{AT}PANIC:  could not write to file: No space left on device", "disk is full"),
+        (f"{AT}ERROR:  x\n{AT}FATAL:  could not load /d/pg_hba.conf", "cluster is incomplete"),
+        ('initdb: error: could not access directory "/d": Permission denied', "another user"),
+    ],
+    ids=["a script of the first start", "PANIC", "FATAL", "initdb"],
+)
+def test_judge_container_errors_of_its_own(words, cause):
+    """What the server itself, initdb or a script of the first start died of is said."""
+    assert cause in judge({"state": EXITED, "exit_code": 1}, f"{words}\n").words
+
+
 def test_judge_container_no_words():
     """One whose log cannot be read is judged all the same."""
     found = judge({"state": ContainerState.RESTARTING}, "")
@@ -546,6 +582,7 @@ def test_engine_container_name():
             id="some",
         ),
         pytest.param('{"Env": null, "Volumes": null}', pg.ImageInfo({}, []), id="none"),
+        pytest.param("null\n", pg.ImageInfo({}, []), id="no configuration"),
         pytest.param((1, "Error: No such image: x"), None, id="no image"),
         pytest.param((1, "Error: failed to find image x: x: image not known"), None, id="Podman"),
     ],
@@ -817,6 +854,16 @@ def test_engine_facts_unknown(said):
     """Another program's answer is an error: it would be any engine."""
     with pytest.raises(DockerCommandError, match="cannot ask the engine"):
         engine_of({"docker info": said}).facts  # noqa: B018
+
+
+def test_engine_facts_refused():
+    """Docker's CLI 23 to 27 exits with 0, and an empty answer, where the engine refuses it."""
+    answer = (0, "Error response from daemon: 403 Forbidden", "||||[][]|default||2.38.2\t/x\n")
+    with pytest.raises(DockerCommandError, match=r"cannot ask the engine: .* 403 Forbidden"):
+        engine_of({"docker info": answer}).facts  # noqa: B018
+    answer = (0, NO_DAEMON, answer[2])
+    with pytest.raises(DockerNotAvailableError, match="the Docker daemon is not running"):
+        engine_of({"docker info": answer}).facts  # noqa: B018
 
 
 @pytest.mark.parametrize(("answer", "there"), [("w_pg\n", True), ("\n", False)])
