@@ -1296,6 +1296,8 @@ _FILE_REMEDIES = {
     errno.EACCES: "chmod u+rwX {place}, or, if it is another user's: sudo chown $USER: {place}",
     errno.EPERM: "sudo chown $USER: {path}, or, if it is immutable: sudo chattr -i {path}",
     errno.ENOSPC: "free space: df -h {place}",
+    errno.EDQUOT: "free space of your own: quota -s",
+    errno.EROFS: "mount it for writing: df -h {place}",
     errno.EISDIR: "mv {place} {place}.old; Docker makes a directory where it mounts a missing file",
     errno.ELOOP: "rm {path}",
     errno.ENOENT: "mkdir -p {place}",
@@ -1504,7 +1506,12 @@ def make_directory(path: str, owner: tuple[int, int] | None, mode: int = 0o755) 
         return
     make_directory(dirname(path), get_caller())
     with explaining("create", path):
-        os.mkdir(path, mode)
+        try:
+            os.mkdir(path, mode)
+        except FileExistsError:
+            if os.path.isdir(path):  # another hive-pg was faster
+                return
+            raise
         if owner not in (None, get_user()) and is_root():
             os.chown(path, *owner, follow_symlinks=False)
 

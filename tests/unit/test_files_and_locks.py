@@ -280,6 +280,10 @@ def test_write_file_read_only(path, mode):
         pytest.param("EACCES", "link", "Permission denied", "chmod u+rwX {0}/f, or", id="linked"),
         pytest.param("EPERM", None, "not permitted", "sudo chown $USER: {0}/f, or", id="owner"),
         pytest.param("ENOSPC", None, "No space left", "free space: df -h {0}/f", id="full"),
+        pytest.param("EDQUOT", None, "quota exceeded", "quota -s", id="quota"),
+        pytest.param(
+            "EROFS", None, "Read-only", "for writing: df -h {0}/f", id="mounted read-only"
+        ),
         pytest.param("EISDIR", "f", "directory", "mv {0}/f {0}/f.old; Docker", id="directory"),
         pytest.param("ELOOP", "f", "symbolic links", "rm {0}/f", id="loop"),
         pytest.param("ENOENT", "d/no/f", "No such file", "mkdir -p {0}/d/no", id="missing"),
@@ -396,6 +400,26 @@ def test_make_directory_file_in_the_way(path):
     """A file in its place is an error that names it."""
     with pytest.raises(WorkspaceError, match="cannot create"):
         make_directory(str(path / "below"), None)
+
+
+@pytest.mark.parametrize("made", ["directory", "file"])
+def test_make_directory_of_two_at_once(monkeypatch, tmp_path, made):
+    """What another hive-pg made in between is taken as it is; a file of that name is refused."""
+    path, mkdir, given = tmp_path / "d", os.mkdir, []
+
+    def be_late(name, mode):
+        mkdir(name, 0o711) if made == "directory" else path.touch()
+        mkdir(name, mode)
+
+    monkeypatch.setattr(os, "mkdir", be_late)
+    monkeypatch.setattr(os, "chown", lambda *args, **_: given.append(args))
+    if made == "directory":
+        make_directory(str(path), (1234, 4321))
+        assert mode_of(path) == 0o711
+    else:
+        with pytest.raises(WorkspaceError, match=f"cannot create {path}: File exists"):
+            make_directory(str(path), (1234, 4321))
+    assert given == []
 
 
 @AS_ROOT
