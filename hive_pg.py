@@ -1227,12 +1227,12 @@ class Console:
     def ask(self, question: str) -> str | None:
         """Return a person's answer, None at the end of the input."""
         self._print(question, end=" ")
-        self._line_end, answer = "\n", ""
+        answer = ""
         try:
             answer = sys.stdin.readline()
         finally:
             if not answer.endswith("\n"):  # Ctrl-C or the end
-                print(file=sys.stderr)
+                self._print("")
             self._since = time.monotonic()
         return answer.strip() if answer.endswith("\n") else None
 
@@ -1251,7 +1251,8 @@ class Console:
 
     def _print(self, text: str, end: str = "\n") -> None:
         clear = "" if self._line_end else "\r\x1b[K"
-        print(clear + self._show(text, sys.stderr), end=end, file=sys.stderr, flush=True)
+        with suppress(OSError, ValueError):  # the reader is gone
+            print(clear + self._show(text, sys.stderr), end=end, file=sys.stderr, flush=True)
         self._line_end = end
 
 
@@ -1265,8 +1266,8 @@ _COLORS = {  # how lines begin that are green, yellow, red
 
 
 def is_terminal(stream: IO[str] | None) -> bool:
-    """Whether a stream is a terminal; a closed one is None."""
-    return stream is not None and stream.isatty()
+    """Whether a stream is a terminal, and open."""
+    return bool(stream and not getattr(stream, "closed", False) and stream.isatty())
 
 
 def can_draw(stream: IO[str] | None) -> bool:
@@ -7978,7 +7979,8 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     else:  # without argparse, which would take a fifth of the time of `url`
         line.directory = [*arguments, "."][0]
     if not command:
-        print(build_parser(program).format_help(), end="", file=sys.stderr)
+        with suppress(OSError):
+            sys.stderr.write(build_parser(program).format_help())
         raise SystemExit(int(ExitCode.USAGE))
     if command in ("restore", "snapshot"):
         _sort_arguments(line)

@@ -1,12 +1,14 @@
 """`upgrade`: from PostgreSQL 16 to 18 and back, whatever fails or interrupts it."""
 
 import os
+import pty
 import random
 import signal
 
 import pytest
 from dataset import databases, fill, fingerprint
-from laboratory import STAND_IN, LostError, docker, run
+from laboratory import COMMAND_TIMEOUT_S, STAND_IN, LostError, docker, read_until, run
+from test_docker import put_before
 from test_interruption import SEED, changing, killer, steps_of
 
 pytestmark = pytest.mark.engine
@@ -68,6 +70,15 @@ def clusters(workspace):
     return sorted(path.name for path in (workspace.path / "data" / "postgres").iterdir())
 
 
+def go_back(workspace):
+    """Let the old version serve, with nothing kept beside it."""
+    workspace.hive_pg("start")
+    if major(workspace) == "18":
+        workspace.hive_pg("upgrade", "--undo", "--yes")
+    if clusters(workspace) != ["pgdata"]:
+        workspace.hive_pg("upgrade", "--drop-old", "--yes")
+
+
 def test_upgrade_and_back(filled):
     """All is as it was, in either version; what failed on the way is the old one, which serves."""
     upgrade = ("upgrade", "--yes", "--image", NEWER)
@@ -105,10 +116,7 @@ def test_upgrade_is_interrupted(filled):
     steps = getattr(filled, "steps", None) or steps_of(filled, *upgrade)
     chosen, ended = random.Random(SEED), set()
     for number in range(KILLS):
-        if major(filled) == "18":
-            filled.hive_pg("upgrade", "--undo", "--yes")
-        if clusters(filled) != ["pgdata"]:
-            filled.hive_pg("upgrade", "--drop-old", "--yes")
+        go_back(filled)
         step, name = chosen.choice(steps), ("INT", "KILL")[number % 2]
         result = filled.hive_pg(*upgrade, argv=killer(filled, name, step), code=None)
         assert result.returncode in (0, 130, -signal.SIGKILL), f"{step}: {result.stderr}"
@@ -118,3 +126,23 @@ def test_upgrade_is_interrupted(filled):
         kept = {"16": [["pgdata"], ["pgdata", "pgdata.18"]], "18": [["pgdata", "pgdata.16"]]}
         assert clusters(filled) in kept[major(filled)], step
     assert docker("ps", "--all", "--quiet", "--filter", f"name={filled.container}-upgrade") == ""
+
+
+@pytest.mark.parametrize("ends", ["the pipe", "the terminal"])
+def test_upgrade_that_nobody_listens_to(filled, ends):
+    """`2>&1 | tee` ends of the same Ctrl-C, a terminal is closed: the old one serves again.
+
+    It takes a while, and says so after 5 s.
+    """
+    go_back(filled)
+    ours, theirs = os.pipe() if ends == "the pipe" else pty.openpty()
+    streams = dict.fromkeys(("stdout", "stderr"), theirs)
+    env = filled.environment(PATH=put_before(filled, "'compose up'*", "sleep 6"))
+    upgrade = ("upgrade", "--yes", "--image", NEWER)
+    with filled.started(*upgrade, **streams, env=env, start_new_session=True) as process:
+        os.close(theirs)
+        read_until(ours, b"is copied")
+        os.close(ours)
+        process.send_signal(signal.SIGINT if ends == "the pipe" else signal.SIGHUP)
+        process.wait(timeout=COMMAND_TIMEOUT_S)
+    assert (major(filled), clusters(filled)) == ("16", ["pgdata"])

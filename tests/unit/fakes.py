@@ -1,5 +1,7 @@
 """What stands in for Docker in the unit tests, builders of records, and recorded texts."""
 
+import errno
+import io
 import json
 import os
 import shlex
@@ -326,3 +328,22 @@ class FakeDocker(FakeRunner):
         elif Path(call.cwd, "data", "postgres").is_dir():
             make_cluster(call.cwd)
         return ""
+
+
+class FullDisk(io.RawIOBase):
+    """Takes nothing, as a disk without room, or a pipe without a reader."""
+
+    def writable(self):
+        """Whether it is for writing."""
+        return True
+
+    def write(self, _):
+        """Fail."""
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def full_disk():
+    """Return a text stream that takes nothing, and does not complain at its end."""
+    stream = io.TextIOWrapper(io.BufferedWriter(FullDisk()), "utf-8", line_buffering=True)
+    stream.close = lambda: None
+    return stream

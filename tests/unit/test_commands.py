@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes import Became, FakeDocker, make_container, make_settings, make_url
+from fakes import Became, FakeDocker, full_disk, make_container, make_settings, make_url
 
 import hive_pg as pg
 from hive_pg import (
@@ -394,6 +394,24 @@ def test_main_after_stdin_was_read(monkeypatch, capsys):
     assert main(["--version"]) == 0
     stdin.close()
     assert main(["--version"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"), [("status", 3), ("stauts", 2)], ids=["not set up", "a typing error"]
+)
+def test_main_whose_stderr_is_full(monkeypatch, tmp_path, argv, code):
+    """The exit code is what it would be if somebody read the words."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stderr", full_disk())
+    assert main([argv]) == code
+
+
+def test_help_whose_stderr_is_full(monkeypatch):
+    """No command is one that is missing, whether somebody reads the help or not."""
+    monkeypatch.setattr(sys, "stderr", full_disk())
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2
 
 
 def test_main_under_uvx(monkeypatch, capsys, tmp_path):

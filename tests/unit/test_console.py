@@ -8,7 +8,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from fakes import make_url
+from fakes import full_disk, make_url
 
 import hive_pg
 from hive_pg import (
@@ -51,6 +51,41 @@ def test_console_streams(capsys, quiet, expected):
     console.error(PostgreSQLIntegrationError("err"))
     out, err = capsys.readouterr()
     assert (out, err) == ("result\n", expected)
+
+
+def test_console_whose_reader_is_gone(monkeypatch):
+    """What nobody reads stops nothing that goes on; a result that is lost is an error."""
+    full = full_disk()
+    monkeypatch.setattr(sys, "stderr", full)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    console = Console(verbose=True)
+    console.step("done")
+    console.warn("warn")
+    console.trace(["docker"])
+    console.error(PostgreSQLIntegrationError("err"))
+    assert console.ask("Really?") is None
+    console._since -= 60
+    console.tick()
+    console.interrupted("")
+    console.clear()
+    with pytest.raises(OSError, match="No space left"):
+        full.flush()
+    monkeypatch.setattr(sys, "stdout", full)
+    with pytest.raises(OSError, match="No space left"):
+        console.result("result")
+
+
+def test_console_without_a_stderr(monkeypatch, capsys):
+    """Who uses it as a library may have closed it."""
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    console = Console()
+    console.warn("warn")
+    console._since -= 60
+    console.tick()
+    console.result("result")
+    assert capsys.readouterr().out == "result\n"
 
 
 def test_console_step_symbol(capsys):
