@@ -506,7 +506,7 @@ def env_values(items: Iterable[EnvItem], required: Iterable[str] = ()) -> dict[s
     return {key: item.value for key, item in last.items() if item.value is not None}
 
 
-def format_env_value(value: str) -> str:
+def format_env_value(value: str, subject: str = "this value") -> str:
     r"""Write a value as every reader reads it; refuse one that cannot be.
 
     >>> format_env_value("s3cret"), format_env_value("a b"), format_env_value("it's")
@@ -519,8 +519,8 @@ def format_env_value(value: str) -> str:
             return f"'{value}'"
         if not re.search("[`$]", value):
             return '"' + re.sub(r"([\\\"])", r"\\\1", value) + '"'
-    said = f"no spelling in {ENV_FILE} carries this value to Compose, python-dotenv and sh alike"
-    hint = "choose one without line ends, ${...}, a final backslash, or ' together with ` or $"
+    said = f"no spelling in {ENV_FILE} carries {subject} to Compose, python-dotenv and sh alike"
+    hint = "choose UTF-8 without line ends, ${...}, a final backslash, or ' together with ` or $"
     raise EnvFileError(said, hint)
 
 
@@ -806,8 +806,8 @@ def plan_database_url(values: Mapping[str, str], fresh: DatabaseURL, has_data: b
 
 def check_carried(url: DatabaseURL) -> None:
     """Make sure that `.env` and the URL in it carry a URL unchanged."""
-    for value in (url.user, url.password):
-        format_env_value(value)
+    for key, value in ((USER_KEY, url.user), (PASSWORD_KEY, url.password)):
+        format_env_value(value, key)
     if parse_database_url(build_database_url(url)) != url:
         raise EnvFileError(f"{URL_KEY} cannot carry these credentials", "choose others")
 
@@ -5188,6 +5188,7 @@ class SetUp:
                     settings, service = self._resolve(following)
                 service = read_login_files(service)
                 settings = adopt_service(settings, service, self.wanted, known=known)
+                check_carried(settings.url)
             except BaseException:
                 if made:
                     os.unlink(realpath(workspace.env_path))
@@ -7801,7 +7802,7 @@ class CommandLine:
         if self.json:
             lines = [format_json(env)]
         elif self.format == "dotenv":
-            lines = [f"{key}={format_env_value(value)}" for key, value in env.items()]
+            lines = [f"{key}={format_env_value(value, key)}" for key, value in env.items()]
         elif self.format == "powershell":
             places = ", ".join(f"Env:{name}" for name in others)
             lines = [f"Remove-Item {places} -ErrorAction Ignore"]

@@ -1213,7 +1213,7 @@ def test_command_env_dotenv_that_no_spelling_carries(hive, workspace, capsys):
     assert hive("env", "--format", "dotenv") == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert "no spelling in .env carries this value" in err
+    assert "no spelling in .env carries PGPASSWORD to Compose" in err
 
 
 @pytest.mark.parametrize("command", ["env", "url"])

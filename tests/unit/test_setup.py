@@ -857,6 +857,43 @@ def test_init_existing_compose_file(init, docker, workspace):
     assert (workspace / "docker-compose.yml").read_text() == original
 
 
+@pytest.mark.parametrize(
+    ("credentials", "message"),
+    [
+        pytest.param({"POSTGRES_DB": "my db"}, "its database is missing, or not", id="a blank"),
+        pytest.param({"POSTGRES_DB": "döb"}, "its database is missing, or not", id="umlaut"),
+        pytest.param({"POSTGRES_PASSWORD": "a${b}"}, "carries POSTGRES_PASSWORD to", id="dollar"),
+        pytest.param({"POSTGRES_USER": "a\\"}, "carries POSTGRES_USER to", id="backslash"),
+    ],
+)
+def test_init_of_a_service_with_credentials_that_no_url_carries(
+    docker, workspace, manager_of, credentials, message
+):
+    """What each later command would refuse is refused before anything is written."""
+    (workspace / ".env").unlink()
+    environment = {"POSTGRES_USER": "bob", "POSTGRES_PASSWORD": "b0b", **credentials}
+    resolve_to(docker, "original", workspace, environment=environment)
+    with pytest.raises(EnvFileError, match=message):
+        manager_of(workspace).setup_postgres_container(interactive=False)
+    assert not (workspace / ".env").exists()
+    assert "docker compose up" not in docker.commands
+
+
+def test_init_of_a_service_with_a_password_in_latin_1(docker, workspace, manager_of):
+    """Neither `.env` nor a URL carries one that is no UTF-8."""
+    (workspace / "password").write_bytes(b"p\xe4ss\n")
+    environment = {"POSTGRES_USER": "bob", "POSTGRES_PASSWORD_FILE": "/run/secrets/password"}
+    mount = {"type": "bind", "source": f"{workspace}/password"}
+    data = {"type": "bind", "source": f"{workspace}/data/postgres", "target": pg.DEFAULT_PGDATA}
+    volumes = [data, {**mount, "target": "/run/secrets/password"}]
+    resolve_to(docker, "original", workspace, environment=environment, volumes=volumes)
+    (workspace / ".env").unlink()
+    with pytest.raises(EnvFileError, match="carries POSTGRES_PASSWORD to") as caught:
+        manager_of(workspace).setup_postgres_container(interactive=False)
+    assert "UTF-8" in caught.value.hint
+    assert not (workspace / ".env").exists()
+
+
 @pytest.fixture
 def beside(docker, workspace):
     """Return a workspace whose compose file has `web` alone, until ours is beside it."""

@@ -369,8 +369,9 @@ def test_format_database_url_forms(form, changes, text, left):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        pytest.param({"user": "it's `x`"}, "no spelling", id="user, not for .env"),
-        pytest.param({"password": "a\nb"}, "no spelling", id="password of two lines"),
+        pytest.param({"user": "it's `x`"}, "carries POSTGRES_USER to", id="user, not for .env"),
+        pytest.param({"password": "a\nb"}, "carries POSTGRES_PASSWORD to", id="two lines"),
+        pytest.param({"password": "p\udce4"}, "carries POSTGRES_PASSWORD to", id="Latin-1"),
         pytest.param({"database": "a b"}, "its database", id="database"),
         pytest.param({"host": "a,b"}, "its host", id="host"),
         pytest.param({"host": "[x"}, "its host", id="half a bracket"),
