@@ -1028,6 +1028,9 @@ def sync_directory(path: str) -> None:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a VirtualBox share
+                raise
         finally:
             os.close(descriptor)
 
@@ -2288,7 +2291,7 @@ def is_elsewhere(host: Host, engine: EngineFacts) -> bool:
 
 
 # Without owners or locks, or with another machine's.
-_FOREIGN_DISKS = r"v?fat|msdos|exfat|ntfs3?|nfs4?|cifs|smb3|9p|drvfs|virtiofs|fuse.*"
+_FOREIGN_DISKS = r"v?fat|msdos|exfat|ntfs3?|nfs4?|cifs|smb3|9p|drvfs|virtiofs|vboxsf|prl_fs|fuse.*"
 
 
 def choose_data_placement(host: Host, engine: EngineFacts) -> tuple[str, str]:

@@ -781,6 +781,8 @@ MOUNTS = """\
 33 27 0:35 / /mnt/exfat rw - exfat /dev/sdd1 rw
 34 27 0:36 / /mnt/sshfs rw - fuse.sshfs nas:/ rw
 35 27 0:37 / /mnt/fast rw - xfs /dev/sde1 rw
+36 27 0:38 / /vagrant rw - vboxsf vagrant rw
+37 27 0:39 / /media/psf rw - prl_fs none rw
 """  # proc(5): the root and a disk, and what WSL, sticks and network drives look like in it
 
 
@@ -814,6 +816,8 @@ MOUNTS = """\
         pytest.param("local", "/mnt/ntfs/app", {}, "volume", "fuseblk lacks owners", id="ntfs"),
         pytest.param("local", "/mnt/exfat/app", {}, "volume", "exfat lacks owners", id="exfat"),
         pytest.param("local", "/mnt/sshfs", {}, "volume", "fuse.sshfs lacks owners", id="FUSE"),
+        pytest.param("local", "/vagrant/app", {}, "volume", "vboxsf lacks", id="VirtualBox"),
+        pytest.param("local", "/media/psf/app", {}, "volume", "prl_fs lacks", id="Parallels"),
         pytest.param(
             *("local", "/home/ann", {"security": "[name=selinux]"}, "volume", "SELinux"),
             id="SELinux",

@@ -129,6 +129,23 @@ def test_write_file_durable(monkeypatch, path):
     assert steps == ["fsync", "replace", "fsync"]
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO], ids=["a share", "a broken disk"])
+def test_write_file_where_no_directory_is_synced(monkeypatch, path, number):
+    """VirtualBox's shared folders know nothing of it, and are written to all the same."""
+    real = os.fsync
+
+    def sync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    refused = pytest.raises(WorkspaceError, match="cannot write")
+    with contextlib.nullcontext() if number == errno.EINVAL else refused:
+        write_file(str(path), "new")
+    assert path.read_text() == "new"
+
+
 def test_write_file_left_over(path):
     """A temporary file of a run that was killed, or a link in its place, is no obstacle."""
     victim = path.with_name("victim")
