@@ -591,7 +591,10 @@ class DatabaseURL(Record):
     def options(self) -> dict[str, str]:
         """The query's options; the last of a name counts, as in libpq."""
         pairs = (pair.partition("=")[::2] for pair in self.query.split("&") if pair)
-        return {name: _decode_percent(value) for name, value in pairs}
+        found = {name: _decode_percent(value) for name, value in pairs}
+        if self.driver == "asyncpg" and found.get("ssl", "true").lower() not in ("true", "false"):
+            found["sslmode"] = found.pop("ssl")  # SQLAlchemy's word
+        return found
 
     @property
     def unchecked(self) -> str:

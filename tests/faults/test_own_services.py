@@ -372,15 +372,17 @@ def test_url_that_asks_for_tls_is_not_verified_without(lent, query):
 
 
 def test_options_of_another_driver_are_kept_and_named(lent):
-    """They are not libpq's, so nothing here can try them, and libpq's URL goes without."""
-    url = lent.env["HIVE_DATABASE_URL"].replace("+psycopg:", "+asyncpg:") + "?ssl=prefer"
+    """What is not libpq's, nothing here can try, and libpq's URL goes without; ssl is sslmode."""
+    url = lent.env["HIVE_DATABASE_URL"].replace("+psycopg:", "+asyncpg:")
+    url = f"'{url}?ssl=prefer&command_timeout=5'"
     lent.edit_env(HIVE_DATABASE_URL=url)
-    words = "HIVE_DATABASE_URL has ssl, which only asyncpg can check"
+    words = "HIVE_DATABASE_URL has command_timeout, which only asyncpg can check"
     assert words in lent.hive_pg("check").stdout
     for command in ("start", "init"):
         assert f"warning: {words}" in lent.hive_pg(command).stderr
     assert read_env(lent.path / ".env")["HIVE_DATABASE_URL"] == url
     libpq = lent.hive_pg("url", "--format", "libpq", secret=True).stdout.strip()
+    assert libpq.endswith("?sslmode=prefer")
     assert lent.lab.psql(libpq, "-Atc", "select 1").stdout == "1\n"
 
 

@@ -169,6 +169,12 @@ def test_push(place, elsewhere, capsys, tmp_path):
 PLAIN = URL.partition("?")[0]
 
 
+def test_push_by_a_url_of_asyncpg(place, elsewhere):
+    """TLS that it asks for, in asyncpg's own word, is asked for here, too."""
+    push(place, PLAIN.replace("postgresql:", "postgresql+asyncpg:") + "?ssl=require")
+    assert all("PGSSLMODE=require" in call.argv for call in remote(elsewhere))
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -584,13 +590,14 @@ def test_attached_psql_interrupted(attached, elsewhere, monkeypatch):
 
 
 def test_attach_options_of_another_driver(attached, workspace, capsys):
-    """What the clients cannot check, TLS perhaps, is named."""
+    """What the clients cannot check is named."""
     env = workspace / ".env"
     driver = URL.replace("postgresql:", "postgresql+asyncpg:")
-    env.write_text(env.read_text().replace(URL, f"{driver}&ssl=require"))
+    env.write_text(env.read_text().replace(URL, f"{driver}&command_timeout=5"))
     capsys.readouterr()
     assert attached("init", "--attach") == 0
-    assert "warning: HIVE_DATABASE_URL has ssl, which only asyncpg" in capsys.readouterr().err
+    warning = "warning: HIVE_DATABASE_URL has command_timeout, which only asyncpg"
+    assert warning in capsys.readouterr().err
 
 
 def test_attached_status(attached, place, capsys):

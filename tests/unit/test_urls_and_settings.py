@@ -286,15 +286,13 @@ def test_leading_variables():
 
 
 def test_build_client_environment_of_another_driver():
-    """What only that driver knows stays in its own URL: libpq refuses it."""
+    """What only that driver knows stays in its own URL; its `ssl` is libpq's `sslmode`."""
     url = make_url(driver="asyncpg", query="ssl=require&sslmode=disable&command_timeout=5")
     found = build_client_environment(url)
-    assert found["DATABASE_URL"] == "postgresql://ann:s3cret@localhost:5532/hive?sslmode=disable"
+    assert found["DATABASE_URL"] == "postgresql://ann:s3cret@localhost:5532/hive?sslmode=require"
     assert found["HIVE_DATABASE_URL"] == build_database_url(url)
-    assert {key for key in found if "SSL" in key} == {"PGSSLMODE"}
-    assert url.unchecked == (
-        "HIVE_DATABASE_URL has command_timeout, ssl, which only asyncpg can check"
-    )
+    assert {key: found[key] for key in found if "SSL" in key} == {"PGSSLMODE": "require"}
+    assert url.unchecked == "HIVE_DATABASE_URL has command_timeout, which only asyncpg can check"
     assert make_url(query="sslmode=disable&options=x").unchecked == ""
 
 
@@ -329,9 +327,27 @@ TIMED = "connect_timeout=3&keepalives=0"
         ("libpq", {"query": TIMED}, f"postgresql://ann:s3cret@localhost:5532/hive?{TIMED}", ""),
         (
             "libpq",
-            {"driver": "asyncpg", "query": "ssl=require"},
+            {"driver": "asyncpg", "query": "ssl=verify-full&command_timeout=5"},
+            "postgresql://ann:s3cret@localhost:5532/hive?sslmode=verify-full",
+            "command_timeout",
+        ),
+        (
+            "libpq",
+            {"driver": "pg8000", "query": "ssl=require"},
             "postgresql://ann:s3cret@localhost:5532/hive",
             "ssl",
+        ),
+        (
+            "libpq",
+            {"driver": "asyncpg", "query": "ssl=True"},
+            "postgresql://ann:s3cret@localhost:5532/hive",
+            "ssl",
+        ),
+        (
+            "asyncpg",
+            {"driver": "asyncpg", "query": "ssl=prefer"},
+            "postgresql://ann:s3cret@localhost:5532/hive?sslmode=prefer",
+            "",
         ),
         (
             "asyncpg",
