@@ -894,11 +894,9 @@ _TYPED_THERE = {  # in cmd and in PowerShell
 
 def quote_sh(text: str) -> str:
     """Quote a word for sh."""
-    if re.fullmatch(r"[A-Za-z0-9_@%+=:,./-]+", text):  # without `shlex`, which takes long
+    if re.fullmatch(r"[A-Za-z0-9_@%+=:,./-]+", text):  # shlex takes long
         return text
-    import shlex
-
-    return shlex.quote(text)
+    return "'" + text.replace("'", "'\"'\"'") + "'"
 
 
 def quote_powershell(text: str) -> str:
