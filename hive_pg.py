@@ -188,7 +188,7 @@ snapshot [DIR] [@NAME]: keep a copy in the server, for restore @NAME
 restore [DIR] FILE: replace the database by a dump; keep the old
   file FILE             a dump or an SQL script, - for stdin; or @NAME, a snapshot
   --no-owner            give everything to the workspace's role
-  --drop-old            drop what earlier restores kept
+  --drop-old            without FILE: drop what earlier restores kept
 reset [DIR]: empty the database; keep the old one
   --seed FILE           a dump or an SQL script to load into it
 push [DIR]: copy the database to a server elsewhere
@@ -6044,12 +6044,11 @@ def reset(workspace: Workspace, seed: str = "") -> str:
         return _run_alone(task, extends=True)
 
 
-def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bool = False) -> str:
+def restore(workspace: Workspace, path: str, *, owner: bool = True) -> str:
     """Put a dump in the database's place; return the old one's name.
 
     It goes into a new database, and the two change names, which ends all sessions. `path` may be
-    `-` for stdin, or @NAME. Without `owner` all is the workspace's role's; `drop_old` drops what
-    earlier ones kept, too.
+    `-` for stdin, or @NAME. Without `owner` all is the workspace's role's.
     """
     copies = path.startswith("@")
     if path == "-":  # on which nobody can answer
@@ -6059,7 +6058,7 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True, drop_old: bo
         get_settled(workspace)
         source = find_snapshot(workspace, path[1:]) if copies else ""
         _agree_to(workspace, path)
-        return _run_alone(task, drop_old=drop_old, source=source)
+        return _run_alone(task, source=source)
 
 
 def _agree_to(workspace: Workspace, new: str) -> None:
@@ -6067,7 +6066,7 @@ def _agree_to(workspace: Workspace, new: str) -> None:
     workspace.agree(f"put {new} in the place of database {database}, and end its sessions?")
 
 
-def _run_alone(task: Restore, *, drop_old: bool = False, **how: Any) -> str:
+def _run_alone(task: Restore, **how: Any) -> str:
     workspace = task.workspace
     with workspace.lock():
         probe = look(workspace)  # what bars the way is found out before a long restore
@@ -6075,11 +6074,7 @@ def _run_alone(task: Restore, *, drop_old: bool = False, **how: Any) -> str:
             raise probe.error
         if probe.objection:
             refuse_port(workspace, probe.objection, probe.address)
-        kept = task.run(tells=not drop_old, **how)
-        if drop_old:
-            drop_databases(workspace, KEPT_COMMENT)
-            workspace.console.step("what was there before is dropped")
-    return kept
+        return task.run(**how)
 
 
 @contextmanager
@@ -6141,13 +6136,16 @@ def find_databases(workspace: Workspace, comment: str) -> set[str]:
 def drop_old_databases(workspace: Workspace) -> None:
     """Drop the databases that restores kept or left."""
     get_settled(workspace)
-    old = ", ".join(sorted(find_databases(workspace, KEPT_COMMENT)))
+    old = find_databases(workspace, KEPT_COMMENT)
+    names = ", ".join(sorted(old))
     if old:
-        workspace.agree(f"drop {old}?")
+        workspace.agree(f"drop {names}?")
     with workspace.lock():
-        for comment in (STAGING_COMMENT, KEPT_COMMENT):
+        if find_databases(workspace, KEPT_COMMENT) != old:
+            raise WorkspaceError("what is kept has changed meanwhile", "{restore} --drop-old")
+        for comment in (KEPT_COMMENT, STAGING_COMMENT):
             drop_databases(workspace, comment)
-    workspace.console.step(f"dropped: {old or 'nothing, as nothing was kept'}")
+    workspace.console.step(f"dropped: {names or 'nothing, as nothing was kept'}")
 
 
 # -- snapshots ---------------------------------------------
@@ -7721,8 +7719,7 @@ class CommandLine:
         if self.file is None:
             drop_old_databases(self.workspace)
         else:
-            how = {"owner": not self.no_owner, "drop_old": bool(self.drop_old)}
-            restore(self.workspace, self.file, **how)
+            restore(self.workspace, self.file, owner=not self.no_owner)
 
     def _reset(self) -> None:
         reset(self.workspace, self.seed or "")
@@ -8024,6 +8021,9 @@ def _sort_arguments(line: CommandLine) -> None:
     if needs_file and line.file in (None, "@"):
         kind = "@NAME" if line.drop else "FILE"
         _refuse(f"{kind} is missing", f"{line.program} {line.command}")
+    if line.drop_old and line.file:
+        why = f"{line.file!r} is no directory, and --drop-old takes no FILE"
+        raise UsageError(why, f"{line.program} restore FILE; then {line.program} restore --drop-old")
     if line.command == "snapshot" and line.file and line.file[0] != "@":
         why = f"{line.file!r} is no directory, and a name begins with @"
         raise UsageError(why, f"{line.program} snapshot @{quote_word(line.file)}")

@@ -244,7 +244,8 @@ def test_server_is_not_interrupted_by_the_watch_over_the_disk(lab, make):
     workspace.init("--image", lab.build_image("slow-df", *commands))
     workspace.hive_pg("backup", "-o", "x.dump")
     for _ in range(3):
-        workspace.hive_pg("restore", "--yes", "--drop-old", "x.dump")
+        workspace.hive_pg("restore", "--yes", "x.dump")
+        workspace.hive_pg("restore", "--yes", "--drop-old")
     said = run(["docker", "logs", workspace.container])
     assert "terminating any other active server processes" not in said.stderr + said.stdout
 
@@ -308,7 +309,8 @@ def test_snapshot_killed(whole):
     whole.hive_pg("snapshot", "@last")
     found = json.loads(whole.hive_pg("snapshot", "--list", "--json").stdout)["snapshots"]
     assert [each["name"] for each in found] == ["killed", "first", "last"]
-    whole.hive_pg("restore", "--yes", "--drop-old", "@killed")
+    whole.hive_pg("restore", "--yes", "@killed")
+    whole.hive_pg("restore", "--yes", "--drop-old")
     assert_same(whole, whole.whole)
     assert databases(whole) == ["hive", *(each["database"] for each in found)]
     for each in found:
@@ -387,7 +389,8 @@ def test_destroy_killed_at_every_step(make):
             workspace.hive_pg("start")
         else:
             workspace.init()
-            workspace.hive_pg("restore", "--yes", "--drop-old", f"backups/{backups(workspace)[-1]}")
+            workspace.hive_pg("restore", "--yes", f"backups/{backups(workspace)[-1]}")
+            workspace.hive_pg("restore", "--yes", "--drop-old")
         workspace.assert_kept()
 
 

@@ -595,7 +595,7 @@ def asking(lab):
         "status",
         "stats",
         "backup -o b.dump",
-        "restore --yes --drop-old a.dump",
+        "restore --yes a.dump",
         "psql -- -c select",
         """run -- sh -c 'test "$(sed -n s/^POSTGRES_PASSWORD=//p .env)" = "$PGPASSWORD"'""",
     ],

@@ -103,7 +103,8 @@ def test_script_that_succeeds_changes_its_own_database(owned, script):
     before = [line for line in facts(owned) if "|hive|" not in line]
     dump = docker("exec", owned.container, "pg_dump", "-h", "127.0.0.1", "-U", "app", "hive")
     (owned.path / "x.sql").write_text(f"{SCRIPTS[script]}\ncreate table made ();\n{dump}\n")
-    owned.hive_pg("restore", "--yes", "--drop-old", "x.sql")
+    owned.hive_pg("restore", "--yes", "x.sql")
+    owned.hive_pg("restore", "--yes", "--drop-old")
     now = [line for line in facts(owned) if "|hive|" not in line]
     assert [line for line in now if "work_mem" not in line] == [
         line for line in before if "work_mem" not in line
@@ -156,7 +157,7 @@ def test_script_whose_restore_is_killed_at_every_step_changes_nobody(owned):
     before = [line for line in facts(owned) if "|hive|" not in line and "work_mem" not in line]
     dump = docker("exec", owned.container, "pg_dump", "-h", "127.0.0.1", "-U", "app", "hive")
     (owned.path / "x.sql").write_text(f"alter role app nologin password 'x';\n{dump}\n")
-    command = ("restore", "--yes", "--drop-old", "x.sql")
+    command = ("restore", "--yes", "x.sql")
     steps = steps_of(owned, *command)
     first = next(i for i, step in enumerate(steps) if "hive-pg.json" in step)
     steps = [s for s in steps[first:] if "json" in s or s.startswith("during docker exec")]

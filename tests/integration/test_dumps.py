@@ -205,7 +205,8 @@ def test_snapshot_and_restore(whole):
     assert f"what was {DATABASE} is {kept} now" in said
     spoil(whole)
     whole.hive_pg("snapshot")
-    whole.hive_pg("restore", "--yes", "--drop-old", "@first")
+    whole.hive_pg("restore", "--yes", "@first")
+    whole.hive_pg("restore", "--yes", "--drop-old")
     assert_same(whole, whole.whole)
     found = json.loads(whole.hive_pg("snapshot", "--list", "--json").stdout)["snapshots"]
     assert [each["name"] for each in found] == ["first", found[1]["created"]]
@@ -265,7 +266,8 @@ def test_backup_and_restore(whole):
     whole.hive_pg("restore", "--yes", "--drop-old")
     assert databases(whole) == [DATABASE]
     assert fingerprint(whole) != whole.whole  # the sequence
-    whole.hive_pg("restore", "--yes", "--drop-old", path)
+    whole.hive_pg("restore", "--yes", path)
+    whole.hive_pg("restore", "--yes", "--drop-old")
     assert databases(whole) == [DATABASE]
     assert_same(whole, whole.whole)
 
@@ -383,10 +385,11 @@ def test_memory_of_backup(large):
     """It takes no more for more: what is dumped is not kept."""
     script = "import os, subprocess, sys; p = subprocess.Popen(sys.argv[1:]);"
     script += "print(os.wait4(p.pid, 0)[2].ru_maxrss // 1024, file=sys.stderr)"
-    for command in ("backup", "-o", "x.dump"), ("restore", "--yes", "--drop-old", "x.dump"):
+    for command in ("backup", "-o", "x.dump"), ("restore", "--yes", "x.dump"):
         argv = [large.lab.python, "-c", script, large.lab.script]
         words = large.hive_pg(*command, argv=argv).stderr
         assert int(words.split()[-1]) <= 40
+    large.hive_pg("restore", "--yes", "--drop-old")
     (large.path / "x.dump").unlink()
 
 
@@ -563,7 +566,8 @@ def test_restore_of_a_missing_role(whole):
     result = whole.hive_pg("restore", "--yes", "--no-owner", "x", code=1)
     assert "create role" in result.stderr
     whole.trusted_script("create role bob")
-    whole.hive_pg("restore", "--yes", "--drop-old", "x")
+    whole.hive_pg("restore", "--yes", "x")
+    whole.hive_pg("restore", "--yes", "--drop-old")
     assert_same(whole, whole.whole)
     whole.trusted_script(LEAVE)
 
@@ -669,7 +673,8 @@ def test_restore_whatever_the_database_is_set_to(whole, name):
         before = run_sql(settings)
         assert before != plain
         whole.hive_pg("backup", "-o", "own.dump")
-        whole.hive_pg("restore", "--yes", "--drop-old", "own.dump")
+        whole.hive_pg("restore", "--yes", "own.dump")
+        whole.hive_pg("restore", "--yes", "--drop-old")
         assert run_sql(settings) == before
     finally:
         run_sql("alter database :d reset all")
@@ -723,14 +728,16 @@ def test_restore_beside_a_subscription(whole):
     assert "psql:<stdin>:3: ERROR:  division by zero" in said
     assert "warning: what an interrupted restore has made stays" in said
     time.sleep(1)  # its name has the second
-    said = whole.hive_pg("restore", "--yes", "--drop-old", "whole.dump").stderr
+    whole.hive_pg("restore", "--yes", "whole.dump")
+    said = whole.hive_pg("restore", "--yes", "--drop-old", code=1).stderr
     assert "is being used by logical replication subscription" in said
     assert_same(whole, whole.whole, restoring=True)
     (left,) = set(databases(whole)) - {DATABASE}
     sql = "alter subscription s disable; alter subscription s set (slot_name = none)"
     for words in (*sql.split("; "), "drop subscription s"):
         whole.hive_pg("psql", "--", "-qXd", left, "-c", words)
-    whole.hive_pg("restore", "--yes", "--drop-old", "whole.dump")
+    whole.hive_pg("restore", "--yes", "whole.dump")
+    whole.hive_pg("restore", "--yes", "--drop-old")
     assert_same(whole, whole.whole)
 
 
@@ -760,7 +767,8 @@ def test_drop_old_spares_what_was_renamed_back(whole):
     whole.hive_pg("restore", "--yes", "--drop-old")
     assert databases(whole) == [DATABASE, "restored"]
     assert whole.trusted("select count(*) from kept where word = ''").stdout == f"{ROWS}\n"
-    whole.hive_pg("restore", "--yes", "--drop-old", "whole.dump")
+    whole.hive_pg("restore", "--yes", "whole.dump")
+    whole.hive_pg("restore", "--yes", "--drop-old")
     whole.trusted("drop database restored")
     assert_same(whole, whole.whole)
 

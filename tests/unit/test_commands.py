@@ -191,7 +191,6 @@ def test_read_options_of_no_command():
         ("snapshot @a /", {"directory": "/", "file": "@a"}),
         ("snapshot @a", {"directory": ".", "file": "@a"}),
         ("restore --drop-old /", {"directory": "/", "file": None}),
-        ("restore --drop-old x.dump", {"directory": ".", "file": "x.dump"}),
     ],
 )
 def test_read_command_line_values(argv, expected):
@@ -278,6 +277,12 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
             "snapshot s1",
             "'s1' is no directory, and a name begins with @\nhint: hive-pg snapshot @s1\n",
         ),
+        (
+            "restore --drop-old x.dump",
+            "'x.dump' is no directory, and --drop-old takes no FILE\n"
+            "hint: hive-pg restore FILE; then hive-pg restore --drop-old\n",
+        ),
+        ("restore - --drop-old", "'-' is no directory, and --drop-old takes no FILE\n"),
         ("upgrade --image x --undo", "--image, --undo and --drop-old go one at a time"),
         ("upgrade --image x --drop-old", "--image, --undo and --drop-old go one at a time"),
     ],
@@ -1369,8 +1374,7 @@ def test_command_backup(monkeypatch, hive, capsys, tmp_path):
 
 
 ACTIONS = {  # command line: the function that it ends with, its keyword arguments
-    "restore x.sql": ("_run_alone", {"drop_old": False, "source": ""}),
-    "restore --drop-old x.sql": ("_run_alone", {"drop_old": True, "source": ""}),
+    "restore x.sql": ("_run_alone", {"source": ""}),
     "restore --drop-old": ("drop_databases", {}),
     "reset": ("_run_alone", {"extends": True}),
     "destroy --data": ("destroy", {"data": True, "backup": True, "purge": False}),

@@ -588,18 +588,8 @@ def test_restore_within_a_second(place, server, dump):
     assert "hive_before_20010909T014641Z" in server.sql("swap")
 
 
-def test_restore_drop_old(place, server, dump, capsys):
-    """What is kept goes once the new one serves; nobody is told its name."""
-    pg.restore(place, dump, drop_old=True)
-    assert server.scripts[-1] == (
-        *("drop", "template1"),
-        pg.build_list_sql("hive", pg.KEPT_COMMENT, drops=True),
-    )
-    assert KEPT not in capsys.readouterr().err
-
-
 def test_restore_names_what_drops_the_old_one(place, dump, capsys):
-    """Without --drop-old the next command stands behind the old one's name."""
+    """The next command stands behind the old one's name."""
     pg.restore(place, dump)
     said = capsys.readouterr().err
     assert f"what was hive is {KEPT} now; drop it: hive-pg restore --drop-old\n" in said
@@ -624,6 +614,16 @@ def test_drop_old_names_what_it_drops(
     assert (f"{up}: drop {KEPT}? [y/N]" in said) == (answer is not None)
     assert (f"dropped: {KEPT}" in said) == done
     assert ("error: nothing was done" in said) != done
+
+
+@pytest.mark.parametrize("agreed", [f"{KEPT}\n", ""], ids=["one", "none"])
+def test_drop_old_beside_a_restore_that_ends_meanwhile(place, server, agreed):
+    """What nobody was asked about is not dropped; nor is the rest."""
+    server.words["listed"] = [agreed, f"{agreed}hive_before_20010909T014641Z\n"]
+    with pytest.raises(WorkspaceError, match="what is kept has changed meanwhile") as caught:
+        pg.drop_old_databases(place)
+    assert caught.value.hint == "{restore} --drop-old"
+    assert "drop" not in server.kinds
 
 
 def test_find_databases_names(place, server):
@@ -1022,13 +1022,12 @@ def test_restore_of_no_file(place, docker, up, name, fault):
         ("-", ".", "-"),
         ("DIR x", "DIR", "x"),
         ("DIR -", "DIR", "-"),
-        ("--drop-old x", ".", "x"),
         ("--drop-old DIR", "DIR", None),
         ("--drop-old", ".", None),
     ],
 )
 def test_restore_tells_the_directory_from_the_file(hive, up, monkeypatch, words, directory, file):
-    """One argument is FILE, but for --drop-old, which goes with a directory alone."""
+    """One argument is FILE, but for --drop-old, which takes none."""
     (up / "DIR").mkdir()
     seen = []
     look = lambda line: seen.append((line.directory, line.file))  # noqa: E731

@@ -71,7 +71,8 @@ def keep():
     hive("restore", "a.dump", "--yes")
     assert query("select count(*) from t") == "1000"
     hive("snapshot", "@one")
-    hive("restore", "@one", "--yes", "--drop-old")
+    hive("restore", "@one", "--yes")
+    hive("restore", "--yes", "--drop-old")
     before = Path(".env").read_bytes()
     hive("rotate")
     after = Path(".env").read_bytes()
