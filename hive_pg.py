@@ -5624,6 +5624,7 @@ def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
     for found, fault, hint in (
         (not head.strip(), "is empty", "take another one"),
         (whole, "is a dump of a whole server (pg_dumpall)", part),
+        (b"; Type: DATABASE;" in head, "is made by pg_dump -C", "pg_dump it without -C"),
         (head[257:262] == b"ustar", "is a tar archive", "pg_restore -f - FILE | {restore} -"),
         (b"\0" in head, "is neither pg_dump -Fc's nor SQL", unpack),
         (truncated, "is truncated: its last line is missing", "take another one"),
@@ -6323,11 +6324,15 @@ def _delete_cluster(workspace: Workspace, service: ComposeService, backup: bool)
 
 def _remove_files(workspace: Workspace, service: ComposeService) -> None:
     """Remove our keys from `.env`, and unchanged files."""
+    import fnmatch
+
     directory, base = workspace.directory, workspace.compose_file() or ""
     data_dir, keys = workspace.data_dir, {*OUR_KEYS}
     data, ours = dirname(data_dir), dirname(base)
     added, place = join(ours, ADDED_FILE), f"./{os.path.relpath(data_dir, ours)}"
+    beside = fnmatch.filter(os.listdir(directory), "*compose*.y*ml")
     written = {
+        **{join(directory, name): [] for name in workspace.named_files + beside},
         base: [render_compose()],
         added: [render_addition(name, place) for name in ("", service.service)],
     }
@@ -6340,7 +6345,7 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
         text = (read_file(path) or b"").decode(errors="replace")
         if re.sub(r"hive-pg [0-9][.\w]*\w", f"hive-pg {__version__}", text) in texts:
             removed.append(path)
-        elif re.search(r"[^$][$]{?POSTGRES_|env_file", text):
+        elif re.search(r"\bPOSTGRES_|env_file|include|extends", text):
             keys -= {USER_KEY, PASSWORD_KEY, DB_KEY}
     if added in removed:
         keys |= workspace.drop_compose_file()
@@ -8023,7 +8028,7 @@ def _sort_arguments(line: CommandLine) -> None:
         _refuse(f"{kind} is missing", f"{line.program} {line.command}")
     if line.drop_old and line.file:
         why = f"{line.file!r} is no directory, and --drop-old takes no FILE"
-        raise UsageError(why, f"{line.program} restore FILE; then {line.program} restore --drop-old")
+        raise UsageError(why, f"{line.program} restore FILE; then restore --drop-old")
     if line.command == "snapshot" and line.file and line.file[0] != "@":
         why = f"{line.file!r} is no directory, and a name begins with @"
         raise UsageError(why, f"{line.program} snapshot @{quote_word(line.file)}")

@@ -443,7 +443,7 @@ REFUSED = {
     "pg_dumpall": (lambda w: b"--\n-- PostgreSQL database cluster dump\n--\n", "pg_dumpall"),
     "pg_dump -a": (lambda w: dump_of(w, "-a"), "drops or uses something"),
     "pg_dump --clean": (lambda w: dump_of(w, "--clean"), "drops or uses something"),
-    "pg_dump -C": (lambda w: dump_of(w, "-C"), "already exists"),
+    "pg_dump -C": (lambda w: dump_of(w, "-C"), "is made by pg_dump -C"),
     "drops the database": (
         lambda w: f'create table x ();\n  drop database "{DATABASE}"'.encode(),
         "cannot drop a template database",

@@ -280,7 +280,7 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
         (
             "restore --drop-old x.dump",
             "'x.dump' is no directory, and --drop-old takes no FILE\n"
-            "hint: hive-pg restore FILE; then hive-pg restore --drop-old\n",
+            "hint: hive-pg restore FILE; then restore --drop-old\n",
         ),
         ("restore - --drop-old", "'-' is no directory, and --drop-old takes no FILE\n"),
         ("upgrade --image x --undo", "--image, --undo and --drop-old go one at a time"),

@@ -28,6 +28,11 @@ from hive_pg import (
 
 TAR = b"toc.dat".ljust(257, b"\0") + b"ustar\0"
 DUMP = b"--\n-- PostgreSQL database dump\n--\n\nselect 1;\n"
+CREATED = (
+    b"--\n-- PostgreSQL database dump\n--\n\n\\restrict x\n\nSET row_security = off;\n\n--\n"
+    b"-- Name: hive; Type: DATABASE; Schema: -; Owner: ann\n--\n\nCREATE DATABASE hive;\n\n"
+    b"\\unrestrict x\n\\connect hive\n\\restrict x\n\n"
+)
 LAST = b"--\n-- PostgreSQL database dump complete\n--\n\n"
 CUT = "is truncated: its last line is missing"
 
@@ -57,6 +62,7 @@ def test_is_archive(head, tail, archive):
         pytest.param(
             b"--\n-- PostgreSQL database cluster dump\n--\n", b"", "pg_dumpall", "pg_dump", id="all"
         ),
+        pytest.param(CREATED, LAST, "is made by pg_dump -C", "without -C", id="with a database"),
         pytest.param(b"\x89PNG\r\n\0\0", b"", "is neither", "{restore} -", id="a picture"),
         pytest.param("create".encode("utf-16"), b"", "is neither", "{restore} -", id="UTF-16"),
         pytest.param(DUMP, DUMP, CUT, "take another one", id="truncated"),
@@ -1619,13 +1625,40 @@ def test_destroy_purge(place, up, removable, capsys, kind):
     assert ".env" in capsys.readouterr().err.splitlines()[-2]
 
 
-@pytest.mark.parametrize("line", ["environment: {A: $POSTGRES_DB}", "env_file: .env"])
-def test_destroy_purge_beside_a_file_that_reads_the_login(place, up, removable, line):
+READS = "services: {db: {environment: {A: $POSTGRES_DB}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("named", "files"),
+    [
+        ("", {"docker-compose.yml": READS}),
+        ("", {"docker-compose.yml": "services: {db: {env_file: .env}}\n"}),
+        ("", {"docker-compose.yml": "services: {db: {environment: [POSTGRES_PASSWORD]}}\n"}),
+        ("", {"docker-compose.override.yml": READS}),
+        ("", {"docker-compose.prod.yml": READS}),
+        ("", {"docker-compose.yml": "include: [db.yml]\n", "db.yml": READS}),
+        ("", {"docker-compose.yml": "services: {db: {extends: {file: db.yml, service: db}}}\n"}),
+        ("docker-compose.yml:db.yml", {"db.yml": READS}),
+        ("docker-compose.yml:sub/db.yml", {"sub/db.yml": READS}),
+    ],
+    ids="read env_file pass-through override other include extends named below".split(),
+)
+def test_destroy_purge_beside_a_file_that_reads_the_login(place, up, removable, named, files):
     """It may have been there before `init`: a person's compose file needs it again."""
     login = "".join(f"{key}={place.values[key]}\n" for key in pg.URL_KEYS[1:4])
-    (up / "docker-compose.yml").write_text(f"services: {{db: {{{line}}}}}\n")
+    theirs = {"COMPOSE_FILE": named, "COMPOSE_PATH_SEPARATOR": ":"} if named else {}
+    place.save_env(theirs)
+    (up / "sub").mkdir()
+    for name, text in {
+        "docker-compose.yml": "services: {}\n",
+        "compose.ci.yml": "",
+        **files,
+    }.items():
+        (up / name).write_text(text)
     pg.destroy(place, purge=True, backup=False)
-    assert sorted((up / ".env").read_text().splitlines()) == sorted(login.splitlines())
+    assert (up / "compose.ci.yml").exists()
+    left = (up / ".env").read_text()
+    assert {*login.splitlines()} == {line for line in left.splitlines() if "COMPOSE" not in line}
 
 
 def test_destroy_purge_leaves_what_came_with_the_clone(place, up, removable, docker, capsys):
