@@ -188,7 +188,7 @@ snapshot [DIR] [@NAME]: keep a copy in the server, for restore @NAME
 restore [DIR] FILE: replace the database by a dump; keep the old
   file FILE             a dump or an SQL script, - for stdin; or @NAME, a snapshot
   --no-owner            give everything to the workspace's role
-  --drop-old            without FILE: drop what earlier restores kept
+  --drop-old            drop what earlier restores kept
 reset [DIR]: empty the database; keep the old one
   --seed FILE           a dump or an SQL script to load into it
 push [DIR]: copy the database to a server elsewhere
@@ -1954,6 +1954,9 @@ DIAGNOSES = (
         "all of the server's connections are in use",
         "close some, or raise max_connections: HIVE_POSTGRES_MAX_CONNECTIONS in .env, or your"
         " compose file's; then {restart}", DatabaseConnectionError),
+    Diagnosis("login", "is being used by logical replication subscription",
+        "it has a subscription",
+        "in it: alter subscription NAME disable, set (slot_name = none); drop it"),
     Diagnosis("login", "timeout expired", "the server does not answer: it or its disk hangs",
         "see {logs}; {restart} ends it, after a minute", DatabaseConnectionError),
     _refused('role ".*" does not exist', "the data has no such user",
@@ -1975,7 +1978,10 @@ DIAGNOSES = (
         "take another one; a copy that ended early has fewer bytes than the original"),
     Diagnosis("dump", 'role ".*" does not exist',
         "the dump names a role that does not exist here",
-        "{psql} -c 'create role NAME'; where it only owns what is in it: {restore} --no-owner"),
+        "{psql} -c 'create role NAME'; where it only owns, in pg_dump -Fc: {restore} --no-owner"),
+    Diagnosis("dump", "canceling statement due to lock timeout|could not obtain lock on relation",
+        "another session has a table locked",
+        "end it (select pid, query from pg_stat_activity), then try again"),
     Diagnosis("dump", "terminating connection|server closed the connection|"
         "the database system is|connection to server .* failed: (?!FATAL)",
         "the server ended the session: it stops, or has crashed",
@@ -5705,7 +5711,7 @@ _DELETE_SCRIPT = """\
 cd "$2" && rm -rf "$0".$1 || exit
 [ "$1" = incomplete-deleted ] || rm -rf "$0".[1-9][0-9]
 [ ! -e "$0" ] || mv "$0" "$0".incomplete-deleted && rm -rf "$0".$1 || exit
-ls -d "$0".incomplete-* "$0".[1-9][0-9] 2>/dev/null || [ -z "$3" ] ||
+ls -d "$0".incomplete-* "$0".[1-9][0-9] 2>/dev/null | grep . || [ -z "$3" ] ||
   find /target -type f ! -name ".*" -print -quit
 """
 
@@ -5821,7 +5827,7 @@ def open_source(path: str, directory: str) -> IO[bytes]:
     if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
         raise WorkspaceError("there is no dump on stdin", "{restore} FILE")
     if path != "-" and is_gone(path):
-        raise WorkspaceError(f"there is no file {path!r}", f"ls {BACKUP_DIR}; a snapshot is @NAME")
+        raise WorkspaceError(f"there is no file {path!r}", f"ls {BACKUP_DIR}; or {{restore}} @NAME")
     if path != "-" and os.path.isdir(path):
         raise WorkspaceError(f"{path} is a directory", "pg_dump -Fc writes a file")
     with explaining("read", os.path.abspath(path)):
@@ -5865,10 +5871,7 @@ def find_snapshot(workspace: Workspace, name: str) -> str:
 
 
 def insist(run: Callable[[], str], tries_left: int = 19) -> str:
-    """Run SQL that ends sessions, again where others connect meanwhile.
-
-    Who connects while it runs has to wait, and is not refused.
-    """
+    """Run SQL that ends sessions, again where others connect meanwhile."""
     try:
         return run()
     except DockerCommandError as error:
@@ -5969,7 +5972,6 @@ class Restore:
             said = f"{result.stderr}it ends in the middle of a statement or transaction"
             raise build_error(result.replace(stderr=said), "cannot restore it", "", ["dump"])
         undo_restore(workspace)
-        # initdb's own objects are below FIRST_USER_OID.
         made = f"select exists (select from pg_depend where objid >= {FIRST_USER_OID})"
         made += " or exists (select from pg_largeobject_metadata)"
         if self._query(made, staging).strip() != "t":
@@ -6128,25 +6130,24 @@ def set_up_copy(
     return True
 
 
-def find_databases(workspace: Workspace, comment: str) -> set[str]:
+def find_databases(workspace: Workspace, comment: str) -> list[str]:
     """Return the databases that `restore` marked with a comment."""
     sql = build_list_sql(workspace.settings.url.database, comment)
-    return set(workspace.server.query(sql, "cannot list the databases").splitlines())
+    return workspace.server.query(sql, "cannot list the databases").splitlines()
 
 
 def drop_old_databases(workspace: Workspace) -> None:
     """Drop the databases that restores kept or left."""
     get_settled(workspace)
     old = find_databases(workspace, KEPT_COMMENT)
-    names = ", ".join(sorted(old))
     if old:
-        workspace.agree(f"drop {names}?")
+        workspace.agree(f"drop {', '.join(old)}?")
     with workspace.lock():
         if find_databases(workspace, KEPT_COMMENT) != old:
             raise WorkspaceError("what is kept has changed meanwhile", "{restore} --drop-old")
         for comment in (KEPT_COMMENT, STAGING_COMMENT):
             drop_databases(workspace, comment)
-    workspace.console.step(f"dropped: {names or 'nothing, as nothing was kept'}")
+    workspace.console.step(f"dropped: {', '.join(old) or 'nothing, as nothing was kept'}")
 
 
 # -- snapshots ---------------------------------------------
@@ -6188,8 +6189,8 @@ def drop_snapshot(workspace: Workspace, name: str) -> None:
 def snapshot(workspace: Workspace, name: str = "") -> str:
     """Copy the database within its server; return the name for `restore`.
 
-    It ends all sessions, because the server copies no database that is in use; who connects
-    meanwhile waits. Until it is whole, the next command takes it for unfinished, and drops it.
+    It ends all sessions, and who connects meanwhile waits. Until it is whole, the next command
+    drops it.
     """
     if not re.fullmatch(rf"({_SNAPSHOT})?", name):
         raise WorkspaceError(f"{name!r} is no name of a snapshot: {_NAME_RULE}")
@@ -6265,8 +6266,6 @@ def destroy(
     """Remove the container and its network; with `data` the cluster, after a backup.
 
     `purge` goes on to our keys in `.env` and to files that are as `init` has written them.
-
-    Raises: WorkspaceError where data would be lost, or is not this workspace's alone.
     """
     console = workspace.console
     with workspace.lock():
@@ -6315,7 +6314,7 @@ def _delete_cluster(workspace: Workspace, service: ComposeService, backup: bool)
         argv = ("sh", "-c", _DELETE_SCRIPT, name, f"incomplete-{aside}", place, volume)
         result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
         if not re.search(_NO_SOURCE, result.stderr):
-            left = check_result(result, action).stdout.split()
+            left = check_result(result, action).stdout.replace("/target", volume).split()
     if left:
         workspace.console.warn(f"{' '.join(left)} beside it stay, of which there is no backup")
     elif volume:
@@ -6413,7 +6412,7 @@ def find_used(workspace: Workspace, sql: str) -> list[str]:
     server, main = workspace.server, workspace.settings.url.database
     every = "select json_agg(datname) from pg_database where datname <> 'template0'"
     found = {*parse_json(server.query(every, "cannot list the databases"))}
-    names = sorted(found - find_databases(workspace, STAGING_COMMENT))
+    names = sorted(found - {*find_databases(workspace, STAGING_COMMENT)})
     usual = {DEFAULT_ROLE, "template1"} - {main}
     return [name for name in names if name not in usual or is_used(server, name, sql)]
 
@@ -6526,6 +6525,8 @@ class Upgrade:
         major = self.check(before)
         workspace.server.check_room("there is no room")
         databases = find_used(workspace, _HELD_SQL)
+        for name in sorted({*find_used(workspace, _KEPT_SQL)} - {*databases}):
+            self.console.note(f"what extensions hold in {name} is not taken over")
         first = "select rolname from pg_roles where oid = 10;"
         boot = workspace.server.query(first, "cannot upgrade").strip()
         with _going_back(workspace, "", "", "", "", ""):
@@ -6625,7 +6626,7 @@ the compose file is yours, and nothing was moved; service {service.service} need
         place = new.with_url(database=name)
         result = place.load(DEVNULL, client, f"copying database {name}")
         if result.returncode or _DUMP_FAILED in result.stderr:
-            raise build_error(result, action, sources=["dump"])
+            raise build_error(result, action, sources=["login", "dump"])
         analyze(new, name)
         count = compare_rows(old.with_url(database=name), place, action)
         self.console.step(f"database {name} is copied, {count} rows")
@@ -6746,8 +6747,7 @@ def open_elsewhere(workspace: Workspace, url: DatabaseURL) -> Elsewhere:
 def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> None:
     """Copy the database to a server elsewhere: all of it, or nothing.
 
-    All becomes the role's there, without grants. Nothing that is there is replaced. With
-    `switch`, `.env` leads there then.
+    All becomes the role's there, without grants. Nothing that is there is replaced.
     """
     console, target = workspace.console, f"{url.database} on {url.host}"
     action = f"cannot push to {target}"
@@ -6766,8 +6766,7 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
             why = f"{target} has {some}, in the way of the copy"
             hint = "push into an empty database; drop them; or alter extension … set schema …"
             raise WorkspaceError(why, hint)
-        result = here.dump(here.start_dump(file.fileno()), file.fileno())
-        _check_dump(workspace, result, f"cannot dump database {database}")
+        _dump(workspace, database, file.fileno(), here.start_dump(file.fileno()))
         file.seek(0)
         entries = choose_entries(here.list_contents(action, file.fileno()), theirs["schemas"])
         client = ["pg_restore", "-1", "--no-owner", "--no-privileges", "-w"]
@@ -8027,8 +8026,7 @@ def _sort_arguments(line: CommandLine) -> None:
         kind = "@NAME" if line.drop else "FILE"
         _refuse(f"{kind} is missing", f"{line.program} {line.command}")
     if line.drop_old and line.file:
-        why = f"{line.file!r} is no directory, and --drop-old takes no FILE"
-        raise UsageError(why, f"{line.program} restore FILE; then restore --drop-old")
+        _refuse("--drop-old goes without FILE, afterwards", f"{line.program} restore")
     if line.command == "snapshot" and line.file and line.file[0] != "@":
         why = f"{line.file!r} is no directory, and a name begins with @"
         raise UsageError(why, f"{line.program} snapshot @{quote_word(line.file)}")

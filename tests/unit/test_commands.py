@@ -279,10 +279,9 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
         ),
         (
             "restore --drop-old x.dump",
-            "'x.dump' is no directory, and --drop-old takes no FILE\n"
-            "hint: hive-pg restore FILE; then restore --drop-old\n",
+            "--drop-old goes without FILE, afterwards\nhint: hive-pg restore --help\n",
         ),
-        ("restore - --drop-old", "'-' is no directory, and --drop-old takes no FILE\n"),
+        ("restore - --drop-old", "--drop-old goes without FILE, afterwards\n"),
         ("upgrade --image x --undo", "--image, --undo and --drop-old go one at a time"),
         ("upgrade --image x --drop-old", "--image, --undo and --drop-old go one at a time"),
     ],

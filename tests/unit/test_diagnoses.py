@@ -243,6 +243,9 @@ LOGIN_TEXTS = {
     "does not answer": {
         "frozen": 'psql: error: connection to server on socket "/s" failed: timeout expired',
     },
+    "it has a subscription": {
+        "drop": 'ERROR:  database "x" is being used by logical replication subscription',
+    },
     "has no such user": {"socket": 'psql: error: FATAL:  role "ann" does not exist'},
 }
 DUMP_TEXTS = {
@@ -276,6 +279,10 @@ DUMP_TEXTS = {
     },
     "a role that does not exist here": {
         "archive": 'pg_restore: error: could not execute query: ERROR:  role "bob" does not exist',
+    },
+    "has a table locked": {
+        "30 s": "pg_dump: error: query failed: ERROR:  canceling statement due to lock timeout",
+        "at once": 'pg_restore: error: could not obtain lock on relation "documents"',
     },
     "ended the session": {
         "stop": f"{SKIPPING}FATAL:  terminating connection due to administrator command",
@@ -478,11 +485,6 @@ LOG:  database system is ready to accept connections
             ' for role "ann"',
             "dump",
             id="a refusal",
-        ),
-        pytest.param(
-            "pg_dump: error: query failed: ERROR:  canceling statement due to lock timeout",
-            "dump",
-            id="locked",
         ),
         pytest.param(f'{SKIPPING}ERROR:  syntax error at or near "foo"', "dump", id="a notice"),
         pytest.param(

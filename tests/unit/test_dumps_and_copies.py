@@ -580,11 +580,12 @@ def test_restore_of_a_long_name(place, up, server, dump, docker):
 def test_restore_beside_what_cannot_be_dropped(place, server, dump, capsys):
     """What an earlier one has left, with a subscription perhaps, bars no later one."""
     words = 'DETAIL:  There is 1 subscription.\nERROR:  database "x" is being used by logical'
+    words += " replication subscription"
     server.words["clean"] = [(3, words), ""]
     pg.restore(place, dump)
     said = capsys.readouterr().err
     assert "what an interrupted restore has made stays until the next one, or --drop-old: " in said
-    assert 'cannot drop it now: database "x" is being used by logical' in said
+    assert "cannot drop it now: it has a subscription" in said
 
 
 def test_restore_within_a_second(place, server, dump):
@@ -632,10 +633,20 @@ def test_drop_old_beside_a_restore_that_ends_meanwhile(place, server, agreed):
     assert "drop" not in server.kinds
 
 
+def test_drop_old_of_a_subscription(hive, server, capsys):
+    """The server does not drop its database; the hint says how it goes, the detail which one."""
+    words = f'ERROR:  database "{KEPT}" is being used by logical replication subscription'
+    server.words |= {"listed": [f"{KEPT}\n"], "drop": [(3, words)]}
+    assert hive("restore --drop-old --yes") == ExitCode.FAILED
+    said = capsys.readouterr().err
+    assert f'database "{KEPT}" is being used' in said
+    assert "hint: in it: alter subscription NAME disable, " in said
+
+
 def test_find_databases_names(place, server):
     """A line is a name, whatever is in it."""
     server.words["listed"] = [f"a b_before_{STAMP}\n{KEPT}\n"]
-    assert pg.find_databases(place, pg.KEPT_COMMENT) == {f"a b_before_{STAMP}", KEPT}
+    assert pg.find_databases(place, pg.KEPT_COMMENT) == [f"a b_before_{STAMP}", KEPT]
 
 
 def test_restore_no_owner(place, docker, dump):
@@ -700,7 +711,9 @@ def test_restore_that_fails(place, docker, server, dump):
     docker.answers[RESTORING] = (1, 'pg_restore: error: role "bob" does not exist')
     with pytest.raises(DockerCommandError, match="a role that does not exist here") as caught:
         pg.restore(place, dump)
-    assert caught.value.hint.startswith("{psql} -c 'create role NAME'; where it only owns")
+    assert caught.value.hint == (
+        "{psql} -c 'create role NAME'; where it only owns, in pg_dump -Fc: {restore} --no-owner"
+    )
     assert_undone(server)
 
 
@@ -1358,6 +1371,8 @@ def test_reset_with_no_seed(hive, docker, capsys):
     """A file that is not there is found out before a question is asked."""
     assert hive("reset --seed nope") == ExitCode.FAILED
     assert "there is no file 'nope'" in capsys.readouterr().err
+    assert hive("reset --seed @base") == ExitCode.FAILED
+    assert "or hive-pg restore @NAME\n" in capsys.readouterr().err
     assert docker.calls == []
 
 
@@ -1760,7 +1775,7 @@ def test_destroy_data_in_a_volume_with_other_files(place, docker, removable, in_
     )
     pg.destroy(place, data=True)
     assert docker.calls_of("docker volume rm") == []
-    assert "/target/photo beside it stay" in capsys.readouterr().err
+    assert "warning: pg/photo beside it stay" in capsys.readouterr().err
 
 
 def test_destroy_data_in_a_volume_of_others(place, docker, removable, in_volume):
@@ -1976,6 +1991,12 @@ def test_upgrade(upgradable, docker, server, up, capsys):
     assert targets == [["template1", "--create"]]
 
 
+CLOSED = (
+    'pg_dump: error: connection to server at "hive-postgres", port 5432 failed: FATAL: '
+    ' database "hive" is not currently accepting connections'
+)
+
+
 def ends(docker):
     """Let the new server end at once."""
     docker.answers[f"docker exec --interactive {TO}"] = (1, "is not running")
@@ -2001,6 +2022,11 @@ def ends(docker):
             lambda docker, _: docker.answers.update({COPYING: (0, pg._DUMP_FAILED)}),
             *("cannot copy database hive: ",),
             id="the dump",
+        ),
+        pytest.param(
+            lambda docker, _: docker.answers.update({COPYING: (1, f"{CLOSED}\n{pg._DUMP_FAILED}")}),
+            "cannot copy database hive: the server lets the role, or everybody, not in",
+            id="a closed database",
         ),
         pytest.param(
             lambda _, server: server.words.update(count=['["", "t", 3]\n', '["", "t", 2]\n']),
@@ -2170,6 +2196,15 @@ def test_upgrade_beside_a_forgotten_cluster(upgradable, docker, server, major):
     with pytest.raises(WorkspaceError, match=rf"pgdata\.{major} is in the way"):
         pg.upgrade(upgradable, NEWER)
     assert docker.calls_of("docker stop") == docker.calls_of("docker compose run") == []
+
+
+@pytest.mark.parametrize("kept", ["t", "f"])
+def test_upgrade_names_what_extensions_hold(upgradable, server, capsys, kept):
+    """The jobs of pg_cron, perhaps, which stay in the old cluster."""
+    server.words["used"] = ["f\n", f"{kept}\n"]
+    pg.upgrade(upgradable, NEWER)
+    said = "what extensions hold in postgres is not taken over\n"
+    assert (said in capsys.readouterr().err) == (kept == "t")
 
 
 @pytest.mark.parametrize("own", ["image", "cluster"])
