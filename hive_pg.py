@@ -4738,18 +4738,28 @@ def _remember_login(workspace: Workspace, probe: Probe) -> None:
     workspace.remember(verified=True, begun=False, major=probe.major, volume=volume)
 
 
-def serve(workspace: Workspace, *, seen: bool = False) -> ComposeService:
-    """Start the container as `.env` says, and log in; the lock is held.
-
-    Data that is lost is refused, unless it was `seen` on the engine's disk.
-    """
+def serve(workspace: Workspace, *, seen: bool = False, stops: bool = False) -> ComposeService:
+    """Start it, `stops` it first, if nothing bars the way; the lock is held."""
     settings, neighbours = workspace.settings, survey(workspace)
+    neighbours.refuse_project(settings.project)
     service = ensure_image(workspace, settings, workspace.resolve_service(settings))
+    found = f"{service.container} on {service.host_port or CONTAINER_PORT}"
+    if found != (known := f"{settings.container} on {settings.url.port}"):
+        why = f"the compose file has {found}, {ENV_FILE} has {known}"
+        raise WorkspaceError(why, f"{{init}} makes {ENV_FILE} follow the compose file")
+    if service.in_volume:
+        workspace.refuse_copy()
     neighbours.refuse_conflicts(service)
-    if not seen:
+    if not seen:  # on the engine's disk
         refuse_loss(workspace, service, neighbours)
+    if stops and service.source == IN_MEMORY:
+        workspace.console.warn("the data was in memory: this is a new, empty database")
+    try:
+        if stops:
+            stop_container(workspace)
+    except ContainerStartupError as error:  # it had to be killed, and is to run again
+        workspace.console.warn(str(error))
     bring_up(workspace, service, neighbours)
-    settle(workspace)
     return service
 
 
@@ -4800,6 +4810,7 @@ def exchange_clusters(workspace: Workspace) -> None:
         settings = workspace.settings.replace(image=image)
         workspace.save_env(follow_image(settings, engine.find_image(image)).env)
     serve(workspace)
+    settle(workspace)
     _remove_oneoffs(workspace, whole=False)  # one that Docker was about to make is there now
     workspace.remember(exchange=[], kept=kept and aside, kept_image=before)
 
@@ -4860,29 +4871,10 @@ def start(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> bool:
 def start_service(
     workspace: Workspace, timeout: float = READY_TIMEOUT_S, *, stops: bool = False
 ) -> None:
-    """Start the container, which `stops` first, if nothing bars the way."""
+    """Do the work of `start` or `restart`, but for the login."""
     with workspace.lock(timeout):
         finish_upgrade(workspace)
-        settings, neighbours = workspace.settings, survey(workspace)
-        neighbours.refuse_project(settings.project)
-        service = ensure_image(workspace, settings, workspace.resolve_service(settings))
-        port = service.host_port or CONTAINER_PORT
-        if (service.container, port) != (settings.container, settings.url.port):
-            here = f"{settings.container} on {settings.url.port}"
-            why = f"the compose file has {service.container} on {port}, {ENV_FILE} has {here}"
-            raise WorkspaceError(why, f"{{init}} makes {ENV_FILE} follow the compose file")
-        if service.in_volume:
-            workspace.refuse_copy()
-        neighbours.refuse_conflicts(service)
-        refuse_loss(workspace, service, neighbours)
-        if stops and service.source == IN_MEMORY:
-            workspace.console.warn("the data was in memory: this is a new, empty database")
-        try:
-            if stops:
-                stop_container(workspace)
-        except ContainerStartupError as error:  # it had to be killed, and is to run again
-            workspace.console.warn(str(error))
-        bring_up(workspace, service, neighbours)
+        serve(workspace, stops=stops)
 
 
 def restart(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> None:
@@ -6422,6 +6414,7 @@ def _back_up_all(workspace: Workspace, otherwise: str, *, seen: bool = False) ->
     console, dump = workspace.console, ""
     try:
         serve(workspace, seen=seen)
+        settle(workspace)
         server, main, path = workspace.server, workspace.settings.url.database, ""
         for name in find_used(workspace, _KEPT_SQL):
             path = back_up(workspace, database=name)
@@ -6639,7 +6632,9 @@ def upgrade(workspace: Workspace, image: str) -> None:
     workspace.agree(f"upgrade to {image}, with the database out of use meanwhile?")
     with workspace.lock():
         finish_upgrade(workspace)
-        Upgrade(workspace, serve(workspace), image).run()
+        service = serve(workspace)
+        settle(workspace)
+        Upgrade(workspace, service, image).run()
 
 
 def end_upgrade(workspace: Workspace, *, undo: bool) -> None:

@@ -363,6 +363,29 @@ def test_project_of_another_workspace_is_in_the_shell(first, make):
     assert workspace.login() == "1"
 
 
+def test_copy_with_a_name_of_its_own_replaces_nothing(make):
+    """A copy whose name and port were edited by hand has the original's project still."""
+    original, port = make(), free_port()
+    original.serve()
+    original.plant()
+    copy = make("copy", env="")
+    sources = [
+        str(original.path / name) for name in (".env", ".hive-pg.json", "docker-compose.yml")
+    ]
+    assert run(["cp", "-a", *sources, str(copy.path)], **copy.options()).returncode == 0
+    url = original.env["HIVE_DATABASE_URL"].replace(f":{original.port}/", f":{port}/")
+    own = {"HIVE_POSTGRES_CONTAINER": f"{copy.path.name}-own", "HIVE_DATABASE_URL": url}
+    copy.edit_env(**own, HIVE_POSTGRES_PORT=str(port))
+    (copy.path / "data" / "postgres" / "pgdata").mkdir(parents=True)
+    copy.write("data/postgres/pgdata/PG_VERSION", "16\n")
+    with untouched(original):
+        for words in (["start"], ["destroy", "--data", "--yes"]):
+            said = copy.hive_pg(*words, code=1).stderr
+            assert f"container {original.container} has the Compose project " in said
+            assert "hive-pg init gives this workspace a project of its own" in said
+    original.assert_kept()
+
+
 def test_project_of_other_services(first, make, lab):
     """A project of that name without a database is another's all the same."""
     name = f"{lab.token}-shop"

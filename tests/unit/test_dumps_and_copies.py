@@ -1486,6 +1486,15 @@ def test_destroy(place, docker, up, removable):
     assert (sorted(os.listdir(up)), (up / ".env").read_text()) == before
 
 
+def test_destroy_data_where_another_workspace_has_the_project(place, docker, removable, other):
+    """A copy whose names were edited by hand makes Compose replace nothing of the original's."""
+    docker.containers[:] = [make_container("original", other, port=1)]
+    with pytest.raises(ContainerConflictError, match="original has the Compose project") as caught:
+        pg.destroy(place, data=True)
+    assert "init} gives this workspace a project of its own" in caught.value.hint
+    assert {"docker stop", "docker compose up", "docker rm"}.isdisjoint(docker.commands)
+
+
 def test_destroy_again(place, docker, removable, capsys):
     """It says that there is nothing."""
     docker.containers.clear()
