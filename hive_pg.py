@@ -4353,10 +4353,11 @@ def ensure_image(
         service = service.with_image(engine.find_image(name))
     if service.closed == "none" or (service.closed == "internal" and service.host_port):
         why = f"nobody reaches service {service.service}: its network is {service.closed}"
-        raise WorkspaceError(why, "give it another one, or, on an internal one, publish no port")
+        raise WorkspaceError(why, "give it another one; an internal one publishes no port")
     made_by, image = read_cluster_version(service.cluster), service.image_info
     version = image and image.environment.get("PG_MAJOR")
-    if not service.data_dir and version not in (None, workspace.state.major):
+    gone = service.data_dir and is_gone(f"{service.cluster}/PG_VERSION") and not workspace.is_apart
+    if not (made_by or gone) and version not in (None, workspace.state.major):
         made_by = look_in_place(workspace, service, "cat", "/PG_VERSION")
     if made_by and version and made_by != version:
         why = f"the data was made by PostgreSQL {made_by}, {name} is {version}"
