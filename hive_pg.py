@@ -4908,7 +4908,8 @@ def stop_container(workspace: Workspace) -> ContainerInfo | None:
     workspace.console.doing("stopping PostgreSQL")
     engine.stop(info.name, grace=max(info.grace - waited, 1))
     stopped = engine.container(info.name)
-    if stopped is not None and stopped.exit_code == 137:
+    crashed = info.state is ContainerState.RESTARTING
+    if stopped and stopped.exit_code == 137 and not crashed:
         why = f"{info.name} did not stop within {info.grace} s and was killed"
         raise ContainerStartupError(why, "{start}: PostgreSQL recovers by itself")
     return info
