@@ -4582,7 +4582,7 @@ def verify(
         if final or (workspace.attached and left <= 0):
             raise probe.error
         if left <= 0:
-            hint = "see {logs}, or give it longer with --timeout"
+            hint = "see {logs}; {wait} --timeout S waits longer"
             why = f"not ready in time: {probe.error}"
             raise DatabaseConnectionError(why, hint, detail=probe.error.detail)
         console.tick()
