@@ -2136,6 +2136,7 @@ class ContainerInfo(Record):
     mounts: Sequence[tuple[str, str]]  # (directory on the host or name of a volume, target)
     ports: Sequence[tuple[str, int]]  # the (host address, port) that lead to PostgreSQL's
     host_ports: Sequence[str] = ()  # all that it has on this machine
+    joins: bool = False  # the machine's network, or a container's
     grace: int = STOP_GRACE_S  # how many seconds its server may take to stop
 
     @property
@@ -2394,6 +2395,7 @@ def _parse_container(item: Mapping[str, Any]) -> ContainerInfo:
         mounts=mounts,
         ports=_parse_ports(item, published),
         host_ports=[b["HostPort"] for given in published.values() for b in given or ()],
+        joins=item["HostConfig"].get("NetworkMode", "").partition(":")[0] in ("host", "container"),
         grace=_parse_grace(config),
     )
 
@@ -2415,9 +2417,10 @@ def _parse_ports(item: Mapping[str, Any], published: Mapping[str, Any]) -> list[
     port = f"{CONTAINER_PORT}/tcp"
     asked = (item["HostConfig"].get("PortBindings") or {}).get(port) or []
     # A range, of which Docker takes any, is no fixed port.
-    fixed = {binding["HostPort"] for binding in asked if binding["HostPort"].isdigit()}
-    given = [b for b in published.get(port) or asked if b["HostPort"] in fixed]
-    return [(b["HostIp"] or "0.0.0.0", int(b["HostPort"])) for b in given]
+    fixed = {b["HostPort"] for b in asked if b["HostPort"].isdigit()}
+    # An internal network gives none.
+    given = published.get(port) or asked * (item["State"]["Status"] != "running")
+    return [(b["HostIp"] or "0.0.0.0", int(b["HostPort"])) for b in given if b["HostPort"] in fixed]
 
 
 def _parse_environment(entries: Sequence[str] | None) -> dict[str, str]:
@@ -4162,31 +4165,24 @@ def survey(workspace: Workspace, *images: str) -> Neighbours:
         asked = [stack.enter_context(engine.start(argv)) for argv in (IDENTITY, *looks)]
         containers = engine.containers()
         said, *found = [process.finish(timeout=QUESTION_TIMEOUT_S) for process in asked]
-    facts = engine.read_facts(said)
     seen = dict(zip(images, map(engine.read_image, images, found)))
-    return Neighbours(workspace, containers, facts.identity, seen)
+    return Neighbours(workspace, containers, engine.read_facts(said).identity, seen)
 
 
 # == Life ==================================================
-# In parts: ports and logins, images and losses, the container, what was left half done, commands.
 
 # -- ports and logins --------------------------------------
 
 # What a URL's options ask of TLS.
-_ASK_TLS = {
-    "sslmode=require",
-    "sslmode=verify-ca",
-    "sslmode=verify-full",
-    "channel_binding=require",
-}
+_ASK_TLS = "(?m)^(sslmode=(require|verify-(ca|full))|channel_binding=require)$"
 _NO_TLS, _STRANGER = "the server has no TLS", "another program answers at "
 
 
 def ask_published_port(url: DatabaseURL, binds: Sequence[str] | None) -> tuple[str, str]:
     """Ask each address of the URL's host whether it leads to the database.
 
-    `binds` are the addresses where it is published, None for a server elsewhere. Returns the
-    first objection, '' for none, and the address that is right, '' for none.
+    `binds` are the addresses where it is published, [] where only a login tells,
+    None for a server elsewhere. Returns the first objection and the right address.
     """
     import socket
 
@@ -4213,17 +4209,17 @@ def ask_published_port(url: DatabaseURL, binds: Sequence[str] | None) -> tuple[s
 
 def judge_answer(url: DatabaseURL, binds: Sequence[str] | None, address: str, answer: bytes) -> str:
     """Return why what answers at an address is not the database, or ''."""
-    asked = {f"{key}={value}" for key, value in url.options.items()}
+    asked = re.search(_ASK_TLS, "\n".join(map("=".join, url.options.items())))
     local, every = is_local(address), "::" if ":" in address else "0.0.0.0"
     published = binds is None or address in binds or (local and every in binds)
-    if local and not published:
+    if local and binds and not published:
         return f"{_STRANGER}{address}"
     if answer not in (b"S", b"N"):
         return "what answers is not PostgreSQL"
-    if answer == b"N" and asked & _ASK_TLS:
-        return f"{_NO_TLS}, which {min(asked & _ASK_TLS)} in it asks for"
+    if answer == b"N" and asked:
+        return f"{_NO_TLS}, which {asked[0]} in it asks for"
     refusal = "" if published else login_with_psycopg(url, address)
-    return "it is another machine; install psycopg to log in there" if refusal is None else refusal
+    return "only a login tells whose it is: install psycopg" if refusal is None else refusal
 
 
 def login_with_psycopg(url: DatabaseURL, address: str) -> str | None:
@@ -4268,8 +4264,8 @@ def refuse_port(workspace: Workspace, objection: str, right: str) -> str:
     url = workspace.settings.url
     if workspace.attached:
         return "the engine's machine reaches it, this one does not: a VPN, a firewall?"
-    if not workspace.is_apart:
-        hint = "{restart} applies .env; where its network is internal, Docker publishes no port"
+    if objection.startswith(_NO_TLS) or not workspace.is_apart:
+        hint = "{restart} applies .env"
         if objection.startswith(_NO_TLS):
             hint = f"take that out of {URL_KEY}; or switch ssl on in the server"
         elif objection.startswith(_STRANGER) and right:
@@ -4288,9 +4284,8 @@ def refuse_port(workspace: Workspace, objection: str, right: str) -> str:
 
 
 def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Probe:
-    """Ask container, server and port side by side."""
-    settings, server = workspace.settings, workspace.server
-    url, name = settings.url, settings.container
+    """Ask container and server side by side, then the port."""
+    url, name, server = workspace.settings.url, workspace.settings.container, workspace.server
     if workspace.attached:
         objection, address = ask_published_port(url, None)
         return server.probe(wait, sql).replace(objection=objection, address=address)
@@ -4303,22 +4298,32 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
         if info is None or not info.running:
             error = ContainerStartupError("the container does not run", "{start}")
             return Probe(Readiness.UNKNOWN, error, info=info)
-        # In the machine's own network it is published nowhere, and on every address.
-        ports = info.ports or [("0.0.0.0", url.port), ("::", url.port)]
+        # In the machine's network it listens on every address.
+        ports = info.ports or [("0.0.0.0", url.port), ("::", url.port)] * info.joins
         binds = [bind for bind, port in ports if port == url.port]
-        objection, address = f"the container is published on port {ports[0][1]}", ""
-        if url.host == info.inner_host:
-            objection = ""
-        elif binds:
-            objection, address = ask_published_port(url, binds)
+        known = _judge_binds(workspace, binds)
         probe = server.finish_probe(process)
-        if objection and binds and not probe.error:  # it may have become ready in between
-            objection, address = ask_published_port(url, binds)
+    found, address = f"port {ports[0][1]}" if ports else "no fixed port", ""
+    objection = f"the container is published on {found}"
+    if url.host == info.inner_host:
+        objection = ""
+    elif binds and not probe.error:
+        objection, address = ask_published_port(url, known)
     if isinstance(probe.error, CredentialsRefusedError) and workspace.await_rotation() != url:
         return look(workspace, wait, sql)
-    return _tell_unfinished(
-        workspace, probe.replace(info=info, objection=objection, address=address)
-    )
+    probe = probe.replace(info=info, objection=objection, address=address)
+    return _tell_unfinished(workspace, probe)
+
+
+def _judge_binds(workspace: Workspace, binds: list[str]) -> list[str]:
+    """Return where it alone answers, [] where only a login tells."""
+    engine = workspace.state.engine
+    if "Podman" in engine[:1] and "0.0.0.0" in binds:
+        return [*binds, "::"]  # both, if rootless
+    if {*engine[2:]} - {read_machine()[1]} and workspace.is_apart:
+        # Here a tunnel answers, or another server.
+        return [bind for bind in binds if bind not in {*USUAL_BINDS, "::"}]
+    return binds
 
 
 def _tell_unfinished(workspace: Workspace, probe: Probe) -> Probe:
@@ -4591,7 +4596,7 @@ def verify(
     check_first_start(workspace, probe.info)
     if why := probe.objection:
         reach = refuse_port(workspace, why, probe.address)
-        console.warn(f"the database serves, but not at {url.host}:{url.port}: {why}; {reach}")
+        console.warn(f"the database serves; at {url.host}:{url.port}: {why}; {reach}")
     if probe.warning:
         console.warn(f"{probe.warning.cause}; {probe.warning.hint}")
     if probe.info and url.host == probe.info.inner_host:
@@ -4943,11 +4948,9 @@ def warn_of_another_url(workspace: Workspace) -> None:
 def build_run_environment(workspace: Workspace, url: DatabaseURL) -> dict[str, str]:
     """Return the environment of `run`: the shell's, but for the URL."""
     warn_of_another_url(workspace)
-    values, left_out = workspace.values, workspace.env.unread
-    if left_out:
-        names = " ".join(left_out)
+    if names := " ".join(workspace.env.unread):
         workspace.console.warn(f"{ENV_FILE}: not read alike by all, so left out: {names}")
-    env = {**values, **os.environ}
+    env = {**workspace.values, **os.environ}
     kept = {key: env[key] for key in env if key not in LEADING_VARIABLES}
     return {**kept, **build_environment(url), **build_client_environment(url)}
 
@@ -6984,7 +6987,7 @@ def _answer_port(workspace: Workspace, probe: Probe, info: ContainerInfo | None)
     refusal = probe.objection or login_with_psycopg(url, probe.address)
     if refusal:
         remedy = refuse_port(workspace, refusal, probe.address)
-        finding = f"not at {place}: {refusal}"
+        finding = f"at {place}: {refusal}"
         return CheckPoint("published port", Outcome.WARNING, finding, remedy)
     finding = f"{place} answers as PostgreSQL"
     finding += "" if refusal is None else ", and psycopg logs in"

@@ -281,6 +281,8 @@ class FakeDocker(FakeRunner):
     def inspect(self, call):
         wanted = call.argv[4:]
         found = [c for c in self.containers if c["Id"] in wanted or c["Name"][1:] in wanted]
+        given = [{"Ports": c["HostConfig"].get("PortBindings")} for c in found]  # where it runs
+        found = [{"NetworkSettings": ports, **c} for ports, c in zip(given, found)]
         missing = f"Error response from daemon: No such container: {wanted[0]}"
         return json.dumps(found) if found else (1, missing)
 

@@ -73,7 +73,17 @@ def test_parse_containers_port_range():
     item = recorded("docker_inspect_20.10.24.json")[0]
     ports = [{"HostIp": "", "HostPort": text} for text in ("", "56390-56399", "5599")]
     item["HostConfig"]["PortBindings"]["5432/tcp"], item["NetworkSettings"] = ports, {"Ports": {}}
+    item["State"]["Status"] = "exited"
     assert parse_containers(json.dumps([item]))[0].ports == [("0.0.0.0", 5599)]
+
+
+@pytest.mark.parametrize("status", ["running", "restarting"])
+def test_parse_containers_no_port_given(status):
+    """What was asked for is not published while it runs in a network that has no way out."""
+    item = recorded("docker_inspect_20.10.24.json")[0]
+    item["State"]["Status"], item["NetworkSettings"] = status, {"Ports": {}}
+    published = [] if status == "running" else [("127.0.0.1", 56321)]
+    assert parse_containers(json.dumps([item]))[0].ports == published
 
 
 def test_parse_containers_ports_given():

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 
 import pytest
 from fakes import (
+    HERE,
     INFO,
     REFUSED,
     WAITING,
@@ -140,7 +142,7 @@ def test_look_not_running(up, manager, docker, network, state):
         pytest.param([("127.0.0.1", 5532)], "", id="the URL's"),
         pytest.param([("127.0.0.1", 1), ("0.0.0.0", 5532)], "", id="one of two"),
         pytest.param([("127.0.0.1", 1)], "the container is published on port 1", id="another"),
-        pytest.param([], "", id="none that is known"),
+        pytest.param([], "the container is published on no fixed port", id="none"),
     ],
 )
 def test_look_published(monkeypatch, up, manager, network, ports, objection):
@@ -152,12 +154,64 @@ def test_look_published(monkeypatch, up, manager, network, ports, objection):
     assert bool(network.asked) is not bool(objection)
 
 
-def test_look_ready_in_between(up, manager, network, monkeypatch):
-    """A port that did not answer while the server started is asked once more."""
-    answers = [("Connection refused", ""), ("", "127.0.0.1")]
-    monkeypatch.setattr(pg, "ask_published_port", lambda url, binds: answers.pop(0))
-    assert manager.start_container() is False
-    assert answers == []
+EVERY = ["0.0.0.0", "::"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "given", "binds"),
+    [
+        pytest.param("host", {}, EVERY, id="the machine's network"),
+        pytest.param("container:1a2b", {}, EVERY, id="another container's"),
+        pytest.param("default", {"5432/tcp": [{"HostIp": "", "HostPort": "5532"}]}, None, id="any"),
+        pytest.param("default", {"5432/tcp": None}, None, id="nothing is published"),
+        pytest.param("w_inside", {}, None, id="an internal network"),
+    ],
+)
+def test_start_where_no_fixed_port_is_published(
+    monkeypatch, up, manager, docker, mode, given, binds
+):
+    """What answers at the URL is the database's only if its container can be reached there."""
+    container, asked = docker.containers[0], []
+    container["HostConfig"] = {"NetworkMode": mode, "PortBindings": {}}
+    if mode == "w_inside":
+        container["HostConfig"] = {**make_container()["HostConfig"], "NetworkMode": mode}
+    container["NetworkSettings"] = {"Ports": given}
+    monkeypatch.setattr(pg, "ask_published_port", lambda url, b: asked.append(b) or ("", ""))
+    if binds is None:
+        with pytest.raises(
+            DatabaseConnectionError, match="is published on no fixed port"
+        ) as caught:
+            manager.start_container()
+        assert "hive-pg restart " in caught.value.hint
+        assert asked == []
+    else:
+        assert manager.start_container() is False
+        assert asked == [binds]
+
+
+@pytest.mark.parametrize(
+    ("engine", "bind", "binds"),
+    [
+        pytest.param("ID", "0.0.0.0", ["0.0.0.0"], id="Docker"),
+        pytest.param("Podman", "127.0.0.1", ["127.0.0.1"], id="Podman"),
+        pytest.param("Podman", "0.0.0.0", EVERY, id="Podman, on all addresses"),
+    ],
+)
+def test_look_published_by_podman(monkeypatch, up, manager, docker, remember, engine, bind, binds):
+    """Without root its proxy listens on ::1, too, where 0.0.0.0 is all that it names."""
+    remember(engine=[engine, *HERE[1:]])
+    asked = []
+    docker.containers[0]["HostConfig"]["PortBindings"]["5432/tcp"][0]["HostIp"] = bind
+    monkeypatch.setattr(pg, "ask_published_port", lambda url, b: asked.append(b) or ("", ""))
+    manager.start_container()
+    assert asked == [binds]
+
+
+def test_look_asks_the_port_of_a_server_that_is_ready(workspace, manager, docker, network):
+    """While it starts, a port that does not answer yet says nothing."""
+    docker.answers["docker exec"] = [WAITING, (71, ""), WELL]
+    assert manager.start_container() is True
+    assert network.asked == [5532]
 
 
 def test_start_no_compose_file(workspace, manager):
@@ -269,6 +323,31 @@ def test_start_other_version(workspace, manager, docker):
     assert "docker compose up" not in docker.commands
 
 
+@pytest.mark.parametrize("command", ["start_container", "restart_container"])
+def test_start_other_version_of_data_that_is_closed(monkeypatch, up, manager, docker, command):
+    """Data that its owner alone can read says its version in a container; the old one serves on."""
+    docker.answers["docker image inspect"] = make_image("17")
+    docker.answers["docker run"] = "16\n"
+    monkeypatch.setattr(pg, "read_cluster_version", lambda _: "")
+    if command == "start_container":
+        set_state(docker, Status="exited")
+    with pytest.raises(ContainerStartupError, match=r"made by PostgreSQL 16, .* is 17"):
+        getattr(manager, command)()
+    assert {"docker stop", "docker compose up"}.isdisjoint(docker.commands)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["of the version", "empty"])
+def test_start_asks_no_container_for_the_version(monkeypatch, up, manager, docker, remember, known):
+    """Where the last login has had the image's, or there is no data, there is nothing to ask."""
+    remember(major="16" if known else "", verified=known)
+    set_state(docker, Status="exited")
+    monkeypatch.setattr(pg, "read_cluster_version", lambda _: "")
+    if not known:
+        shutil.rmtree(up / "data" / "postgres" / "pgdata")
+    manager.start_container()
+    assert "docker run" not in docker.commands
+
+
 def test_start_restarting(up, manager, docker):
     """A container in a restart loop is stopped first: Compose would leave it to its loop."""
     set_state(docker, Status="restarting")
@@ -299,8 +378,9 @@ def test_start_wrong_owner(workspace, manager, docker, capsys, answer, message):
 
 
 @AS_ROOT
-def test_start_wrong_owner_and_version(monkeypatch, workspace, manager, docker):
+def test_start_wrong_owner_and_version(monkeypatch, workspace, manager, docker, remember):
     """Data that only its owner can read says its version once it is the server's own."""
+    remember(major="16")
     data = workspace / "data" / "postgres"
     os.chown(data, 4321, 4321)
     is_ours = lambda: data.stat().st_uid != 4321  # noqa: E731
@@ -454,6 +534,8 @@ def test_verify_gives_up(up, manager, docker, answer, error, message, exit_code)
     with pytest.raises(error, match=message) as caught:
         manager.start_container(timeout=1e-9)
     assert caught.value.exit_code == exit_code
+    if answer == WAITING:
+        assert re.match("see hive-pg logs.*; hive-pg wait.* --timeout S", caught.value.hint)
     assert "s3cret" not in f"{caught.value} {caught.value.hint} {caught.value.detail}"
 
 
@@ -504,16 +586,45 @@ def test_verify_port_on_another_machine(
     network.objection, network.gateway = "Connection refused", gateway
     manager.start_container()
     said = capsys.readouterr().err
-    assert (
-        f"warning: the database serves, but not at localhost:5532: Connection refused; {words}"
-        in said
-    )
+    assert f"warning: the database serves; at localhost:5532: Connection refused; {words}" in said
     point = manager.validate_postgres_integration().points[-1]
     assert (point.outcome, point.finding) == (
         pg.Outcome.WARNING,
-        "not at localhost:5532: Connection refused",
+        "at localhost:5532: Connection refused",
     )
     assert point.remedy.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("bind", "host", "binds"),
+    [
+        pytest.param("127.0.0.1", "localhost", [], id="a tunnel, or another server"),
+        pytest.param("0.0.0.0", "db.test", [], id="there, on all addresses"),
+        pytest.param("10.0.0.5", "10.0.0.5", ["10.0.0.5"], id="an address of that machine"),
+    ],
+)
+def test_look_published_on_another_machine(
+    monkeypatch, up, manager, docker, remember, bind, host, binds
+):
+    """The loopback there is not the one here: what answers here is known by a login only."""
+    docker.answers["docker info"] = INFO.replace(os.uname().nodename, "db")
+    remember(engine=["ID", "/", "db"])
+    url = manager.settings.url.replace(host=host)
+    manager.save_env(manager.settings.replace(url=url).env)
+    asked = []
+    docker.containers[0]["HostConfig"]["PortBindings"]["5432/tcp"][0]["HostIp"] = bind
+    monkeypatch.setattr(pg, "ask_published_port", lambda url, b: asked.append(b) or ("", ""))
+    pg.look(manager)
+    assert asked == [binds]
+
+
+def test_verify_asks_for_tls_on_another_machine(up, manager, docker, network):
+    """What answers through the tunnel has none: another tunnel is no remedy."""
+    docker.answers["docker info"] = INFO.replace(os.uname().nodename, "db")
+    network.objection = "the server has no TLS, which sslmode=require in it asks for"
+    with pytest.raises(DatabaseConnectionError, match="has no TLS") as caught:
+        manager.start_container()
+    assert caught.value.hint == "take that out of HIVE_DATABASE_URL; or switch ssl on in the server"
 
 
 @pytest.mark.parametrize(
@@ -621,6 +732,13 @@ def test_stop_killed(up, manager, docker):
     kill(docker)
     with pytest.raises(ContainerStartupError, match="was killed"):
         manager.stop_container()
+
+
+def test_stop_of_a_server_that_the_system_kills(up, manager, docker, capsys):
+    """The exit code of its last crash is not that of the stop."""
+    set_state(docker, Status="restarting", ExitCode=137)
+    assert manager.stop_container() is True
+    assert "stopped; the data stays" in capsys.readouterr().err
 
 
 def test_restart_killed(up, manager, docker, capsys):
