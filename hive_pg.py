@@ -5212,7 +5212,6 @@ class SetUp:
             hint = "make the host localhost; or, if its server is the one to take, {init} --attach"
             raise WorkspaceError(f"{URL_KEY} leads to {host}, not to this machine", hint)
         self.neighbours.refuse_conflicts(service)
-        settings = self._choose_host(settings, service)
         if self.lost and settings.url.user == self.fresh.user:
             self._refuse_data(service)
         return settings, service
@@ -5312,19 +5311,6 @@ class SetUp:
         workspace.add_compose_file(render_addition(name, f"./{data_dir}"))
         settings = self._plan_settings()  # with its file
         return settings, workspace.resolve_service(settings, wanted["service"])
-
-    def _choose_host(self, settings: Settings, service: ComposeService) -> Settings:
-        """Lead a new URL past another program at localhost."""
-        url, known = settings.url, self.values.get(URL_KEY)
-        if url.host != "localhost" or (known and parse_database_url(known) == url):
-            return settings
-        own = find_named(self.neighbours.own, service.container)
-        binds = [bind for bind, port in (own.ports if own else ()) if port == url.port]
-        objection, _ = ask_published_port(url, binds or [service.bind])
-        if not objection.startswith(_STRANGER):
-            return settings
-        self._note(f"{objection}: the host is {DEFAULT_BIND}")
-        return settings.replace(url=url.replace(host=DEFAULT_BIND))
 
     def _plan_settings(self) -> Settings:
         values, url = self.values, self._plan_url()

@@ -26,7 +26,7 @@ EXPECTS_POSIX = frozenset(
     " test_env_example_is_read_where_there_is_none test_find_container_of_another"
     " test_find_workspace_edges test_fix_postgres_data_permissions test_format_hint_text"
     " test_guard_lifted test_ignore_data test_ignore_in_git_warns"
-    " test_init_another_program_at_localhost test_init_beside_others"
+    " test_init_beside_others"
     " test_init_beside_others_again test_init_bind_of_specific_address"
     " test_init_data_missing_asks test_init_existing_compose_file"
     " test_init_in_a_directory_that_cannot_work"
