@@ -5128,6 +5128,7 @@ class SetUp:
         self.answers: dict[str, bool] = {}  # by question: who has to plan again asks no more
         self.blank, self.reason = not workspace.env.exists, ""  # an example has no login
         self.lost = self.blank or not has_login(self.values)
+        self.in_use = False  # what looks like a placeholder logs in
 
     def run(self, *, start: bool, timeout: float) -> None:
         """Write the files, and with `start` bring the database up."""
@@ -5165,21 +5166,26 @@ class SetUp:
         state, values = self.workspace.state, self.values
         own = [info for info in self.neighbours.own if PASSWORD_KEY in info.environment]
         own = [info for info in own if info.ports or "PGDATA" in info.environment]
+        wanted, named = self.wanted["service"], values.get(CONTAINER_KEY)
+        own = [info for info in own if wanted in ("", info.labels.get(SERVICE_LABEL))]
+        own = [info for info in own if info.name == named] or own
         own = [info for info in own if info.cluster[0] == self.workspace.data_dir] or own
         if len(own) > 1:
             names = ", ".join(info.name for info in own)
-            hint = f"put the {URL_KEY} of one into {ENV_FILE}; docker inspect shows it"
+            hint = f"{{init}} --service NAME takes one; or put the {URL_KEY} of one into {ENV_FILE}"
             raise WorkspaceError(f"{ENV_FILE} has no credentials; {names} have", hint)
+        url = plan_database_url(values, self.fresh, has_data=bool(own))
         if own:
-            self.console.note(f"{ENV_FILE} has no credentials; container {own[0].name} has")
             known, password = describe_container(own[0]), own[0].environment[PASSWORD_KEY]
-            given = {PORT_KEY: str(known.port), PASSWORD_KEY: password}
-            self.values, self.blank = {**recover_values(values, known), **given}, False
-            return
-        user = plan_database_url(values, self.fresh, has_data=False).user
-        if state.user and state.verified and user == self.fresh.user:
+            given = {URL_KEY: values.get(URL_KEY, "")}
+            self.lost = self.blank or (url.user, url.password) != (known.user, password)
+            if self.lost:
+                self.console.note(f"{ENV_FILE} has no credentials; container {own[0].name} has")
+                given = {PORT_KEY: str(known.port), PASSWORD_KEY: password}
+            self.values, self.in_use = {**recover_values(values, known), **given}, True
+        elif state.user and state.verified and url.user == self.fresh.user:
             self.console.note(f"{ENV_FILE} has no credentials; {STATE_FILE} knows the user")
-            self.values, self.blank = recover_values(values, state), False
+            self.values, self.in_use = recover_values(values, state), True
 
     def _plan(self) -> tuple[Settings, ComposeService]:
         """Decide on settings and service; refuse a conflict."""
@@ -5212,16 +5218,17 @@ class SetUp:
             hint = "make the host localhost; or, if its server is the one to take, {init} --attach"
             raise WorkspaceError(f"{URL_KEY} leads to {host}, not to this machine", hint)
         self.neighbours.refuse_conflicts(service)
-        if self.lost and settings.url.user == self.fresh.user:
-            self._refuse_data(service)
+        asked = not (self.in_use or self.blank)  # whether what it has may be in use
+        if self.lost and (asked or settings.url.user == self.fresh.user):
+            own = find_named(self.neighbours.containers, service.container)
+            if holds_data(service.data_dir) or not find_loss(workspace, service, own):
+                if not asked:
+                    why = f"{ENV_FILE} has no user for the data in {service.cluster}"
+                    hint = f"put the {URL_KEY} of that data into {ENV_FILE}"
+                    raise WorkspaceError(f"{why}, nor has {STATE_FILE}", hint)
+                self.in_use = True
+                return self._plan()
         return settings, service
-
-    def _refuse_data(self, service: ComposeService) -> None:
-        """Make sure that there is none, as the user is a new one."""
-        own = find_named(self.neighbours.containers, service.container)
-        if holds_data(service.data_dir) or not find_loss(self.workspace, service, own):
-            why = f"{ENV_FILE} has no user for the data in {service.cluster}, nor has {STATE_FILE}"
-            raise WorkspaceError(why, f"put the {URL_KEY} of that data into {ENV_FILE}")
 
     @property
     def _follows_env(self) -> bool:
@@ -5342,8 +5349,9 @@ class SetUp:
     def _plan_url(self) -> DatabaseURL:
         values, wanted = self.values, self.wanted
         has_data = holds_data(self.workspace.data_dir) or bool(values.get(DATA_KEY))
-        url = plan_database_url(values, self.fresh, has_data=has_data and not self.blank)
-        if has_data:
+        used = self.in_use or (has_data and not self.blank)
+        url = plan_database_url(values, self.fresh, has_data=used)
+        if has_data or self.in_use:
             given = {key: value for key, value in values.items() if value}
             check_agreement(given, url, (USER_KEY, PASSWORD_KEY))
         host = url.host

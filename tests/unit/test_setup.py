@@ -702,13 +702,46 @@ def test_init_nobody_knows_whose_data(init, workspace, docker, place):
     assert "docker compose up" not in docker.commands
 
 
-def test_init_several_containers_know(init, workspace, docker):
-    """Two containers of this directory with credentials are one too many to guess from."""
+@pytest.fixture
+def several(workspace, docker):
+    """Return a workspace whose `.env` is lost, and that has two containers with credentials."""
     (workspace / ".env").unlink()
     for name in ("a", "b"):
-        docker.containers.append(make_container(name, workspace, environment=OF_BOB))
-    with pytest.raises(WorkspaceError, match=r"no credentials; a, b have"):
-        init(workspace)
+        environment = {**OF_BOB, "POSTGRES_PASSWORD": f"of-{name}"}
+        changes = {"environment": environment, "service": name, "source": f"/data/{name}"}
+        docker.containers.append(make_container(name, workspace, **changes))
+    return workspace
+
+
+def test_init_several_containers_know(init, several):
+    """Two containers of this directory with credentials are one too many to guess from."""
+    with pytest.raises(WorkspaceError, match=r"no credentials; a, b have") as caught:
+        init(several)
+    assert caught.value.hint.startswith("hive-pg init --service NAME takes one")
+
+
+@pytest.mark.parametrize("known", ["service", "container"])
+def test_init_one_of_several_containers(init, several, docker, known):
+    """The one that is wished for, or that `.env` names, has the login; nobody else's is tried."""
+    if known == "container":
+        (several / ".env").write_text("HIVE_POSTGRES_CONTAINER=b\nPOSTGRES_PASSWORD=password\n")
+    changes = {"container_name": "b", "environment": {"POSTGRES_USER": "bob"}}
+    resolve_to(docker, "original", several, **changes)
+    config = json.loads(docker.answers["docker compose config"])
+    config["services"] = {"a": {"image": "postgres"}, "b": config["services"]["postgres"]}
+    docker.answers["docker compose config"] = json.dumps(config)
+    init(several, service="b" if known == "service" else None, start=False)
+    assert env_of(several)["POSTGRES_PASSWORD"] == "of-b"
+
+
+def test_init_service_without_a_container(init, several, docker):
+    """Another one's login is not its."""
+    resolve_to(docker, "original", several, container_name="c", environment={})
+    config = json.loads(docker.answers["docker compose config"])
+    config["services"] = {"c": config["services"]["postgres"]}
+    docker.answers["docker compose config"] = json.dumps(config)
+    with pytest.raises(WorkspaceError, match="has no user for the data in"):
+        init(several, service="c", start=False)
 
 
 # -- what is refused -----------------------------------------------------------------------------
@@ -1033,6 +1066,58 @@ def test_init_template_url(init, docker, workspace):
     resolve_to(docker, "generated", workspace)
     init(workspace)
     assert env_of(workspace)["POSTGRES_USER"] == "bob"
+
+
+@pytest.fixture
+def elsewhere(docker, workspace):
+    """Return a function that has a compose file of somebody's own, with a place for the data."""
+    shutil.rmtree(workspace / "data")
+    (workspace / "docker-compose.yml").write_text("services: {}\n")
+    usual = docker.config
+
+    def place(source="db"):
+        def config(call):
+            found = json.loads(usual(call))
+            service = found["services"]["postgres"]
+            kind = "bind" if "/" in source else "volume"
+            service["volumes"][0].update(type=kind, source=source)
+            found["volumes"] = {"db": {"name": "w_db"}}
+            return json.dumps(found)
+
+        docker.answers["docker compose config"] = config
+        return workspace
+
+    return place
+
+
+@pytest.mark.parametrize("place", ["directory", "container", "volume"])
+def test_init_login_like_a_placeholder(init, docker, capsys, elsewhere, workspace, place):
+    """Somebody's data has been served with it: it stays, as other programs have it, too."""
+    source = f"{workspace}/pg"
+    elsewhere("db" if place == "volume" else source)
+    env = "POSTGRES_USER=app\nPOSTGRES_PASSWORD=password\nPOSTGRES_DB=app\n"
+    (workspace / ".env").write_text(env)
+    if place == "volume":
+        docker.answers.update({"docker volume ls": "w_db\n", "docker run": in_volume})
+    else:
+        (workspace / "pg/pgdata").mkdir(parents=True)
+        (workspace / "pg/pgdata/PG_VERSION").write_text("16\n")
+    if place == "container":
+        environment = dict(line.split("=") for line in env.split())
+        docker.containers = [make_container(workspace=workspace, environment=environment)]
+        docker.containers[0]["Mounts"][0]["Source"] = source
+    init(workspace, start=False)
+    values = env_of(workspace)
+    assert (values["POSTGRES_USER"], values["POSTGRES_PASSWORD"]) == ("app", "password")
+    assert ".env has no credentials" not in capsys.readouterr().err
+
+
+def test_init_placeholder_without_data(init, docker, elsewhere, workspace):
+    """Nobody has used it: what everybody knows is no password for a new database."""
+    elsewhere()
+    (workspace / ".env").write_text("POSTGRES_USER=app\nPOSTGRES_PASSWORD=password\n")
+    init(workspace, start=False)
+    assert len(env_of(workspace)["POSTGRES_PASSWORD"]) == 32
 
 
 # -- mending -------------------------------------------------------------------------------------
