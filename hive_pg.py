@@ -5614,8 +5614,7 @@ def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
     if head.startswith(b"PGDMP"):
         return True
     whole = b"-- PostgreSQL database cluster dump" in head
-    line = b"-- PostgreSQL database dump"
-    truncated = line in head and line + b" complete" not in tail  # psql would not miss the rest
+    truncated = _DUMP_LINE in head and _DUMP_LINE + b" complete" not in tail
     unpack = "gunzip -c FILE | {restore} -, or zstdcat, or bzcat"
     part = "take the part of the one database, or pg_dump it: {restore} -"
     for found, fault, hint in (
@@ -5634,6 +5633,7 @@ def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
 # The comments of the database that a restore loads, and of those that it replaced.
 STAGING_COMMENT = "hive-pg restore of {} is under way, or was interrupted"
 KEPT_COMMENT = "{} before hive-pg restore"
+_DUMP_LINE = b"-- PostgreSQL database dump"  # and, at its end, " complete"
 # That of a snapshot goes on with its name, and has the database's own below it.
 SNAPSHOT_COMMENT, _SNAPSHOT = "hive-pg snapshot of {} @", r"\w[\w.-]{,62}"
 OWN_COMMENT = r"^(hive-pg snapshot of [^\n]*|[^\n]* before hive-pg restore)(\n|$)"
@@ -5647,7 +5647,7 @@ def build_staging_sql(
 
     With a `source` it is a copy of that, whose sessions are ended; who connects to it meanwhile
     waits. One that `extends` has pgvector. A `mark` is its comment in the end, above that of the
-    present one. The provider of a locale is in columns that not every major version has.
+    present one. Not every major version has a locale's provider.
     """
     place = quote_identifier(f"dbname={quote_literal(staging)[1:]}")
     extension = f"\\connect {place}\n{CREATE_EXTENSION_SQL}\n" * extends
@@ -5697,7 +5697,7 @@ where datname = {present}) as each (statement)
 
 
 # Deletes a cluster in /target, and earlier ones that were moved aside, if they match $1, or lists
-# them. It is moved aside first, so that at any time it is there, whole, or not there.
+# them. It is moved aside first: at any time it is there whole, or not there.
 _DELETE_SCRIPT = """\
 cd "$2" && rm -rf "$0".$1 || exit
 [ "$1" = incomplete-deleted ] || rm -rf "$0".[1-9][0-9]
@@ -5744,7 +5744,7 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
     """Write a dump, and read it back to its end; return its path.
 
     `path` is `backups/DATABASE-TIME.dump` in the workspace by default, and `-` for stdout. A
-    file is there when the dump is whole, and not before.
+    file is there once the dump is whole.
     """
     if not workspace.attached:
         get_settled(workspace)
@@ -5755,22 +5755,34 @@ def back_up(workspace: Workspace, path: str = "", *, database: str = "") -> str:
         sys.stdout.flush()
         _dump(workspace, database, sys.stdout.fileno())
         return "-"
-    directory, path = join(workspace.directory, BACKUP_DIR), path and _check_place(path)
+    directory, named = join(workspace.directory, BACKUP_DIR), path
+    if named:
+        refuse_strangers(named)
+        path = realpath(named)
+        if not basename(named) or (lexists(path) and not os.path.isfile(path)):  # a device
+            raise WorkspaceError(f"{named} is no file", "name one; {backup} -o - writes to stdout")
     with explaining("write", path or directory), ExitStack() as held:
         if not path:
             make_directory(directory, get_caller(), 0o700)
             lock = Lock(join(directory, ".lock"), workspace.console, READY_TIMEOUT_S)
             held.enter_context(lock)
-            path = _choose_dump(workspace, directory, database)
+            path = _choose_dump(directory, database)
+        if dirname(path) == directory and not islink(directory):
+            if not lexists(ignored := join(directory, ".gitignore")):
+                write_file(ignored, "*\n")
+            dump = os.path.relpath(path, workspace.directory)
+            if find_unignored(workspace, {dump: dump}):
+                why = f"git does not ignore {dump}: put /{BACKUP_DIR}/ in .gitignore"
+                workspace.console.warn(why)
         with replacement(path, 0o600) as file:
             _dump(workspace, database, file.fileno())
         workspace.close_file(path)
     return path
 
 
-def _choose_dump(workspace: Workspace, directory: str, database: str) -> str:
-    """Return the path of a new dump, which git ignores, or say that it does not."""
-    for name in os.listdir(directory):  # what killed ones have left
+def _choose_dump(directory: str, database: str) -> str:
+    """Return the path of a new dump; remove what killed ones have left."""
+    for name in os.listdir(directory):
         left = join(directory, name)
         ours = re.fullmatch(r".*-\d{8}T\d{6}Z\.dump\.hive-pg\.tmp", name)
         if ours and not is_locked(left):
@@ -5778,24 +5790,7 @@ def _choose_dump(workspace: Workspace, directory: str, database: str) -> str:
     base, now = join(directory, database.replace("/", "_")), time.time()
     while lexists(path := f"{base}-{format_stamp(now)}.dump"):
         now += 1  # another one is of the same second
-    if islink(directory):
-        return path
-    ignored = join(directory, ".gitignore")
-    if not lexists(ignored):
-        write_file(ignored, "*\n")
-    dump = os.path.relpath(path, workspace.directory)
-    for line in find_unignored(workspace, {dump: f"/{BACKUP_DIR}/"}) or ():
-        workspace.console.warn(f"git does not ignore {dump}: put {line} in .gitignore")
     return path
-
-
-def _check_place(path: str) -> str:
-    """Return the real path of a file to write."""
-    refuse_strangers(path)
-    real = realpath(path)
-    if not basename(path) or (lexists(real) and not os.path.isfile(real)):  # a device, perhaps
-        raise WorkspaceError(f"{path} is no file", "name one; {backup} -o - writes to stdout")
-    return real
 
 
 def _dump(workspace: Workspace, database: str, file: int, begun: Process | None = None) -> None:
@@ -5893,7 +5888,12 @@ class Restore:
             return
         self.file, self.start, self.head = file, file.tell(), file.read(4096)
         file.seek(max(self.start, file.seek(0, os.SEEK_END) - 1000))
-        self.archive = check_dump_format(self.head, file.read())
+        tail = file.read()
+        if _DUMP_LINE in self.head and _DUMP_LINE not in tail:  # more may follow its end
+            file.seek(self.start)
+            with open(file.fileno(), "rb", closefd=False) as lines:
+                tail = [tail, *(line for line in lines if line.startswith(_DUMP_LINE))][-1]
+        self.archive = check_dump_format(self.head, tail)
         if not self.archive and not owner:
             hint = "pg_dump --no-owner; or make the role: {psql} -c 'create role NAME'"
             raise WorkspaceError("--no-owner is for pg_dump -Fc: SQL sets its owners itself", hint)

@@ -76,6 +76,19 @@ def test_is_archive_refuses(head, tail, fault, hint):
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize("last", [LAST, b""], ids=["whole", "truncated"])
+def test_restore_of_a_dump_with_more_after_its_end(place, tmp_path, last):
+    """Ecto's structure.sql has INSERTs there; what pg_dump did not end is still refused."""
+    path = tmp_path / "structure.sql"
+    path.write_bytes(DUMP + b"select 1;\n" * 1000 + last + b"insert into x values (1);\n" * 1000)
+    with path.open("rb", buffering=0) as file:
+        if last:
+            assert not pg.Restore(place, file).archive
+        else:
+            with pytest.raises(WorkspaceError, match=CUT):
+                pg.Restore(place, file)
+
+
 SKIPPING = 'NOTICE:  table "documents" does not exist, skipping\n'
 
 
@@ -265,6 +278,19 @@ def test_backup(place, docker, up):
     assert all(c.env["PGPASSWORD"] == "s3cret" for c in docker.calls_of("docker") if c.env)
     assert "s3cret" not in str([call.argv for call in docker.calls])
     assert [call.command for call in docker.calls_of(DUMPING)] == [READING_BACK]
+
+
+@pytest.mark.parametrize("there", [None, "*.txt\n"], ids=["no list", "a list"])
+def test_backup_to_a_name_in_backups(place, docker, up, capsys, there):
+    """It is as much out of git's sight as one without a name; a list of somebody's stays."""
+    (up / "backups").mkdir()
+    if there:
+        (up / "backups" / ".gitignore").write_text(there)
+    docker.answers["git"] = (1, "") if there else "backups/mine.dump\n"
+    pg.back_up(place, str(up / "backups" / "mine.dump"))
+    assert (up / "backups" / ".gitignore").read_text() == (there or "*\n")
+    said = "git does not ignore backups/mine.dump: put /backups/ in .gitignore"
+    assert (said in capsys.readouterr().err) is bool(there)
 
 
 @pytest.mark.skipif(pg.WINDOWS, reason="no file has a mode")
