@@ -2560,7 +2560,7 @@ class Engine:
             shown = PIPE if console.quiet else sys.stderr.fileno()
         action = f"cannot pull {image}"
         hint = "check the name, the network and docker login; or name another one:"
-        hint += f" {{init}} --image, or {IMAGE_KEY} in {ENV_FILE}"
+        hint += f" {{init}} --image IMAGE, or {IMAGE_KEY} in {ENV_FILE}"
         try:
             result = self.run(["docker", "pull", image], PULL_TIMEOUT_S, stdout=shown)
         except DockerNotAvailableError as error:  # docker answers; the registry does not
@@ -7756,7 +7756,7 @@ class CommandLine:
         elif self.image:
             upgrade(self.workspace, self.image)
         else:
-            raise WorkspaceError("IMAGE is missing", "{upgrade} --image IMAGE")
+            raise UsageError("--image is missing, such as --image pgvector/pgvector:pg18")
 
     def _destroy(self) -> None:
         if self.data or self.purge:
@@ -7992,15 +7992,18 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
 
 
 def _refuse_words(command: str, arguments: Sequence[str]) -> None:
-    """Refuse a URL, which others would see, and SQL without its option."""
-    for word in arguments:
+    """Refuse a URL, which others would see, and what lacks its option."""
+    lacking = {"psql": (r"[\s;]", "-c"), "backup": (r"\.\w+$", "-o")}.get(command)
+    for before, word in zip(("", *arguments), arguments):
         if not word or re.fullmatch("--.*=", word):
             raise UsageError("a word is empty: is a variable unset?")
         if "://" in word:
             why = "everybody on this machine sees a URL on the command line"
             raise UsageError(why, "--url-env VARIABLE, or stdin; or in .env: {init} --attach")
-        if command == "psql" and re.search(r"[\s;]", word) and not os.path.isdir(word):
-            raise UsageError(f"{word!r} is no directory: did you mean -c {quote_word(word)}?")
+        free = "-" not in (before[:1], word[:1]) and not os.path.isdir(word)
+        if lacking and free and re.search(lacking[0], word):
+            said = f"{word!r} is no directory: did you mean {lacking[1]} {quote_word(word)}?"
+            raise UsageError(said)
 
 
 def _sort_fresh(line: CommandLine) -> None:

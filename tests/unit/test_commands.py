@@ -1334,6 +1334,15 @@ def test_command_psql_of_a_statement(capsys, hive, docker, words):
     assert docker.commands == []
 
 
+@pytest.mark.parametrize("words", [["out.dump"], [".", "out.dump"]])
+def test_command_backup_of_a_file(capsys, hive, docker, words):
+    """It is no workspace; backup takes it with -o."""
+    assert hive("backup", *words) == 2
+    said = "error: 'out.dump' is no directory: did you mean -o out.dump?\n"
+    assert capsys.readouterr() == ("", said)
+    assert docker.commands == []
+
+
 def test_command_psql_of_a_directory_with_a_blank(monkeypatch, hive, workspace):
     """It is a workspace like any other."""
     monkeypatch.setattr(pg.Server, "run_psql", lambda self, argv: 7)

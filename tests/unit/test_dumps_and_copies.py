@@ -2344,8 +2344,9 @@ def test_upgrade_of_two(upgradable, hive, docker, capsys):
     for words in ("--undo --yes", "--drop-old --yes"):
         assert hive(f"upgrade {words}") == ExitCode.FAILED
     assert "no cluster is kept" in capsys.readouterr().err
-    assert hive("upgrade") == ExitCode.FAILED
-    assert "error: IMAGE is missing" in capsys.readouterr().err
+    for words in ("upgrade", "upgrade 18", "upgrade pgvector/pgvector:pg18"):
+        assert hive(words) == ExitCode.USAGE
+        assert "--image is missing, such as --image pgvector/" in capsys.readouterr().err
     assert hive(f"upgrade --image {NEWER}") == ExitCode.FAILED  # nobody says yes
 
 
