@@ -5557,15 +5557,14 @@ def attach(workspace: Workspace) -> None:
         hint = f"put the {URL_KEY} of a server elsewhere there"
         if not text:
             raise NotSetUpError(f"{ENV_FILE} has no {URL_KEY}", hint)
-        url = parse_database_url(text)
-        plan = [repr(url), *here.attached[1:]]
+        plan = [repr(parse_database_url(text)), *here.attached[1:]]
         by_hand = here.attached_by_hand or plan[:1] != [*here.attached[:1]]  # not `push --switch`
         workspace.state = here.replace(attached=plan)
         if not workspace.attached:
             raise WorkspaceError(f"{URL_KEY} in {ENV_FILE} leads to this machine", hint)
         verify(workspace, timeout=0)
         workspace.state = here
-        _lead(workspace, plan, {URL_KEY: build_database_url(url)}, by_hand=by_hand)
+        _lead(workspace, plan, {}, by_hand=by_hand)
 
 
 def _lead(

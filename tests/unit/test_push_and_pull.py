@@ -516,6 +516,17 @@ def test_detach_keeps_a_url_of_hand(attached, workspace, elsewhere, manager, cap
     assert pg.Workspace(str(workspace)).values.get("HIVE_DATABASE_URL", "") == ""
 
 
+def test_attach_keeps_a_url_as_it_was_written(workspace, elsewhere, hive):
+    """What it refers to is not written out."""
+    env = workspace / ".env"
+    lines = [line for line in env.read_text().splitlines() if "HIVE_DATABASE_URL" not in line]
+    line = 'HIVE_DATABASE_URL="postgresql://app:${PROD}@db.test/prod?sslmode=require"'
+    env.write_text("\n".join([*lines, "PROD=s3cret-app", line, ""]))
+    elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = "|17.2|0.8.1|0.8.1\n"
+    assert hive("init", "--attach") == 0
+    assert f"{line}\n" in env.read_text()
+
+
 def test_detach_leaves_an_earlier_line_alone(workspace, elsewhere, hive):
     """Of two URLs the last one counts; the other one is nobody's to change."""
     env, earlier = workspace / ".env", "HIVE_DATABASE_URL='postgresql://b:oth3r@staging.test/x'\n"
