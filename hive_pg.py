@@ -4971,11 +4971,11 @@ IGNORED = {
 
 def ask_git(workspace: Workspace, *arguments: str) -> CommandResult:
     """Ask git; the repository may be a stranger's, and shall start no program."""
-    # A hook's own repository need not be the one of the directory.
+    # A hook's repository may be another one.
     env = {k: v for k, v in os.environ.items() if k not in ("GIT_DIR", "GIT_INDEX_FILE")}
-    env["GIT_ALLOW_PROTOCOL"] = "none"
-    argv = ["git", "-c", "core.fsmonitor=false", "-C", workspace.directory, *arguments]
-    return workspace.runner.ask(argv, env)
+    env |= {"GIT_ALLOW_PROTOCOL": "none", "LC_ALL": "C"}  # its words are read
+    options = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
+    return workspace.runner.ask(["git", *options, "-C", workspace.directory, *arguments], env)
 
 
 def find_unignored(workspace: Workspace, lines: Mapping[str, str]) -> list[str] | None:

@@ -1399,7 +1399,7 @@ def test_init_wrong_owner_deep_down(init, workspace, docker):
 
 # -- git -----------------------------------------------------------------------------------------
 
-GIT = "git -c core.fsmonitor=false"
+GIT = "git -c core.fsmonitor=false -c core.quotePath=false"
 ALL_LINES = "/.env\n/.env.*.tmp\n/.hive-pg.json*\n"
 ALL_PATHS = ".env\n.env.hive-pg.tmp\n.hive-pg.json\n.hive-pg.json.hive-pg.tmp\n"
 NO_GIT = (128, "fatal: not a git repository\n")
@@ -1540,3 +1540,11 @@ def test_init_names_what_leads_elsewhere(monkeypatch, workspace, manager, docker
         "applications take PGSERVICE POSTGRES_USER from this shell, not from .env: unset PGSERVICE"
     )
     assert said in capsys.readouterr().err
+def test_ignore_in_git_that_speaks_another_language(workspace, init, docker, capsys):
+    """Its words are read: outside of a repository there is nothing to warn of."""
+    said = {"C": "fatal: not a git repository"}
+    docker.answers["git"] = lambda call: (128, said.get(call.env["LC_ALL"], "Schwerwiegend: x"))
+    init(workspace)
+    assert "may not be ignored" not in capsys.readouterr().err
+
+
