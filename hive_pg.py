@@ -3841,12 +3841,14 @@ class Workspace:
         text = self._separator.join([*files, os.path.relpath(path, self.directory)])
         self.save_env({"COMPOSE_FILE": text, "COMPOSE_PATH_SEPARATOR": self._separator})
 
-    def drop_compose_file(self) -> set[str]:
-        """Let Compose read theirs alone; return the keys that are not needed for that."""
+    def drop_compose_file(self) -> None:
+        """Let Compose read theirs alone."""
         theirs = [name for name in self.named_files if basename(name) != ADDED_FILE]
         self.save_env({"COMPOSE_FILE": self._separator.join(theirs)})
-        usual = all(name in COMPOSE_FILES or ".override." in name for name in theirs)
-        return {"COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR"} if usual else set()
+        if all(name in COMPOSE_FILES or ".override." in name for name in theirs):
+            keys = {"COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR"}
+            write_file(self.env_path, remove_keys(self.env.text, self.env.items, keys), 0o600)
+            self.reload()
 
     def run_in_place(self, service: ComposeService, *argv: str, **options: Any) -> CommandResult:
         """Run a program as root on the service's data, /target."""
@@ -5013,7 +5015,7 @@ def find_missing_lines(workspace: Workspace) -> list[str] | None:
 def keep_private(
     workspace: Workspace, missing: Sequence[str] | None, data_dir: str = ""
 ) -> list[str]:
-    """Keep data and credentials out of git and of images; return the files that say so now."""
+    """Keep data and credentials out of git and of images; return the files written."""
     ignored, written = join(dirname(DATA_DIR), ".gitignore"), []
     files = {".gitignore": [*IGNORED.values()] if missing is None else missing}
     if data_dir == workspace.data_dir:
@@ -5028,12 +5030,9 @@ def keep_private(
             make_directory(directory, get_caller())
         if not lines or any(map(islink, (path, directory))) or not os.access(directory, os.W_OK):
             continue  # git follows no link, and reads no other user's data
-        again = lines is missing  # to git, what is there does not do
-        if append_lines(path, lines, again=again) and directory == workspace.directory:
+        added = append_lines(path, lines, again=lines is missing)  # to git, it lacks them
+        if added and directory == workspace.directory:
             written.append(name)
-    if missing and (left := find_unignored(workspace, IGNORED)):
-        said = f"git does not ignore {' '.join(left)}: see git check-ignore -v {ENV_FILE}"
-        workspace.console.warn(said)
     warn_of_tracked(workspace)
     return written
 
@@ -5055,11 +5054,11 @@ def warn_of_tracked(workspace: Workspace) -> None:
 
 def run_repair(server: Server, repair: Repair) -> None:
     """Make a running server let the application in, where that takes SQL."""
-    action = "cannot mend it"
+    url, action = server.url, "cannot mend it"
     if repair is Repair.PASSWORD:
-        server.set_password(server.url.password, action)
+        server.set_password(url.password, action)
     elif repair is Repair.DATABASE:
-        server.query(f"create database {quote_identifier(server.url.database)};", action)
+        server.query(f"create database {quote_identifier(url.database)};", action)
 
 
 def format_next_steps(settings: Settings, console: Console, *, started: bool, width: int) -> str:
@@ -5104,7 +5103,7 @@ def recover_values(values: Mapping[str, str], known: State) -> dict[str, str]:
     return {**names, URL_KEY: "", USER_KEY: known.user, DB_KEY: known.database}
 
 
-# A person's for what `init` would choose otherwise, or find: None for that.
+# What a person may choose in place of `init`; None for that.
 WISHES = ("port", "database", "image", "bind", "service", "data")
 
 
@@ -5117,8 +5116,6 @@ class SetUp:
     def __init__(self, workspace: Workspace, wanted: Mapping[str, Any], *, ask: bool) -> None:
         self.workspace, self.console = workspace, workspace.console
         self.wanted, self.ask = {**wanted, "service": wanted["service"] or ""}, ask
-        if islink(join(workspace.directory, ".gitignore")):
-            find_missing_lines(workspace)  # or it is refused when `.env` is there
         self.fresh = DatabaseURL(*generate_credentials(), LOCALHOST)
         self.fresh_id = os.urandom(8).hex()
         self.values = workspace.values
@@ -5129,6 +5126,7 @@ class SetUp:
         self.blank, self.reason = not workspace.env.exists, ""  # an example has no login
         self.lost = self.blank or not has_login(self.values)
         self.in_use = False  # what looks like a placeholder logs in
+        self.undo = ExitStack()  # of what comes before `.env`
 
     def run(self, *, start: bool, timeout: float) -> None:
         """Write the files, and with `start` bring the database up."""
@@ -5161,74 +5159,79 @@ class SetUp:
         if start:
             self._verify_or_mend(service, timeout)
 
+    def _find_known(self) -> list[ContainerInfo]:
+        """Return the containers that may have the login."""
+        wanted, named = self.wanted["service"], self.values.get(CONTAINER_KEY)
+        own = [info for info in self.neighbours.own if PASSWORD_KEY in info.environment]
+        own = [info for info in own if info.ports or "PGDATA" in info.environment]
+        own = [info for info in own if wanted in ("", info.labels.get(SERVICE_LABEL))]
+        own = [info for info in own if info.name == named] or own
+        return [info for info in own if info.cluster[0] == self.workspace.data_dir] or own
+
     def _recover(self) -> None:
         """Find lost credentials in the container, or in the state file."""
         state, values = self.workspace.state, self.values
-        own = [info for info in self.neighbours.own if PASSWORD_KEY in info.environment]
-        own = [info for info in own if info.ports or "PGDATA" in info.environment]
-        wanted, named = self.wanted["service"], values.get(CONTAINER_KEY)
-        own = [info for info in own if wanted in ("", info.labels.get(SERVICE_LABEL))]
-        own = [info for info in own if info.name == named] or own
-        own = [info for info in own if info.cluster[0] == self.workspace.data_dir] or own
+        own = self._find_known()
         if len(own) > 1:
             names = ", ".join(info.name for info in own)
-            hint = f"{{init}} --service NAME takes one; or put the {URL_KEY} of one into {ENV_FILE}"
+            hint = "{init} --service NAME takes one"
             raise WorkspaceError(f"{ENV_FILE} has no credentials; {names} have", hint)
-        url = plan_database_url(values, self.fresh, has_data=bool(own))
+        user = plan_database_url(values, self.fresh, has_data=False).user
         if own:
+            self.console.note(f"the login is that of container {own[0].name}")
             known, password = describe_container(own[0]), own[0].environment[PASSWORD_KEY]
-            given = {URL_KEY: values.get(URL_KEY, "")}
-            self.lost = self.blank or (url.user, url.password) != (known.user, password)
-            if self.lost:
-                self.console.note(f"{ENV_FILE} has no credentials; container {own[0].name} has")
-                given = {PORT_KEY: str(known.port), PASSWORD_KEY: password}
+            given = {PORT_KEY: str(known.port), PASSWORD_KEY: password}
             self.values, self.in_use = {**recover_values(values, known), **given}, True
-        elif state.user and state.verified and url.user == self.fresh.user:
+        elif state.user and state.verified and user == self.fresh.user:
             self.console.note(f"{ENV_FILE} has no credentials; {STATE_FILE} knows the user")
             self.values, self.in_use = recover_values(values, state), True
+        self.blank = self.blank and not self.in_use
 
     def _plan(self) -> tuple[Settings, ComposeService]:
         """Decide on settings and service; refuse a conflict."""
         workspace = self.workspace
         settings = self._plan_settings()
         if workspace.compose_file() or self.wanted["service"]:  # follow it
-            made = not workspace.env.exists and workspace.save_env({})  # for an env_file
+            if not workspace.env.exists and workspace.save_env({}):  # for an env_file
+                self.undo.callback(self._take_back, workspace.env.text)
             known = bool(self.values.get(URL_KEY)) and has_login(self.values)
-            try:
-                settings, service = self._resolve(settings)
-                following = self._follow_image(settings, service)
-                if following != settings:
-                    settings, service = self._resolve(following)
-                service = read_login_files(service)
-                settings = adopt_service(settings, service, self.wanted, known=known)
-                check_carried(settings.url)
-            except BaseException:
-                if made:
-                    os.unlink(realpath(workspace.env_path))
-                    workspace.reload()
-                raise
+            settings, service = self._resolve(settings)
+            following = follow_image(settings, service.image_info)
+            if self._follows_env and following != settings:
+                settings, service = self._resolve(following)
+            service = read_login_files(service)
+            settings = adopt_service(settings, service, self.wanted, known=known)
+            check_carried(settings.url)
         else:
             service = default_service(settings, workspace.directory)
             seen, name = self.neighbours.images, service.image
             image = seen[name] if name in seen else workspace.engine.find_image(name)
             service = service.with_image(image)
-            settings = self._follow_image(settings, service)
+            settings = follow_image(settings, service.image_info)
         host = settings.url.host
         if service.host_port and not self.named and not (is_local(host) or host == settings.bind):
             hint = "make the host localhost; or, if its server is the one to take, {init} --attach"
             raise WorkspaceError(f"{URL_KEY} leads to {host}, not to this machine", hint)
         self.neighbours.refuse_conflicts(service)
-        asked = not (self.in_use or self.blank)  # whether what it has may be in use
-        if self.lost and (asked or settings.url.user == self.fresh.user):
-            own = find_named(self.neighbours.containers, service.container)
-            if holds_data(service.data_dir) or not find_loss(workspace, service, own):
-                if not asked:
-                    why = f"{ENV_FILE} has no user for the data in {service.cluster}"
-                    hint = f"put the {URL_KEY} of that data into {ENV_FILE}"
-                    raise WorkspaceError(f"{why}, nor has {STATE_FILE}", hint)
-                self.in_use = True
-                return self._plan()
+        if self.lost and self._finds_use(service, settings.url.user):
+            return self._plan()
         return settings, service
+
+    def _finds_use(self, service: ComposeService, user: str) -> bool:
+        """Whether data may need what looks like a placeholder; or refuse it."""
+        own = find_named(self.neighbours.containers, service.container)
+        if not holds_data(service.data_dir) and find_loss(self.workspace, service, own):
+            return False
+        asks, self.in_use = not self.in_use, True
+        if user == self.fresh.user and not asks:
+            why = f"{ENV_FILE} has no user for the data in {service.cluster}, nor has {STATE_FILE}"
+            raise WorkspaceError(why, f"put the {URL_KEY} of that data into {ENV_FILE}")
+        return asks
+
+    def _take_back(self, made: str) -> None:
+        """Remove an `.env` that is still as it was made."""
+        if read_file(self.workspace.env_path) == made.encode():
+            os.unlink(realpath(self.workspace.env_path))
 
     @property
     def _follows_env(self) -> bool:
@@ -5237,9 +5240,6 @@ class SetUp:
         added = join(dirname(file or ""), ADDED_FILE)
         texts = (read_file(path) or b"" for path in (file, added) if path)
         return file is None or any(TARGET_KEY.encode() in text for text in texts)
-
-    def _follow_image(self, settings: Settings, service: ComposeService) -> Settings:
-        return follow_image(settings, service.image_info) if self._follows_env else settings
 
     def _know_place(self, own: ContainerInfo | None) -> str:
         """Return `bind` or `volume`, if known."""
@@ -5294,7 +5294,7 @@ class SetUp:
     def _find_service(self, settings: Settings) -> tuple[Settings, ComposeService]:
         """Find the service, or add one, or its port."""
         workspace, wanted, name = self.workspace, self.wanted, ""
-        directory = dirname(workspace.compose_file() or "")
+        path = join(dirname(workspace.compose_file() or ""), ADDED_FILE)
         try:
             service = workspace.resolve_service(settings, wanted["service"])
             name, missing = service.service, None
@@ -5303,19 +5303,22 @@ class SetUp:
             question = f"{name} publishes no fixed port. Publish it on this machine"
         except NoServiceError as error:
             question, missing = f"{error}. Add one", error
-        added = workspace.has_added_file
-        agreed = not self.ask or lexists(join(directory, ADDED_FILE))
+        added, there = workspace.has_added_file, lexists(path)
+        agreed = there or not self.ask
         if added or not (agreed or self._confirm(f"{question}, in {ADDED_FILE}?")):
             if missing:
                 raise missing
             return settings, service
-        bind = wanted["bind"] or DEFAULT_BIND
-        port = wanted["port"] or self.neighbours.choose_port(DEFAULT_HOST_PORT, bind)
+        first = DEFAULT_HOST_PORT if settings.url.host == name else settings.url.port
+        port = wanted["port"] or self.neighbours.choose_port(first, wanted["bind"] or DEFAULT_BIND)
         if not missing:
             self.neighbours.refuse_replacement(service.replace(host_port=port))
         wanted["port"] = port
-        data_dir = os.path.relpath(workspace.data_dir, directory)
+        data_dir = os.path.relpath(workspace.data_dir, dirname(path))
         workspace.add_compose_file(render_addition(name, f"./{data_dir}"))
+        if not there:
+            self.undo.callback(os.unlink, path)
+        self.undo.callback(workspace.drop_compose_file)  # its login is yet to come
         settings = self._plan_settings()  # with its file
         return settings, workspace.resolve_service(settings, wanted["service"])
 
@@ -5348,10 +5351,9 @@ class SetUp:
 
     def _plan_url(self) -> DatabaseURL:
         values, wanted = self.values, self.wanted
-        has_data = holds_data(self.workspace.data_dir) or bool(values.get(DATA_KEY))
-        used = self.in_use or (has_data and not self.blank)
-        url = plan_database_url(values, self.fresh, has_data=used)
-        if has_data or self.in_use:
+        has_data = self.in_use or holds_data(self.workspace.data_dir) or bool(values.get(DATA_KEY))
+        url = plan_database_url(values, self.fresh, has_data=has_data and not self.blank)
+        if has_data:
             given = {key: value for key, value in values.items() if value}
             check_agreement(given, url, (USER_KEY, PASSWORD_KEY))
         host = url.host
@@ -5428,6 +5430,7 @@ class SetUp:
             changed, ignoring = save(), keep()
         else:  # git is to ignore it first
             ignoring, changed = keep(), save()
+        self.undo.pop_all()
         if lost and data_dir and user and not workspace.is_apart:
             if not os.path.isdir(data_dir):
                 workspace.refuse_link_out(data_dir, f"mkdir -p {quote_word(data_dir)}")
@@ -5540,7 +5543,8 @@ def set_up(
             workspace.reload()
         if workspace.env.exists:
             finish_upgrade(workspace)
-        SetUp(workspace, wanted, ask=interactive).run(start=start, timeout=timeout)
+        with (setup := SetUp(workspace, wanted, ask=interactive)).undo:
+            setup.run(start=start, timeout=timeout)
     return True
 
 
@@ -5629,10 +5633,10 @@ def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
     return False
 
 
+_DUMP_LINE = b"-- PostgreSQL database dump"  # and, at its end, " complete"
 # The comments of the database that a restore loads, and of those that it replaced.
 STAGING_COMMENT = "hive-pg restore of {} is under way, or was interrupted"
 KEPT_COMMENT = "{} before hive-pg restore"
-_DUMP_LINE = b"-- PostgreSQL database dump"  # and, at its end, " complete"
 # That of a snapshot goes on with its name, and has the database's own below it.
 SNAPSHOT_COMMENT, _SNAPSHOT = "hive-pg snapshot of {} @", r"\w[\w.-]{,62}"
 OWN_COMMENT = r"^(hive-pg snapshot of [^\n]*|[^\n]* before hive-pg restore)(\n|$)"
@@ -5704,7 +5708,6 @@ cd "$2" && rm -rf "$0".$1 || exit
 ls -d "$0".incomplete-* "$0".[1-9][0-9] 2>/dev/null | grep . || [ -z "$3" ] ||
   find /target -type f ! -name ".*" -print -quit
 """
-
 
 # Whether somebody made something in a database of initdb's; an image may make extensions.
 _USED_SQL = f"""\
@@ -6337,7 +6340,7 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
         elif re.search(r"\bPOSTGRES_|env_file|include|extends", text):
             keys -= {USER_KEY, PASSWORD_KEY, DB_KEY}
     if added in removed:
-        keys |= workspace.drop_compose_file()
+        workspace.drop_compose_file()
     left = remove_keys(workspace.env.text, workspace.env.items, keys)
     if left.strip() or islink(workspace.env_path):
         write_file(workspace.env_path, left)

@@ -69,7 +69,7 @@ def test_lost_env_comes_back_from_the_container(kept, running, template):
     if template:
         kept.write(".env", f"HIVE_DATABASE_URL={TEMPLATE}\n", 0o600)
     result = kept.hive_pg("init")
-    assert f".env has no credentials; container {before['HIVE_POSTGRES_CONTAINER']} has" in (
+    assert f"the login is that of container {before['HIVE_POSTGRES_CONTAINER']}\n" in (
         result.stderr
     )
     if kept.env != {**kept.env, **before}:

@@ -177,6 +177,29 @@ def test_several_servers_take_a_name_once(make, lab):
     workspace.hive_pg("start")
 
 
+@pytest.mark.parametrize("mount", ["./pg", "pgdata"])
+@pytest.mark.parametrize("runs", [True, False])
+def test_login_like_a_placeholder(make, lab, mount, runs):
+    """Plain Compose has served data with it: `init` keeps it, and lets other programs keep it."""
+    workspace = make(env="")
+    text = one_service(lab, workspace, f"'{mount}:/var/lib/postgresql/data'")
+    for key, value in {"USER": "shop", "PASSWORD": "s3cret-of-shop"}.items():
+        text = text.replace(f"POSTGRES_{key}: {value}", f'POSTGRES_{key}: "${{POSTGRES_{key}}}"')
+    workspace.write("docker-compose.yml", text + "volumes: {pgdata: {}}\n" * (mount == "pgdata"))
+    workspace.write(".env", "POSTGRES_USER=shop\nPOSTGRES_PASSWORD=password\n", 0o600)
+    workspace.compose("up", "-d")
+    url = f"postgresql://shop@127.0.0.1:{workspace.port}/shop"
+    argv = ("-Xqc", "create table kept as select 42 as n", url)
+    wait_until(lambda: lab.psql(*argv, password="password").returncode == 0)
+    if not runs:
+        workspace.compose("down")
+    for _ in range(2):
+        workspace.hive_pg("init", "--yes")
+        assert workspace.env["POSTGRES_PASSWORD"] == "password"
+        if workspace.login("select n from kept") != "42":
+            raise LostError("init serves another database")
+
+
 def test_database_beside_others(make, lab):
     """`init` adds one by a file of its own; theirs stay as they are, and run on."""
     plain = lab.build_image("plain", "true\nENV PG_MAJOR= PGDATA=\nENTRYPOINT sleep 1000")

@@ -972,21 +972,76 @@ def test_init_asks_nothing_twice(monkeypatch, tmp_path, manager_of, docker):
     assert [text.partition(". ")[0] for text in asked[1:]] == ["postgres publishes no fixed port"]
 
 
-def test_init_beside_others_again(init, docker, beside):
+def test_init_beside_others_again(init, beside):
     """The file that is there says that it is wanted; a second time writes nothing."""
-    working = docker.answers["docker image inspect"]
-    docker.answers["docker image inspect"] = (1, "Error: No such image: x")
-    docker.answers["docker pull"] = (1, "no such host")
-    with pytest.raises(DockerCommandError):
-        init(beside)
-    docker.answers["docker image inspect"] = working
-    init(beside, interactive=True)
+    init(beside)
     assert env_of(beside)["COMPOSE_PROJECT_NAME"] == "shop"  # Compose's own
     (beside / ".env").unlink()
     init(beside, interactive=True)
     before = snapshot(beside)
     init(beside, interactive=True)
     assert snapshot(beside) == before
+
+
+@pytest.mark.parametrize("env", [None, "KEY=1\n", "COMPOSE_FILE=compose.yaml:more.yml\n"])
+def test_init_beside_others_that_fails(init, docker, beside, env):
+    """Theirs is left as it was: plain Compose would miss the login of the service beside it."""
+    if env:
+        (beside / ".env").write_text(env)
+        (beside / ".env").chmod(0o600)
+    usual = docker.answers["docker compose config"]
+
+    def config(call):
+        files = call.env.get("COMPOSE_FILE", "").replace(":more.yml", "")
+        call.env["COMPOSE_FILE"] = files
+        return usual(call)
+
+    docker.answers["docker compose config"] = config
+    docker.answers["docker image inspect"] = (1, "Error: No such image: x")
+    docker.answers["docker pull"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        init(beside)
+    assert not (beside / "docker-compose.hive-pg.yml").exists()
+    text = (beside / ".env").read_text() if env else None
+    assert text == (f"{env}COMPOSE_PATH_SEPARATOR=:\n" if env and "more" in env else env)
+    assert env or os.listdir(beside) == ["compose.yaml"]
+
+
+def test_init_that_fails_keeps_an_env_that_somebody_wrote_meanwhile(init, docker, beside):
+    """A pull takes minutes: what a person has written into the new file stays."""
+
+    def pull(call):
+        with (beside / ".env").open("a") as file:
+            file.write("MINE=1\n")
+        return (1, "no such host")
+
+    docker.answers["docker image inspect"] = (1, "Error: No such image: x")
+    docker.answers["docker pull"] = pull
+    with pytest.raises(DockerCommandError):
+        init(beside)
+    assert (beside / ".env").read_text() == "MINE=1\n"
+
+
+def test_init_beside_a_profile(init, docker, beside):
+    """What cannot be added, as their service of that name is behind a profile, is not left over."""
+    found = {"name": "w", "services": {"web": {"image": "nginx"}}}
+    docker.answers["docker compose config"] = json.dumps(found)
+    with pytest.raises(pg.NoServiceError, match="no PostgreSQL service") as caught:
+        init(beside)
+    assert "for one behind a profile, set COMPOSE_PROFILES in .env" in caught.value.hint
+    assert os.listdir(beside) == ["compose.yaml"]
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_init_beside_others_at_the_port_of_env(init, network, beside, taken):
+    """The port that `.env` has is the one that is published, if nobody else has it."""
+    url = "postgresql://app:s3cret@localhost:6000/app"
+    (beside / ".env").write_text(f"HIVE_DATABASE_URL={url}\nHIVE_POSTGRES_PORT=6000\n")
+    network.taken.update({6000} if taken else ())
+    init(beside, start=False)
+    values = env_of(beside)
+    assert values["HIVE_POSTGRES_PORT"] == ("6001" if taken else "6000")
+    assert values["HIVE_DATABASE_URL"].endswith(f"@localhost:{values['HIVE_POSTGRES_PORT']}/app")
 
 
 def test_init_service_of_no_file(init):
@@ -1474,8 +1529,6 @@ def test_dockerignore(workspace, init):
         pytest.param("check-ignore", (128, "fatal: detected dubious ownership"),
                      "may not be ignored: fatal: detected dubious", id="git cannot say"),
         pytest.param("check-ignore", HANGS, "may not be ignored: `git -C` did not", id="hangs"),
-        pytest.param("check-ignore", (1, ""), "git does not ignore /.env /.env.*.tmp /.hive-pg",
-                     id="still not ignored"),
         pytest.param("ls-files", ".env\0.hive-pg.json\0",
                      "the password: git rm --cached .env .hive-pg.json, and", id="tracked"),
     ],
@@ -1488,6 +1541,14 @@ def test_ignore_in_git_warns(workspace, init, docker, capsys, question, answer, 
     init(workspace)
     assert warning in capsys.readouterr().err
     assert "docker compose up" in docker.commands
+
+
+def test_ignore_in_git_that_speaks_another_language(workspace, init, docker, capsys):
+    """Its words are read: outside of a repository there is nothing to warn of."""
+    said = {"C": "fatal: not a git repository"}
+    docker.answers["git"] = lambda call: (128, said.get(call.env["LC_ALL"], "Schwerwiegend: x"))
+    init(workspace)
+    assert "may not be ignored" not in capsys.readouterr().err
 
 
 def test_init_removes_leftovers(workspace, init):
@@ -1540,11 +1601,3 @@ def test_init_names_what_leads_elsewhere(monkeypatch, workspace, manager, docker
         "applications take PGSERVICE POSTGRES_USER from this shell, not from .env: unset PGSERVICE"
     )
     assert said in capsys.readouterr().err
-def test_ignore_in_git_that_speaks_another_language(workspace, init, docker, capsys):
-    """Its words are read: outside of a repository there is nothing to warn of."""
-    said = {"C": "fatal: not a git repository"}
-    docker.answers["git"] = lambda call: (128, said.get(call.env["LC_ALL"], "Schwerwiegend: x"))
-    init(workspace)
-    assert "may not be ignored" not in capsys.readouterr().err
-
-
