@@ -402,7 +402,7 @@ class CredentialsRefusedError(DatabaseConnectionError):
 # == The .env text =========================================
 # The grammar is what Compose, python-dotenv and POSIX sh read alike, assignment by assignment; sh
 # does not count where lines end with CR LF, as CR is the value's to it. The rest is kept byte for
-# byte, and refused only where it decides on a key of ours.
+# byte, and refused only where it decides on a key of ours or Compose's.
 
 _UNLIKE = "Compose, python-dotenv and sh read it differently"
 # Another encoding, a byte order mark, a NUL, a carriage return alone.
@@ -3460,7 +3460,7 @@ class EnvFile:
     def __init__(self, text: str, *, exists: bool = True) -> None:
         self.text, self.exists = text, exists
         self.items = parse_env(text, os.environ)
-        self.values = env_values(self.items, required=OUR_KEYS)
+        self.values = env_values(self.items, required=(*OUR_KEYS, *COMPOSE_SELECTORS))
         self.unread = sorted({item.key for item in self.items} - self.values.keys())
 
 
@@ -7673,7 +7673,8 @@ class CommandLine:
         """Say that `.env` may be another workspace's, as no engine is asked."""
         workspace = self.workspace
         here = f'"inode": "{identify_file(workspace.directory)}"'.encode()
-        if here not in (read_file(workspace.state_path) or b""):
+        state = read_file(workspace.state_path)
+        if state is None or (here not in state and workspace.is_copy):
             said = f"{ENV_FILE} may be a copy, and lead to another workspace's database"
             self.console.warn(self.console.format(f"{said}: {{start}} tells, {{init}} mends it"))
 

@@ -878,15 +878,21 @@ def test_command_init_below(monkeypatch, capsys, hive, below, argv, answer, made
 
 
 @pytest.mark.parametrize("command", ["url", "env"])
-@pytest.mark.parametrize("state", [None, '{"inode": "1:2"}'], ids=["without state", "with it"])
-def test_command_of_a_copied_env(capsys, hive, workspace, command, state):
+@pytest.mark.parametrize(
+    ("place", "warns"),
+    [("", True), ("..", True), (".", False), ("../gone", False)],
+    ids=["without state", "a copy", "another device number", "moved to another disk"],
+)
+def test_command_of_a_copied_env(capsys, hive, workspace, command, place, warns):
     """Where `.env` may have come from another workspace, they say that it leads there."""
-    if state:
-        (workspace / ".hive-pg.json").write_text(state)
+    if place:
+        known = {"directory": os.path.normpath(workspace / place), "inode": "1:2"}
+        (workspace / ".hive-pg.json").write_text(json.dumps(known))
     assert hive(command) == 0
     out, err = capsys.readouterr()
     assert "ann:s3cret@localhost:5532/hive" in out
-    assert err.startswith("warning: .env may be a copy, and lead to another workspace's database")
+    said = "warning: .env may be a copy, and lead to another workspace's database"
+    assert err.startswith(said) is warns
 
 
 def test_command_status_text(capsys, hive):

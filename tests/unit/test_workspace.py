@@ -128,6 +128,18 @@ def test_env_example_that_cannot_be_read(tmp_path):
     assert "UTF-8" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["COMPOSE_FILE = base.yml", "COMPOSE_FILE=a.yml;b.yml", "COMPOSE_PATH_SEPARATOR=;"],
+    ids=["blanks", "unquoted", "separator"],
+)
+def test_env_names_compose_files_unclearly(tmp_path, line):
+    """Compose would obey it, and hive-pg not: it is named before anything is written."""
+    (tmp_path / ".env").write_text(f"X=$(id)\n{line}\n")
+    with pytest.raises(EnvFileError, match=r"line 2: COMPOSE_\w+: Compose, .* differently"):
+        make_workspace(tmp_path).compose_file()
+
+
 def test_settings_of_no_directory(tmp_path):
     """A directory that is not there is said to be missing, not its `.env`."""
     with pytest.raises(NotSetUpError, match=r"there is no directory .*/none$") as caught:
@@ -739,12 +751,12 @@ def test_resolve_service_of_the_file(workspace, directory, programs):
 
 
 def test_run_in_place_of_a_built_image(workspace, programs):
-    """A service without an image of a name is looked at with the usual one."""
+    """Its data is looked at with that image."""
     programs.answers["docker run"] = ""
-    service = make_service(image="", builds=True, data_dir="", cluster="vol/pgdata")
+    service = make_service(image="w-db", builds=True, data_dir="", cluster="vol/pgdata")
     workspace.run_in_place(service, "ls", service.target)
     call = programs.calls[-1]
-    assert call.argv[-2:] == [pg.DEFAULT_IMAGE, "/target/pgdata"]
+    assert call.argv[-2:] == ["w-db", "/target/pgdata"]
     assert 'type=volume,"source=vol",target=/target' in call.argv
 
 
