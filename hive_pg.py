@@ -2811,9 +2811,10 @@ def _drop_empty(value: dict[str, Any]) -> dict[str, Any]:
 
 def _find_closed_network(config: Mapping[str, Any], service: Mapping[str, Any]) -> str:
     """Return the kind of network that publishes no port, or ''."""
-    networks = [config["networks"][network] for network in service.get("networks", ())]
-    internal = networks and all(network.get("internal") for network in networks)
-    return "internal" if internal else service.get("network_mode", "")
+    networks = [config["networks"][name] for name in service.get("networks", ())]
+    internal = networks and all(each.get("internal") for each in networks)
+    mode = "internal" if internal else service.get("network_mode", "")
+    return mode if mode in ("internal", "host", "none") or ":" in mode else ""
 
 
 def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeService:
@@ -2913,8 +2914,9 @@ def adopt_service(
     settings: Settings, service: ComposeService, wanted: Mapping[str, object], *, known: bool
 ) -> Settings:
     """Follow a compose file, which contradicts neither options nor `.env`."""
-    name, url, environment = service.service, settings.url, service.environment
-    if PASSWORD_KEY in environment:  # user and database have the image's own defaults
+    name, url = service.service, settings.url
+    environment = {**(service.image_info or ImageInfo({}, ())).environment, **service.environment}
+    if environment.keys() & {PASSWORD_KEY, "POSTGRES_HOST_AUTH_METHOD"}:  # the image's own
         environment = {USER_KEY: DEFAULT_ROLE, **environment}
     user = environment.get(USER_KEY, url.user)
     password = environment.get(PASSWORD_KEY, url.password)
@@ -2933,7 +2935,7 @@ def adopt_service(
         hint = f"let service {name} take POSTGRES_... from {ENV_FILE}, or correct {URL_KEY}"
         raise WorkspaceError(why, hint)
     uid, gid = parse_user(service.user) or (settings.uid, settings.gid)
-    if not service.host_port:
+    if not service.host_port and service.closed != "host":
         url = url.replace(host=name)
     elif url.host == name:  # it was not published before
         url = url.replace(host=LOCALHOST)
@@ -4603,7 +4605,7 @@ def verify(
         console.warn(f"{probe.warning.cause}; {probe.warning.hint}")
     if probe.info and url.host == probe.info.inner_host:
         said = f"{url.host} publishes no fixed port: the URL is for its networks alone"
-        console.warn(console.format(f"{said}; {{init}} --yes publishes one"))
+        console.warn(console.format(f"{said}; {{init}} --yes publishes one, unless internal"))
     tell_login(workspace, probe, began)
     return probe
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from laboratory import LostError, docker, read_env, run, wait_until
 
@@ -84,6 +86,37 @@ def test_login_in_a_file_that_nobody_here_may_read_is_refused(serve):
     stderr = workspace.hive_pg("init", "--yes", code=1).stderr
     assert "POSTGRES_PASSWORD_FILE of service db is /run/secrets/PASSWORD, which cannot" in stderr
     assert workspace.inspect() is None
+
+
+# -- logins of the image's own -------------------------------------------------------------------
+
+
+def test_trusting_service_has_the_image_s_own_user(serve):
+    """Nobody's password can be verified; where that is mended as the hints say, `init` goes on."""
+    workspace = serve("environment: {POSTGRES_HOST_AUTH_METHOD: trust}", VOLUME)
+    assert "replace trust by scram-sha-256" in workspace.hive_pg("init", code=6).stderr
+    assert workspace.env["POSTGRES_USER"] == "postgres"
+    hba = "sed -i '/^host all all all /s/trust/scram-sha-256/' $PGDATA/pg_hba.conf"
+    execute = ["docker", "exec", "--user", "postgres", workspace.container, "sh", "-c"]
+    assert run([*execute, f"{hba} && psql -c 'select pg_reload_conf()'"]).returncode == 0
+    assert "init --yes sets them" in workspace.hive_pg("start", code=6).stderr
+    workspace.hive_pg("init", "--yes")
+    assert workspace.hive_pg("psql", "--", "-Atc", "select current_user").stdout == "postgres\n"
+
+
+def test_login_in_the_built_image_is_taken_from_it(serve):
+    """It is built first: a user of our own would not be in the data."""
+    workspace = serve(VOLUME)
+    text = (workspace.path / "compose.yaml").read_text()
+    workspace.write("compose.yaml", re.sub("image: .*", "build: .", text))
+    login = "POSTGRES_USER=shop POSTGRES_PASSWORD=of-the-image"
+    workspace.write("Dockerfile", f"FROM {workspace.lab.image}\nENV {login}\n")
+    workspace.hive_pg("init", "--service", "db")
+    assert workspace.env["POSTGRES_USER"] == "shop"
+    workspace.hive_pg("init")
+    image = workspace.inspect()["Config"]["Image"]
+    workspace.hive_pg("destroy")
+    docker("image", "rm", image)
 
 
 # -- init scripts that fail ----------------------------------------------------------------------

@@ -249,6 +249,8 @@ def test_parse_compose_config_wanted():
         pytest.param({}, {}, "", id="Compose's own"),
         pytest.param({"network_mode": "none"}, {}, "none", id="none"),
         pytest.param({"network_mode": "host"}, {}, "host", id="the machine's"),
+        pytest.param({"network_mode": "service:vpn"}, {}, "service:vpn", id="another service's"),
+        pytest.param({"network_mode": "bridge"}, {}, "", id="Docker's own"),
         pytest.param({"networks": {"a": None, "b": None}}, {"b": True}, "", id="one leads out"),
         pytest.param({"networks": {"a": None}}, {"a": True}, "internal", id="internal"),
     ],
@@ -279,6 +281,15 @@ def test_adopt_service_without_a_fixed_port(name, bind):
     for option, value in (("port", 5532), ("bind", "127.0.0.1")):
         with pytest.raises(WorkspaceError, match="no fixed port is published"):
             adopt_service(settings, service, {**NOTHING, option: value}, known=True)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "db"])
+def test_adopt_service_on_the_machine_s_own_network(host):
+    """There the server is at localhost: its name on a network leads nowhere."""
+    service = make_service(service="db", host_port=0, closed="host")
+    settings = make_settings(url=make_url(host=host, port=5432))
+    url = adopt_service(settings, service, NOTHING, known=True).url
+    assert (url.host, url.port) == ("localhost" if host == "db" else host, 5432)
 
 
 @pytest.mark.parametrize(
@@ -508,6 +519,19 @@ def test_adopt_service_generated():
             {"environment": {"POSTGRES_DB": "app"}},
             {"url": make_url(database="app")},
             id="a database alone",
+        ),
+        pytest.param(
+            {"environment": {"POSTGRES_HOST_AUTH_METHOD": "trust"}},
+            {"url": make_url(user="postgres", database="postgres")},
+            id="no password, and else the image's own",
+        ),
+        pytest.param(
+            {
+                "environment": {"POSTGRES_PASSWORD": "p"},
+                "image_info": pg.ImageInfo({"POSTGRES_USER": "bob", "POSTGRES_PASSWORD": "x"}, ()),
+            },
+            {"url": make_url(user="bob", password="p", database="bob")},
+            id="credentials in the image",
         ),
     ],
 )
