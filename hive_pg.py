@@ -2968,7 +2968,7 @@ def has_wrong_owner(service: ComposeService) -> bool:
 _PROBE_SCRIPT = """\
 user=$1 database=$2 sql=$4 address=${HOSTNAME:-$(hostname)}
 IFS= read -r PGPASSWORD
-export PGPASSWORD PGREQUIREAUTH='!none' PGCONNECT_TIMEOUT=5
+export PGPASSWORD PGREQUIREAUTH='!none' PGCONNECT_TIMEOUT=5 LC_ALL=C
 ready() { pg_isready -q -t 1 -h "$address" -p 5432 -U "$user" -d "$database"; }
 until psql -XwqAt -v ON_ERROR_STOP=1 -h "$address" -p 5432 -U "$user" -d "$database" -c "$sql"; do
   login=$?
@@ -3099,33 +3099,36 @@ def parse_versions(said: str) -> tuple[str, Probe]:
     return address, Probe(Readiness.ACCEPTING, None, server.split(" ")[0], available, created)
 
 
-def parse_probe(result: CommandResult) -> Probe:
-    """Read the end of a probe."""
+def parse_probe(result: CommandResult, sql: str = "") -> Probe:
+    """Read the end of a probe by `sql`."""
     code, words = result.returncode, result.stderr.rpartition("hive-pg: once more\n")[2].strip()
     if code == 0:
         address, probe = parse_versions(result.stdout)
         if address and not is_local(address):
             return probe.replace(warning=diagnose(words, "warning"))
         why = f"the container's own address is '{address}', where no password is asked for"
-        return Probe(Readiness.ACCEPTING, DatabaseConnectionError(why))
+        hint = "give the machine's name an address of its own in /etc/hosts"
+        return Probe(Readiness.ACCEPTING, DatabaseConnectionError(why, hint))
     if code == _SQL_FAILED:
         said, *_ = [*re.findall("ERROR:  (.*)", words), last_line(words)]
-        why = f"pgvector cannot be created in the database: {said}"
-        hint = "as a superuser, in the database: CREATE EXTENSION vector"
+        creates = CREATE_EXTENSION_SQL in sql
+        why = ("the database fails", "pgvector cannot be created in the database")[creates]
+        hint = ("{logs}", "as a superuser, in the database: CREATE EXTENSION vector")[creates]
         if re.search("is not available|extension control file", words):
-            hint = f"{{init}} --image IMAGE, of the same version with pgvector, as {DEFAULT_IMAGE}"
-        return Probe(Readiness.ACCEPTING, PostgreSQLIntegrationError(why, hint))
+            hint = "{init} --image, or in your compose file, one of this version with pgvector"
+        return Probe(Readiness.ACCEPTING, PostgreSQLIntegrationError(f"{why}: {said}", hint))
     refusal = "PostgreSQL does not accept connections: "
+    refuse = partial(DatabaseConnectionError, hint="{logs}", detail=words)
     if code == _NO_RESPONSE:
-        why = f"{refusal}nothing answers on its address"
-        return Probe(Readiness.NO_RESPONSE, DatabaseConnectionError(why, "{logs}", detail=words))
+        return Probe(Readiness.NO_RESPONSE, refuse(f"{refusal}nothing answers on its address"))
     not_now = re.search(_NOT_NOW, words) if code == _LOGIN_FAILED else None
     if not_now or code == _REJECTING:
         why = refusal + (not_now[0] if not_now else "it starts, stops or recovers")
-        return Probe(Readiness.REJECTING, DatabaseConnectionError(why, "{logs}", detail=words))
+        return Probe(Readiness.REJECTING, refuse(why))
     if code == _LOGIN_FAILED:
         why = f"the login failed: {last_line(words)}"
-        row = diagnose(words, "login") or Diagnosis("", "", why, "{logs}", DatabaseConnectionError)
+        hint = "{logs}; in English with -c lc_messages=C in the server's command"
+        row = diagnose(words, "login") or Diagnosis("", "", why, hint, DatabaseConnectionError)
         return Probe(Readiness.ACCEPTING, row.error(row.cause, hint=row.hint, repair=row.repair))
     if words and code != 137:  # SIGKILL, at the container's end
         return Probe(Readiness.UNKNOWN, build_error(result, "cannot ask the container"))
@@ -3228,7 +3231,7 @@ class Server:
         login = {**self.login, "PGCONNECT_TIMEOUT": str(LOGIN_TIMEOUT_S)}
         argv = ["docker", "exec", "--interactive", "--env", "PGPASSWORD"]
         argv += [word for pair in login.items() for word in ("--env", "=".join(pair))]
-        argv += ("--env", self.session) if options is None else options
+        argv += ("--env", "LC_ALL=C", "--env", self.session) if options is None else options
         argv += [self.container, program, *arguments]
         return argv, {**os.environ, "PGPASSWORD": self.url.password}
 
@@ -3238,15 +3241,15 @@ class Server:
         script = (_PROBE_SCRIPT, "hive-pg", self.url.user, self.url.database, str(seconds), sql)
         return self.engine.start([*self.inside, "sh", "-c", *script], stdin=PIPE)
 
-    def finish_probe(self, process: Process) -> Probe:
+    def finish_probe(self, process: Process, sql: str) -> Probe:
         """Hand over the password, and return the result."""
         timeout = WAIT_ROUND_S + QUESTION_TIMEOUT_S
-        return parse_probe(process.finish(timeout=timeout, stdin=self.url.password + "\n"))
+        return parse_probe(process.finish(timeout=timeout, stdin=self.url.password + "\n"), sql)
 
     def probe(self, wait: float = 0, sql: str = VERSIONS_SQL) -> Probe:
         """Log in to the server; see `start_probe`."""
         with self.start_probe(wait=wait, sql=sql) as process:
-            return self.finish_probe(process)
+            return self.finish_probe(process, sql)
 
     def query(
         self, sql: str, action: str, database: str = "template1", timeout: float = COMPOSE_TIMEOUT_S
@@ -4306,7 +4309,7 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
         ports = info.ports or [("0.0.0.0", url.port), ("::", url.port)] * info.joins
         binds = [bind for bind, port in ports if port == url.port]
         known = _judge_binds(workspace, binds)
-        probe = server.finish_probe(process)
+        probe = server.finish_probe(process, sql)
     found, address = f"port {ports[0][1]}" if ports else "no fixed port", ""
     objection = f"the container is published on {found}"
     if url.host == info.inner_host:
@@ -6910,15 +6913,15 @@ def judge_pgvector(probe: Probe, image: str) -> CheckPoint:
     if not (image or created):
         remedy = "as its administrator, if the application needs it: CREATE EXTENSION vector"
         return CheckPoint("pgvector", Outcome.WARNING, "not created in the database", remedy)
-    other = f"pgvector/pgvector:pg{probe.major}"  # the data is of that version
+    other = f"{{init}} --image pgvector/pgvector:pg{probe.major}"  # the data is of that version
     if not available:
-        finding, remedy = f"image {image} lacks it", f"{{init}} --image {other}"
+        finding, remedy = f"image {image} lacks it", f"{other}, or in your compose file"
         return CheckPoint("pgvector", Outcome.FAILED, finding, remedy, ExitCode.FAILED)
     if parse_version(created or available) < parse_version(SAFE_PGVECTOR):
         finding = f"{created or available}; below {SAFE_PGVECTOR} it has CVE-2026-3172"
         remedy = "in the database: ALTER EXTENSION vector UPDATE"
         if image and parse_version(available) < parse_version(SAFE_PGVECTOR):
-            remedy = f"{{init}} --image {other}-bookworm, then {remedy}"
+            remedy = f"{other}-bookworm, then {remedy}"
         return CheckPoint("pgvector", Outcome.WARNING, finding, remedy)
     if not created:
         finding = f"{available} is available, but not created in the database"

@@ -342,7 +342,7 @@ def test_check_json(hive, up, docker, capsys):
     assert data["points"][4] == {
         **{"name": "pgvector", "outcome": "failed", "exit_code": 1},
         "finding": "image agnohq/pgvector:16 lacks it",
-        "remedy": "hive-pg init --image pgvector/pgvector:pg16",
+        "remedy": "hive-pg init --image pgvector/pgvector:pg16, or in your compose file",
     }
 
 

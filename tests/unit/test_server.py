@@ -78,6 +78,7 @@ def test_parse_probe_address_that_is_trusted(address):
     probe = read(0, f"{address}|16.14|0.8.5|0.8.5\n")
     assert type(probe.error) is DatabaseConnectionError
     assert f"'{address}', where no password is asked for" in str(probe.error)
+    assert "/etc/hosts" in probe.error.hint
     assert probe.server_version == ""
 
 
@@ -138,7 +139,7 @@ def test_parse_probe_earlier_words():
             'ERROR:  extension "vector" is not available',
             "accepting",
             PostgreSQLIntegrationError,
-            "cannot be created in the database: extension",
+            'extension "vector" is not available',
             id="81",
         ),
         pytest.param(
@@ -170,7 +171,7 @@ def test_parse_probe_failure(code, stderr, readiness, error, message):
         pytest.param(
             'ERROR:  extension "vector" is not available\nHINT:  The extension must be installed',
             'extension "vector" is not available',
-            "{init} --image IMAGE, of the same version",
+            "{init} --image, or in your compose file, one of this version",
             id="not there",
         ),
         pytest.param(
@@ -183,9 +184,36 @@ def test_parse_probe_failure(code, stderr, readiness, error, message):
 )
 def test_parse_probe_without_pgvector(words, why, hint):
     """The cause is the server's first words, and the remedy is one for it."""
-    error = read(81, "", words).error
+    ended = CommandResult(81, "", words)
+    error = parse_probe(ended, pg.CREATE_EXTENSION_SQL + pg.VERSIONS_SQL).error
     assert str(error) == f"pgvector cannot be created in the database: {why}"
     assert error.hint.startswith(hint)
+
+
+def test_probe_that_fails_without_creating(programs, server):
+    """Where nothing was to be created, the error does not speak of pgvector."""
+    programs.answers["docker exec"] = (81, "ERROR:  canceling statement due to statement timeout")
+    error = server.probe().error
+    assert str(error).endswith(": canceling statement due to statement timeout")
+    assert "pgvector" not in f"{error} {error.hint}"
+
+
+def test_programs_speak_english(programs, server):
+    """What they say is read, whatever language the image has; a person's own session keeps it."""
+    programs.answers["docker exec"] = ""
+    server.query("x", "cannot ask")
+    (call,) = programs.calls
+    assert "LC_ALL=C" in call.argv
+    assert "LC_ALL=C" in pg._PROBE_SCRIPT
+    assert "LC_ALL=C" not in server.build_client("psql", options=[])[0]
+
+
+def test_parse_probe_in_another_language():
+    """The words are shown, and why hive-pg makes nothing of them."""
+    said = "FATAL:  Passwort-Authentifizierung für Benutzer »ann« fehlgeschlagen"
+    error = read(82, "", f"psql: Fehler: {said}").error
+    assert said in str(error)
+    assert "-c lc_messages=C" in error.hint
 
 
 @pytest.mark.parametrize(
