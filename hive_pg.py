@@ -2764,7 +2764,7 @@ class ComposeService(Record):
 
     @property
     def source(self) -> str:
-        """The directory or the name of the volume for the cluster."""
+        """The directory or the volume of the cluster."""
         return self.data_dir or self.cluster.partition("/")[0]
 
     @property
@@ -2859,7 +2859,7 @@ def parse_compose_config(text: str, wanted: str = "", **choice: Any) -> ComposeS
     )
 
 
-# The last part of its name: not postgres-exporter, and not postgres-backup-s3.
+# The last part of its name: not postgres-exporter or postgres-backup-s3.
 _SERVER_IMAGE = (
     r"(?:^|[/_-])(?:postgres(?:ql)?|pgvector|postgis|timescaledb|paradedb)"
     r"(?:-ha|-docker-ha|[_-]?(?:pg)?[0-9.]+)?(?:[:@][^/]*)?\Z"
@@ -2984,7 +2984,7 @@ done
 """
 # Its exit codes: psql's where the login failed, and pg_isready's once time is up.
 _SQL_FAILED, _LOGIN_FAILED, _REJECTING, _NO_RESPONSE = 81, 82, 71, 72
-# What psql says of a server that has had to stop, recover or wait since it accepted.
+# What psql says of a server that stops, recovers or waits after it accepted.
 _NOT_NOW = (
     ".*(?:the database system is (?:starting up|shutting down|in recovery|not yet accepting)"
     "|terminating connection|server closed the connection|Connection re(?:fused|set)"
@@ -3216,7 +3216,7 @@ class Server:
     def with_url(self, **changes: str) -> Server:
         """Return the same server for other parts of the URL."""
         other = object.__new__(type(self))
-        vars(other).update({**vars(self), "url": self.url.replace(**changes)})
+        vars(other).update(vars(self), url=self.url.replace(**changes))
         return other
 
     @property
@@ -3429,18 +3429,16 @@ class Elsewhere(Server):
         return path
 
     def load(self, file: int, client: Sequence[str], doing: str) -> CommandResult:
-        """Run a client that reads a file; if it fails, nothing of it goes on."""
-        result = None
+        """Run a client that reads a file; cut short, nothing of it goes on."""
         try:
-            result = super().load(file, client, doing)
-            return result
-        finally:
-            if result is None or result.returncode:  # docker was killed perhaps, not the client
-                self.end_sessions(self.container)
+            return super().load(file, client, doing)
+        except BaseException:
+            self.end_sessions(self.container)
+            raise
 
     @contextmanager
     def opened(self) -> Iterator[Elsewhere]:
-        """Give it while its clients' container runs, which has the URL's files in memory."""
+        """Give it while its clients' container runs, with the URL's files in memory."""
         with self.engine.hold(self.container, self.image, self.network):
             for name in ("sslrootcert", "sslcrl", "sslcert", "sslkey"):
                 path = self.url.options.get(name, "system")  # the image's own
@@ -3605,7 +3603,7 @@ class Workspace:
 
     def save_env(self, changes: Mapping[str, str]) -> bool:
         """Write `changes` into `.env`; return whether it changed."""
-        self.reload()  # a person may have written something else into it meanwhile
+        self.reload()  # a person may have edited it meanwhile
         if islink(self.env_path):
             self._refuse_others_env(changes)
         changes = {k: new for k, new in changes.items() if new or self.values.get(k)}
@@ -3618,7 +3616,7 @@ class Workspace:
         return changed
 
     def _refuse_others_env(self, changes: Mapping[str, str]) -> None:
-        """Refuse a link to another workspace's `.env`, or to what is none of hive-pg's."""
+        """Refuse a link to another workspace's `.env`, or to none of hive-pg's."""
         known = self.values.get(WORKSPACE_KEY, "")
         theirs = known not in ("", changes.get(WORKSPACE_KEY, known))
         theirs = theirs or lexists(join(dirname(realpath(self.env_path)), STATE_FILE))
@@ -3714,7 +3712,7 @@ class Workspace:
         """The settings in `.env`, which has to be whole."""
         if is_gone(self.env_path) and not islink(self.env_path):
             missing, hint = self.env_path, "{init}"
-            if is_gone(self.directory) or not os.path.isdir(self.directory):
+            if not os.path.isdir(self.directory):
                 missing = f"directory {self.directory}"
                 hint = "{list} shows every workspace; {init} makes one"
             raise NotSetUpError(f"not set up: there is no {missing}", hint)
@@ -3771,8 +3769,7 @@ class Workspace:
     def compose_file(self) -> str | None:
         """Return the compose file that Compose takes, None for none."""
         paths = [join(self.directory, n) for n in self.named_files or COMPOSE_FILES]
-        there = paths[:1] if self.named_files else filter(lexists, paths)
-        return next(iter(there), None)
+        return next((p for p in paths if self.named_files or lexists(p)), None)
 
     @property
     def _separator(self) -> str:
@@ -3782,8 +3779,7 @@ class Workspace:
     @property
     def named_files(self) -> list[str]:
         """The compose files that `.env` names."""
-        names = self.values.get("COMPOSE_FILE", "").split(self._separator)
-        return [name for name in names if name]
+        return [name for name in self.values.get("COMPOSE_FILE", "").split(self._separator) if name]
 
     @property
     def has_added_file(self) -> bool:
@@ -3857,8 +3853,7 @@ class Workspace:
 
     def run_in_place(self, service: ComposeService, *argv: str, **options: Any) -> CommandResult:
         """Run a program as root on the service's data, /target."""
-        image = service.image or DEFAULT_IMAGE
-        return self.engine.run_in_place(image, service.source, *argv, **options)
+        return self.engine.run_in_place(service.image, service.source, *argv, **options)
 
     @property
     def is_apart(self) -> bool:
@@ -3866,7 +3861,7 @@ class Workspace:
         return is_elsewhere(read_host(self.directory), self.engine.facts)
 
     def _resembles(self, info: ContainerInfo, here: bool) -> bool:
-        """Whether a container has our project or compose file."""
+        """Whether a container has our project or file."""
         named = info.project == self.values.get(PROJECT_KEY)
         if not here:
             return named and info.project != "" and is_gone(info.directory) and not self.is_apart
@@ -3878,7 +3873,7 @@ class Workspace:
         return known or self._mounts_this(info)
 
     def _mounts_this(self, info: ContainerInfo) -> bool:
-        """Whether a container has this very directory mounted, not one of its path."""
+        """Whether a container has this very directory mounted."""
         import tempfile
 
         place = info.cluster[0]
@@ -3904,8 +3899,7 @@ class Workspace:
         here = identify_file(info.directory) in places - {""}
         if label and known:
             ids = {known, self.values.get(WORKSPACE_KEY)} if here else {known}
-            own = label in ids and not self.is_copy
-            return own and (here or is_gone(info.directory))
+            return label in ids and not self.is_copy and (here or is_gone(info.directory))
         return self._resembles(info, here)
 
     def check_own(self, info: ContainerInfo | None) -> ContainerInfo | None:
@@ -3937,7 +3931,7 @@ class Workspace:
         return info
 
     def judge(self, info: ContainerInfo | None, name: str) -> Condition:
-        """Judge a container by its data's directory, and its log if it is restarting."""
+        """Judge a container by its data's directory and its log."""
         if self.attached:
             return Condition("the server is elsewhere")
         logs = None
@@ -4461,7 +4455,7 @@ def bring_up(
         hint = "sudo mkdir -p {0}; sudo chown -R {1} {0}".format(quote_word(cluster), owner)
         workspace.refuse_link_out(service.data_dir, hint)
         workspace.console.note(f"giving {source} to {owner}")
-        engine.give_data_to(user, source, cluster, service.image or DEFAULT_IMAGE, hint)
+        engine.give_data_to(user, source, cluster, service.image, hint)
         ensure_image(workspace, workspace.settings, service)  # its version can be read
     _note_first_start(workspace, service, own)
     kept = ["--no-recreate"] * service.is_in(own)

@@ -210,8 +210,7 @@ def test_push_that_fails(place, elsewhere, changes, words):
         push(place)
     assert words in str(caught.value)
     assert caught.value.hint
-    ended = [call for call in remote(elsewhere) if "pg_terminate_backend" in (call.stdin or "")]
-    assert len(ended) == ("loading" in changes)  # docker may have failed, and not the client
+    assert "pg_terminate_backend" not in str([call.stdin for call in remote(elsewhere)])
 
 
 def test_push_interrupted(place, elsewhere):
