@@ -7984,12 +7984,9 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
         with suppress(OSError):
             sys.stderr.write(build_parser(program).format_help())
         raise SystemExit(int(ExitCode.USAGE))
+    _refuse_misread(line)
     if command in ("restore", "snapshot"):
         _sort_arguments(line)
-    if line.fresh and line.fresh[0] != "@":
-        _sort_fresh(line)
-    if rest and command not in ("run", "psql"):
-        _refuse("a command after -- goes with run: run [DIR] -- CMD", f"{program} run")
     return line
 
 
@@ -8008,12 +8005,15 @@ def _refuse_words(command: str, arguments: Sequence[str]) -> None:
             raise UsageError(said)
 
 
-def _sort_fresh(line: CommandLine) -> None:
-    """Tell --fresh alone, before DIR, from a snapshot without its @."""
-    if not os.path.isdir(line.fresh or ""):
-        why = f"{line.fresh!r} is no directory, and a snapshot is --fresh=@NAME"
-        _refuse(why, f"{line.program} run")
-    line.directory, line.fresh = line.fresh or ".", ""
+def _refuse_misread(line: CommandLine) -> None:
+    """Refuse what would else be another directory, database or command than is meant."""
+    if line.C is not None:  # as -CDIR, which `enter_directory` does not know
+        raise UsageError("-C and its directory are two words: -C DIR")
+    if line.fresh and line.fresh[0] != "@":
+        why = f"{line.fresh!r} is no snapshot, which is --fresh=@NAME: run [DIR] --fresh -- CMD"
+        raise UsageError(why)
+    if line.argv and line.command not in ("run", "psql"):
+        _refuse("a command after -- goes with run: run [DIR] -- CMD", f"{line.program} run")
 
 
 def _sort_arguments(line: CommandLine) -> None:

@@ -271,7 +271,8 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
         ("run --", "run [DIR] -- CMD"),
         ("start -- make", "run [DIR] -- CMD"),
         ("run make test", "put -- before the program: run [DIR] -- CMD"),
-        ("run --fresh=s1 -- make", "'s1' is no directory, and a snapshot is --fresh=@NAME"),
+        ("run --fresh=s1 -- make", "'s1' is no snapshot, which is --fresh=@NAME"),
+        ("run --fresh / -- make", "'/' is no snapshot, which is --fresh=@NAME: run [DIR] --fresh"),
         ("snapshot / s1", "'s1' is no directory, and a name begins with @"),
         (
             "snapshot s1",
@@ -304,6 +305,36 @@ def test_main_empty_word(hive, docker, capsys, words):
     assert hive(*words) == 2
     assert capsys.readouterr().err == "error: a word is empty: is a variable unset?\n"
     assert docker.commands == []
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "destroy -C../old --data --no-backup --yes",
+        "-C../old destroy --data --no-backup --yes",
+        "destroy -C=../old --data --no-backup --yes",
+        "destroy -qC ../old --data --no-backup --yes",
+        "-qC../old destroy --data --no-backup --yes",
+        "status -C",
+        "run -C../old -- true",
+        "list -C../old",
+    ],
+)
+def test_main_attached_directory(hive, docker, capsys, workspace, argv):
+    """A -C that is not a word of its own never leaves the command in the current directory."""
+    (workspace.parent / "old").mkdir()
+    assert hive(*argv.split()) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert (docker.commands, os.getcwd()) == ([], str(workspace))
+
+
+@pytest.mark.parametrize(
+    ("argv", "rest"),
+    [("run -- make -C../old", ["make", "-C../old"]), ("psql -- -C../old", ["-C../old"])],
+)
+def test_read_command_line_leaves_others_options(hive, argv, rest):
+    """What stands behind -- is the other program's, -C as well."""
+    assert read_command_line("hive-pg", argv.split()).argv == rest
 
 
 def test_main_nowhere(capsys):
@@ -441,7 +472,8 @@ def test_main_help_fits(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("argv", "command"), [("help", ""), ("help stats", "stats"), ("help up", "start")]
+    ("argv", "command"),
+    [("help", ""), ("help stats", "stats"), ("help up", "start")],
 )
 def test_main_help_as_a_command(capsys, argv, command):
     """`help` is --help, of a command as well."""
