@@ -7967,8 +7967,11 @@ def enter_directory(program: str, argv: Sequence[str]) -> tuple[str, list[str]]:
 def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     """Read a command line; the help ends the program."""
     program, words = enter_directory(program, argv)
-    if words[:1] == ["help"]:
-        words = [*words[1:2], "--help"]
+    asked = [word for word in words if word not in option_names("")]
+    if asked[:1] == ["help"]:
+        words = [*asked[1:2], "--help"]
+    elif asked == ["version"]:
+        words = ["--version"]
     word, arguments, rest = split_argv(words, os.path.isdir)
     line, command = CommandLine(), ALIASES.get(word, word)
     line.program, line.word, line.command, line.argv = program, word, command, rest

@@ -359,9 +359,10 @@ def test_main_version(capsys):
     for word in ("--version", "-V", "version"):
         assert main([word]) == 0
         assert capsys.readouterr().out == f"hive-pg {pg.__version__}\n"
-    with pytest.raises(SystemExit) as caught:
-        main(["-v", "--version"])
-    assert (caught.value.code, capsys.readouterr().out) == (0, f"hive-pg {pg.__version__}\n")
+    for argv in ("-v --version", "-q version", "version -v", "-C . version", "-C . -q version"):
+        with pytest.raises(SystemExit) as caught:
+            main(argv.split())
+        assert (caught.value.code, capsys.readouterr().out) == (0, f"hive-pg {pg.__version__}\n")
 
 
 @pytest.mark.parametrize("columns", ["80", "20", "x", ""])
@@ -473,7 +474,13 @@ def test_main_help_fits(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("argv", "command"),
-    [("help", ""), ("help stats", "stats"), ("help up", "start")],
+    [
+        ("help", ""),
+        ("help stats", "stats"),
+        ("help up", "start"),
+        ("-q help stats", "stats"),
+        ("help -q stats", "stats"),
+    ],
 )
 def test_main_help_as_a_command(capsys, argv, command):
     """`help` is --help, of a command as well."""
