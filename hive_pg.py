@@ -7165,7 +7165,8 @@ def format_field(name: str, value: Any, width: int = 25, now: float = 0.0) -> st
 
 def format_statistics(sample: Mapping[str, Any], width: int = 80) -> str:
     """Return the lines of `stats` for people; a time is how long ago that was."""
-    fields = {name: format_field(name, value) for name, value in sample.items()}
+    room = max(width - 35, 25)  # for a name, beside the longest of what else is in its line
+    fields = {name: format_field(name, value, room) for name, value in sample.items()}
     parts = [_STATISTICS.format(**fields).replace(" (pid -)", "")]
     now = sample["timestamp_seconds"]
     for key, (place, columns) in _TABLES.items():

@@ -555,6 +555,15 @@ def test_format_statistics_fits(width):
     assert sum(line.startswith("...") for line in lines) == 2
 
 
+def test_format_statistics_has_whole_names_where_there_is_room():
+    """A long name can be taken from it, by a person with a wide terminal, or from a file."""
+    names = {"container": "hive-development-postgres-of-ann", "database": "d" * 63}
+    lines = pg.format_statistics(make_sample(**names), sys.maxsize).splitlines()
+    assert lines[0] == f"container     {names['container']}, PostgreSQL 16.14"
+    assert f"database      {names['database']}, 9.6 MB" in lines
+    assert lines[0] == pg.format_statistics(make_sample(**names)).splitlines()[0]
+
+
 # -- stats: the command --------------------------------------------------------------------------
 
 
