@@ -6837,6 +6837,7 @@ def read_status(workspace: Workspace) -> ContainerStatus:
     shown: str | None = name
     reason = workspace.state.reason
     state = info.state if info else ContainerState.MISSING
+    ended = (ContainerState.EXITED, ContainerState.DEAD, ContainerState.RESTARTING)
     if workspace.attached:
         state, shown, reason = ContainerState.ELSEWHERE, None, ""
     return ContainerStatus(
@@ -6853,7 +6854,7 @@ def read_status(workspace: Workspace) -> ContainerStatus:
         host_port=host_port,
         uptime_s=max(0.0, time.time() - info.started_at) if info and info.running else None,
         restart_count=info.restart_count if info else None,
-        exit_code=info.exit_code if info and not info.running else None,
+        exit_code=info.exit_code if info and info.state in ended else None,
         condition=judge_server(workspace.judge(info, name), probe),
     )
 
@@ -6863,7 +6864,7 @@ def format_status(status: ContainerStatus) -> str:
     state = "stopped" if status.state is ContainerState.EXITED else status.state.value
     if status.exit_code is not None:
         state += f" (exit code {status.exit_code})"
-    elif status.health is not Health.NONE:
+    elif status.state is ContainerState.RUNNING and status.health is not Health.NONE:
         state += f" ({status.health.value})"
     fields = {
         "container": status.container,

@@ -102,9 +102,15 @@ def test_format_status_running():
             id="stopped",
         ),
         pytest.param(
-            {"state": ContainerState.PAUSED, "exit_code": 0},
-            "state      paused (exit code 0)",
-            id="paused",
+            {"state": ContainerState.RESTARTING, "exit_code": 1},
+            "state      restarting (exit code 1)",
+            id="restarting",
+        ),
+        pytest.param({"state": ContainerState.PAUSED}, "state      paused", id="paused"),
+        pytest.param(
+            {"state": ContainerState.CREATED, "health": Health.STARTING},
+            "state      created",
+            id="created",
         ),
         pytest.param({"bind": None}, "port       5532", id="not published"),
         pytest.param({"restart_count": 0}, "restarts   0", id="no restarts"),
@@ -136,6 +142,14 @@ def test_read_status_of_a_stopped_container(place, docker, up, network):
     assert status.uptime_s is None
     assert [call.stdin for call in docker.calls_of("docker exec")] == [None]
     assert network.asked == []
+
+
+@pytest.mark.parametrize("state", ["created", "paused", "removing"])
+def test_read_status_of_one_that_has_not_ended(place, docker, up, state):
+    """It has no exit code, though Docker says 0."""
+    up["State"].update(Status=state, ExitCode=0)
+    docker.answers["docker exec"] = (1, f"is {state}")
+    assert pg.read_status(place).exit_code is None
 
 
 def test_read_status_clock_behind(place, up, monkeypatch):
