@@ -6909,14 +6909,15 @@ def judge_pgvector(probe: Probe, image: str) -> CheckPoint:
         remedy = "as its administrator, if the application needs it: CREATE EXTENSION vector"
         return CheckPoint("pgvector", Outcome.WARNING, "not created in the database", remedy)
     other = f"{{init}} --image pgvector/pgvector:pg{probe.major}"  # the data is of that version
-    if not available:
+    if image and not available:
         finding, remedy = f"image {image} lacks it", f"{other}, or in your compose file"
         return CheckPoint("pgvector", Outcome.FAILED, finding, remedy, ExitCode.FAILED)
     if parse_version(created or available) < parse_version(SAFE_PGVECTOR):
         finding = f"{created or available}; below {SAFE_PGVECTOR} it has CVE-2026-3172"
         remedy = "in the database: ALTER EXTENSION vector UPDATE"
-        if image and parse_version(available) < parse_version(SAFE_PGVECTOR):
-            remedy = f"{other}-bookworm, then {remedy}"
+        if parse_version(available) < parse_version(SAFE_PGVECTOR):
+            newer = f"{other}-bookworm" if image else "its provider updates it"
+            remedy = f"{newer}, then {remedy}"
         return CheckPoint("pgvector", Outcome.WARNING, finding, remedy)
     if not created:
         finding = f"{available} is available, but not created in the database"
@@ -6950,7 +6951,7 @@ def _answer_points(workspace: Workspace) -> Iterator[CheckPoint]:
     condition = workspace.judge(info, workspace.settings.container)
     outcome = Outcome.FAILED if condition.exit_code else passed
     outcome = Outcome.SKIPPED if workspace.attached else outcome
-    words = condition.words
+    words = condition.words.replace("are below", f"are: {last_line(condition.detail)}")
     if info and not condition.exit_code:
         reason = workspace.state.reason
         words += f", its data in {info.home[0]}" + f" ({reason})" * bool(reason)

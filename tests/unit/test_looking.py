@@ -213,6 +213,31 @@ def test_judge_pgvector_versions(available, created, outcome, words):
     assert point.exit_code is (ExitCode.FAILED if outcome is Outcome.FAILED else ExitCode.DONE)
 
 
+@pytest.mark.parametrize(
+    ("available", "remedy"),
+    [
+        (
+            "0.8.1",
+            "its provider updates it, then in the database: ALTER EXTENSION vector UPDATE",
+        ),
+        ("0.8.5", "in the database: ALTER EXTENSION vector UPDATE"),
+    ],
+)
+def test_judge_pgvector_elsewhere(available, remedy):
+    """An update in the database helps only where the server has a safe version."""
+    probe = PROBED.replace(available_version=available, created_version="0.8.1")
+    point = judge_pgvector(probe, "")
+    assert point.outcome is Outcome.WARNING
+    assert point.remedy.startswith(remedy)
+
+
+def test_judge_pgvector_elsewhere_that_lacks_its_files():
+    """What is created there, and not available any more, is below the safe version, or well."""
+    probe = PROBED.replace(available_version="", created_version="0.8.1")
+    assert "provider" in judge_pgvector(probe, "").remedy
+    assert judge_pgvector(probe.replace(created_version="0.8.5"), "").outcome is Outcome.PASSED
+
+
 @pytest.mark.parametrize("available", ["", "0.8.1"], ids=["none", "unsafe"])
 def test_judge_pgvector_of_another_major_version(available):
     """The image that is named can serve the data."""
@@ -321,6 +346,19 @@ def test_check_of_a_crash_loop_says_why(place, docker, up):
     assert "keeps restarting (exit code 1): a server setting" in point.finding
     assert point.remedy == "correct it in .env or in the compose file, then hive-pg restart"
     assert point.exit_code is ExitCode.UNHEALTHY
+
+
+def test_check_of_a_crash_loop_of_unknown_cause(hive, up, docker, capsys):
+    """Its last words are in the finding, for people and in JSON."""
+    up["State"].update(Status="restarting", ExitCode=1)
+    docker.answers["docker exec"] = (1, "Container hive-postgres is restarting")
+    docker.answers["docker logs"] = "LOG:  first\nFATAL:  odd words of an extension\n\n"
+    said = "keeps restarting (exit code 1): its last words are: FATAL:  odd words of an extension"
+    assert hive("check") == ExitCode.UNHEALTHY
+    assert f"✗ container: hive-postgres {said}\n" in capsys.readouterr().out
+    assert hive("check", "--json") == ExitCode.UNHEALTHY
+    points = json.loads(capsys.readouterr().out)["points"]
+    assert points[1]["finding"] == f"hive-postgres {said}"
 
 
 @pytest.mark.parametrize(
