@@ -7738,11 +7738,11 @@ class CommandLine:
         text, subject = "", "the URL"
         if self.url_env is not None:
             text, subject = os.environ.get(self.url_env, ""), f"the URL in ${self.url_env}"
-        elif is_interactive():
+        elif is_terminal(sys.stdin):
             import getpass
 
-            with suppress(EOFError):
-                text = getpass.getpass("URL, which is not shown: ", sys.stderr)
+            with suppress(EOFError):  # on the terminal, wherever stderr goes
+                text = getpass.getpass("URL, which is not shown: ")
             self.console.doing()
         elif sys.stdin:
             text, subject = sys.stdin.readline(), "the URL on stdin"

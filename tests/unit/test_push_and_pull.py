@@ -264,14 +264,23 @@ def pushed(monkeypatch):
     return pushed
 
 
+class Terminal(io.StringIO):
+    """A stdin that would show what is typed; stderr goes elsewhere."""
+
+    isatty = staticmethod(lambda: True)
+
+    def readline(self, *_):
+        raise AssertionError("what is typed is seen on the screen")
+
+
 def test_url_of_a_variable_of_stdin_or_a_person(hive, pushed, monkeypatch, capsys):
     """All three lead there, and nothing of it is shown."""
     monkeypatch.setenv("ELSEWHERE", URL)
     assert hive("push", "--url-env", "ELSEWHERE") == 0
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{URL}\n"))
     assert hive("push") == 0
-    monkeypatch.setattr(pg, "is_interactive", lambda: True)
-    monkeypatch.setattr("getpass.getpass", lambda *_: URL)
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("getpass.getpass", lambda _: URL)
     assert hive("pull", "--yes") == 0
     assert pushed == [parse_database_url(URL)] * 3
     assert "s3cret" not in str(capsys.readouterr())
@@ -279,7 +288,7 @@ def test_url_of_a_variable_of_stdin_or_a_person(hive, pushed, monkeypatch, capsy
 
 def test_url_that_a_person_does_not_give(hive, pushed, monkeypatch, capsys):
     """Ctrl-D is no answer."""
-    monkeypatch.setattr(pg, "is_interactive", lambda: True)
+    monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr("getpass.getpass", mock.Mock(side_effect=EOFError))
     assert hive("push") == ExitCode.FAILED
     assert "error: the URL is missing\nhint: --url-env VARIABLE\n" in capsys.readouterr().err
