@@ -7796,7 +7796,8 @@ class CommandLine:
             return "; {start} finishes what was begun"
         if self.command in ("restore", "reset", "pull"):  # which have said it
             return ""
-        return "; give the same command again"
+        whole = ": the copy is there whole, or not at all" if self.command == "push" else ""
+        return f"; give the same command again{whole}"
 
     def _env(self) -> None:
         env = build_client_environment(self.workspace.settings.url)

@@ -539,6 +539,7 @@ LEFT = "; give the same command again"
         ("backup", "back_up", False, ""),
         ("rotate", "rotate", True, LEFT),
         ("destroy", "destroy", True, LEFT),
+        ("push", "push", True, f"{LEFT}: the copy is there whole, or not at all"),
     ],
 )
 def test_main_interrupted(monkeypatch, capsys, hive, workspace, argv, function, worked, left):
@@ -549,6 +550,7 @@ def test_main_interrupted(monkeypatch, capsys, hive, workspace, argv, function, 
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pg, function, interrupt)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("postgresql://ann:pw@db.test/prod\n"))
     assert hive(*argv.split()) == 130
     assert capsys.readouterr().err == f"warning: interrupted{left}\n"
 
