@@ -7286,7 +7286,7 @@ def _afresh(function: FunctionType) -> FunctionType:
         try:
             return function(workspace, *arguments, **options)
         except PostgreSQLIntegrationError as error:
-            error.hint = format_hint(error.hint)
+            error.hint = format_hint(error.hint, directory=workspace.directory)
             raise
         finally:
             workspace.close()
@@ -7302,7 +7302,7 @@ class _Library(Workspace):
         self, workspace: str = ".", credential_service: Workspace | None = None, **options: Any
     ) -> None:
         directory = credential_service.directory if credential_service else workspace
-        super().__init__(directory, **options)
+        super().__init__(directory, **{"console": Console(path=realpath(directory)), **options})
         self.workspace = self.directory
 
 
@@ -7611,7 +7611,7 @@ class CommandLine:
         homes = [place for place in homes if os.path.isdir(place) and os.stat(place).st_uid in own]
         for place in homes:
             self.console.note(f"{place}:")
-            workspace = Workspace(place, self.console, engine)
+            workspace, self.console.path = Workspace(place, self.console, engine), place
             try:
                 if workspace.attached:
                     self.console.note(f"it stays as it is: {ENV_FILE} leads elsewhere")

@@ -755,6 +755,7 @@ def test_command_stop_all(capsys, hive, docker, workspace, tmp_path):
     assert hive("stop", "--all") == 3
     err = capsys.readouterr().err
     assert f"{places[0]}:\n✓ stopped; the data stays\n{places[1]}:\nerror: not set up" in err
+    assert f"hive-pg init {places[1]}\n" in err
     assert [call.argv[-1] for call in docker.calls_of("docker stop")] == ["a"]
     assert docker.calls_of("docker run") == []  # nobody wants to know their sizes
 

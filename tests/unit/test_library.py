@@ -52,13 +52,13 @@ def test_manager_life(up, manager, docker):
     assert manager.restart_container() is None
 
 
-def test_manager_raises(up, manager, docker):
+def test_manager_raises(up, manager, docker, workspace):
     """What fails is an error with its exit code and its hint, not a message."""
     docker.answers["docker exec"] = REFUSED
     with pytest.raises(pg.CredentialsRefusedError) as caught:
         manager.start_container()
     assert caught.value.exit_code is pg.ExitCode.CREDENTIALS_REFUSED
-    assert caught.value.hint.startswith("hive-pg init --yes ")
+    assert caught.value.hint.startswith(f"hive-pg init {workspace} --yes ")
 
 
 @pytest.mark.parametrize("name", PLANNED[PostgreSQLManager].split()[1:])
@@ -70,8 +70,16 @@ def test_manager_never_set_up(tmp_path, manager_of, docker, name, place):
     with pytest.raises(NotSetUpError, match="not set up") as caught:
         getattr(manager_of(tmp_path / place), name)(*arguments)
     assert caught.value.exit_code == pg.ExitCode.NOT_RUNNING
-    assert "hive-pg init" in caught.value.hint
+    assert f"hive-pg init {tmp_path / place}" in caught.value.hint
     assert docker.calls == []
+
+
+def test_manager_names_the_workspace_in_remedies(up, docker, workspace):
+    """Those of `check` work wherever the process is, too."""
+    docker.containers.clear()
+    manager = PostgreSQLManager(str(workspace), engine=pg.Engine(docker))
+    point = manager.validate_postgres_integration().points[1]
+    assert point.remedy == f"hive-pg start {workspace}"
 
 
 def test_manager_sets_up(tmp_path, manager_of):
