@@ -7484,15 +7484,16 @@ def option_names(command: str) -> list[str]:
 def render_completion(shell: str) -> str:
     """Return the script for a shell."""
     rows = [f"::{word}" for word in ("-h", "--help", "--version", *COMMANDS)]
-    for command in COMMANDS:
-        rows += [f"{command}::{name}" for name in ("-h", "--help", *option_names(command))]
+    for typed, command in {**dict(zip(COMMANDS, COMMANDS)), **ALIASES}.items():
+        rows += [f"{typed}::{name}" for name in ("-h", "--help", *option_names(command))]
         for names, value, _ in read_options(command):
             named = [name for name in names if name[0] == "-"]
             path = {"DIR": "@directory", "FILE": "@file"}.get(value, "")
             words = value.split("|") if "|" in value else [path]
             if value not in ("", "@NAME"):
-                rows += [f"{command}:{name}:{word}" for name in named or [""] for word in words]
-    script = COMPLETIONS[shell].replace("CHOOSE", _CHOOSE).replace("NAMES", "|".join(COMMANDS))
+                rows += [f"{typed}:{name}:{word}" for name in named or [""] for word in words]
+    names = "|".join([*COMMANDS, *ALIASES])
+    script = COMPLETIONS[shell].replace("CHOOSE", _CHOOSE).replace("NAMES", names)
     return script.replace("ROWS", quote_sh("\n".join([*rows, "::@directory"])))
 
 

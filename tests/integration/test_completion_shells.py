@@ -33,6 +33,8 @@ TYPED = {
         "<init><--port><5><my dir>",
     ),
     "an option after a directory": ("hive-pg url my\\ dir --fo\t", "<url><my dir><--format>"),
+    "an option of an alias": ("hive-pg up --ti\t", "<up><--timeout>"),
+    "a workspace of an alias": ("hive-pg down my\t", "<down><my dir>"),
     "no option of another command": ("hive-pg stop --wat\t", "<stop><--wat>"),
     "no second command": ("hive-pg status sto\t", "<status><sto>"),
     "a workspace": ("hive-pg start my\t", "<start><my dir>"),

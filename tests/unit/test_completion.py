@@ -68,6 +68,17 @@ def test_completion_says_every_option(capsys, shell):
                 assert {f"{command}:{name}:{c}" for c in action.choices or ()} <= {*rows}
 
 
+@pytest.mark.parametrize("alias", pg.ALIASES)
+def test_completion_rows_of_an_alias(alias):
+    """It has what its command has, and is a command to what stands behind it; it is not offered."""
+    script = render_completion("bash")
+    rows, command = rows_of(script), pg.ALIASES[alias]
+    of_command = [row.partition(":")[2] for row in rows if row.startswith(f"{command}:")]
+    assert [row.partition(":")[2] for row in rows if row.startswith(f"{alias}:")] == of_command
+    assert f"|{alias}" in script
+    assert f"::{alias}" not in rows
+
+
 def test_completion_rows_are_the_same_in_each_shell():
     """One list for all, without what the shells would read differently between quotes."""
     bash, zsh, fish = (rows_of(render_completion(shell)) for shell in pg.COMPLETIONS)
