@@ -432,7 +432,7 @@ def test_verify_container_removed(workspace, manager, docker):
     docker.answers["docker exec"] = GONE
     with pytest.raises(ContainerStartupError, match="is missing") as caught:
         manager.start_container()
-    assert caught.value.hint == "hive-pg start"
+    assert caught.value.hint == f"hive-pg start {manager.workspace}"
 
 
 def test_verify_earlier_restarts(up, manager, docker):
@@ -480,7 +480,7 @@ def test_start_of_one_that_ends(up, manager, docker):
     docker.answers["docker exec"] = end
     with pytest.raises(ContainerStartupError, match=r"is stopped \(exit code 0\)") as caught:
         manager.start_container()
-    assert caught.value.hint == "hive-pg start"
+    assert caught.value.hint == f"hive-pg start {manager.workspace}"
     assert docker.calls_of("docker compose up") == []
 
 
@@ -868,7 +868,10 @@ def test_wait_finishes_no_rotation(up, manager, docker, remember):
     docker.answers["docker exec"] = REFUSED
     with pytest.raises(CredentialsRefusedError, match="refuses the user and password") as caught:
         manager.wait_until_ready()
-    assert caught.value.hint == "hive-pg start finishes what was begun, or undoes it"
+    assert (
+        caught.value.hint
+        == f"hive-pg start {manager.workspace} finishes what was begun, or undoes it"
+    )
     assert read_state(up).next_password == "n3xt"
 
 
@@ -936,7 +939,10 @@ def test_wait_undoes_no_restore(up, manager, docker, remember):
     docker.answers["docker exec"] = NO_LOGIN
     with pytest.raises(CredentialsRefusedError, match="lets the role, or everybody") as caught:
         manager.wait_until_ready()
-    assert caught.value.hint == "hive-pg start finishes what was begun, or undoes it"
+    assert (
+        caught.value.hint
+        == f"hive-pg start {manager.workspace} finishes what was begun, or undoes it"
+    )
     assert read_state(up).keeper == "hive_pg_undo_0"
 
 

@@ -177,7 +177,7 @@ def test_init_keeps_data_where_it_is(init, docker, data, other):
     assert init(new, data=data) == new
     with pytest.raises(WorkspaceError, match="the data is in") as caught:
         init(new, data=other)
-    assert f"hive-pg init --data {other}; hive-pg restore FILE" in caught.value.hint
+    assert f"hive-pg init {new} --data {other}; hive-pg restore {new} FILE" in caught.value.hint
     docker.containers.clear()
     docker.answers["docker volume ls"] = ""
     shutil.rmtree(new / "data", ignore_errors=True)
@@ -817,7 +817,7 @@ def test_init_data_missing_asks(monkeypatch, init, up, capsys, answer):
         return
     with pytest.raises(WorkspaceError, match="postgres is missing") as caught:
         init(up, interactive=True)
-    assert "hive-pg init --yes makes an empty database" in caught.value.hint
+    assert f"hive-pg init {up} --yes makes an empty database" in caught.value.hint
     assert not (up / "data").exists()
 
 
@@ -1205,7 +1205,7 @@ def test_init_refused_password_unasked(monkeypatch, init, workspace, docker, ter
     )
     with pytest.raises(CredentialsRefusedError) as caught:
         init(workspace, interactive=True)
-    assert "hive-pg init --yes" in caught.value.hint
+    assert f"hive-pg init {workspace} --yes" in caught.value.hint
     assert len(docker.calls_of("docker exec")) == 1
 
 
