@@ -1119,14 +1119,14 @@ def format_table(rows: Sequence[Sequence[str]], width: int, keep: int = sys.maxs
     return "\n".join(lines)
 
 
-def format_json(value: object, indent: int | None = 2) -> str:
+def format_json(value: object, indent: int | None = 2, *, ensure_ascii: bool = True) -> str:
     """Write one JSON value; a record is its fields by name."""
     import json
 
     def plain(item: Any) -> object:
         return item.value if isinstance(item, enum.Enum) else item.fields()
 
-    return json.dumps(value, indent=indent, ensure_ascii=False, default=plain)
+    return json.dumps(value, indent=indent, ensure_ascii=ensure_ascii, default=plain)
 
 
 def printable(text: str, kept: str = "") -> str:
@@ -1156,10 +1156,13 @@ class Console:
         """Write the commands in a text as they work here."""
         return translate_commands(format_hint(text, self.program, self.path))
 
-    def result(self, text: str, *, shown: bool = False) -> None:
+    def result(self, text: str, *, shown: bool = False, exact: bool = False) -> None:
         """Print a result in one piece, as programs want it."""
         if sys.stdout is None:
             raise WorkspaceError("there is no stdout")
+        encoding = sys.stdout.encoding or "utf-8"
+        if exact and text.encode(encoding, "ignore").decode(encoding) != text:
+            raise WorkspaceError(f"stdout is {encoding}: set PYTHONIOENCODING=utf-8")
         self.clear()
         try:
             print((self._show(text, sys.stdout) if shown else text) + "\n", end="", flush=True)
@@ -4635,7 +4638,7 @@ select unnest(array[case when d.oid <> o.oid then format('alter database %I rena
     when d.datname <> name then format('alter database %I rename to %I', d.datname, name) end,
     case d.oid when o.oid then format('alter database %I is_template false allow_connections %s'
         ' connection limit %s', name, o.datallowconn, o.datconnlimit) end])
-from jsonb_to_recordset({quote_literal(format_json(databases, None))})
+from jsonb_to_recordset({quote_literal(format_json(databases, None, ensure_ascii=False))})
     o(oid oid, name name, datallowconn text, datconnlimit int)
 join pg_database own on own.oid = o.oid and pg_has_role(own.datdba, 'usage')
 join pg_database d on d.oid = o.oid or d.datname = name order by d.oid = o.oid
@@ -6794,7 +6797,7 @@ def pull(workspace: Workspace, url: DatabaseURL) -> str:
 
 
 # == Looking ===============================================
-# In parts: status, check, stats and list, each with its records.
+# In parts: status, check, stats and list.
 
 # -- status ------------------------------------------------
 
@@ -6927,7 +6930,7 @@ def judge_pgvector(probe: Probe, image: str) -> CheckPoint:
 
 def check(workspace: Workspace) -> ValidationResult:
     """Ask the points in order, up to one that bars the way."""
-    workspace.settings  # noqa: B018 (a directory that is not set up has nothing to check)
+    workspace.settings  # noqa: B018 (or there is nothing to check)
     points = [CheckPoint("docker", Outcome.PASSED, "the daemon answers")]
     try:
         for point in _answer_points(workspace):
@@ -7003,12 +7006,9 @@ def format_validation(result: ValidationResult) -> str:
 
 # -- stats -------------------------------------------------
 
-# A sample is the JSON object of `stats --json`: counters end with `_total`, other numbers with
-# their unit.
-
-# One statement is one transaction; a shell of psql's compares the version.
-# Sizes wait for whoever has locked a table or index against readers: there they are null.
-# Rows read are those of today's tables, without the catalogs that this reads.
+# A sample is `stats --json`: counters end with `_total`, other numbers with their unit.
+# Sizes of what is locked against readers are null, as they would wait. Rows read are those
+# of today's tables, without the catalogs. A shell of psql's compares the version.
 _SAMPLE_SQL = r"""
 \set checkpoints 'num_timed, num_requested from pg_stat_checkpointer'
 \if `[ :SERVER_VERSION_NUM -lt 170000 ] && echo true || echo false`
@@ -7166,8 +7166,8 @@ def format_field(name: str, value: Any, width: int = 25, now: float = 0.0) -> st
 
 
 def format_statistics(sample: Mapping[str, Any], width: int = 80) -> str:
-    """Return the lines of `stats` for people; a time is how long ago that was."""
-    room = max(width - 35, 25)  # for a name, beside the longest of what else is in its line
+    """Return the lines of `stats` for people."""
+    room = max(width - 35, 25)  # for a name
     fields = {name: format_field(name, value, room) for name, value in sample.items()}
     parts = [_STATISTICS.format(**fields).replace(" (pid -)", "")]
     now = sample["timestamp_seconds"]
@@ -7406,7 +7406,7 @@ def fix_postgres_data_permissions(data_dir: str, *, image: str = DEFAULT_IMAGE) 
 
 # == Completion ============================================
 # ROWS is the word list, COMMAND:PREVIOUS:WORD. CHOOSE picks by `line`, the text before the cursor.
-# Each shell finds by itself what @directory, @file and @command stand for.
+# @directory, @file and @command are the shells' own lists.
 
 _CHOOSE = r"""(printf '%s\n' "$line" ROWS | awk -F: '
     NR == 1 {
@@ -7514,7 +7514,6 @@ class CommandLine:
     tail = "50"
     argv: Sequence[str] = ()
     file: str | None = None
-    fresh: str | None = None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # of argparse's own
@@ -7523,6 +7522,8 @@ class CommandLine:
 
     def act(self) -> int:
         """Do what the command does; return the exit code."""
+        if self.command not in ("url", "env", "completion"):  # which start nothing
+            _leave_in_order_on_termination()
         with closing(self.workspace):
             if self.command in _CHANGES and not self.all:
                 self.workspace.refuse_attached()
@@ -7555,9 +7556,8 @@ class CommandLine:
         if not act(self.workspace, interactive=not self.yes, **options):
             raise WorkspaceError("nothing else was done" if self.detach else "nothing was done")
         if new and not self.quiet:
-            width, started = terminal_width(sys.stdout), not self.no_start
-            settings = self.workspace.settings
-            steps = format_next_steps(settings, self.console, started=started, width=width)
+            width, settings = terminal_width(sys.stdout), self.workspace.settings
+            steps = format_next_steps(settings, self.console, started=options["start"], width=width)
             self.console.result(steps, shown=True)
         elif self.no_start:
             self.console.note(self.console.format("the files are ready: {start}"))
@@ -7612,7 +7612,8 @@ class CommandLine:
         homes = [place for place in homes if os.path.isdir(place) and os.stat(place).st_uid in own]
         for place in homes:
             self.console.note(f"{place}:")
-            workspace, self.console.path = Workspace(place, self.console, engine), place
+            workspace = Workspace(place, self.console, engine)
+            self.console.path = place
             try:
                 if workspace.attached:
                     self.console.note(f"it stays as it is: {ENV_FILE} leads elsewhere")
@@ -7658,7 +7659,7 @@ class CommandLine:
                 text = format_json(sample, None if self.watch else 2)
             elif self.watch and can_draw(sys.stdout):
                 shown = text.splitlines()[: shutil.get_terminal_size().lines - 1]
-                text = "\x1b[H\x1b[J" + "\n".join(shown)  # from the top of an empty screen
+                text = "\x1b[H\x1b[J" + "\n".join(shown)  # on an empty screen
             self.console.result(text)
             if not self.watch:
                 return
@@ -7689,7 +7690,7 @@ class CommandLine:
             text, left = format_database_url(url, form)
             if left:
                 self.console.warn(f"left out of it: {' '.join(left)}")
-        self.console.result(text)
+        self.console.result(text, exact=True)
 
     def _psql(self) -> int:
         if not self.workspace.attached:
@@ -7742,7 +7743,7 @@ class CommandLine:
         elif is_terminal(sys.stdin):
             import getpass
 
-            with suppress(EOFError):  # on the terminal, wherever stderr goes
+            with suppress(EOFError):
                 text = getpass.getpass("URL, which is not shown: ")
             self.console.doing()
         elif sys.stdin:
@@ -7766,7 +7767,7 @@ class CommandLine:
 
     def _destroy(self) -> None:
         if self.data or self.purge:
-            self.workspace.settings  # noqa: B018 (or it is refused before the question)
+            self.workspace.settings  # noqa: B018 (before the question)
             name = basename(self.workspace.directory)
             self.get_yes(f"this deletes the data. Type {name} to go on:", name)
         options = {"data": bool(self.data), "purge": bool(self.purge)}
@@ -7797,7 +7798,7 @@ class CommandLine:
             return "; {start} finishes what was begun"
         if self.command in ("restore", "reset", "pull"):  # which have said it
             return ""
-        whole = ": the copy is there whole, or not at all" if self.command == "push" else ""
+        whole = ": the copy is there whole, or not at all" * (self.command == "push")
         return f"; give the same command again{whole}"
 
     def _env(self) -> None:
@@ -7816,7 +7817,7 @@ class CommandLine:
         else:
             lines = [f"unset {' '.join(others)}"]
             lines += [f"export {key}={quote_sh(value)}" for key, value in env.items()]
-        self.console.result("\n".join(lines))
+        self.console.result("\n".join(lines), exact=True)
 
     def _list(self) -> None:
         databases = list_databases(self.workspace.engine)
@@ -7850,7 +7851,7 @@ ps is status, shell is psql."""
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _ADDRESS = rf"{_OCTET}(\.{_OCTET}){{3}}"
 _NAME = rf"(?!template[01]\Z){DATABASE_NAME}"
-# Values of options: their kind, the rule in words, how they are read, the rule.
+# Values of options: kind, rule in words, how they are read, rule.
 _VALUES: dict[str, tuple[str, str, Callable[[str], Any], Callable[[Any], object]]] = {
     "S": ("seconds", "above 0, a day at most", float, lambda s: 0 < s <= 86400),
     "N": ("port", "1 to 65535", int, lambda n: 0 < n < 65536),
@@ -7964,6 +7965,7 @@ def enter_directory(program: str, argv: Sequence[str]) -> tuple[str, list[str]]:
         at = words.index("-C")
         place = words[at + 1]
         del words[at : at + 2]
+        _refuse_words("", [place])
         program += f" -C {quote_word(place)}"
         os.chdir(place)
     return program, words
@@ -7973,10 +7975,8 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     """Read a command line; the help ends the program."""
     program, words = enter_directory(program, argv)
     asked = [word for word in words if word not in option_names("")]
-    if asked[:1] == ["help"]:
-        words = [*asked[1:2], "--help"]
-    elif asked == ["version"]:
-        words = ["--version"]
+    if asked[:1] in (["help"], ["version"]):
+        words = [*asked[1:2], f"--{asked[0]}"]
     word, arguments, rest = split_argv(words, os.path.isdir)
     line, command = CommandLine(), ALIASES.get(word, word)
     line.program, line.word, line.command, line.argv = program, word, command, rest
@@ -7986,7 +7986,7 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     _refuse_words(command, arguments)
     if other or len(arguments) > 1 or any(word.startswith("-") for word in arguments):
         build_parser(program, command).parse_intermixed_args(arguments, line)
-    else:  # without argparse, which would take a fifth of the time of `url`
+    else:  # argparse takes a fifth of the time of `url`
         line.directory = [*arguments, "."][0]
     if not command:
         with suppress(OSError):
@@ -8014,12 +8014,11 @@ def _refuse_words(command: str, arguments: Sequence[str]) -> None:
 
 
 def _refuse_misread(line: CommandLine) -> None:
-    """Refuse what would else be another directory, database or command than is meant."""
-    if line.C is not None:  # as -CDIR, which `enter_directory` does not know
-        raise UsageError("-C and its directory are two words: -C DIR")
+    """Refuse what would act elsewhere than is meant."""
+    if line.C is not None:  # as -CDIR
+        raise UsageError("-C and its directory are two words")
     if line.fresh and line.fresh[0] != "@":
-        why = f"{line.fresh!r} is no snapshot, which is --fresh=@NAME: run [DIR] --fresh -- CMD"
-        raise UsageError(why)
+        raise UsageError(f"{line.fresh!r} is no @NAME: run [DIR] --fresh=@NAME -- CMD")
     if line.argv and line.command not in ("run", "psql"):
         _refuse("a command after -- goes with run: run [DIR] -- CMD", f"{line.program} run")
 
@@ -8059,7 +8058,7 @@ def name_program(called: str, prefix: str) -> str:
     if basename(called) == "hive_pg.py":
         as_module = __name__ == "__main__" and __spec__
         return f"{PYTHON} {'-m hive_pg' if as_module else quote_word(called)}"
-    for place, run, option in (  # where uvx and `pipx run` keep what they do not install
+    for place, run, option in (  # their places
         (r"/archive-v\d+/", "uvx", "--from"),
         ("/[0-9a-f]{15}$", "pipx run", "--spec"),
     ):
@@ -8084,11 +8083,11 @@ def read_source() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 (closed by who called us)
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            with suppress(ValueError):  # it was read from, or closed
-                stream.reconfigure(errors="backslashreplace", newline="\n")
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    streams: Sequence[Any] = (sys.stdin, sys.stdout, sys.stderr)
+    for stream in streams:
+        with suppress(AttributeError, ValueError):  # odd, or closed
+            stream.reconfigure(errors="backslashreplace", newline="\n")
     given = [*(sys.argv[1:] if argv is None else argv)]
     program = name_program(sys.argv[0], sys.prefix)
     line = CommandLine()
@@ -8103,8 +8102,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         line.look_upwards()
         line.workspace = Workspace(line.directory, line.console)
         line.workspace.agree = line.get_yes
-        if line.command not in ("url", "env", "completion"):  # they start nothing to be ended
-            _leave_in_order_on_termination()
         return line.act()
     except PostgreSQLIntegrationError as error:
         line.console.error(error)
@@ -8113,11 +8110,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not line.watch:  # which ends so
             line.console.interrupted(line.tell_left())
         elif can_draw(sys.stdout):
-            line.console.result("")  # ends the line in which the terminal wrote ^C
+            line.console.result("")  # after ^C
         return int(ExitCode.INTERRUPTED)
     except OSError as error:
         if not is_reader_gone(error):  # who has gone knows
             why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            if isinstance(error, FileNotFoundError) and not error.filename:
+                why = "the current directory is gone: cd DIR, or -C DIR"
             line.console.error(WorkspaceError(why))
     finally:
         line.console.clear()
@@ -8138,7 +8137,7 @@ def _leave_in_order_on_termination() -> None:
 
 
 def run_program() -> NoReturn:
-    """Run the command line, and end without Python's clean-up, which takes a while."""
+    """Run the command line; end without Python's slow clean-up."""
     code = main()  # Windows' are unsigned
     os._exit(code if code < 1 << 31 else code - (1 << 32))
 

@@ -271,8 +271,8 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
         ("run --", "run [DIR] -- CMD"),
         ("start -- make", "run [DIR] -- CMD"),
         ("run make test", "put -- before the program: run [DIR] -- CMD"),
-        ("run --fresh=s1 -- make", "'s1' is no snapshot, which is --fresh=@NAME"),
-        ("run --fresh / -- make", "'/' is no snapshot, which is --fresh=@NAME: run [DIR] --fresh"),
+        ("run --fresh=s1 -- make", "'s1' is no @NAME: run [DIR] --fresh=@NAME -- CMD"),
+        ("run --fresh / -- make", "'/' is no @NAME: run [DIR] --fresh=@NAME -- CMD"),
         ("snapshot / s1", "'s1' is no directory, and a name begins with @"),
         (
             "snapshot s1",
@@ -298,7 +298,13 @@ def test_main_usage(capsys, argv, message):
 
 
 @pytest.mark.parametrize(
-    "words", [["destroy", "--data", "--yes", ""], ["reset", "--yes", "--seed="], ["stop", ""]]
+    "words",
+    [
+        ["destroy", "--data", "--yes", ""],
+        ["reset", "--yes", "--seed="],
+        ["stop", ""],
+        ["-C", "", "stop"],
+    ],
 )
 def test_main_empty_word(hive, docker, capsys, words):
     """A variable that is not set is not the directory that one stands in."""
@@ -341,6 +347,18 @@ def test_main_nowhere(capsys):
     """-C takes a directory that is there."""
     assert main(["-C", "/nope", "status"]) == 1
     assert capsys.readouterr().err == "error: /nope: No such file or directory\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others keep a directory that one is in")
+@pytest.mark.parametrize("argv", ["status", "init", "run -- true", "list", "completion bash"])
+def test_main_in_a_directory_that_is_gone(hive, docker, capsys, monkeypatch, tmp_path, argv):
+    """It is named, with what helps."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert hive(*argv.split()) == 1
+    assert capsys.readouterr().err == ("error: the current directory is gone: cd DIR, or -C DIR\n")
+    assert docker.commands == []
 
 
 @pytest.mark.parametrize("argv", ["", "-q", "-- make"])
@@ -1217,6 +1235,39 @@ def test_command_init_declined(monkeypatch, capsys, docker, tmp_path):
     assert main(["init", str(tmp_path / "new")]) == 1
     assert "nothing was done" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture
+def in_ascii(monkeypatch, hive, workspace):
+    """Return a function that runs a command whose stdout carries no letter of the password."""
+    pg.Workspace(str(workspace)).save_env(pg.build_environment(make_url(password="pé😀")))
+
+    def run(argv):
+        stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        monkeypatch.setattr(sys, "stdout", stdout)
+        return hive(*argv.split()), stdout.buffer.getvalue().decode()
+
+    return run
+
+
+def test_command_env_json_in_ascii(in_ascii):
+    """JSON is JSON, whatever the letters."""
+    code, out = in_ascii("env --json")
+    assert (code, json.loads(out)["PGPASSWORD"]) == (0, "pé😀")
+
+
+@pytest.mark.parametrize("argv", ["env", "env --format dotenv", "url --format dotnet"])
+def test_command_env_in_ascii(capsys, in_ascii, argv):
+    """What cannot be said there is an error, and never another password."""
+    assert in_ascii(argv) == (1, "")
+    said = capsys.readouterr().err
+    assert said.endswith("error: stdout is ascii: set PYTHONIOENCODING=utf-8\n")
+
+
+def test_command_url_in_ascii(in_ascii):
+    """A URL has no other letters."""
+    code, out = in_ascii("url")
+    assert (code, ":p%C3%A9%F0%9F%98%80@" in out) == (0, True)
 
 
 # -- env -----------------------------------------------------------------------------------------

@@ -423,8 +423,9 @@ def test_format_json_value(value, expected):
 
 
 def test_format_json_text():
-    """JSON is indented for people, and keeps their letters; without `indent` it is one line."""
-    assert format_json({"a": "ä"}) == '{\n  "a": "ä"\n}'
+    """JSON is indented for people, and ASCII for any stdout; without `indent` it is one line."""
+    assert format_json({"a": "ä"}) == '{\n  "a": "\\u00e4"\n}'
+    assert format_json("ä", ensure_ascii=False) == '"ä"'
     assert format_json({"a": [1, 2]}, indent=None) == '{"a": [1, 2]}'
 
 

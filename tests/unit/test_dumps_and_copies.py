@@ -1357,14 +1357,13 @@ def test_run_fresh(hive, docker, server, answer):
     [
         ("run -- make", (".", None)),
         ("run --fresh -- make", (".", "")),
-        ("run --fresh DIR -- make", ("DIR", "")),
         ("run DIR --fresh -- make", ("DIR", "")),
         ("run --fresh=@x DIR -- make", ("DIR", "@x")),
         ("run --fresh @x -- make", (".", "@x")),
     ],
 )
 def test_run_fresh_beside_a_directory(monkeypatch, words, expected):
-    """What does not begin with @ is DIR."""
+    """DIR stands in front of --fresh, or behind its @NAME."""
     monkeypatch.setattr("os.path.isdir", lambda path: path in ("DIR", "."))
     line = pg.read_command_line("hive-pg", words.split())
     assert (line.directory, line.fresh, line.argv) == (*expected, ["make"])
