@@ -126,7 +126,7 @@ def test_custom_setting_is_no_newer_version():
 
 CLIENT = (
     "docker exec --interactive --env PGPASSWORD --env PGUSER=ann --env PGDATABASE=hive --env"
-    " PGCONNECT_TIMEOUT=10 --env"
+    " PGCONNECT_TIMEOUT=10 --env LC_ALL=C --env"
     f" {shlex.quote(pg._OWN_SESSION)} hive-postgres"
 )
 WATCHING = f"{CLIENT} sh -c {shlex.quote(pg._WATCH_SCRIPT)} hive-pg"
