@@ -1957,9 +1957,6 @@ DIAGNOSES = (
         "all of the server's connections are in use",
         "close some, or raise max_connections: HIVE_POSTGRES_MAX_CONNECTIONS in .env, or your"
         " compose file's; then {restart}", DatabaseConnectionError),
-    Diagnosis("login", "is being used by logical replication subscription",
-        "it has a subscription",
-        "in it: alter subscription NAME disable, set (slot_name = none); drop it"),
     Diagnosis("login", "timeout expired", "the server does not answer: it or its disk hangs",
         "see {logs}; {restart} ends it, after a minute", DatabaseConnectionError),
     _refused('role ".*" does not exist', "the data has no such user",
@@ -1997,15 +1994,11 @@ DIAGNOSES = (
 
     Diagnosis("elsewhere", "unsupported startup parameter|pgbouncer cannot connect",
         "a connection pooler answers there", POOLER_HINT),
-    Diagnosis("elsewhere", "server version mismatch",
-        "the server there is newer than the image",
+    Diagnosis("elsewhere", "server version mismatch", "the server there is newer than the image",
         "{upgrade} --image IMAGE, as new as the server"),
     Diagnosis("elsewhere", r'unrecognized configuration parameter "\w+"',
         "the server there is older than the image",
         "push to one of the image's version, or later"),
-    Diagnosis("elsewhere dump", "extension .* is not available|could not open extension control",
-        "the server lacks an extension of the database",
-        "one that has it; or drop it where the dump is made"),
     Diagnosis("elsewhere", "permission denied|must be (?:owner|superuser|able to)",
         "the role there lacks a privilege",
         "as administrator: create extension NAME; to read, grant pg_read_all_data to ROLE; to"
@@ -2018,14 +2011,10 @@ DIAGNOSES = (
         "the server asks for TLS, or else for the password in clear",
         "sslmode=require in the URL, or verify-full"),
     Diagnosis("elsewhere", "password authentication failed|Tenant or user not found",
-        "the server there refuses the user and password",
-        "correct the URL", CredentialsRefusedError),
+        "the server there refuses user and password", "correct the URL", CredentialsRefusedError),
     Diagnosis("elsewhere", "no pg_hba.conf entry|is not allowed to connect|allow_list",
         "the server there does not let this address, user or database in",
         "its administrator allows it: in pg_hba.conf, or the provider's list of addresses"),
-    Diagnosis("elsewhere", '(?:database|role) ".*" does not exist',
-        "there is no such database there, or no such role",
-        "make it; or correct the URL", DatabaseConnectionError),
     Diagnosis("elsewhere", "connection to server .* failed: (?:FATAL|ERROR|server does not)",
         "the server there refuses the connection",
         "see why above; try again, or see the provider's console", DatabaseConnectionError),
@@ -2243,7 +2232,7 @@ def _diagnose_end(info: ContainerInfo, logs: str) -> tuple[str, str, Repair | No
     """Return cause, hint and repair, by Docker's word or by the log."""
     if info.oom_killed:
         return "the kernel ended it for lack of memory", "give Docker more memory", None
-    # No cause is a client's error; but psql's own line is, of a script of the first start.
+    # A client's error is no cause, but a line of psql's own in the first start is.
     asked = r"(?m)^(?![a-z_]+:).*(?:ERROR|STATEMENT):  .*(?:\n\t.*)*"
     if found := diagnose(re.sub(asked, "", logs), "server"):
         return found.cause, found.hint, found.repair
@@ -4305,14 +4294,13 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
         # In the machine's network it listens on every address.
         ports = info.ports or [("0.0.0.0", url.port), ("::", url.port)] * info.joins
         binds = [bind for bind, port in ports if port == url.port]
-        known = _judge_binds(workspace, binds)
         probe = server.finish_probe(process, sql)
     found, address = f"port {ports[0][1]}" if ports else "no fixed port", ""
     objection = f"the container is published on {found}"
     if url.host == info.inner_host:
         objection = ""
     elif binds and not probe.error:
-        objection, address = ask_published_port(url, known)
+        objection, address = ask_published_port(url, _judge_binds(workspace, binds))
     if isinstance(probe.error, CredentialsRefusedError) and workspace.await_rotation() != url:
         return look(workspace, wait, sql)
     probe = probe.replace(info=info, objection=objection, address=address)
@@ -4324,8 +4312,7 @@ def _judge_binds(workspace: Workspace, binds: list[str]) -> list[str]:
     engine = workspace.state.engine
     if "Podman" in engine[:1] and "0.0.0.0" in binds:
         return [*binds, "::"]  # both, if rootless
-    if {*engine[2:]} - {read_machine()[1]} and workspace.is_apart:
-        # Here a tunnel answers, or another server.
+    if {*engine[2:]} - {read_machine()[1]} and workspace.is_apart:  # a tunnel, or a stranger
         return [bind for bind in binds if bind not in {*USUAL_BINDS, "::"}]
     return binds
 
@@ -4423,13 +4410,6 @@ def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo 
     else:
         found, words = bool(look_in_place(workspace, service)), f"volume {cluster} holds no data"
     return "" if found else words
-
-
-def refuse_loss(workspace: Workspace, service: ComposeService, neighbours: Neighbours) -> None:
-    """Refuse to serve an empty cluster in place of a lost one."""
-    loss = find_loss(workspace, service, find_named(neighbours.containers, service.container))
-    if loss and workspace.state.verified:
-        raise WorkspaceError(loss, f"{_PUT_BACK}; {{init}} makes an empty database, after a yes")
 
 
 # -- the container -----------------------------------------
@@ -4562,6 +4542,8 @@ def _check_steady(workspace: Workspace, first: Probe, now: Probe, allowed: int) 
     steady = info and (info.running or soon) and info.restart_count <= restarts
     # Words of a run before the command's may be about what was mended since.
     if not steady or (restarts == 0 and condition.repair is Repair.REMAKE):
+        if workspace.begins and info and _FIRST_START in _read_half_start(workspace, info):
+            check_first_start(workspace, info)  # its own words may be far up in the log
         raise condition.error(awaited=True)
 
 
@@ -4760,8 +4742,10 @@ def serve(workspace: Workspace, *, seen: bool = False, stops: bool = False) -> C
     if service.in_volume:
         workspace.refuse_copy()
     neighbours.refuse_conflicts(service)
-    if not seen:  # on the engine's disk
-        refuse_loss(workspace, service, neighbours)
+    own = find_named(neighbours.containers, service.container)
+    loss = "" if seen else find_loss(workspace, service, own)  # on the engine's disk
+    if loss and workspace.state.verified:  # an empty cluster is not to take its place
+        raise WorkspaceError(loss, f"{_PUT_BACK}; {{init}} makes an empty database, after a yes")
     if stops and service.source == IN_MEMORY:
         workspace.console.warn("the data was in memory: this is a new, empty database")
     try:

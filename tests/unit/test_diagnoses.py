@@ -243,9 +243,6 @@ LOGIN_TEXTS = {
     "does not answer": {
         "frozen": 'psql: error: connection to server on socket "/s" failed: timeout expired',
     },
-    "it has a subscription": {
-        "drop": 'ERROR:  database "x" is being used by logical replication subscription',
-    },
     "has no such user": {"socket": 'psql: error: FATAL:  role "ann" does not exist'},
 }
 DUMP_TEXTS = {
@@ -290,9 +287,6 @@ DUMP_TEXTS = {
         "start": 'psql: error: connection to server on socket "/s" failed: No such file',
         "recovery": "FATAL:  the database system is in recovery mode",
     },
-    "lacks an extension of the database": {
-        "Supabase's": 'pg_restore: error: ERROR:  extension "pg_graphql" is not available',
-    },
     "drops or uses something": {
         "index": 'ERROR:  index "documents_e_idx" does not exist',
         "relation": f'{SKIPPING}ERROR:  relation "public.documents" does not exist',
@@ -316,10 +310,6 @@ ELSEWHERE_TEXTS = {
     "older than the image": {
         "16": 'ERROR:  unrecognized configuration parameter "transaction_timeout"',
     },
-    "lacks an extension of the database": {
-        "15": 'ERROR:  extension "vector" is not available',
-        "14": 'ERROR:  could not open extension control file "/usr/share/x.control": No such file',
-    },
     "lacks a privilege": {
         "extension": 'ERROR:  permission denied to create extension "vector"',
         "a table": "pg_dump: error: query failed: ERROR:  permission denied for table item",
@@ -338,7 +328,7 @@ ELSEWHERE_TEXTS = {
         ' database "prod", no encryption',
         "pooler": f"{CONNECTION}FATAL:  SSL required",
     },
-    "refuses the user and password": {
+    "refuses user and password": {
         "password": f'{CONNECTION}FATAL:  password authentication failed for user "app"',
         "tenant": f"{CONNECTION}FATAL:  Tenant or user not found",
     },
@@ -359,7 +349,6 @@ ELSEWHERE_TEXTS = {
         "second address": f"{CONNECTION}Connection refused\n\tIs the server running on that host"
         f" and accepting TCP/IP connections?\n{CONNECTION}FATAL:  sorry, too many clients already",
     },
-    "no such database there": {"name": f'{CONNECTION}FATAL:  database "nobody" does not exist'},
     "does not answer": {
         "name": 'psql: error: could not translate host name "x" to address: Name or service not'
         " known",

@@ -409,7 +409,7 @@ def test_attached_check(attached, elsewhere, capsys):
 @pytest.mark.parametrize(
     ("answer", "code", "words"),
     [
-        ((2, "FATAL:  password authentication failed for user"), 6, "refuses the user"),
+        ((2, "FATAL:  password authentication failed for user"), 6, "refuses user"),
         ((2, "could not translate host name"), 5, "does not answer"),
         ((2, "certificate verify failed"), 1, "does not trust the server's certificate"),
         ((2, 'FATAL:  no pg_hba.conf entry for host "h"'), 1, "does not let this address, user"),
