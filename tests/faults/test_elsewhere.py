@@ -217,7 +217,7 @@ def test_push_that_is_refused(elsewhere):
         (url("empty", host="ep-x-pooler.eu.neon.tech"), 1, "is a connection pooler"),
         (url("bare"), 1, "where nothing was made: the role there lacks a privilege"),
         (url("closed"), 1, "where nothing was made: the role there lacks a privilege"),
-        (url("empty", password="wrong"), 6, "refuses the user and password"),
+        (url("empty", password="wrong"), 6, "refuses user and password"),
         (url("nobody"), 5, "is no such database there"),
         (url("busy"), 5, "the server there refuses the connection"),
         (url("empty", host="nohost.test"), 5, "does not answer"),
@@ -494,7 +494,7 @@ def test_attach_a_directory_without_a_database(bridged, lab, psycopg_script):
 
         write(url.replace(PASSWORD, "wrong"))
         assert "init --attach" in workspace.hive_pg("init", "--yes", code=1).stderr
-        assert "refuses the user" in workspace.hive_pg("init", "--attach", code=6).stderr
+        assert "refuses user" in workspace.hive_pg("init", "--attach", code=6).stderr
         workspace.hive_pg("psql", "-c", "select 1", code=3)
         write("postgresql://app:x@localhost:5432/remote")
         assert "leads to this machine" in workspace.hive_pg("init", "--attach", code=1).stderr
