@@ -6245,6 +6245,8 @@ def destroy(
     """Remove the container and its network; with `data` the cluster, after a backup.
 
     `purge` goes on to our keys in `.env` and to files that are as `init` has written them.
+
+    Raises: WorkspaceError where data would be lost, or is not this workspace's alone.
     """
     console = workspace.console
     with workspace.lock():
@@ -6302,13 +6304,11 @@ def _delete_cluster(workspace: Workspace, service: ComposeService, backup: bool)
 
 def _remove_files(workspace: Workspace, service: ComposeService) -> None:
     """Remove our keys from `.env`, and unchanged files."""
-    import fnmatch
-
     directory, base = workspace.directory, workspace.compose_file() or ""
     data_dir, keys = workspace.data_dir, {*OUR_KEYS}
     data, ours = dirname(data_dir), dirname(base)
     added, place = join(ours, ADDED_FILE), f"./{os.path.relpath(data_dir, ours)}"
-    beside = fnmatch.filter(os.listdir(directory), "*compose*.y*ml")
+    beside = [*filter(re.compile(r"compose.*\.ya?ml\Z").search, os.listdir(directory))]
     written = {
         **{join(directory, name): [] for name in workspace.named_files + beside},
         base: [render_compose()],
@@ -6729,7 +6729,8 @@ def open_elsewhere(workspace: Workspace, url: DatabaseURL) -> Elsewhere:
 def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> None:
     """Copy the database to a server elsewhere: all of it, or nothing.
 
-    All becomes the role's there, without grants. Nothing that is there is replaced.
+    All becomes the role's there, without grants. Nothing that is there is replaced. With
+    `switch`, `.env` leads there then.
     """
     console, target = workspace.console, f"{url.database} on {url.host}"
     action = f"cannot push to {target}"
@@ -6781,7 +6782,6 @@ def pull(workspace: Workspace, url: DatabaseURL) -> str:
 
 
 # == Looking ===============================================
-# In parts: status, check, stats and list.
 
 # -- status ------------------------------------------------
 
