@@ -122,6 +122,7 @@ COMPOSE_SELECTORS = frozenset(
     "COMPOSE_PROJECT_NAME COMPOSE_FILE COMPOSE_PATH_SEPARATOR COMPOSE_PROFILES COMPOSE_ENV_FILES"
     " COMPOSE_DISABLE_ENV_FILE COMPOSE_COMPATIBILITY".split()
 )
+_NAMING_KEYS = ("COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR")
 # Values that templates carry in place of a real user or password.
 PLACEHOLDERS = frozenset(
     "user username your-user your_user your-username hive_user pass password hive_password"
@@ -1160,7 +1161,7 @@ class Console:
         """Print a result in one piece, as programs want it."""
         if sys.stdout is None:
             raise WorkspaceError("there is no stdout")
-        encoding = sys.stdout.encoding or "utf-8"
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
         if exact and text.encode(encoding, "ignore").decode(encoding) != text:
             raise WorkspaceError(f"stdout is {encoding}: set PYTHONIOENCODING=utf-8")
         self.clear()
@@ -1933,7 +1934,7 @@ DIAGNOSES = (
         DatabaseConnectionError, Repair.REMAKE),
     Diagnosis("server", 'lock file "postmaster.pid" is empty',
         "the disk was full, or the machine went down, while the server started",
-        "when no other server uses the data: rm data/postgres/pgdata/postmaster.pid; in a volume:"
+        "if no other server uses the data: rm data/postgres/pgdata/postmaster.pid; in a volume:"
         " docker run --rm -v VOLUME:/v --entrypoint rm IMAGE /v/pgdata/postmaster.pid"),
 
     _refused("password authentication failed",
@@ -1950,11 +1951,11 @@ DIAGNOSES = (
         "the server accepts the credentials, but has no such database",
         "{init} creates it; or correct HIVE_DATABASE_URL in .env",
         DatabaseConnectionError, Repair.DATABASE),
-    _refused("is not permitted to log in|not currently accepting connections",
-        "the server lets the role, or everybody, not in",
-        "as another superuser: ALTER ROLE name LOGIN; ALTER DATABASE name ALLOW_CONNECTIONS true"),
-    Diagnosis("login", "too many clients already|remaining connection slots",
-        "all of the server's connections are in use",
+    _refused("is not permitted to log in|not currently accepting connections|"
+        "permission denied for database", "the server lets the role, or everybody, not in",
+        "by a superuser: ALTER ROLE … LOGIN, GRANT CONNECT, ALTER DATABASE … ALLOW_CONNECTIONS"),
+    Diagnosis("login", "too many (?:clients already|connections for)|remaining connection slots",
+        "all connections of the server, database or role are in use",
         "close some, or raise max_connections: HIVE_POSTGRES_MAX_CONNECTIONS in .env, or your"
         " compose file's; then {restart}", DatabaseConnectionError),
     Diagnosis("login", "timeout expired", "the server does not answer: it or its disk hangs",
@@ -2014,10 +2015,11 @@ DIAGNOSES = (
         "the server there refuses user and password", "correct the URL", CredentialsRefusedError),
     Diagnosis("elsewhere", "no pg_hba.conf entry|is not allowed to connect|allow_list",
         "the server there does not let this address, user or database in",
-        "its administrator allows it: in pg_hba.conf, or the provider's list of addresses"),
+        "its pg_hba.conf, or the provider's list of addresses, has to allow it",
+        CredentialsRefusedError),
     Diagnosis("elsewhere", "connection to server .* failed: (?:FATAL|ERROR|server does not)",
         "the server there refuses the connection",
-        "see why above; try again, or see the provider's console", DatabaseConnectionError),
+        "correct the URL, if it is that; else the provider's console", DatabaseConnectionError),
     Diagnosis("elsewhere", "could not (?:translate host name|connect to server)|timeout expired|"
         "connection to server .* failed|server closed the connection|terminating connection",
         "the server there does not answer, or not any more",
@@ -2087,7 +2089,6 @@ def check_result(
 # The docker CLI, but for `docker exec`, and what it says.
 
 INSPECT = ("docker", "inspect", "--type", "container")
-INSPECT_IMAGE = ("docker", "image", "inspect", "--format", "{{json .Config}}")
 # Two engines of one machine can share an ID: Docker 20.10 has it from /etc/docker/key.json.
 # Podman's is another one at each call; it alone has the driver k8s-file for logs.
 # It knows the versions, too, and where Compose is: '' where the plugin does not work.
@@ -2232,8 +2233,10 @@ def _diagnose_end(info: ContainerInfo, logs: str) -> tuple[str, str, Repair | No
     """Return cause, hint and repair, by Docker's word or by the log."""
     if info.oom_killed:
         return "the kernel ended it for lack of memory", "give Docker more memory", None
-    # A client's error is no cause, but a line of psql's own in the first start is.
-    asked = r"(?m)^(?![a-z_]+:).*(?:ERROR|STATEMENT):  .*(?:\n\t.*)*"
+    # A client's error is no cause, but psql's in the first start is.
+    asked = (
+        r"(?m)^(?![a-z_]+:).*(?:ERROR|STATEMENT):  .*(?:\n(?:\t|.*(?:DETAIL|HINT|CONTEXT):  ).*)*"
+    )
     if found := diagnose(re.sub(asked, "", logs), "server"):
         return found.cause, found.hint, found.repair
     cause = "its last words are below" if logs else "it left no words to read"
@@ -2472,7 +2475,7 @@ class Engine:
     def read_facts(self, result: CommandResult) -> EngineFacts:
         """Read the answer to IDENTITY."""
         said = last_line(result.stdout).split("|", _IDENTITY_FORMAT.count("|"))
-        # Docker's CLI 23 to 27 exits with 0 where the engine does not answer: without its version.
+        # Docker 23 to 27 exits with 0, without a version, where the engine does not answer.
         if result.returncode or len(said) <= _IDENTITY_FORMAT.count("|") or not said[-2]:
             raise build_error(result, "cannot ask the engine")
         *identity, system, security, context, self.version, plugin = said
@@ -2528,10 +2531,7 @@ class Engine:
 
     def find_image(self, image: str) -> ImageInfo | None:
         """Return what an image sets, None where it is not on the engine."""
-        return self.read_image(image, self.run([*INSPECT_IMAGE, image]))
-
-    def read_image(self, image: str, result: CommandResult) -> ImageInfo | None:
-        """Read the answer to INSPECT_IMAGE."""
+        result = self.run(["docker", "image", "inspect", "--format", "{{json .Config}}", image])
         if _is_missing(result):
             return None
         config = parse_json(check_result(result, f"cannot look for {image}").stdout) or {}
@@ -2908,7 +2908,7 @@ def adopt_service(
     """Follow a compose file, which contradicts neither options nor `.env`."""
     name, url = service.service, settings.url
     environment = {**(service.image_info or ImageInfo({}, ())).environment, **service.environment}
-    if environment.keys() & {PASSWORD_KEY, "POSTGRES_HOST_AUTH_METHOD"}:  # the image's own
+    if PASSWORD_KEY in environment or environment.get("POSTGRES_HOST_AUTH_METHOD") == "trust":
         environment = {USER_KEY: DEFAULT_ROLE, **environment}
     user = environment.get(USER_KEY, url.user)
     password = environment.get(PASSWORD_KEY, url.password)
@@ -3118,8 +3118,8 @@ def parse_probe(result: CommandResult, sql: str = "") -> Probe:
         why = refusal + (not_now[0] if not_now else "it starts, stops or recovers")
         return Probe(Readiness.REJECTING, refuse(why))
     if code == _LOGIN_FAILED:
-        why = f"the login failed: {last_line(words)}"
-        hint = "{logs}; in English with -c lc_messages=C in the server's command"
+        why = "the login failed: " + [*re.findall("FATAL:  (.*)", words), last_line(words)][0]
+        hint = "{logs}; where that is not English, -c lc_messages=C in the server's command"
         row = diagnose(words, "login") or Diagnosis("", "", why, hint, DatabaseConnectionError)
         return Probe(Readiness.ACCEPTING, row.error(row.cause, hint=row.hint, repair=row.repair))
     if words and code != 137:  # SIGKILL, at the container's end
@@ -3421,12 +3421,13 @@ class Elsewhere(Server):
         return path
 
     def load(self, file: int, client: Sequence[str], doing: str) -> CommandResult:
-        """Run a client that reads a file; cut short, nothing of it goes on."""
-        try:
-            return super().load(file, client, doing)
-        except BaseException:
-            self.end_sessions(self.container)
-            raise
+        """Run a client that reads a file; if it fails, nothing of it goes on."""
+        with ExitStack() as failing:
+            failing.callback(self.end_sessions, self.container)
+            result = super().load(file, client, doing)
+            if not result.returncode:  # else docker was killed perhaps, not the client
+                failing.pop_all()
+        return result
 
     @contextmanager
     def opened(self) -> Iterator[Elsewhere]:
@@ -3455,7 +3456,7 @@ class EnvFile:
     def __init__(self, text: str, *, exists: bool = True) -> None:
         self.text, self.exists = text, exists
         self.items = parse_env(text, os.environ)
-        self.values = env_values(self.items, required=(*OUR_KEYS, *COMPOSE_SELECTORS))
+        self.values = env_values(self.items, required=(*OUR_KEYS, *_NAMING_KEYS))
         self.unread = sorted({item.key for item in self.items} - self.values.keys())
 
 
@@ -3834,14 +3835,12 @@ class Workspace:
         text = self._separator.join([*files, os.path.relpath(path, self.directory)])
         self.save_env({"COMPOSE_FILE": text, "COMPOSE_PATH_SEPARATOR": self._separator})
 
-    def drop_compose_file(self) -> None:
-        """Let Compose read theirs alone."""
+    def drop_compose_file(self) -> set[str]:
+        """Let Compose read theirs alone; return the keys that are not needed for that."""
         theirs = [name for name in self.named_files if basename(name) != ADDED_FILE]
         self.save_env({"COMPOSE_FILE": self._separator.join(theirs)})
-        if all(name in COMPOSE_FILES or ".override." in name for name in theirs):
-            keys = {"COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR"}
-            write_file(self.env_path, remove_keys(self.env.text, self.env.items, keys), 0o600)
-            self.reload()
+        usual = all(name in COMPOSE_FILES or ".override." in name for name in theirs)
+        return {*_NAMING_KEYS} if usual else set()
 
     def run_in_place(self, service: ComposeService, *argv: str, **options: Any) -> CommandResult:
         """Run a program as root on the service's data, /target."""
@@ -3981,14 +3980,9 @@ class Neighbours:
     """All containers of an engine at one moment: ours and others."""
 
     def __init__(
-        self,
-        workspace: Workspace,
-        containers: Sequence[ContainerInfo],
-        engine: Sequence[str] = (),
-        images: Mapping[str, ImageInfo | None] | None = None,  # that were looked for
+        self, workspace: Workspace, containers: Sequence[ContainerInfo], engine: Sequence[str] = ()
     ) -> None:
         self.workspace, self.containers, self.engine = workspace, containers, engine
-        self.images = images or {}
         self.own = [info for info in containers if workspace.owns(info)]
         self.others = [info for info in containers if info not in self.own]
         self.projects = {info.project for info in self.others} - {""}
@@ -4151,15 +4145,13 @@ class Neighbours:
         return there.identify_file(dict(info.mounts)[source]) == identify_file(data_dir)
 
 
-def survey(workspace: Workspace, *images: str) -> Neighbours:
-    """Look at all containers, the engine and images at once."""
-    engine, looks = workspace.engine, [[*INSPECT_IMAGE, image] for image in images]
-    with ExitStack() as stack:
-        asked = [stack.enter_context(engine.start(argv)) for argv in (IDENTITY, *looks)]
+def survey(workspace: Workspace) -> Neighbours:
+    """Look at all containers and at the engine, side by side."""
+    engine = workspace.engine
+    with engine.start(IDENTITY) as identity:
         containers = engine.containers()
-        said, *found = [process.finish(timeout=QUESTION_TIMEOUT_S) for process in asked]
-    seen = dict(zip(images, map(engine.read_image, images, found)))
-    return Neighbours(workspace, containers, engine.read_facts(said).identity, seen)
+        said = identity.finish(timeout=QUESTION_TIMEOUT_S)
+    return Neighbours(workspace, containers, engine.read_facts(said).identity)
 
 
 # == Life ==================================================
@@ -4308,11 +4300,11 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
 
 
 def _judge_binds(workspace: Workspace, binds: list[str]) -> list[str]:
-    """Return where it alone answers, [] where only a login tells."""
+    """Return where it alone answers; [] where only a login tells."""
     engine = workspace.state.engine
     if "Podman" in engine[:1] and "0.0.0.0" in binds:
         return [*binds, "::"]  # both, if rootless
-    if {*engine[2:]} - {read_machine()[1]} and workspace.is_apart:  # a tunnel, or a stranger
+    if {*engine[2:]} - {read_machine()[1], "docker-desktop"} and workspace.is_apart:
         return [bind for bind in binds if bind not in {*USUAL_BINDS, "::"}]
     return binds
 
@@ -4531,10 +4523,9 @@ def _check_listening(logs: str) -> None:
 
 def _check_steady(workspace: Workspace, first: Probe, now: Probe, allowed: int) -> None:
     """Raise the error of a container that is not on its way to serve."""
-    info, before = now.info, first.info
-    # Docker notes a start's time a moment after the program's first words.
-    since = before.started_at - 0.1 if before else 0.0
-    restarts = before.restart_count + allowed if before else 0
+    info, since, restarts = now.info, 0.0, 0
+    if first.info:  # Docker notes a start's time a moment after the program's first words
+        since, restarts = first.info.started_at - 0.1, first.info.restart_count + allowed
     logs = workspace.engine.logs(info.name, since=since) if info else ""
     _check_listening(logs)
     condition = judge_container(info, workspace.settings.container, logs)
@@ -4542,8 +4533,9 @@ def _check_steady(workspace: Workspace, first: Probe, now: Probe, allowed: int) 
     steady = info and (info.running or soon) and info.restart_count <= restarts
     # Words of a run before the command's may be about what was mended since.
     if not steady or (restarts == 0 and condition.repair is Repair.REMAKE):
-        if workspace.begins and info and _FIRST_START in _read_half_start(workspace, info):
-            check_first_start(workspace, info)  # its own words may be far up in the log
+        begun = info if workspace.begins and condition.hint == "{logs}" else None
+        if begun and _FIRST_START in _read_half_start(workspace, begun):
+            check_first_start(workspace, begun)  # the cause may be far up in the log
         raise condition.error(awaited=True)
 
 
@@ -4731,7 +4723,7 @@ def _remember_login(workspace: Workspace, probe: Probe) -> None:
 
 
 def serve(workspace: Workspace, *, seen: bool = False, stops: bool = False) -> ComposeService:
-    """Start it, `stops` it first, if nothing bars the way; the lock is held."""
+    """Start the container, once `stops` has stopped it, if nothing bars the way."""
     settings, neighbours = workspace.settings, survey(workspace)
     neighbours.refuse_project(settings.project)
     service = ensure_image(workspace, settings, workspace.resolve_service(settings))
@@ -4743,8 +4735,8 @@ def serve(workspace: Workspace, *, seen: bool = False, stops: bool = False) -> C
         workspace.refuse_copy()
     neighbours.refuse_conflicts(service)
     own = find_named(neighbours.containers, service.container)
-    loss = "" if seen else find_loss(workspace, service, own)  # on the engine's disk
-    if loss and workspace.state.verified:  # an empty cluster is not to take its place
+    loss = "" if seen else find_loss(workspace, service, own)  # seen on the engine's disk
+    if loss and workspace.state.verified:
         raise WorkspaceError(loss, f"{_PUT_BACK}; {{init}} makes an empty database, after a yes")
     if stops and service.source == IN_MEMORY:
         workspace.console.warn("the data was in memory: this is a new, empty database")
@@ -5105,8 +5097,7 @@ class SetUp:
         self.fresh = DatabaseURL(*generate_credentials(), LOCALHOST)
         self.fresh_id = os.urandom(8).hex()
         self.values = workspace.values
-        images = [] if workspace.compose_file() else [self._choose_image() or DEFAULT_IMAGE]
-        self.neighbours = survey(workspace, *images)
+        self.neighbours = survey(workspace)
         self.named = False  # whether the names in `.env` are this workspace's
         self.answers: dict[str, bool] = {}  # by question: who has to plan again asks no more
         self.blank, self.reason = not workspace.env.exists, ""  # an example has no login
@@ -5147,11 +5138,11 @@ class SetUp:
 
     def _find_known(self) -> list[ContainerInfo]:
         """Return the containers that may have the login."""
-        wanted, named = self.wanted["service"], self.values.get(CONTAINER_KEY)
+        wanted = self.wanted["service"]
         own = [info for info in self.neighbours.own if PASSWORD_KEY in info.environment]
         own = [info for info in own if info.ports or "PGDATA" in info.environment]
         own = [info for info in own if wanted in ("", info.labels.get(SERVICE_LABEL))]
-        own = [info for info in own if info.name == named] or own
+        own = [info for info in own if info.name == self.values.get(CONTAINER_KEY)] or own
         return [info for info in own if info.cluster[0] == self.workspace.data_dir] or own
 
     def _recover(self) -> None:
@@ -5160,7 +5151,7 @@ class SetUp:
         own = self._find_known()
         if len(own) > 1:
             names = ", ".join(info.name for info in own)
-            hint = "{init} --service NAME takes one"
+            hint = f"{{init}} --service NAME, or the {URL_KEY} of one in {ENV_FILE}"
             raise WorkspaceError(f"{ENV_FILE} has no credentials; {names} have", hint)
         user = plan_database_url(values, self.fresh, has_data=False).user
         if own:
@@ -5179,7 +5170,7 @@ class SetUp:
         settings = self._plan_settings()
         if workspace.compose_file() or self.wanted["service"]:  # follow it
             if not workspace.env.exists and workspace.save_env({}):  # for an env_file
-                self.undo.callback(self._take_back, workspace.env.text)
+                self.undo.callback(self._take_back, workspace.env_path, workspace.env.text)
             known = bool(self.values.get(URL_KEY)) and has_login(self.values)
             settings, service = self._resolve(settings)
             following = follow_image(settings, service.image_info)
@@ -5190,9 +5181,7 @@ class SetUp:
             check_carried(settings.url)
         else:
             service = default_service(settings, workspace.directory)
-            seen, name = self.neighbours.images, service.image
-            image = seen[name] if name in seen else workspace.engine.find_image(name)
-            service = service.with_image(image)
+            service = service.with_image(workspace.engine.find_image(service.image))
             settings = follow_image(settings, service.image_info)
         host = settings.url.host
         if service.host_port and not self.named and not (is_local(host) or host == settings.bind):
@@ -5204,7 +5193,7 @@ class SetUp:
         return settings, service
 
     def _finds_use(self, service: ComposeService, user: str) -> bool:
-        """Whether data may need what looks like a placeholder; or refuse it."""
+        """Whether to plan again, as data may need what looks like a placeholder."""
         own = find_named(self.neighbours.containers, service.container)
         if not holds_data(service.data_dir) and find_loss(self.workspace, service, own):
             return False
@@ -5214,10 +5203,16 @@ class SetUp:
             raise WorkspaceError(why, f"put the {URL_KEY} of that data into {ENV_FILE}")
         return asks
 
-    def _take_back(self, made: str) -> None:
-        """Remove an `.env` that is still as it was made."""
-        if read_file(self.workspace.env_path) == made.encode():
-            os.unlink(realpath(self.workspace.env_path))
+    def _take_back(self, path: str, made: str, before: str | None = None) -> None:
+        """Undo a file that nobody has edited, and that `.env` does not name."""
+        workspace = self.workspace
+        with suppress(OSError, PostgreSQLIntegrationError):  # or they would hide the cause
+            workspace.reload()
+            same = read_file(path) == made.encode("utf-8", "surrogateescape")
+            if same and before is not None:
+                write_file(path, before, 0o600)
+            elif same and not workspace.has_added_file:
+                os.unlink(realpath(path))
 
     @property
     def _follows_env(self) -> bool:
@@ -5290,8 +5285,7 @@ class SetUp:
         except NoServiceError as error:
             question, missing = f"{error}. Add one", error
         added, there = workspace.has_added_file, lexists(path)
-        agreed = there or not self.ask
-        if added or not (agreed or self._confirm(f"{question}, in {ADDED_FILE}?")):
+        if added or not (there or not self.ask or self._confirm(f"{question}, in {ADDED_FILE}?")):
             if missing:
                 raise missing
             return settings, service
@@ -5301,10 +5295,11 @@ class SetUp:
             self.neighbours.refuse_replacement(service.replace(host_port=port))
         wanted["port"] = port
         data_dir = os.path.relpath(workspace.data_dir, dirname(path))
-        workspace.add_compose_file(render_addition(name, f"./{data_dir}"))
+        text, before = render_addition(name, f"./{data_dir}"), workspace.env.text
         if not there:
-            self.undo.callback(os.unlink, path)
-        self.undo.callback(workspace.drop_compose_file)  # its login is yet to come
+            self.undo.callback(self._take_back, path, text)
+        workspace.add_compose_file(text)  # its login is yet to come
+        self.undo.callback(self._take_back, workspace.env_path, workspace.env.text, before)
         settings = self._plan_settings()  # with its file
         return settings, workspace.resolve_service(settings, wanted["service"])
 
@@ -5786,7 +5781,8 @@ def _dump(workspace: Workspace, database: str, file: int, begun: Process | None 
     workspace.await_rotation()
     server = workspace.server.with_url(database=database)
     result = server.dump(begun or server.start_dump(file, lasts=True), file)
-    if "broken pipe" in result.stderr or result.returncode == -13:  # SIGPIPE
+    ended = "broken pipe" in result.stderr or result.returncode == -13  # SIGPIPE
+    if ended and not os.path.isfile(file):  # else docker's own pipe
         raise BrokenPipeError
     _check_dump(workspace, result, f"cannot dump database {database}")
 
@@ -6326,7 +6322,7 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
         elif re.search(r"\bPOSTGRES_|env_file|include|extends", text):
             keys -= {USER_KEY, PASSWORD_KEY, DB_KEY}
     if added in removed:
-        workspace.drop_compose_file()
+        keys |= workspace.drop_compose_file()
     left = remove_keys(workspace.env.text, workspace.env.items, keys)
     if left.strip() or islink(workspace.env_path):
         write_file(workspace.env_path, left)
@@ -6606,7 +6602,11 @@ the compose file is yours, and nothing was moved; service {service.service} need
         place = new.with_url(database=name)
         result = place.load(DEVNULL, client, f"copying database {name}")
         if result.returncode or _DUMP_FAILED in result.stderr:
-            raise build_error(result, action, sources=["login", "dump"])
+            raise build_error(
+                result,
+                action,
+                sources=["login"] * ("connection to server" in result.stderr) + ["dump"],
+            )
         analyze(new, name)
         count = compare_rows(old.with_url(database=name), place, action)
         self.console.step(f"database {name} is copied, {count} rows")
@@ -7984,17 +7984,17 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
 
 def _refuse_words(command: str, arguments: Sequence[str]) -> None:
     """Refuse a URL, which others would see, and what lacks its option."""
-    lacking = {"psql": (r"[\s;]", "-c"), "backup": (r"\.\w+$", "-o")}.get(command)
+    what, option = {"psql": (r"[\s;]", "-c"), "backup": (r"\.\w+$", "-o")}.get(command, ("$.", ""))
+    takes = {name for names, value, _ in read_options(command) if value for name in names}
     for before, word in zip(("", *arguments), arguments):
         if not word or re.fullmatch("--.*=", word):
             raise UsageError("a word is empty: is a variable unset?")
         if "://" in word:
             why = "everybody on this machine sees a URL on the command line"
             raise UsageError(why, "--url-env VARIABLE, or stdin; or in .env: {init} --attach")
-        free = "-" not in (before[:1], word[:1]) and not os.path.isdir(word)
-        if lacking and free and re.search(lacking[0], word):
-            said = f"{word!r} is no directory: did you mean {lacking[1]} {quote_word(word)}?"
-            raise UsageError(said)
+        free = before not in takes and word[0] != "-" and not os.path.isdir(word)
+        if free and re.search(what, word):
+            raise UsageError(f"{word!r} is no directory: did you mean {option} {quote_word(word)}?")
 
 
 def _refuse_misread(line: CommandLine) -> None:
@@ -8042,7 +8042,7 @@ def name_program(called: str, prefix: str) -> str:
     if basename(called) == "hive_pg.py":
         as_module = __name__ == "__main__" and __spec__
         return f"{PYTHON} {'-m hive_pg' if as_module else quote_word(called)}"
-    for place, run, option in (  # their places
+    for place, run, option in (  # where uvx and pipx keep what they run
         (r"/archive-v\d+/", "uvx", "--from"),
         ("/[0-9a-f]{15}$", "pipx run", "--spec"),
     ):
@@ -8094,7 +8094,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not line.watch:  # which ends so
             line.console.interrupted(line.tell_left())
         elif can_draw(sys.stdout):
-            line.console.result("")  # after ^C
+            line.console.result("")  # ends the line of the terminal's ^C
         return int(ExitCode.INTERRUPTED)
     except OSError as error:
         if not is_reader_gone(error):  # who has gone knows

@@ -218,7 +218,7 @@ def test_push_that_is_refused(elsewhere):
         (url("bare"), 1, "where nothing was made: the role there lacks a privilege"),
         (url("closed"), 1, "where nothing was made: the role there lacks a privilege"),
         (url("empty", password="wrong"), 6, "refuses user and password"),
-        (url("nobody"), 5, "is no such database there"),
+        (url("nobody"), 5, 'database "nobody" does not exist'),
         (url("busy"), 5, "the server there refuses the connection"),
         (url("empty", host="nohost.test"), 5, "does not answer"),
         (url("empty", port=5999), 5, "does not answer"),
@@ -317,7 +317,7 @@ def test_url_is_seen_by_nobody(elsewhere):
     os.close(writing)
     said = workspace.hive_pg("push", code=5, stdin=reading).stderr
     os.close(reading)
-    assert "is no such database there" in said
+    assert 'database "nobody" does not exist' in said
     ours, theirs = os.openpty()
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
     with workspace.started("push", **streams, start_new_session=True) as process:
@@ -328,7 +328,7 @@ def test_url_is_seen_by_nobody(elsewhere):
         screen = read_until(ours, b"hint: ")
         assert process.wait(timeout=COMMAND_TIMEOUT_S) == 5
         os.close(ours)
-    assert b"is no such database there" in screen
+    assert b"does not exist" in screen
     assert PASSWORD.encode() not in screen
 
 

@@ -137,7 +137,8 @@ def test_upgrade_that_nobody_listens_to(filled, ends):
     go_back(filled)
     ours, theirs = os.pipe() if ends == "the pipe" else pty.openpty()
     streams = dict.fromkeys(("stdout", "stderr"), theirs)
-    env = filled.environment(PATH=put_before(filled, "'compose up'*", "sleep 6"))
+    slowly = '[ "$1" = exec ] && sleep 0.5 || sleep 6'
+    env = filled.environment(PATH=put_before(filled, "'compose up'*|exec*", slowly))
     upgrade = ("upgrade", "--yes", "--image", NEWER)
     with filled.started(*upgrade, **streams, env=env, start_new_session=True) as process:
         os.close(theirs)

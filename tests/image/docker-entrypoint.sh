@@ -68,18 +68,21 @@ check_environment() {
 
 # Whether initdb would make what stands in the image: nothing is asked of it that was not asked there.
 template_will_do() {
-    [ -d "${HIVE_PG_TEST_TEMPLATE:-}" ] && [ -z "$(ls -A "$PGDATA")" ] && [[ $POSTGRES_USER != pg_* ]] &&
+    local there
+    [ -d "${HIVE_PG_TEST_TEMPLATE:-}" ] && there=$(ls -A "$PGDATA") && [ -z "$there" ] && [[ $POSTGRES_USER != pg_* ]] &&
         [ -z "${POSTGRES_INITDB_WALDIR-}$POSTGRES_INITDB_ARGS${TZ-}${LC_ALL-}" ] && [ "$LANG" = en_US.utf8 ]
 }
 
-# PG_VERSION comes first, as with initdb. The superuser cannot be renamed by its own session but in the catalog.
+# As initdb: PG_VERSION comes first, what fails is removed again, and its words are the same. The superuser cannot be
+# renamed by its own session but in the catalog.
 copy_template() {
     local quote="'"
-    (
-        umask 077
-        cp "$HIVE_PG_TEST_TEMPLATE/PG_VERSION" "$PGDATA"
-        cp -R "$HIVE_PG_TEST_TEMPLATE/." "$PGDATA"
-    )
+    cat "$HIVE_PG_TEST_TEMPLATE.log"
+    if ! (umask 077 && cp "$HIVE_PG_TEST_TEMPLATE/PG_VERSION" "$PGDATA" && cp -R "$HIVE_PG_TEST_TEMPLATE/." "$PGDATA"); then
+        echo >&2 "initdb: removing contents of data directory \"$PGDATA\""
+        find "$PGDATA" -mindepth 1 -delete
+        exit 1
+    fi
     postgres --single -D "$PGDATA" -c exit_on_error=on -c log_checkpoints=off template1 >/dev/null <<-EOS
 		update pg_authid set rolname = '${POSTGRES_USER//$quote/$quote$quote}' where oid = 10
 		${POSTGRES_PASSWORD:+alter role current_user password '${POSTGRES_PASSWORD//$quote/$quote$quote}'}

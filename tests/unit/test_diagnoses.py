@@ -234,8 +234,10 @@ LOGIN_TEXTS = {
     "lets the role, or everybody, not in": {
         "role": 'FATAL:  role "ann" is not permitted to log in',
         "database": 'FATAL:  database "hive" is not currently accepting connections',
+        "no CONNECT": 'FATAL:  permission denied for database "hive"',
     },
-    "connections are in use": {
+    "all connections of the server, database or role": {
+        "a role's": 'FATAL:  too many connections for role "ann"',
         "all": "FATAL:  sorry, too many clients already",
         "but the superuser's": "FATAL:  remaining connection slots are reserved for roles with the"
         " SUPERUSER attribute",
@@ -467,8 +469,6 @@ LOG:  database system is ready to accept connections
         pytest.param("docker: unknown command: docker compose", "docker", id="no plugin, 28"),
         pytest.param("unable to upgrade to tcp, received 200", "docker", id="a proxy"),
         pytest.param("fe_sendauth: no password supplied", "login", id="no password"),
-        pytest.param('FATAL:  permission denied for database "hive"', "login", id="no CONNECT"),
-        pytest.param('FATAL:  too many connections for role "ann"', "login", id="a role's limit"),
         pytest.param(
             'psql: error: connection to server on socket "/s" failed: FATAL:  too many connections'
             ' for role "ann"',

@@ -461,11 +461,16 @@ def test_backup_to_a_file_that_cannot_be_made(place, up, monkeypatch):
 
 
 @pytest.mark.parametrize("answer", [(1, "tee: broken pipe"), (-13, "")], ids=["words", "SIGPIPE"])
-def test_backup_that_nobody_reads(place, docker, answer):
-    """Whoever read stdout has gone, which is no error with words."""
+def test_backup_that_nobody_reads(place, docker, answer, monkeypatch, tmp_path):
+    """Whoever read stdout has gone, which is no error with words; a file needs no reader."""
     docker.answers[DUMPING] = answer
-    with pytest.raises(BrokenPipeError):
-        pg.back_up(place, "-")
+    read, write = os.pipe()
+    with open(read), open(write, "w") as stdout:
+        monkeypatch.setattr(pg.sys, "stdout", stdout)
+        with pytest.raises(BrokenPipeError):
+            pg.back_up(place, "-")
+    with pytest.raises(DockerCommandError, match="cannot dump database hive: "):
+        pg.back_up(place, str(tmp_path / "x"))
 
 
 @pytest.mark.parametrize(

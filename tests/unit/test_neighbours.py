@@ -550,21 +550,6 @@ def test_survey_of_an_engine(workspace, programs):
     assert pg.find_named(neighbours.containers, "none") is None
 
 
-@pytest.mark.parametrize(
-    ("answer", "found"),
-    [
-        ('{"Env": ["PG_MAJOR=16"], "Volumes": null}', pg.ImageInfo({"PG_MAJOR": "16"}, [])),
-        ((1, "Error: No such image: x"), None),
-    ],
-    ids=["here", "missing"],
-)
-def test_survey_of_an_image(workspace, programs, answer, found):
-    """An image is looked for beside the rest, whether it is there or not."""
-    programs.answers = {"docker info": INFO, "docker ps": "", "docker image inspect": answer}
-    assert pg.survey(workspace, "x").images == {"x": found}
-    assert pg.survey(workspace).images == {}
-
-
 def test_survey_of_an_engine_without_the_plugin(workspace, programs):
     """Where `docker info` knows of no Compose, it is looked for, and what is wrong with it said."""
     programs.answers = {"docker ps": "", "docker info": INFO.replace("2.26.1-4", "")}

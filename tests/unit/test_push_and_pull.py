@@ -210,7 +210,8 @@ def test_push_that_fails(place, elsewhere, changes, words):
         push(place)
     assert words in str(caught.value)
     assert caught.value.hint
-    assert "pg_terminate_backend" not in str([call.stdin for call in remote(elsewhere)])
+    ended = [call for call in remote(elsewhere) if "pg_terminate_backend" in (call.stdin or "")]
+    assert len(ended) == ("loading" in changes)  # docker may have failed, and not the client
 
 
 def test_push_interrupted(place, elsewhere):
@@ -412,7 +413,7 @@ def test_attached_check(attached, elsewhere, capsys):
         ((2, "FATAL:  password authentication failed for user"), 6, "refuses user"),
         ((2, "could not translate host name"), 5, "does not answer"),
         ((2, "certificate verify failed"), 1, "does not trust the server's certificate"),
-        ((2, 'FATAL:  no pg_hba.conf entry for host "h"'), 1, "does not let this address, user"),
+        ((2, 'FATAL:  no pg_hba.conf entry for host "h"'), 6, "does not let this address, user"),
         ((2, "connection to server at x failed: FATAL:  Max c"), 5, "refuses the connection"),
     ],
     ids=["password", "host", "certificate", "address", "full"],

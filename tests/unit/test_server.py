@@ -210,8 +210,8 @@ def test_programs_speak_english(programs, server):
 
 def test_parse_probe_in_another_language():
     """The words are shown, and why hive-pg makes nothing of them."""
-    said = "FATAL:  Passwort-Authentifizierung für Benutzer »ann« fehlgeschlagen"
-    error = read(82, "", f"psql: Fehler: {said}").error
+    said = "Passwort-Authentifizierung für Benutzer »ann« fehlgeschlagen"
+    error = read(82, "", f"psql: Fehler: FATAL:  {said}").error
     assert said in str(error)
     assert "-c lc_messages=C" in error.hint
 

@@ -717,7 +717,7 @@ def test_init_several_containers_know(init, several):
     """Two containers of this directory with credentials are one too many to guess from."""
     with pytest.raises(WorkspaceError, match=r"no credentials; a, b have") as caught:
         init(several)
-    assert caught.value.hint.endswith(" --service NAME takes one")
+    assert caught.value.hint.endswith(" --service NAME, or the HIVE_DATABASE_URL of one in .env")
 
 
 @pytest.mark.parametrize("known", ["service", "container"])
@@ -983,7 +983,9 @@ def test_init_beside_others_again(init, beside):
     assert snapshot(beside) == before
 
 
-@pytest.mark.parametrize("env", [None, "KEY=1\n", "COMPOSE_FILE=compose.yaml:more.yml\n"])
+@pytest.mark.parametrize(
+    "env", [None, "KEY=1\n", "COMPOSE_FILE=compose.yaml:more.yml\n", "COMPOSE_FILE=compose.yaml\n"]
+)
 def test_init_beside_others_that_fails(init, docker, beside, env):
     """Theirs is left as it was: plain Compose would miss the login of the service beside it."""
     if env:
@@ -1003,23 +1005,26 @@ def test_init_beside_others_that_fails(init, docker, beside, env):
         init(beside)
     assert not (beside / "docker-compose.hive-pg.yml").exists()
     text = (beside / ".env").read_text() if env else None
-    assert text == (f"{env}COMPOSE_PATH_SEPARATOR=:\n" if env and "more" in env else env)
+    assert text == env
     assert env or os.listdir(beside) == ["compose.yaml"]
 
 
-def test_init_that_fails_keeps_an_env_that_somebody_wrote_meanwhile(init, docker, beside):
-    """A pull takes minutes: what a person has written into the new file stays."""
+@pytest.mark.parametrize("name", [".env", "docker-compose.hive-pg.yml"])
+def test_init_that_fails_keeps_what_somebody_wrote_meanwhile(init, docker, beside, name):
+    """A pull takes minutes: a file that a person has edited stays, and what it needs."""
 
     def pull(call):
-        with (beside / ".env").open("a") as file:
-            file.write("MINE=1\n")
+        with (beside / name).open("a") as file:
+            file.write("#=1\n")
         return (1, "no such host")
 
     docker.answers["docker image inspect"] = (1, "Error: No such image: x")
     docker.answers["docker pull"] = pull
     with pytest.raises(DockerCommandError):
         init(beside)
-    assert (beside / ".env").read_text() == "MINE=1\n"
+    assert (beside / name).read_text().endswith("\n#=1\n")
+    assert (beside / "docker-compose.hive-pg.yml").exists()
+    assert (beside / ".env").exists() == (name == ".env")
 
 
 def test_init_beside_a_profile(init, docker, beside):
