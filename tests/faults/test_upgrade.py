@@ -140,7 +140,8 @@ def test_upgrade_that_nobody_listens_to(filled, ends):
     slowly = '[ "$1" = exec ] && sleep 0.5 || sleep 6'
     env = filled.environment(PATH=put_before(filled, "'compose up'*|exec*", slowly))
     upgrade = ("upgrade", "--yes", "--image", NEWER)
-    with filled.started(*upgrade, **streams, env=env, start_new_session=True) as process:
+    own = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)}  # not nohup's
+    with filled.started(*upgrade, **streams, env=env, start_new_session=True, **own) as process:
         os.close(theirs)
         read_until(ours, b"is copied")
         os.close(ours)
