@@ -4158,7 +4158,6 @@ def survey(workspace: Workspace) -> Neighbours:
 
 # -- ports and logins --------------------------------------
 
-# What a URL's options ask of TLS.
 _ASK_TLS = "(?m)^(sslmode=(require|verify-(ca|full))|channel_binding=require)$"
 _NO_TLS, _STRANGER = "the server has no TLS", "another program answers at "
 
@@ -4482,6 +4481,7 @@ def _note_first_start(
         workspace.begins |= not (workspace.state.begun and own)
         workspace.remember(begun=True)
     elif own:
+        workspace.begins = workspace.begins and _FIRST_START not in _read_half_start(workspace, own)
         _note_its_end(workspace, own)
 
 

@@ -1350,6 +1350,28 @@ def test_init_does_not_try_its_own_first_start_again(init, workspace, docker):
     assert docker.calls_of("docker run") == []
 
 
+@pytest.mark.parametrize("state", ["exited", "restarting"])
+def test_init_does_not_serve_the_half_of_a_script_without_a_right(init, workspace, docker, state):
+    """The owner that its words speak of is no mend: what was made stays no whole database."""
+    shutil.rmtree(workspace / "data")
+    states, cluster = [state], workspace / "data" / "postgres" / "pgdata"
+
+    def up(call):
+        docker.up(call)
+        cluster.mkdir(parents=True, exist_ok=True)
+        (cluster / "PG_VERSION").write_text("16\n")
+        if states:
+            docker.containers[-1]["State"].update(Status=states.pop(), Running=False, ExitCode=1)
+        return ""
+
+    words = 'psql:/docker-entrypoint-initdb.d/1.sql:2: ERROR:  could not open file "/x" for reading'
+    logs = f"{BEGUN}{words}: Permission denied\n"
+    docker.answers.update({"docker compose up": up, "docker logs": logs, "docker run": ""})
+    with pytest.raises(ContainerStartupError):
+        init(workspace)
+    assert (state_of(workspace).verified, state_of(workspace).begun) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("answer", "logs"),
     [
