@@ -346,6 +346,6 @@ class FullDisk(io.RawIOBase):
 
 def full_disk():
     """Return a text stream that takes nothing, and does not complain at its end."""
-    stream = io.TextIOWrapper(io.BufferedWriter(FullDisk()), "utf-8", line_buffering=True)
+    stream = io.TextIOWrapper(FullDisk(), "utf-8", write_through=True)
     stream.close = lambda: None
     return stream

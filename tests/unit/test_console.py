@@ -69,7 +69,7 @@ def test_console_whose_reader_is_gone(monkeypatch):
     console.interrupted("")
     console.clear()
     with pytest.raises(OSError, match="No space left"):
-        full.flush()
+        print("x", file=full)
     monkeypatch.setattr(sys, "stdout", full)
     with pytest.raises(OSError, match="No space left"):
         console.result("result")
