@@ -1955,9 +1955,9 @@ DIAGNOSES = (
         "permission denied for database", "the server lets the role, or everybody, not in",
         "by a superuser: ALTER ROLE … LOGIN, GRANT CONNECT, ALTER DATABASE … ALLOW_CONNECTIONS"),
     Diagnosis("login", "too many (?:clients already|connections for)|remaining connection slots",
-        "all connections of the server, database or role are in use",
-        "close some, or raise max_connections: HIVE_POSTGRES_MAX_CONNECTIONS in .env, or your"
-        " compose file's; then {restart}", DatabaseConnectionError),
+        "all connections of the server, database or role are in use", "close some; or alter their"
+        " CONNECTION LIMIT; or raise max_connections: HIVE_POSTGRES_MAX_CONNECTIONS in .env, or"
+        " your compose file's; then {restart}", DatabaseConnectionError),
     Diagnosis("login", "timeout expired", "the server does not answer: it or its disk hangs",
         "see {logs}; {restart} ends it, after a minute", DatabaseConnectionError),
     _refused('role ".*" does not exist', "the data has no such user",
@@ -2234,9 +2234,8 @@ def _diagnose_end(info: ContainerInfo, logs: str) -> tuple[str, str, Repair | No
     if info.oom_killed:
         return "the kernel ended it for lack of memory", "give Docker more memory", None
     # A client's error is no cause, but psql's in the first start is.
-    asked = (
-        r"(?m)^(?![a-z_]+:).*(?:ERROR|STATEMENT):  .*(?:\n(?:\t|.*(?:DETAIL|HINT|CONTEXT):  ).*)*"
-    )
+    asked = r"(?m)^(?![a-z_]+:).*(?:ERROR|STATEMENT):  .*"
+    asked += r"(?:\n(?:\t|.*(?:DETAIL|HINT|QUERY|CONTEXT|LOCATION):  ).*)*"
     if found := diagnose(re.sub(asked, "", logs), "server"):
         return found.cause, found.hint, found.repair
     cause = "its last words are below" if logs else "it left no words to read"
@@ -3103,9 +3102,10 @@ def parse_probe(result: CommandResult, sql: str = "") -> Probe:
         return Probe(Readiness.ACCEPTING, DatabaseConnectionError(why, hint))
     if code == _SQL_FAILED:
         said, *_ = [*re.findall("ERROR:  (.*)", words), last_line(words)]
-        creates = CREATE_EXTENSION_SQL in sql
-        why = ("the database fails", "pgvector cannot be created in the database")[creates]
-        hint = ("{logs}", "as a superuser, in the database: CREATE EXTENSION vector")[creates]
+        why, hint = "the database fails", "{logs}"
+        if CREATE_EXTENSION_SQL in sql:
+            why = "pgvector cannot be created in the database"
+            hint = "as a superuser, in the database: CREATE EXTENSION vector"
         if re.search("is not available|extension control file", words):
             hint = "{init} --image, or in your compose file, one of this version with pgvector"
         return Probe(Readiness.ACCEPTING, PostgreSQLIntegrationError(f"{why}: {said}", hint))
@@ -3113,10 +3113,10 @@ def parse_probe(result: CommandResult, sql: str = "") -> Probe:
     refuse = partial(DatabaseConnectionError, hint="{logs}", detail=words)
     if code == _NO_RESPONSE:
         return Probe(Readiness.NO_RESPONSE, refuse(f"{refusal}nothing answers on its address"))
-    not_now = re.search(_NOT_NOW, words) if code == _LOGIN_FAILED else None
+    not_now = re.findall(_NOT_NOW, words) if code == _LOGIN_FAILED else []
     if not_now or code == _REJECTING:
-        why = refusal + (not_now[0] if not_now else "it starts, stops or recovers")
-        return Probe(Readiness.REJECTING, refuse(why))
+        why = [*not_now, "it starts, stops or recovers"][0]
+        return Probe(Readiness.REJECTING, refuse(refusal + why))
     if code == _LOGIN_FAILED:
         why = "the login failed: " + [*re.findall("FATAL:  (.*)", words), last_line(words)][0]
         hint = "{logs}; where that is not English, -c lc_messages=C in the server's command"
@@ -3609,7 +3609,7 @@ class Workspace:
         return changed
 
     def _refuse_others_env(self, changes: Mapping[str, str]) -> None:
-        """Refuse a link to another workspace's `.env`, or to none of hive-pg's."""
+        """Refuse a link to another workspace's `.env`, or to what is none of hive-pg's."""
         known = self.values.get(WORKSPACE_KEY, "")
         theirs = known not in ("", changes.get(WORKSPACE_KEY, known))
         theirs = theirs or lexists(join(dirname(realpath(self.env_path)), STATE_FILE))
@@ -3852,7 +3852,7 @@ class Workspace:
         return is_elsewhere(read_host(self.directory), self.engine.facts)
 
     def _resembles(self, info: ContainerInfo, here: bool) -> bool:
-        """Whether a container has our project or file."""
+        """Whether a container has our project or compose file."""
         named = info.project == self.values.get(PROJECT_KEY)
         if not here:
             return named and info.project != "" and is_gone(info.directory) and not self.is_apart
@@ -3864,7 +3864,7 @@ class Workspace:
         return known or self._mounts_this(info)
 
     def _mounts_this(self, info: ContainerInfo) -> bool:
-        """Whether a container has this very directory mounted."""
+        """Whether a container has this very directory mounted, not one of its path."""
         import tempfile
 
         place = info.cluster[0]
@@ -4043,6 +4043,9 @@ class Neighbours:
                 hint = f"if it is not needed: docker stop {info.name}; docker rm {info.name}"
                 raise ContainerConflictError(why, hint)
         if starts:
+            for info in [i for i in self.others if i.project == service.project]:
+                hint = "{init} gives this workspace a project of its own"
+                raise build_conflict(info, f"has the Compose project {info.project}", hint)
             self._refuse_strange_volume(service)
             self.refuse_replacement(service)
             self._check_port(service, own, rest)
@@ -4098,13 +4101,6 @@ class Neighbours:
         if elsewhere:
             workspace.remember(engine=now)
 
-    def refuse_project(self, project: str) -> None:
-        """Make sure that no other workspace has the Compose project."""
-        for info in self.others:
-            if info.project == project:
-                hint = "{init} gives this workspace a project of its own"
-                raise build_conflict(info, f"has the Compose project {project}", hint)
-
     def _check_port(
         self, service: ComposeService, own: ContainerInfo | None, others: Sequence[ContainerInfo]
     ) -> None:
@@ -4147,18 +4143,17 @@ class Neighbours:
 
 def survey(workspace: Workspace) -> Neighbours:
     """Look at all containers and at the engine, side by side."""
-    engine = workspace.engine
-    with engine.start(IDENTITY) as identity:
-        containers = engine.containers()
+    with workspace.engine.start(IDENTITY) as identity:
+        containers = workspace.engine.containers()
         said = identity.finish(timeout=QUESTION_TIMEOUT_S)
-    return Neighbours(workspace, containers, engine.read_facts(said).identity)
+    return Neighbours(workspace, containers, workspace.engine.read_facts(said).identity)
 
 
 # == Life ==================================================
 
 # -- ports and logins --------------------------------------
 
-_ASK_TLS = "(?m)^(sslmode=(require|verify-(ca|full))|channel_binding=require)$"
+ASK_TLS = {*"sslmode=require sslmode=verify-ca sslmode=verify-full channel_binding=require".split()}
 _NO_TLS, _STRANGER = "the server has no TLS", "another program answers at "
 
 
@@ -4193,7 +4188,7 @@ def ask_published_port(url: DatabaseURL, binds: Sequence[str] | None) -> tuple[s
 
 def judge_answer(url: DatabaseURL, binds: Sequence[str] | None, address: str, answer: bytes) -> str:
     """Return why what answers at an address is not the database, or ''."""
-    asked = re.search(_ASK_TLS, "\n".join(map("=".join, url.options.items())))
+    asked = {f"{key}={value}" for key, value in url.options.items()} & ASK_TLS
     local, every = is_local(address), "::" if ":" in address else "0.0.0.0"
     published = binds is None or address in binds or (local and every in binds)
     if local and binds and not published:
@@ -4201,7 +4196,7 @@ def judge_answer(url: DatabaseURL, binds: Sequence[str] | None, address: str, an
     if answer not in (b"S", b"N"):
         return "what answers is not PostgreSQL"
     if answer == b"N" and asked:
-        return f"{_NO_TLS}, which {asked[0]} in it asks for"
+        return f"{_NO_TLS}, which {min(asked)} in it asks for"
     refusal = "" if published else login_with_psycopg(url, address)
     return "only a login tells whose it is: install psycopg" if refusal is None else refusal
 
@@ -4288,9 +4283,9 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
         probe = server.finish_probe(process, sql)
     found, address = f"port {ports[0][1]}" if ports else "no fixed port", ""
     objection = f"the container is published on {found}"
-    if url.host == info.inner_host:
+    if url.host == info.inner_host or (binds and probe.error):
         objection = ""
-    elif binds and not probe.error:
+    elif binds:
         objection, address = ask_published_port(url, _judge_binds(workspace, binds))
     if isinstance(probe.error, CredentialsRefusedError) and workspace.await_rotation() != url:
         return look(workspace, wait, sql)
@@ -4471,6 +4466,7 @@ def _await_first_start(workspace: Workspace, info: ContainerInfo) -> None:
 
 # The image's words as it makes a cluster, and when its init scripts are done.
 _FIRST_START = "The files belonging to this database system"
+_SCRIPT_ERROR = r"(?m)^.*/docker-entrypoint-initdb\.d/\S+: (?!NOTICE|WARNING).*$"
 _FIRST_START_ENDED = f"(?s)PostgreSQL init process complete(?!.*{_FIRST_START})"
 
 
@@ -4502,7 +4498,7 @@ def check_first_start(workspace: Workspace, info: ContainerInfo | None) -> None:
     if info is None or unbroken or not workspace.state.begun:
         return
     if log := _read_half_start(workspace, info):
-        errors = "\n".join(re.findall(r"(?m)^.*/docker-entrypoint-initdb\.d/\S+: .*$", log))
+        errors = "\n".join(re.findall(_SCRIPT_ERROR, log))
         why = "the first start was interrupted, or an init script of the image failed"
         hint = "{init} makes the cluster anew, once the cause is mended"
         hint = hint if info.home[1] else "{destroy} --data --no-backup, then {init}"
@@ -4524,18 +4520,20 @@ def _check_listening(logs: str) -> None:
 def _check_steady(workspace: Workspace, first: Probe, now: Probe, allowed: int) -> None:
     """Raise the error of a container that is not on its way to serve."""
     info, since, restarts = now.info, 0.0, 0
+    if info is None:
+        raise judge_container(None, workspace.settings.container, "").error(awaited=True)
     if first.info:  # Docker notes a start's time a moment after the program's first words
         since, restarts = first.info.started_at - 0.1, first.info.restart_count + allowed
-    logs = workspace.engine.logs(info.name, since=since) if info else ""
+    logs = workspace.engine.logs(info.name, since=since)
     _check_listening(logs)
     condition = judge_container(info, workspace.settings.container, logs)
-    soon = info and restarts > 0 and info.state is ContainerState.RESTARTING
-    steady = info and (info.running or soon) and info.restart_count <= restarts
+    soon = restarts > 0 and info.state is ContainerState.RESTARTING
+    steady = (info.running or soon) and info.restart_count <= restarts
     # Words of a run before the command's may be about what was mended since.
     if not steady or (restarts == 0 and condition.repair is Repair.REMAKE):
-        begun = info if workspace.begins and condition.hint == "{logs}" else None
-        if begun and _FIRST_START in _read_half_start(workspace, begun):
-            check_first_start(workspace, begun)  # the cause may be far up in the log
+        half = _read_half_start(workspace, info) if workspace.begins else ""
+        if re.search(_SCRIPT_ERROR, half) and not info.oom_killed:
+            check_first_start(workspace, info)  # it may be far up in the log
         raise condition.error(awaited=True)
 
 
@@ -4579,7 +4577,7 @@ def verify(
         console.warn(f"{probe.warning.cause}; {probe.warning.hint}")
     if probe.info and url.host == probe.info.inner_host:
         said = f"{url.host} publishes no fixed port: the URL is for its networks alone"
-        console.warn(console.format(f"{said}; {{init}} --yes publishes one, unless internal"))
+        console.warn(console.format(f"{said}; {{init}} --yes publishes one, if none is internal"))
     tell_login(workspace, probe, began)
     return probe
 
@@ -4723,9 +4721,8 @@ def _remember_login(workspace: Workspace, probe: Probe) -> None:
 
 
 def serve(workspace: Workspace, *, seen: bool = False, stops: bool = False) -> ComposeService:
-    """Start the container, once `stops` has stopped it, if nothing bars the way."""
+    """Start the container, if nothing bars the way; with `stops`, stop it before."""
     settings, neighbours = workspace.settings, survey(workspace)
-    neighbours.refuse_project(settings.project)
     service = ensure_image(workspace, settings, workspace.resolve_service(settings))
     found = f"{service.container} on {service.host_port or CONTAINER_PORT}"
     if found != (known := f"{settings.container} on {settings.url.port}"):
@@ -5032,11 +5029,11 @@ def warn_of_tracked(workspace: Workspace) -> None:
 
 def run_repair(server: Server, repair: Repair) -> None:
     """Make a running server let the application in, where that takes SQL."""
-    url, action = server.url, "cannot mend it"
+    action = "cannot mend it"
     if repair is Repair.PASSWORD:
-        server.set_password(url.password, action)
+        server.set_password(server.url.password, action)
     elif repair is Repair.DATABASE:
-        server.query(f"create database {quote_identifier(url.database)};", action)
+        server.query(f"create database {quote_identifier(server.url.database)};", action)
 
 
 def format_next_steps(settings: Settings, console: Console, *, started: bool, width: int) -> str:
@@ -5197,11 +5194,11 @@ class SetUp:
         own = find_named(self.neighbours.containers, service.container)
         if not holds_data(service.data_dir) and find_loss(self.workspace, service, own):
             return False
-        asks, self.in_use = not self.in_use, True
-        if user == self.fresh.user and not asks:
+        if self.in_use and user == self.fresh.user:
             why = f"{ENV_FILE} has no user for the data in {service.cluster}, nor has {STATE_FILE}"
             raise WorkspaceError(why, f"put the {URL_KEY} of that data into {ENV_FILE}")
-        return asks
+        before, self.in_use = self.in_use, True
+        return not before
 
     def _take_back(self, path: str, made: str, before: str | None = None) -> None:
         """Undo a file that nobody has edited, and that `.env` does not name."""
@@ -5586,7 +5583,6 @@ def detach(workspace: Workspace) -> None:
 
 
 # == Dumps and copies ======================================
-# In parts: backup, restore, snapshots, rotate and destroy, upgrade, push and pull.
 
 
 def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
@@ -6757,7 +6753,10 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
         file.seek(0)
         workspace.worked = True
         result = there.load(file.fileno(), client, f"pushing to {target}")
-        check_result(result, f"{action}, where nothing was made", sources=(*there.sources, "dump"))
+        made, hint = "where the copy is whole, or not at all", "give the same command again"
+        if re.search("ERROR: |pg_restore: ", result.stderr):  # else docker alone was lost
+            made, hint = "where nothing was made", ""
+        check_result(result, f"{action}, {made}", hint, sources=(*there.sources, "dump"))
         analyze(there, url.database)
         rows = compare_rows(here, there, f"{target} has been made")
     console.step(f"{database} is {target} now, {rows} rows, login verified")
@@ -7662,7 +7661,7 @@ class CommandLine:
         workspace = self.workspace
         here = f'"inode": "{identify_file(workspace.directory)}"'.encode()
         state = read_file(workspace.state_path)
-        if state is None or (here not in state and workspace.is_copy):
+        if state is None or (here not in state and workspace.is_copy):  # which loads json
             said = f"{ENV_FILE} may be a copy, and lead to another workspace's database"
             self.console.warn(self.console.format(f"{said}: {{start}} tells, {{init}} mends it"))
 
@@ -7751,7 +7750,7 @@ class CommandLine:
 
     def _destroy(self) -> None:
         if self.data or self.purge:
-            self.workspace.settings  # noqa: B018 (before the question)
+            self.workspace.settings  # noqa: B018 (or it is refused after the question)
             name = basename(self.workspace.directory)
             self.get_yes(f"this deletes the data. Type {name} to go on:", name)
         options = {"data": bool(self.data), "purge": bool(self.purge)}
@@ -7958,7 +7957,7 @@ def enter_directory(program: str, argv: Sequence[str]) -> tuple[str, list[str]]:
 def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     """Read a command line; the help ends the program."""
     program, words = enter_directory(program, argv)
-    asked = [word for word in words if word not in option_names("")]
+    asked = [word for word in words if word[:1] != "-"]
     if asked[:1] in (["help"], ["version"]):
         words = [*asked[1:2], f"--{asked[0]}"]
     word, arguments, rest = split_argv(words, os.path.isdir)
@@ -7985,15 +7984,16 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
 def _refuse_words(command: str, arguments: Sequence[str]) -> None:
     """Refuse a URL, which others would see, and what lacks its option."""
     what, option = {"psql": (r"[\s;]", "-c"), "backup": (r"\.\w+$", "-o")}.get(command, ("$.", ""))
-    takes = {name for names, value, _ in read_options(command) if value for name in names}
     for before, word in zip(("", *arguments), arguments):
         if not word or re.fullmatch("--.*=", word):
             raise UsageError("a word is empty: is a variable unset?")
         if "://" in word:
             why = "everybody on this machine sees a URL on the command line"
             raise UsageError(why, "--url-env VARIABLE, or stdin; or in .env: {init} --attach")
-        free = before not in takes and word[0] != "-" and not os.path.isdir(word)
-        if free and re.search(what, word):
+        if word[0] == "-" or not re.search(what, word) or os.path.isdir(word):
+            continue
+        takes = {name for names, value, _ in read_options(command) if value for name in names}
+        if before not in takes:
             raise UsageError(f"{word!r} is no directory: did you mean {option} {quote_word(word)}?")
 
 

@@ -73,20 +73,24 @@ template_will_do() {
         [ -z "${POSTGRES_INITDB_WALDIR-}$POSTGRES_INITDB_ARGS${TZ-}${LC_ALL-}" ] && [ "$LANG" = en_US.utf8 ]
 }
 
-# As initdb: PG_VERSION comes first, what fails is removed again, and its words are the same. The superuser cannot be
-# renamed by its own session but in the catalog.
-copy_template() {
+# The superuser cannot be renamed by its own session but in the catalog.
+name_superuser() {
     local quote="'"
-    cat "$HIVE_PG_TEST_TEMPLATE.log"
-    if ! (umask 077 && cp "$HIVE_PG_TEST_TEMPLATE/PG_VERSION" "$PGDATA" && cp -R "$HIVE_PG_TEST_TEMPLATE/." "$PGDATA"); then
-        echo >&2 "initdb: removing contents of data directory \"$PGDATA\""
-        find "$PGDATA" -mindepth 1 -delete
-        exit 1
-    fi
     postgres --single -D "$PGDATA" -c exit_on_error=on -c log_checkpoints=off template1 >/dev/null <<-EOS
 		update pg_authid set rolname = '${POSTGRES_USER//$quote/$quote$quote}' where oid = 10
 		${POSTGRES_PASSWORD:+alter role current_user password '${POSTGRES_PASSWORD//$quote/$quote$quote}'}
 	EOS
+}
+
+# As initdb: its words, PG_VERSION first, and what fails is removed again.
+copy_template() {
+    sed "s:@PGDATA@:$PGDATA:g" "$HIVE_PG_TEST_TEMPLATE.log"
+    if ! { (umask 077 && cp "$HIVE_PG_TEST_TEMPLATE/PG_VERSION" "$PGDATA" && cp -R "$HIVE_PG_TEST_TEMPLATE/." "$PGDATA") &&
+        name_superuser; }; then
+        echo >&2 "initdb: removing contents of data directory \"$PGDATA\""
+        find "$PGDATA" -mindepth 1 -delete
+        exit 1
+    fi
 }
 
 # initdb asks for the name of its own uid; a uid without a passwd entry gets one for this call only.

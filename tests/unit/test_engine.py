@@ -373,6 +373,7 @@ AT = "2026-11-27 10:00:00.000 UTC [77] "
         'ERROR:  unrecognized configuration parameter "app.tenant"',
         'ERROR:  could not open file "/x.csv" for reading: Permission denied',
         "ERROR:  out of memory",
+        f"ERROR:  no\n{AT}QUERY:  select 1\n{AT}CONTEXT:  data directory has wrong ownership",
         "STATEMENT:  select 'data directory has wrong ownership'",
         "STATEMENT:  do $$\n\tbegin raise 'has wrong ownership'; end $$",
     ],

@@ -200,8 +200,12 @@ def test_password_in_clear(place, elsewhere, query, expected):
         ({"theirs": {**NOTHING, "extensions": {"vector": "e"}}}, "extension vector in schema e"),
         ({"counts": ['["t", 7]\n', '["t", 6]\n']}, "been made: the copy has other rows than"),
         ({"loading": "ERROR:  permission denied for schema public"}, "where nothing was made: the"),
+        (
+            {"loading": "context canceled"},
+            "cannot push to prod on db.test, where the copy is whole, or",
+        ),
     ],
-    ids=["obstacle", "extension", "rows", "failure"],
+    ids=["obstacle", "extension", "rows", "failure", "docker's failure"],
 )
 def test_push_that_fails(place, elsewhere, changes, words):
     """Each says what is wrong, and no container is left."""

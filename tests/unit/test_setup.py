@@ -1350,6 +1350,23 @@ def test_init_does_not_try_its_own_first_start_again(init, workspace, docker):
     assert docker.calls_of("docker run") == []
 
 
+def test_init_names_a_script_whose_words_are_far_up_in_the_log(init, workspace, docker):
+    """The container was started again meanwhile, and has said much since."""
+    shutil.rmtree(workspace / "data")
+
+    def wait(_):
+        docker.containers[-1]["RestartCount"] += 1
+        return WAITING
+
+    words = "psql:/docker-entrypoint-initdb.d/1.sql:2: ERROR:  no"
+    whole = f"{BEGUN}psql:/docker-entrypoint-initdb.d/1.sql:1: NOTICE:  x\n{words}\nLOG:  x\n"
+    docker.answers["docker exec"] = wait
+    docker.answers["docker logs"] = lambda call: whole if "-1" in call.argv else "LOG:  x\n"
+    with pytest.raises(ContainerStartupError, match="an init script of the image failed") as caught:
+        init(workspace)
+    assert caught.value.detail == words
+
+
 @pytest.mark.parametrize("state", ["exited", "restarting"])
 def test_init_does_not_serve_the_half_of_a_script_without_a_right(init, workspace, docker, state):
     """The owner that its words speak of is no mend: what was made stays no whole database."""
