@@ -1703,10 +1703,9 @@ class Process:
         """Wait for its end; after `timeout` s raise DockerNotAvailableError."""
         import subprocess
 
-        deadline = time.monotonic() + timeout
-        while (left := deadline - time.monotonic()) > 0:
+        for _ in range(round(timeout * 10) or 1):  # by no clock, which Ctrl-Z does not stop
             try:
-                stdout, stderr = self.process.communicate(stdin or None, timeout=min(left, 0.1))
+                stdout, stderr = self.process.communicate(stdin or None, timeout=0.1)
             except subprocess.TimeoutExpired:
                 stdin = ""  # it has been handed over
                 self.console.tick()
@@ -4838,13 +4837,15 @@ def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = Non
 def start(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> bool:
     """Start the database, and log in; return whether it was started."""
     workspace.refuse_attached()
+    busy = is_locked(workspace.lock_path)  # another command may be stopping it
     probe = look(workspace)
     if probe.info and probe.info.running:
         try:
             verify_alone(workspace, timeout, probe)
             return False
         except ContainerStartupError as error:
-            if error.repair is not Repair.OWNER:  # which a start mends, also between two restarts
+            stopped = busy and error.hint == "{start}"
+            if error.repair is not Repair.OWNER and not stopped:  # which a start mends
                 raise
     start_service(workspace, timeout)
     verify_alone(workspace, timeout)

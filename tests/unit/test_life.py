@@ -102,6 +102,26 @@ def test_start_stopped(up, manager, docker):
     assert commands[-1] == "docker exec"
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["stopped", "removed"])
+def test_start_beside_a_stop(up, manager, docker, gone):
+    """One that another command was stopping already is started, once that one is done."""
+    lock = pg.Lock(f"{up}/.hive-pg.json.lock", pg.Console(quiet=True), 1)
+
+    def end(call):
+        lock.__exit__()
+        docker.answers["docker exec"] = WELL
+        if gone:
+            docker.containers.clear()
+        else:
+            set_state(docker, Status="exited", ExitCode=0)
+        return WAITING
+
+    docker.answers["docker exec"] = end
+    with lock:
+        assert manager.start_container() is True
+    assert docker.calls_of("docker compose up")
+
+
 def test_start_parses_env_once(monkeypatch, up, manager):
     """One `start` of a running database reads `.env` once into values."""
     parsed, parse = [], pg.parse_env

@@ -310,6 +310,23 @@ def test_finish_ticks(monkeypatch, runner, timeout):
     assert heard
 
 
+def test_finish_after_ctrl_z(tmp_path):
+    """While hive-pg is stopped no time goes by, as the other program may have ended meanwhile."""
+    code = """import hive_pg
+with hive_pg.Runner(hive_pg.Console()).start(["sh", "-c", "sleep 1; echo done"]) as process:
+    print("it waits", flush=True)
+    print(process.finish(timeout=1.5).stdout)
+"""
+    argv = [sys.executable, "-c", code]
+    with subprocess.Popen(argv, cwd=os.path.dirname(pg.__file__), stdout=PIPE, text=True) as process:
+        assert process.stdout.readline() == "it waits\n"
+        time.sleep(0.3)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(2)
+        process.send_signal(signal.SIGCONT)
+        assert "done" in process.stdout.read()
+
+
 def test_watch_hope(monkeypatch, runner):
     """While there is hope it goes on, and somebody looks again after the same time."""
     monkeypatch.setattr(pg, "STALL_S", 0.1)
