@@ -1341,6 +1341,7 @@ def read_file(path: str) -> bytes | None:
     """Return a file's bytes, None where there is no such file."""
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):  # a pipe
         raise WorkspaceError(f"cannot read {path}: it is no file", f"ls -l {quote_word(path)}")
+    refuse_strangers(path, "read")
     with explaining("read", path), suppress(*_GONE), open(path, "rb") as file:
         return file.read()
     return None
@@ -1390,8 +1391,8 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
             raise
 
 
-def refuse_strangers(path: str) -> None:
-    """Refuse to write what a stranger put into a shared place."""
+def refuse_strangers(path: str, action: str = "write") -> None:
+    """Refuse what a stranger put into a shared place."""
     place, places = os.path.abspath(path), [realpath(path)]
     while place != dirname(place):
         places += [place] * islink(place)
@@ -1401,7 +1402,9 @@ def refuse_strangers(path: str) -> None:
         own = (0, directory.st_uid, get_caller()[0])
         if directory.st_mode & 0o022 and owner not in own:
             why = f"{place} is another user's, in a directory that others may write to"
-            raise WorkspaceError(f"cannot write {path}: {why}", "name another file")
+            take = f"look what it is, and: sudo chown -h $USER: {quote_word(place)}"
+            hint = "name another file" if action == "write" else take
+            raise WorkspaceError(f"cannot {action} {path}: {why}", hint)
 
 
 def remove_leftover(path: str) -> str:
@@ -1410,7 +1413,7 @@ def remove_leftover(path: str) -> str:
     if is_locked(temporary):
         raise WorkspaceError(f"another hive-pg is writing {path}", "wait, or name another file")
     if lexists(temporary):  # a read-only file system refuses even to look for it
-        with explaining("write", path):
+        with explaining("remove", temporary):
             os.unlink(temporary)
     return temporary
 
@@ -1440,7 +1443,7 @@ class Lock:
     def __enter__(self) -> Lock:
         deadline = time.monotonic() + self.timeout
         while isinstance(refusal := self._try(), BlockingIOError):
-            holder = "another hive-pg" + os.fsdecode(os.read(self.descriptor, 4096))
+            holder = "another hive-pg" + printable(os.fsdecode(os.read(self.descriptor, 4096)))
             self.close()
             if not self.waited:
                 self.waited = True
@@ -1460,6 +1463,7 @@ class Lock:
 
     def _try(self) -> OSError | None:
         """Open the file and lock it; return why not."""
+        refuse_strangers(self.path, "lock")
         try:
             self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | OWN_FILE, 0o600)
             os.set_inheritable(self.descriptor, True)
@@ -3500,10 +3504,13 @@ def parse_state(text: str) -> State | None:
     usual = json.loads(format_json(State()))
     try:
         known = {key: value for key, value in json.loads(text).items() if key in usual}
-    except (AttributeError, ValueError):
+    except (AttributeError, ValueError, RecursionError):
         return None
-    alike = all(type(known[key]) is type(usual[key]) for key in known)
-    return State(**known) if alike else None
+    if any(type(known[key]) is not type(usual[key]) for key in known):
+        return None
+    state = State(**known)
+    kinds = {*map(type, (*state.engine, *state.exchange, *state.attached))}
+    return state if kinds <= {str} and len(state.exchange) in (0, 5) else None
 
 
 def describe_origin(info: ContainerInfo) -> tuple[str, str]:
@@ -3790,6 +3797,9 @@ class Workspace:
         self, settings: Settings, *argv: str, timeout: float = COMPOSE_TIMEOUT_S
     ) -> str:
         """Run Compose, with `.env` in place of the shell's values."""
+        beside = [name.replace(".y", ".override.y") for name in COMPOSE_FILES]
+        for name in (ENV_FILE, *(self.named_files or (*COMPOSE_FILES, *beside))):
+            refuse_strangers(join(self.directory, name), "read")
         left_out, engine, compose = self.overruled, self.engine, self.engine.compose_argv
         env = {key: value for key, value in os.environ.items() if key not in left_out}
         env |= {key: value for key, value in self.values.items() if key.startswith("COMPOSE_")}

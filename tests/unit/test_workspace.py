@@ -29,6 +29,7 @@ from hive_pg import (
     parse_state,
 )
 
+AS_ROOT = pytest.mark.skipif(not pg.is_root(), reason="only root can make files of others")
 RUNNING = recorded("docker_inspect_20.10.24.json")
 
 
@@ -230,6 +231,10 @@ def test_secrets_are_in_no_repr(workspace):
         pytest.param('{"verified": 0}', None, id="a number"),
         pytest.param('{"databases": "hive"}', None, id="a word for a list"),
         pytest.param('{"id": null}', None, id="null"),
+        pytest.param('{"exchange": ["a"]}', None, id="too short an exchange"),
+        pytest.param('{"exchange": [1, 2, 3, 4, 5]}', None, id="numbers for words"),
+        pytest.param('{"engine": [[]]}', None, id="a list for a word"),
+        pytest.param("[" * 100_000, None, id="too deep"),
         pytest.param("[]", None, id="another shape"),
         pytest.param('{"id": "1a"', None, id="cut off"),
         pytest.param("\ufffd", None, id="no text"),
@@ -689,6 +694,42 @@ def test_run_compose_environment(
     assert (call.cwd, call.env["PWD"]) == (str(directory), str(directory))
     assert "s3cret" not in str(call.argv)
     assert call.executable is None
+
+
+@AS_ROOT
+@pytest.mark.parametrize("mode", [0o1777, 0o755], ids=["shared", "our own"])
+@pytest.mark.parametrize(
+    ("name", "env"),
+    [
+        ("compose.yaml", ""),
+        ("docker-compose.override.yml", ""),
+        ("mine.yml", "COMPOSE_FILE=mine.yml\n"),
+        (".env", ""),
+        (".env.example", None),
+        (".hive-pg.json", ""),
+    ],
+)
+def test_a_strangers_files_in_a_shared_directory(workspace, directory, programs, name, env, mode):
+    """They would mount what they like, or lead elsewhere: they are refused, where others write."""
+    programs.answers["docker compose config"] = "{}"
+    directory.chmod(mode)
+    (directory / "docker-compose.yml").touch()
+    if env is None:
+        (directory / ".env").unlink()
+    else:
+        write_env(directory, make_settings(), env)
+    (directory / name).touch()
+    os.chown(directory / name, 1234, 1234)
+
+    def use():
+        return workspace.values, workspace.state, workspace.run_compose(make_settings(), "config")
+
+    if mode == 0o755:
+        assert use()
+    else:
+        with pytest.raises(WorkspaceError, match=f"cannot read .*{name} is another user's"):
+            use()
+        assert programs.calls_of("docker compose") == []
 
 
 def test_run_compose_by_its_plugin(monkeypatch, workspace, programs):
