@@ -2639,18 +2639,14 @@ class Engine:
         check_result(result, "cannot read the logs")
         return result.stdout + result.stderr
 
-    def show_logs(self, container: str, options: Sequence[str]) -> int:
-        """Pass `docker logs` through, harmless to a terminal; return its exit code."""
-        argv, console = ["docker", "logs", *options, container], self.runner.console
-        if not (is_terminal(sys.stdout) and is_terminal(sys.stderr)):
-            return self.runner.attach(argv)
-        try:
-            with self.start(argv, stderr=JOINED) as process:
-                for line in process.process.stdout or ():
-                    console.result(line.rstrip("\n"), shown=True)
-                return process.process.wait()
-        except KeyboardInterrupt:
-            return ExitCode.INTERRUPTED
+    def show_logs(self, container: str, options: Sequence[str]) -> None:
+        """Print what `docker logs` does, on stdout, and harmless to a terminal."""
+        shown = is_terminal(sys.stdout)
+        with self.start(["docker", "logs", *options, container], stderr=JOINED) as process:
+            for line in process.process.stdout or ():
+                self.runner.console.result(line.rstrip("\n"), shown=shown)
+            if process.process.wait():
+                raise DockerCommandError("`docker logs` failed: see its last line")
 
 
 # == Service ===============================================
@@ -7659,13 +7655,11 @@ class CommandLine:
                 return
             time.sleep(self.watch)
 
-    def _logs(self) -> int:
+    def _logs(self) -> None:
         options = ["--tail", self.tail]
         options += [f"--{name}" for name in ("follow", "timestamps") if getattr(self, name)]
         options += ["--since", self.since] if self.since else []
-        name = self.workspace.get_container().name
-        returncode = self.workspace.engine.show_logs(name, options)
-        return ExitCode.FAILED if returncode not in (0, ExitCode.INTERRUPTED) else returncode
+        self.workspace.engine.show_logs(self.workspace.get_container().name, options)
 
     def _warn_of_copy(self) -> None:
         """Say that `.env` may be another workspace's, as no engine is asked."""
@@ -8102,7 +8096,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line.console.error(error)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        if not line.watch:  # which ends so
+        if not (line.watch or line.follow):  # which end so
             line.console.interrupted(line.tell_left())
         elif can_draw(sys.stdout):
             line.console.result("")  # ends the line of the terminal's ^C

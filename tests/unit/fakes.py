@@ -166,13 +166,14 @@ class FakeRunner:
         cwd=None,
         stdin=pg.DEVNULL,
         stdout=pg.PIPE,
+        stderr=pg.PIPE,
         long=False,
         executable=None,
     ):
         assert not (long and stdout == pg.PIPE), "nobody reads the pipe of a long program"
         call = SimpleNamespace(argv=[*argv], env=env, cwd=cwd, long=long, timeout=None, stdin=None)
         call.command, call.takes_stdin = shlex.join(argv), stdin == pg.PIPE
-        call.executable = executable
+        call.executable, call.stderr = executable, stderr
         call.reads, call.writes = (file if file >= 0 else None for file in (stdin, stdout))
         self.calls.append(call)
         call.answer = self._answer(call)
@@ -217,6 +218,14 @@ class FakeProcess:
 
     def __init__(self, call):
         self.call = call
+
+    @property
+    def process(self):
+        """Return what reads the program's own stream, and waits for it."""
+        assert self.call.stderr == pg.JOINED, "a second pipe might be full"
+        result = self._end()
+        text = io.StringIO(result.stderr + result.stdout)
+        return SimpleNamespace(stdout=text, wait=lambda: result.returncode)
 
     def __enter__(self):
         return self

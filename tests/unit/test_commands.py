@@ -1083,12 +1083,18 @@ def test_command_logs_argv(hive, docker, options, argv):
     assert docker.calls[-1].argv == ["docker", "logs", *argv, "hive-postgres"]
 
 
-@pytest.mark.parametrize(("code", "expected"), [(1, 1), (130, 130)], ids=["failed", "Ctrl-C"])
-def test_command_logs_code(capsys, hive, docker, code, expected):
-    """A failure is exit 1; Ctrl-C ends it quietly."""
-    docker.answers["docker logs"] = (code, "")
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+@pytest.mark.parametrize(("code", "expected"), [(0, 0), (1, 1), (None, 130)])
+def test_command_logs(monkeypatch, capsys, hive, docker, code, expected, terminal):
+    """Both streams come on stdout, harmless to a terminal; Ctrl-C ends it without a word."""
+    monkeypatch.setattr(pg, "is_terminal", lambda stream: stream is sys.stdout and terminal)
+    said = "FATAL:  evil\x1b[31m\n", "out\n"
+    docker.answers["docker logs"] = KeyboardInterrupt() if code is None else (code, *said)
     assert hive("logs", "-f") == expected
-    assert capsys.readouterr().err == ""
+    out, err = capsys.readouterr()
+    evil = "evil\\x1b[31m" if terminal else "evil\x1b[31m"
+    assert out == ("\n" * terminal if code is None else f"FATAL:  {evil}\nout\n")
+    assert err == ("error: `docker logs` failed: see its last line\n" if code else "")
 
 
 def test_command_run_environment(monkeypatch, hive, docker, workspace):
