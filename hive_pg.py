@@ -1402,8 +1402,7 @@ def refuse_strangers(path: str, action: str = "write") -> None:
         own = (0, directory.st_uid, get_caller()[0])
         if directory.st_mode & 0o022 and owner not in own:
             why = f"{place} is another user's, in a directory that others may write to"
-            take = f"look what it is, and: sudo chown -h $USER: {quote_word(place)}"
-            hint = "name another file" if action == "write" else take
+            hint = f"take another, or, if you trust it: sudo chown -h $USER: {quote_word(place)}"
             raise WorkspaceError(f"cannot {action} {path}: {why}", hint)
 
 
@@ -5838,6 +5837,7 @@ def drop_unfinished(workspace: Workspace) -> list[str]:
 
 def find_snapshot(workspace: Workspace, name: str) -> str:
     """Return the database of a snapshot."""
+    name = name.removeprefix("@")
     for database in find_databases(workspace, SNAPSHOT_COMMENT + name):
         return database
     raise WorkspaceError(f"there is no snapshot @{name}", "{snapshot} --list")
@@ -6037,7 +6037,7 @@ def restore(workspace: Workspace, path: str, *, owner: bool = True) -> str:
     with nullcontext() if copies else open_source(path, workspace.directory) as file:
         task = Restore(workspace, file, owner=owner)  # refuses what is no dump
         get_settled(workspace)
-        source = find_snapshot(workspace, path[1:]) if copies else ""
+        source = find_snapshot(workspace, path) if copies else ""
         _agree_to(workspace, path)
         return _run_alone(task, source=source)
 
@@ -6156,6 +6156,7 @@ where starts_with(said, {quote_literal(mark)}) order by right(datname, 16);
 
 def drop_snapshot(workspace: Workspace, name: str) -> None:
     """Drop a snapshot."""
+    name = name.removeprefix("@")
     get_settled(workspace)
     find_snapshot(workspace, name)
     workspace.agree(f"drop the snapshot @{name}?")
@@ -6170,6 +6171,7 @@ def snapshot(workspace: Workspace, name: str = "") -> str:
     It ends all sessions, and who connects meanwhile waits. Until it is whole, the next command
     drops it.
     """
+    name = name.removeprefix("@")
     if not re.fullmatch(rf"({_SNAPSHOT})?", name):
         raise WorkspaceError(f"{name!r} is no name of a snapshot: {_NAME_RULE}")
     workspace.get_running()
@@ -6213,7 +6215,7 @@ def temporary_database(workspace: Workspace, snapshot: str = "") -> Iterator[Dat
             lock = Lock(f"{workspace.lock_path}.{new[-16:]}", workspace.console, 1)
             stack.callback(lock.__enter__().close)
             stack.callback(drop_fresh, workspace, lock.path, lock)
-            source = find_snapshot(workspace, snapshot.removeprefix("@")) if snapshot else ""
+            source = find_snapshot(workspace, snapshot) if snapshot else ""
             _make_database(workspace, new, source, FRESH_COMMENT + new[-16:])
         workspace.console.clear()
         yield workspace.settings.url.replace(database=new)
@@ -7492,7 +7494,7 @@ def render_completion(shell: str) -> str:
 
 
 class CommandLine:
-    """One call: an attribute for each option, a method for each command."""
+    """One call: an attribute for each option, a method for each command that is not in _PLAIN."""
 
     workspace: Workspace
     console: Console
@@ -7517,6 +7519,9 @@ class CommandLine:
         with closing(self.workspace):
             if self.command in _CHANGES and not self.all:
                 self.workspace.refuse_attached()
+            if plain := _PLAIN.get(self.command):
+                plain(self)
+                return ExitCode.DONE
             return int(getattr(self, f"_{self.command}")() or ExitCode.DONE)
 
     def look_upwards(self) -> None:
@@ -7616,12 +7621,6 @@ class CommandLine:
             self.console.note("none of yours was running")
         return code
 
-    def _restart(self) -> None:
-        restart(self.workspace, timeout=self.timeout)
-
-    def _wait(self) -> None:
-        wait(self.workspace, timeout=self.timeout)
-
     def _status(self) -> int:
         status = read_status(self.workspace)
         condition, fields = status.condition, status.fields()
@@ -7695,7 +7694,7 @@ class CommandLine:
             self.console.result(path)
 
     def _snapshot(self) -> None:
-        workspace, name = self.workspace, (self.file or "").removeprefix("@")
+        workspace, name = self.workspace, self.file or ""
         if self.list and self.json:
             self.console.result(format_json({"snapshots": list_snapshots(workspace)}))
         elif self.list:
@@ -7714,16 +7713,7 @@ class CommandLine:
         else:
             restore(self.workspace, self.file, owner=not self.no_owner)
 
-    def _reset(self) -> None:
-        reset(self.workspace, self.seed or "")
-
-    def _push(self) -> None:
-        push(self.workspace, self._read_url(), switch=bool(self.switch))
-
-    def _pull(self) -> None:
-        pull(self.workspace, self._read_url())
-
-    def _read_url(self) -> DatabaseURL:
+    def read_url(self) -> DatabaseURL:
         """Read the URL of a server elsewhere."""
         text, subject = "", "the URL"
         if self.url_env is not None:
@@ -7739,9 +7729,6 @@ class CommandLine:
         if not text.strip():
             raise WorkspaceError(f"{subject} is missing", "--url-env VARIABLE")
         return parse_database_url(text.strip(), subject)
-
-    def _rotate(self) -> None:
-        rotate(self.workspace)
 
     def _upgrade(self) -> None:
         if sum(map(bool, (self.image, self.undo, self.drop_old))) > 1:
@@ -7817,10 +7804,17 @@ class CommandLine:
         else:
             self.console.note("hive-pg has no database on this engine")
 
-    def _completion(self) -> None:
-        self.console.result(render_completion(self.shell))
 
-
+# The commands that are one call.
+_PLAIN: dict[str, Callable[[CommandLine], object]] = {
+    "restart": lambda line: restart(line.workspace, timeout=line.timeout),
+    "wait": lambda line: wait(line.workspace, timeout=line.timeout),
+    "reset": lambda line: reset(line.workspace, line.seed or ""),
+    "push": lambda line: push(line.workspace, line.read_url(), switch=bool(line.switch)),
+    "pull": lambda line: pull(line.workspace, line.read_url()),
+    "rotate": lambda line: rotate(line.workspace),
+    "completion": lambda line: line.console.result(render_completion(line.shell)),
+}
 # What changes a server or database.
 _CHANGES = "start stop restart logs snapshot restore reset push pull rotate upgrade destroy".split()
 _EXAMPLES = """\
@@ -7971,7 +7965,7 @@ def read_command_line(program: str, argv: Sequence[str]) -> CommandLine:
     if command == "run" and not rest and not {"-h", "--help"} & {*arguments}:
         _refuse("put -- before the program: run [DIR] -- CMD", f"{program} run")
     other = command in ("", "restore", "list", "completion")  # than DIR is what they take
-    _refuse_words(command, arguments)
+    _refuse_words(command, [*arguments, *rest[: command == "run"]])
     if other or len(arguments) > 1 or any(word.startswith("-") for word in arguments):
         build_parser(program, command).parse_intermixed_args(arguments, line)
     else:  # argparse takes a fifth of the time of `url`
@@ -8006,6 +8000,8 @@ def _refuse_misread(line: CommandLine) -> None:
     """Refuse what would act elsewhere than is meant."""
     if line.C is not None:  # as -CDIR
         raise UsageError("-C and its directory are two words")
+    if line.json and line.format:
+        raise UsageError("--json and --format exclude each other")
     if line.fresh and line.fresh[0] != "@":
         raise UsageError(f"{line.fresh!r} is no @NAME: run [DIR] --fresh=@NAME -- CMD")
     if line.argv and line.command not in ("run", "psql"):
@@ -8016,6 +8012,8 @@ def _sort_arguments(line: CommandLine) -> None:
     """Tell DIR from FILE and @NAME, in either order."""
     if not os.path.isdir(line.directory) and os.path.isdir(line.file or "."):
         line.directory, line.file = line.file or ".", line.directory
+    if line.list and (line.drop or line.file):
+        raise UsageError("--list goes alone, or with --json")
     needs_file = line.drop or (line.command == "restore" and not line.drop_old)
     if needs_file and line.file in (None, "@"):
         kind = "@NAME" if line.drop else "FILE"
@@ -8116,13 +8114,10 @@ def _leave_in_order_on_termination() -> None:
     """On SIGTERM and SIGHUP, end in order, with 128 + signal."""
     import signal
 
-    def leave(number: int, _: object) -> NoReturn:
-        raise SystemExit(128 + number)
-
     for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
         number = getattr(signal, name, signal.SIGTERM)
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
-            signal.signal(number, leave)
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def run_program() -> NoReturn:

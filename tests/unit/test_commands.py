@@ -144,9 +144,10 @@ def test_build_parser_options(command):
 
 
 def test_commands_are_those_of_the_table():
-    """A command is a line of the table and a method: neither is there without the other."""
+    """A command is a line of the table, and a method or one call: none without the other."""
     assert list(COMMANDS) == list(OPTIONS)
-    assert all(callable(getattr(pg.CommandLine(), f"_{command}")) for command in COMMANDS)
+    methods = {command for command in COMMANDS if hasattr(pg.CommandLine, f"_{command}")}
+    assert methods ^ pg._PLAIN.keys() == {*COMMANDS}
     assert all(usage.strip() == usage and summary for usage, summary in COMMANDS.values())
 
 
@@ -283,6 +284,9 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
             "--drop-old goes without FILE, afterwards\nhint: hive-pg restore --help\n",
         ),
         ("restore - --drop-old", "--drop-old goes without FILE, afterwards\n"),
+        ("snapshot --drop @s1 --list", "--list goes alone, or with --json"),
+        ("snapshot --list @s1", "--list goes alone, or with --json"),
+        ("env --json --format dotenv", "--json and --format exclude each other"),
         ("upgrade --image x --undo", "--image, --undo and --drop-old go one at a time"),
         ("upgrade --image x --drop-old", "--image, --undo and --drop-old go one at a time"),
     ],
@@ -304,6 +308,8 @@ def test_main_usage(capsys, argv, message):
         ["reset", "--yes", "--seed="],
         ["stop", ""],
         ["-C", "", "stop"],
+        ["run", "--", ""],
+        ["run", "--fresh", "--", "", "x"],
     ],
 )
 def test_main_empty_word(hive, docker, capsys, words):

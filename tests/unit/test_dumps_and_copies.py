@@ -1150,6 +1150,14 @@ def test_snapshot_of_a_name_that_is_taken(place, server):
     assert "hive_snapshot_20010909T014641Z" in server.sql("staging")
 
 
+def test_snapshot_by_its_name_as_typed(place, docker, server):
+    """A program may say @NAME, too, as the commands do."""
+    assert pg.snapshot(place, "@new") == "new"
+    server.words["listed"] = [f"{COPY}\n"]
+    pg.drop_snapshot(place, "@old")
+    assert "@old" in server.sql("drop")
+
+
 @pytest.mark.parametrize("name", ["a/b", "-a", "a b", "x" * 64, "a\nb", "."])
 def test_snapshot_of_no_name(place, docker, name):
     """A name that would be hard to type, or to read in a list, is refused at once."""

@@ -318,7 +318,9 @@ with hive_pg.Runner(hive_pg.Console()).start(["sh", "-c", "sleep 1; echo done"])
     print(process.finish(timeout=1.5).stdout)
 """
     argv = [sys.executable, "-c", code]
-    with subprocess.Popen(argv, cwd=os.path.dirname(pg.__file__), stdout=PIPE, text=True) as process:
+    with subprocess.Popen(
+        argv, cwd=os.path.dirname(pg.__file__), stdout=PIPE, text=True
+    ) as process:
         assert process.stdout.readline() == "it waits\n"
         time.sleep(0.3)
         process.send_signal(signal.SIGSTOP)
