@@ -870,14 +870,16 @@ def generate_credentials() -> tuple[str, str]:
 # Windows, where a file that is open can be neither moved nor removed.
 
 WINDOWS = os.name == "nt"
+if WINDOWS:  # or a docker.exe that lies here is run
+    os.environ.setdefault("NoDefaultCurrentDirectoryInExePath", "1")
 HAS_MODES = OPEN_FILES_MOVE = not WINDOWS
 LOCALHOST = "127.0.0.1" if WINDOWS else "localhost"  # Docker Desktop lets ::1 wait for 20 s there
 PYTHON = "python" if WINDOWS else "python3"
 TEMPORARY = os.environ.get("TEMP", ".") if WINDOWS else "/tmp"
-# A file of our own is nobody's link or pipe, and has the line ends that it is given.
+# A file of our own is no link or pipe, and has the line ends that it is given.
 OWN_FILE = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 PORT_TAKEN = (errno.EADDRINUSE, errno.EACCES) if WINDOWS else (errno.EADDRINUSE,)
-_LOCKED_BYTE = 1 << 30  # behind all text, as nobody can read what is locked on Windows
+_LOCKED_BYTE = 1 << 30  # behind all text: on Windows nobody can read it
 _TYPED_THERE = {  # in cmd and in PowerShell
     r"sudo systemctl (?:re)?start docker, or ": "",
     r"sudo usermod -aG docker \$USER": "join the group docker-users",
@@ -1012,7 +1014,7 @@ def let_go(file: IO[bytes]) -> None:
 
 
 def replace_file(file: IO[bytes], path: str, target: str) -> None:
-    """Put a file of ours in another's place; on Windows wait a second where that is open."""
+    """Put a file of ours in another's place; on Windows wait a second for it."""
     let_go(file)
     deadline = time.monotonic() + 1
     while True:
@@ -1038,7 +1040,7 @@ def sync_directory(path: str) -> None:
 
 
 def is_reader_gone(error: OSError) -> bool:
-    """Whether nobody reads any more what we write."""
+    """Whether nobody reads us any more."""
     return isinstance(error, BrokenPipeError) or (WINDOWS and error.errno == errno.EINVAL)
 
 
@@ -1142,14 +1144,14 @@ def printable(text: str, kept: str = "") -> str:
 class Console:
     """Results go to stdout, everything else to stderr."""
 
-    command = "a program"  # that this process is, as others may want to know who wait for it
+    command = "a program"  # for those who wait for it
 
     def __init__(
         self, quiet: bool = False, verbose: bool = False, program: str = "hive-pg", path: str = "."
     ) -> None:
         self.quiet, self.verbose = quiet, verbose
-        self.program, self.path = program, path  # how hive-pg and the workspace are named here
-        self._line_end = "\n"  # of what was printed last: '' for the line of `tick` that moves
+        self.program, self.path = program, path  # as they are named here
+        self._line_end = "\n"  # of what was printed last: '' by `tick`
         self._next_tick = 0.0
         self.doing()
 
@@ -1158,7 +1160,7 @@ class Console:
         return translate_commands(format_hint(text, self.program, self.path))
 
     def result(self, text: str, *, shown: bool = False, exact: bool = False) -> None:
-        """Print a result in one piece, as programs want it."""
+        """Print a result in one piece."""
         if sys.stdout is None:
             raise WorkspaceError("there is no stdout")
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
@@ -1177,12 +1179,12 @@ class Console:
         self.doing()
 
     def note(self, text: str) -> None:
-        """Print a line of progress for a person."""
+        """Print a line for a person."""
         if not self.quiet:
             self._print(text)
 
     def doing(self, text: str = "asking Docker") -> None:
-        """Name what goes on from now on, for `tick`."""
+        """Name what goes on, for `tick`."""
         self._doing, self._since = text, time.monotonic()
 
     def tick(self, done: str = "") -> None:
@@ -1199,7 +1201,7 @@ class Console:
             self._print(text[: terminal_width(sys.stderr) - 1], end="" if draws else "\n")
 
     def clear(self) -> None:
-        """Take the line of `tick` away, before something else is written."""
+        """Take the line of `tick` away."""
         if not self._line_end:
             self._print("", end="")
             self._line_end = "\n"
@@ -1209,7 +1211,7 @@ class Console:
         self._print(f"warning: {text}")
 
     def interrupted(self, left: str) -> None:
-        """Say what Ctrl-C left, over the ^C of the terminal."""
+        """Say what Ctrl-C left, over its ^C."""
         self._line_end = "" if is_terminal(sys.stderr) else self._line_end
         self.warn(f"interrupted{self.format(left)}")
 
@@ -1222,7 +1224,7 @@ class Console:
         self._print("\n".join([f"error: {error}", *detail, *hint]))
 
     def trace(self, argv: Sequence[str]) -> None:
-        """Show a command before it runs, with -v."""
+        """Show a command, with -v."""
         if self.verbose:
             words = (re.sub(r"\n.*", " ...", word, flags=re.DOTALL) for word in argv)
             self._print("+ " + " ".join(map(quote_word, words)))
@@ -1233,7 +1235,7 @@ class Console:
         return answer is not None and answer.lower() in ("", "y", "yes")[not enter :]
 
     def ask(self, question: str) -> str | None:
-        """Return a person's answer, None at the end of the input."""
+        """Return a person's answer, None at the end."""
         self._print(question, end=" ")
         answer = ""
         try:
@@ -1245,7 +1247,7 @@ class Console:
         return answer.strip() if answer.endswith("\n") else None
 
     def _show(self, text: str, stream: Any) -> str:
-        """Write a text in colours, and harmless to a terminal."""
+        """Write a text in colours, harmless to a terminal."""
         text = printable(text, "\n\t")
         if "utf" not in str(getattr(stream, "encoding", "")).lower():
             text = text.translate(_PLAIN)
@@ -1279,7 +1281,7 @@ def is_terminal(stream: IO[str] | None) -> bool:
 
 
 def can_draw(stream: IO[str] | None) -> bool:
-    """Whether a stream is a terminal that can write over what it shows."""
+    """Whether a stream is a terminal that can be drawn on."""
     return is_terminal(stream) and has_escapes() and os.environ.get("TERM") != "dumb"
 
 
@@ -1298,9 +1300,9 @@ def terminal_width(stream: IO[str] | None) -> int:
 
 
 # == Files and locks =======================================
-# Files replaced at once, locks, facts of this machine.
+# Files, locks, facts of this machine.
 
-# What helps where a file cannot be had; `place` is it, or the directory that bars the way.
+# What helps where a file cannot be had; `place` is what bars the way.
 _FILE_REMEDIES = {
     errno.EACCES: "chmod u+rwX {place}, or, if it is another user's: sudo chown $USER: {place}",
     errno.EPERM: "sudo chown $USER: {path}, or, if it is immutable: sudo chattr -i {path}",
@@ -1316,7 +1318,7 @@ _GONE = (FileNotFoundError, NotADirectoryError)
 
 @contextmanager
 def explaining(action: str, path: str) -> Iterator[None]:
-    """Say what the system refuses to do with a file, and what helps."""
+    """Say what the system refuses, and what helps."""
     try:
         yield
     except OSError as error:
@@ -1355,7 +1357,7 @@ def write_file(path: str, text: str, mode: int | None = None) -> None:
 
 @contextmanager
 def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
-    """Give a new file that takes the place of `path` at the end.
+    """Give a new file that replaces `path` at the end.
 
     It is locked while it is written. A link stays one; an existing file keeps its owner and,
     without `mode`, its mode; under sudo a new one is the caller's.
@@ -1365,7 +1367,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     refuse_strangers(path)
     target = realpath(path)
     status = os.stat(target) if lexists(target) else None
-    if status and not status.st_mode & 0o200:  # root could replace it all the same
+    if status and not status.st_mode & 0o200:  # root could replace it
         hint = f"chmod u+w {quote_word(target)}"
         raise WorkspaceError(f"cannot write {target}: it is read-only", hint)
     owner = (status.st_uid, status.st_gid) if status else get_caller()
@@ -1402,8 +1404,7 @@ def refuse_strangers(path: str, action: str = "write") -> None:
         own = (0, directory.st_uid, get_caller()[0])
         if directory.st_mode & 0o022 and owner not in own:
             why = f"{place} is another user's, in a directory that others may write to"
-            hint = f"take another, or, if you trust it: sudo chown -h $USER: {quote_word(place)}"
-            raise WorkspaceError(f"cannot {action} {path}: {why}", hint)
+            raise WorkspaceError(f"cannot {action} {path}: {why}", f"ls -l {quote_word(place)}")
 
 
 def remove_leftover(path: str) -> str:
@@ -1411,7 +1412,7 @@ def remove_leftover(path: str) -> str:
     temporary = f"{realpath(path)}.hive-pg.tmp"
     if is_locked(temporary):
         raise WorkspaceError(f"another hive-pg is writing {path}", "wait, or name another file")
-    if lexists(temporary):  # a read-only file system refuses even to look for it
+    if lexists(temporary):  # or a read-only file system refuses
         with explaining("remove", temporary):
             os.unlink(temporary)
     return temporary
@@ -1430,8 +1431,7 @@ class Lock:
     """An exclusive lock that dies with its process: a user's own file.
 
     Nobody else can open it, or anybody could keep hive-pg waiting. What `Runner.start` starts has
-    it, too, but not on Windows. The file says who holds it: the command, `where` it works, and the
-    process.
+    it, too, but not on Windows. The file says who holds it, and `where` that works.
     """
 
     def __init__(self, path: str, console: Console, timeout: float, where: str = "") -> None:
@@ -1469,7 +1469,7 @@ class Lock:
             status = os.fstat(self.descriptor)
             if status.st_mode & 0o170000 != 0o100000 or status.st_nlink > 1:
                 raise OSError(errno.ELOOP, "it is no file, or has another name, too")
-            # The user whose directory it is waits for root, but gets no file that they moved here.
+            # The directory's owner waits for root, but gets no file that they moved here.
             owner = os.stat(dirname(self.path)).st_uid
             if owner != status.st_uid == 0 and not status.st_size:
                 os.fchown(self.descriptor, owner, -1)
@@ -1500,7 +1500,7 @@ class Lock:
 
 @contextmanager
 def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock]:
-    """Lock the choice of names and ports on an engine, or warn."""
+    """Lock an engine's names and ports, or warn."""
     name = re.sub(r"\W", "_", engine)[-200:]
     place = join(os.environ.get("TMPDIR") or TEMPORARY, f"hive-pg-{get_user()[0]}")
     lock = Lock(f"{place}-{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, f" of {directory}")
@@ -1645,7 +1645,7 @@ def get_postgres_uid_gid() -> tuple[int, int]:
 
 
 def get_caller() -> tuple[int, int]:
-    """Return uid and gid of whom we act for: the user behind sudo, or our own."""
+    """Return uid and gid of the user behind sudo, or our own."""
     ids = f"{os.environ.get('SUDO_UID')}:{os.environ.get('SUDO_GID')}"
     found = re.fullmatch("([1-9][0-9]*):([0-9]+)", ids)
     return (int(found[1]), int(found[2])) if found and is_root() else get_user()
@@ -1670,7 +1670,7 @@ def is_port_free(bind: str, port: int) -> bool:
 # == Processes =============================================
 # Nothing else starts a program.
 
-DEVNULL, JOINED, PIPE = -3, -2, -1  # as in subprocess, which takes long to import
+DEVNULL, JOINED, PIPE = -3, -2, -1  # subprocess's, which takes long to import
 
 
 class CommandResult(Record):
@@ -1750,7 +1750,7 @@ class Process:
                     end_tree(self.process)
                     with suppress(subprocess.TimeoutExpired):
                         self.process.wait(timeout=0.5)
-                finally:  # the rest of the group, also where a second Ctrl-C comes meanwhile
+                finally:  # the rest, also after a second Ctrl-C
                     end_tree(self.process, at_once=True)
 
 
@@ -1824,7 +1824,7 @@ class Runner:
         """Become another program, or raise OSError."""
         import signal
 
-        if WINDOWS:  # where the caller would not wait for the other one; and npm is npm.cmd
+        if WINDOWS:  # where the caller would not wait; and npm is npm.cmd
             import shutil
 
             program = shutil.which(argv[0], path=env.get("PATH")) or argv[0]
@@ -2639,7 +2639,7 @@ class Engine:
         return result.stdout + result.stderr
 
     def show_logs(self, container: str, options: Sequence[str]) -> None:
-        """Print what `docker logs` does, on stdout, and harmless to a terminal."""
+        """Print what `docker logs` does, harmless to a terminal."""
         shown = is_terminal(sys.stdout)
         with self.start(["docker", "logs", *options, container], stderr=JOINED) as process:
             for line in process.process.stdout or ():
@@ -4798,7 +4798,7 @@ def exchange_clusters(workspace: Workspace) -> None:
         workspace.save_env(follow_image(settings, engine.find_image(image)).env)
     serve(workspace)
     settle(workspace)
-    _remove_oneoffs(workspace, whole=False)  # one that Docker was about to make is there now
+    _remove_oneoffs(workspace, whole=False)  # one that was about to be made
     workspace.remember(exchange=[], kept=kept and aside, kept_image=before)
 
 
@@ -4842,7 +4842,7 @@ def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = Non
 def start(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> bool:
     """Start the database, and log in; return whether it was started."""
     workspace.refuse_attached()
-    busy = is_locked(workspace.lock_path)  # another command may be stopping it
+    busy = is_locked(workspace.lock_path)  # perhaps with stopping it
     probe = look(workspace)
     if probe.info and probe.info.running:
         try:
@@ -4934,6 +4934,7 @@ def build_run_environment(workspace: Workspace, url: DatabaseURL) -> dict[str, s
     if names := " ".join(workspace.env.unread):
         workspace.console.warn(f"{ENV_FILE}: not read alike by all, so left out: {names}")
     env = {**workspace.values, **os.environ}
+    env.pop("NODEFAULTCURRENTDIRECTORYINEXEPATH", None)  # of our own
     kept = {key: env[key] for key in env if key not in LEADING_VARIABLES}
     return {**kept, **build_environment(url), **build_client_environment(url)}
 
@@ -5837,10 +5838,9 @@ def drop_unfinished(workspace: Workspace) -> list[str]:
 
 def find_snapshot(workspace: Workspace, name: str) -> str:
     """Return the database of a snapshot."""
-    name = name.removeprefix("@")
-    for database in find_databases(workspace, SNAPSHOT_COMMENT + name):
+    for database in find_databases(workspace, SNAPSHOT_COMMENT + name.removeprefix("@")):
         return database
-    raise WorkspaceError(f"there is no snapshot @{name}", "{snapshot} --list")
+    raise WorkspaceError(f"there is no snapshot {name}", "{snapshot} --list")
 
 
 def insist(run: Callable[[], str], tries_left: int = 19) -> str:
@@ -6156,9 +6156,9 @@ where starts_with(said, {quote_literal(mark)}) order by right(datname, 16);
 
 def drop_snapshot(workspace: Workspace, name: str) -> None:
     """Drop a snapshot."""
-    name = name.removeprefix("@")
     get_settled(workspace)
     find_snapshot(workspace, name)
+    name = name.removeprefix("@")
     workspace.agree(f"drop the snapshot @{name}?")
     with workspace.lock():
         drop_databases(workspace, SNAPSHOT_COMMENT + name)
@@ -7258,7 +7258,7 @@ def format_list(databases: Iterable[ListedDatabase], home: str, width: int) -> s
         size = "-" if found.size_bytes is None else format_size(found.size_bytes)
         cells = (place + " (gone)" * found.gone, state, port, size, found.container, found.image)
         rows.append([*map(printable, cells)])
-    return format_table(rows, width, 4)
+    return format_table(rows, width, 3)
 
 
 # == Library ===============================================
@@ -7490,11 +7490,11 @@ def render_completion(shell: str) -> str:
 
 
 # == Commands ==============================================
-# The command line: a method for each command, the parser, and `main`.
+# The commands, the parser, and `main`.
 
 
 class CommandLine:
-    """One call: an attribute for each option, a method for each command that is not in _PLAIN."""
+    """One call: an attribute for each option, a method for each command."""
 
     workspace: Workspace
     console: Console
@@ -7519,8 +7519,8 @@ class CommandLine:
         with closing(self.workspace):
             if self.command in _CHANGES and not self.all:
                 self.workspace.refuse_attached()
-            if plain := _PLAIN.get(self.command):
-                plain(self)
+            if call := _CALLS.get(self.command):
+                call(self)
                 return ExitCode.DONE
             return int(getattr(self, f"_{self.command}")() or ExitCode.DONE)
 
@@ -7598,7 +7598,7 @@ class CommandLine:
         return ExitCode.DONE
 
     def _stop_all(self) -> int:
-        """Stop what runs of this user's; one that fails keeps no other one up."""
+        """Stop what runs of this user's, also after one that fails."""
         if self.directory != ".":
             raise UsageError("--all takes no directory")
         code, engine, own = ExitCode.DONE, self.workspace.engine, {get_user()[0], get_caller()[0]}
@@ -7661,7 +7661,7 @@ class CommandLine:
         self.workspace.engine.show_logs(self.workspace.get_container().name, options)
 
     def _warn_of_copy(self) -> None:
-        """Say that `.env` may be another workspace's, as no engine is asked."""
+        """Say that `.env` may be another workspace's."""
         workspace = self.workspace
         here = f'"inode": "{identify_file(workspace.directory)}"'.encode()
         state = read_file(workspace.state_path)
@@ -7695,6 +7695,8 @@ class CommandLine:
 
     def _snapshot(self) -> None:
         workspace, name = self.workspace, self.file or ""
+        if self.list and (self.drop or name):
+            raise UsageError("--list goes alone")
         if self.list and self.json:
             self.console.result(format_json({"snapshots": list_snapshots(workspace)}))
         elif self.list:
@@ -7749,7 +7751,7 @@ class CommandLine:
         destroy(self.workspace, backup=not self.no_backup, **options)
 
     def get_yes(self, question: str, name: str = "") -> None:
-        """Return if a person wants it, types `name`, or has said --yes."""
+        """Return if a person agrees, types `name`, or has said --yes."""
         if self.yes:
             return
         question = f"{realpath(self.directory)}: {question}"
@@ -7762,7 +7764,7 @@ class CommandLine:
             raise WorkspaceError("nothing was done")
 
     def tell_left(self) -> str:
-        """Return what is true after Ctrl-C."""
+        """Say what is true after Ctrl-C."""
         workspace = vars(self).get("workspace")
         if self.command not in ("init", "run", *_CHANGES):
             return ""
@@ -7806,7 +7808,7 @@ class CommandLine:
 
 
 # The commands that are one call.
-_PLAIN: dict[str, Callable[[CommandLine], object]] = {
+_CALLS: dict[str, Callable[[CommandLine], object]] = {
     "restart": lambda line: restart(line.workspace, timeout=line.timeout),
     "wait": lambda line: wait(line.workspace, timeout=line.timeout),
     "reset": lambda line: reset(line.workspace, line.seed or ""),
@@ -7833,7 +7835,7 @@ ps is status, shell is psql."""
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _ADDRESS = rf"{_OCTET}(\.{_OCTET}){{3}}"
 _NAME = rf"(?!template[01]\Z){DATABASE_NAME}"
-# Values of options: kind, rule in words, how they are read, rule.
+# Values of options: kind, rule in words, reader, rule.
 _VALUES: dict[str, tuple[str, str, Callable[[str], Any], Callable[[Any], object]]] = {
     "S": ("seconds", "above 0, a day at most", float, lambda s: 0 < s <= 86400),
     "N": ("port", "1 to 65535", int, lambda n: 0 < n < 65536),
@@ -7887,7 +7889,7 @@ def build_parser(prog: str = "hive-pg", command: str = "") -> argparse.ArgumentP
         usage=f"%(prog)s [options] {usage}".rstrip(),
         description=summary,
         epilog=None if command else format_epilog(prog, width),
-        # Else argparse loads shutil for the width, for every argument.
+        # Else argparse loads shutil for every argument.
         formatter_class=lambda prog: style(prog, max_help_position=26, width=width),
         allow_abbrev=False,
     )
@@ -8001,7 +8003,7 @@ def _refuse_misread(line: CommandLine) -> None:
     if line.C is not None:  # as -CDIR
         raise UsageError("-C and its directory are two words")
     if line.json and line.format:
-        raise UsageError("--json and --format exclude each other")
+        raise UsageError("--json goes without --format")
     if line.fresh and line.fresh[0] != "@":
         raise UsageError(f"{line.fresh!r} is no @NAME: run [DIR] --fresh=@NAME -- CMD")
     if line.argv and line.command not in ("run", "psql"):
@@ -8012,8 +8014,6 @@ def _sort_arguments(line: CommandLine) -> None:
     """Tell DIR from FILE and @NAME, in either order."""
     if not os.path.isdir(line.directory) and os.path.isdir(line.file or "."):
         line.directory, line.file = line.file or ".", line.directory
-    if line.list and (line.drop or line.file):
-        raise UsageError("--list goes alone, or with --json")
     needs_file = line.drop or (line.command == "restore" and not line.drop_old)
     if needs_file and line.file in (None, "@"):
         kind = "@NAME" if line.drop else "FILE"
@@ -8094,7 +8094,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line.console.error(error)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        if not (line.watch or line.follow):  # which end so
+        if not any((line.watch, line.follow)):  # which end so
             line.console.interrupted(line.tell_left())
         elif can_draw(sys.stdout):
             line.console.result("")  # ends the line of the terminal's ^C

@@ -147,7 +147,7 @@ def test_commands_are_those_of_the_table():
     """A command is a line of the table, and a method or one call: none without the other."""
     assert list(COMMANDS) == list(OPTIONS)
     methods = {command for command in COMMANDS if hasattr(pg.CommandLine, f"_{command}")}
-    assert methods ^ pg._PLAIN.keys() == {*COMMANDS}
+    assert methods ^ pg._CALLS.keys() == {*COMMANDS}
     assert all(usage.strip() == usage and summary for usage, summary in COMMANDS.values())
 
 
@@ -284,9 +284,9 @@ def test_read_command_line_without_argparse(monkeypatch, command, arguments):
             "--drop-old goes without FILE, afterwards\nhint: hive-pg restore --help\n",
         ),
         ("restore - --drop-old", "--drop-old goes without FILE, afterwards\n"),
-        ("snapshot --drop @s1 --list", "--list goes alone, or with --json"),
-        ("snapshot --list @s1", "--list goes alone, or with --json"),
-        ("env --json --format dotenv", "--json and --format exclude each other"),
+        ("snapshot --drop @s1 --list", "--list goes alone"),
+        ("snapshot --list @s1", "--list goes alone"),
+        ("env --json --format dotenv", "--json goes without --format"),
         ("upgrade --image x --undo", "--image, --undo and --drop-old go one at a time"),
         ("upgrade --image x --drop-old", "--image, --undo and --drop-old go one at a time"),
     ],

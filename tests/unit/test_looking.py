@@ -910,9 +910,10 @@ LONG = {"workspace": f"/w/{'x' * 90}/app"}
         (LONG, 60, f"...{'x' * 29}/app  running  5532  45.8 MB"),
         ({"workspace": f"/w/{'x' * 90}", "gone": True}, 60, f"...{'x' * 26} (gone)  running"),
         ({}, 60, "~/app      running  5532  45.8 MB  hive-postgres"),
-        ({}, 20, "~/app      running  5532  45.8 MB"),
+        ({}, 30, "~/app      running  5532"),
+        ({}, 20, "~/app      running  5532"),
     ],
-    ids="plain home beside unknown control long 100 80 60 gone 60-all narrow".split(),
+    ids="plain home beside unknown control long 100 80 60 gone 60-all 30 narrow".split(),
 )
 def test_format_list_row(changes, width, begins):
     """As many columns as fit, then as much of the workspace's end; a pipe gets all of it."""
