@@ -256,6 +256,20 @@ def test_check_finds_a_url_that_leads_elsewhere(lent):
     assert f"published on port {port}" in report["points"][5]["finding"]
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.4, 0.8])
+@pytest.mark.parametrize("command", ["restart", "stop"])
+def test_run_beside_what_stops_it(served, command, delay):
+    """Whatever moment it comes in, it waits for that command, and then has its database."""
+    served.up()
+    with served.started(command) as process:
+        wait_until((served.path / ".hive-pg.json.lock").exists)
+        time.sleep(delay)
+        served.hive_pg("run", "--", "true")
+        said = process.communicate(timeout=COMMAND_TIMEOUT_S)
+    assert process.returncode == 0, said
+    served.hive_pg("start")
+
+
 # -- logs and url -------------------------------------------------------------------------------
 
 
