@@ -160,7 +160,7 @@ init [DIR]: set up the database, or mend it, and log in
   --detach              back to the database here
 start [DIR]: start the database if need be, and log in
   -d                    changes nothing; docker compose up has it
-  --take-over           serve the data of an engine that is gone
+  --take-over           serve the data of an engine, or a directory, that is gone
 run [DIR] -- CMD ...: start the database; run a command that uses it
   --fresh @NAME         with a database of its own, empty or of a snapshot, dropped at its end
 stop [DIR]: stop the database gracefully; the data stays
@@ -3444,7 +3444,7 @@ class Elsewhere(Server):
 # == Workspace =============================================
 # A directory's `.env`, state and lock, and which container is its own.
 
-_PUT_BACK = "put the data back, or mount it"
+_PUT_BACK, _TAKE_OVER = "put the data back, or mount it", "{start} --take-over"
 UPGRADING = "an upgrade is under way, or was killed"
 
 
@@ -3554,7 +3554,7 @@ class Workspace:
 
     agree: Callable[[str], None] = staticmethod(lambda question: None)  # or raises; see `main`
     begins = False  # this command has begun a first start
-    takes_over = False  # from an engine that is gone
+    takes_over = False  # from an engine, or a directory, that is gone
     worked = False  # this command has had the lock
 
     def __init__(
@@ -3668,15 +3668,20 @@ class Workspace:
 
     @property
     def is_copy(self) -> bool:
-        """Whether this is the copy of a workspace that still exists."""
-        before, same = self.state.directory, self.state.inode == identify_file(self.directory)
-        return not same and before not in (self.directory, "") and os.path.isdir(before)
+        """Whether this is a workspace's copy, as one that moved on its disk keeps its inode."""
+        before, known, here = self.state.directory, self.state.inode, identify_file(self.directory)
+        if known == here or before in (self.directory, ""):
+            return False
+        same_disk = known.partition(":")[0] == here.partition(":")[0]
+        return os.path.isdir(before) or (same_disk and not self.takes_over)
 
     def refuse_copy(self) -> None:
         """Refuse what leads to another workspace's data."""
         if self.is_copy:
-            why = f"this is a copy of {self.state.directory}, and has its names"
-            raise WorkspaceError(why, "{init} gives it its own")
+            why, hint = f"this is a copy of {self.state.directory}", "{init} gives it its own"
+            if not os.path.isdir(self.state.directory):
+                why, hint = f"{why}, which is gone", f"{hint}; if it is the original: {_TAKE_OVER}"
+            raise WorkspaceError(f"{why}, and has its names", hint)
 
     def remember(self, **changes: object) -> None:
         """Update the state file; the lock is held."""
@@ -3894,12 +3899,21 @@ class Workspace:
         here = identify_file(info.directory) in places - {""}
         if label and known:
             ids = {known, self.values.get(WORKSPACE_KEY)} if here else {known}
-            return label in ids and not self.is_copy and (here or is_gone(info.directory))
+            return label in ids and not self.is_copy and (here or self._has_left(info.directory))
         return self._resembles(info, here)
+
+    def _has_left(self, place: str) -> bool:
+        """Whether this workspace was moved from a place, where a new directory may be."""
+        if self.state.inode != identify_file(self.directory) or not os.path.isdir(place):
+            return is_gone(place)
+        return f'"id": "{self.state.id}"'.encode() not in (
+            read_file(join(place, STATE_FILE)) or b""
+        )
 
     def check_own(self, info: ContainerInfo | None) -> ContainerInfo | None:
         """Return a container, unless it is another's."""
         if info is not None and not self.owns(info):
+            self.refuse_copy()
             hint = "{init} gives this workspace a name of its own"
             raise build_conflict(info, f"has the name in {ENV_FILE}", hint)
         return info
@@ -4099,7 +4113,7 @@ class Neighbours:
                 elsewhere = test.returncode != 0
             why = f"the server on another engine ({there}) than this one ({here}) was not shut down"
         if elsewhere and not workspace.takes_over:
-            hint = f"{way}, with its DOCKER_HOST or context; if it is gone, {{start}} --take-over"
+            hint = f"{way}, with its DOCKER_HOST or context; if it is gone, {_TAKE_OVER}"
             raise ContainerConflictError(why, hint)
         workspace.console.note(f"the engine was {there} before, and is {here} now")
         if elsewhere:
@@ -4732,8 +4746,7 @@ def serve(workspace: Workspace, *, seen: bool = False, stops: bool = False) -> C
     if found != (known := f"{settings.container} on {settings.url.port}"):
         why = f"the compose file has {found}, {ENV_FILE} has {known}"
         raise WorkspaceError(why, f"{{init}} makes {ENV_FILE} follow the compose file")
-    if service.in_volume:
-        workspace.refuse_copy()
+    workspace.refuse_copy()
     neighbours.refuse_conflicts(service)
     own = find_named(neighbours.containers, service.container)
     loss = "" if seen else find_loss(workspace, service, own)  # seen on the engine's disk
@@ -4834,7 +4847,8 @@ def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = Non
             settle(workspace, timeout)
         return
     probe = verify(workspace, timeout=timeout, probe=probe)
-    if not state.verified or (state.id and not state.major):  # the state file is a new one
+    new = state.id and not state.major  # the state file
+    if new or not state.verified or workspace.takes_over:
         with workspace.lock(timeout):
             _remember_login(workspace, probe)
 
@@ -5323,7 +5337,8 @@ class SetUp:
         uid = parse_number(values, UID_KEY, uid, allowed)
         gid = parse_number(values, GID_KEY, gid, allowed)
         image = self._choose_image()
-        known = self.workspace.state.id or values.get(WORKSPACE_KEY)
+        # Without state and container, `.env` may be a copy of one whose container is gone, too.
+        known = self.workspace.state.id or (self.neighbours.own and values.get(WORKSPACE_KEY))
         own_id = known if known and not self.neighbours.is_copy(values) else self.fresh_id
         data = self._place_data(project, find_named(self.neighbours.own, container))
         target = values.get(TARGET_KEY, "")
@@ -6364,7 +6379,6 @@ def _get_own_cluster(
 ) -> tuple[ComposeService, bool]:
     """Return the service, if its cluster is the workspace's own, and whether there is one."""
     service = workspace.resolve_service()
-    neighbours.refuse_conflicts(service, starts=False)
     own, cluster = workspace.data_dir, service.cluster
     real = realpath(service.data_dir), realpath(cluster)
     volume, has_volume = service.source, workspace.engine.has_volume
@@ -6374,6 +6388,7 @@ def _get_own_cluster(
         # Without its state, `.env` may be a copy.
         known = not is_gone(workspace.state_path) and has_volume(volume, service.project)
         ours = known or not has_volume(volume)
+    neighbours.refuse_conflicts(service, starts=False)
     if stays and not ours:
         hint = f"delete it yourself, if it is not needed: {cluster}"
         why = f"the data is neither in {own} nor in a volume of this project"
@@ -7559,7 +7574,7 @@ class CommandLine:
 
     def _start(self) -> None:
         if self.take_over:
-            self.get_yes("a server of the other engine that still runs destroys the data; go on?")
+            self.get_yes("who still uses the data elsewhere may destroy it, or lose it; go on?")
             self.workspace.takes_over = True
         try:
             if start(self.workspace, timeout=self.timeout):

@@ -500,6 +500,27 @@ def move(workspace):
     return place
 
 
+def test_workspace_is_copied_and_then_moved(make):
+    """The copy takes nothing of the original's, wherever that is, until somebody says that it may."""
+    original = make(env="")
+    original.init("--data", "volume")
+    original.plant()
+    copy = copy_of(original, make)
+    (copy.path / ".hive-pg.json").write_bytes((original.path / ".hive-pg.json").read_bytes())
+    place = move(original)
+    with untouched(original):
+        for words in (["start"], ["psql", "-c", "select 1"], ["destroy", "--data", "--yes"]):
+            said = copy.hive_pg(*words, code=1).stderr
+            assert f"this is a copy of {place}, which is gone, and has its names" in said
+        assert "hint: hive-pg init gives it its own; if it is the original: hive-pg start" in said
+    place.mkdir()  # made again, it takes nothing from the original either
+    original.hive_pg("restart")
+    original.assert_kept()
+    place.rmdir()
+    copy.hive_pg("start", "--take-over", "--yes")
+    copy.assert_kept()
+
+
 def test_workspace_is_moved_while_it_runs(make):
     """Its container serves on where it was, is looked at, and comes back at the new place."""
     workspace = make()
@@ -537,23 +558,19 @@ def test_new_workspace_where_another_was(make):
 
 
 def test_place_of_a_moved_workspace_is_taken_while_it_runs(make):
-    """Its container seems another's now: no second server is started on its data, exit 1."""
+    """Its container stays its own, and serves at the new place after a restart."""
     moved = make()
     moved.serve()
     moved.plant()
-    name, place = moved.container, move(moved)
+    place = move(moved)
     place.mkdir()
-    with untouched(moved):
-        result = moved.hive_pg("start", code=1)
-        assert f"container {name} has the name in .env" in result.stderr
-        assert "hint: hive-pg init" in result.stderr
-        result = moved.hive_pg("init", code=1)
-        assert f"container {name} (running) has the data mounted" in result.stderr
-        assert f"hint: if it is not needed: docker stop {name}; docker rm {name}" in result.stderr
-    docker("stop", name)
-    docker("rm", name)
-    moved.hive_pg("init")
+    moved.hive_pg("start")
     moved.assert_kept()
+    moved.hive_pg("restart")
+    moved.assert_kept()
+    mounts = [mount["Source"] for mount in moved.inspect()["Mounts"]]
+    assert str(moved.path / "data" / "postgres") in mounts
+    assert list(place.iterdir()) == []
 
 
 def test_workspace_is_removed_and_made_anew(make):

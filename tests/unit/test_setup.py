@@ -463,6 +463,20 @@ def test_init_copied_workspace(init, docker, tmp_path):
     assert names == {mine["HIVE_POSTGRES_CONTAINER"], theirs["HIVE_POSTGRES_CONTAINER"]}
 
 
+def test_init_copied_env_alone(init, docker, tmp_path):
+    """Where the original's container is gone, the copy has an id of its own all the same."""
+    original = init()
+    docker.containers.clear()
+    (tmp_path / "copy").mkdir()
+    shutil.copy(original / ".env", tmp_path / "copy" / ".env")
+    copied = init(tmp_path / "copy")
+    assert state_of(copied).id != state_of(original).id
+    copied.rename(tmp_path / "moved")
+    docker.answers["docker inspect --type container"] = docker.inspect
+    info = pg.survey(pg.Workspace(str(original), engine=pg.Engine(docker))).own
+    assert info == []
+
+
 def test_init_moved_workspace(init, docker, tmp_path):
     """Where the old place is gone, it was moved: id, names and container stay its own."""
     original, moved = init(), tmp_path / "moved"

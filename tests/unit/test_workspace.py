@@ -367,16 +367,19 @@ def test_lock_reads_the_state_again(workspace, directory):
     [
         pytest.param("w", "1:1", False, id="the same place, restored from a backup"),
         pytest.param("other", "", True, id="copied from one that exists"),
-        pytest.param("gone", "1:1", False, id="moved"),
+        pytest.param("gone", "1:1", False, id="moved to another disk"),
+        pytest.param("gone", "same disk", True, id="a copy, whose original was moved"),
+        pytest.param("gone", "own", False, id="moved"),
         pytest.param("", "1:1", False, id="a state without a place"),
         pytest.param("other", "own", False, id="the same directory by another path"),
     ],
 )
 def test_is_copy_of_another(workspace, directory, where, inode, copied):
-    """Where the old place still exists, and is not this one, this is a copy."""
+    """Where the old place still exists, and is not this one, this is a copy; a move keeps inodes."""
     (directory.parent / "other").mkdir()
     before = str(directory.parent / where) if where else ""
-    inode = pg.identify_file(str(directory)) if inode == "own" else inode
+    own = pg.identify_file(str(directory))
+    inode = {"own": own, "same disk": own.split(":")[0] + ":1"}.get(inode, inode)
     text = json.dumps({"id": "1a", "directory": before, "inode": inode})
     (directory / ".hive-pg.json").write_text(text)
     assert workspace.is_copy is copied
@@ -507,6 +510,42 @@ def test_owns_not_by_path_on_another_machine(workspace, directory, programs, pla
     programs.answers["docker info"] = INFO.replace(os.uname().nodename, "elsewhere")
     info = make_info(labels=labels(directory.parent / place, project))
     assert workspace.owns(info) is False
+
+
+@pytest.mark.parametrize(
+    ("there", "owned"),
+    [(None, True), ('{"id": "2b"}', True), ('{"id": "1a"}', False)],
+    ids=["a new directory", "another workspace", "a copy of this one"],
+)
+def test_owns_what_it_made_before_it_moved(workspace, directory, there, owned):
+    """A new directory at its old place takes nothing from it, but for a workspace of its id."""
+    (directory.parent / "before").mkdir()
+    if there:
+        (directory.parent / "before" / ".hive-pg.json").write_text(there)
+    before, inode = str(directory.parent / "before"), pg.identify_file(str(directory))
+    text = json.dumps({"id": "1a", "directory": before, "inode": inode})
+    (directory / ".hive-pg.json").write_text(text)
+    info = make_info(labels=labels(before, **{pg.WORKSPACE_LABEL: "1a"}))
+    assert workspace.owns(info) is owned
+
+
+@pytest.mark.parametrize("takes_over", [False, True])
+def test_container_of_a_copy_whose_original_was_moved(workspace, directory, programs, takes_over):
+    """Nobody knows which of the two this is: it is refused until somebody says that it is it."""
+    before, here = str(directory.parent / "gone"), pg.identify_file(str(directory))
+    known = {"id": "1a", "directory": before, "inode": here.split(":")[0] + ":1"}
+    (directory / ".hive-pg.json").write_text(json.dumps(known))
+    (item,) = json.loads(inspect(directory))
+    item["Config"]["Labels"] = labels(before, **{pg.WORKSPACE_LABEL: "1a"})
+    programs.answers["docker inspect"] = json.dumps([item])
+    workspace.takes_over = takes_over
+    if takes_over:
+        assert workspace.get_container().name == "hive-postgres"
+        return
+    with pytest.raises(WorkspaceError, match=f"a copy of {before}, which is gone, and") as caught:
+        workspace.get_container()
+    ways = "{init} gives it its own; if it is the original: {start} --take-over"
+    assert caught.value.hint == ways
 
 
 def test_owns_not_as_a_copy(workspace, directory):
