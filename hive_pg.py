@@ -5165,7 +5165,7 @@ class SetUp:
 
     def _recover(self) -> None:
         """Find lost credentials in the container, or in the state file."""
-        state, values = self.workspace.state, self.values
+        workspace, state, values = self.workspace, self.workspace.state, self.values
         own = self._find_known()
         if len(own) > 1:
             names = ", ".join(info.name for info in own)
@@ -5180,7 +5180,19 @@ class SetUp:
         elif state.user and state.verified and user == self.fresh.user:
             self.console.note(f"{ENV_FILE} has no credentials; {STATE_FILE} knows the user")
             self.values, self.in_use = recover_values(values, state), True
+        elif not (state.id or workspace.is_apart or self.wanted["data"]):
+            self._refuse_stray(identify_file(workspace.directory))
         self.blank = self.blank and not self.in_use
+
+    def _refuse_stray(self, here: str) -> None:
+        """Refuse a new database where a container that was made here has data elsewhere."""
+        for info in self.neighbours.others:
+            known, (directory, _) = info.labels.get(WORKSPACE_LABEL), info.cluster
+            if known and not directory and identify_file(info.directory) == here:
+                why = f"container {info.name} was made here, and has its data in {info.home[0]},"
+                hint = f"to use it, put {WORKSPACE_KEY}={known} into {ENV_FILE}, and {{init}};"
+                hint += f" for a new one: {{init}} --data volume, or docker rm -f {info.name}"
+                raise WorkspaceError(f"{why} but neither {ENV_FILE} nor {STATE_FILE} has it", hint)
 
     def _plan(self) -> tuple[Settings, ComposeService]:
         """Decide on settings and service; refuse a conflict."""
@@ -5254,8 +5266,10 @@ class SetUp:
         workspace, wanted = self.workspace, self.wanted["data"]
         if not self._follows_env:
             return ""
-        known = self._know_place(own)
         data_dir, volume = workspace.data_dir, f"{project}_{SERVICE}"
+        known = self._know_place(own)
+        if not (known or self.values.get(PROJECT_KEY)):  # all that knew it may be lost
+            known = "volume" * workspace.engine.has_volume(volume)
         moves = known and wanted not in (None, known)
         if moves and (holds_data(data_dir) or workspace.engine.has_volume(volume)):
             why = f"the data is in {volume if known == 'volume' else data_dir}"

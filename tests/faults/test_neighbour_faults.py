@@ -501,7 +501,7 @@ def move(workspace):
 
 
 def test_workspace_is_copied_and_then_moved(make):
-    """The copy takes nothing of the original's, wherever that is, until somebody says that it may."""
+    """The copy takes nothing of the original's, wherever that is, until somebody says so."""
     original = make(env="")
     original.init("--data", "volume")
     original.plant()

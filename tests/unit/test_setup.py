@@ -528,11 +528,12 @@ def test_init_project_of_compose(init, docker, workspace, other, values, volumes
     shutil.rmtree(workspace / "data")
     if project:
         docker.containers.append(make_container("theirs", other, project, port=1))
-    docker.answers["docker volume ls"] = volumes
+    docker.answers["docker volume ls"] = lambda call: volumes * ("project=shop" in call.command)
     init(workspace)
     own = pg.choose_project_name(str(workspace))
     assert env_of(workspace)["COMPOSE_PROJECT_NAME"] == (kept or own)
-    assert len(docker.calls_of("docker volume ls")) == (not (values or project))
+    asked = [call for call in docker.calls_of("docker volume ls") if "label=" in call.command]
+    assert len(asked) == (not (values or project))
 
 
 NAME_TAKEN = (1, 'Conflict. The container name "/hive-postgres" is already in use by container "x"')
@@ -618,6 +619,34 @@ def test_init_recovers_from_container(init, workspace, docker, env):
     assert saved["HIVE_DATABASE_URL"] == "postgresql+psycopg://bob:b0b@localhost:5777/app"
     assert saved["HIVE_POSTGRES_CONTAINER"] == named
     assert saved["COMPOSE_PROJECT_NAME"] == "w-1a2b3c"
+
+
+def test_init_lost_all_but_a_volume(init, docker):
+    """A new database takes a word, where a container made here has the data; or it is taken again.
+
+    Without the container the volume alone is asked about: it has the name of a new one.
+    """
+    workspace = init(data="volume")
+    before = env_of(workspace)
+    docker.answers["docker run"] = in_volume
+
+    def lose():
+        for name in (".env", ".hive-pg.json"):
+            (workspace / name).unlink()
+
+    lose()
+    with pytest.raises(WorkspaceError, match="container hive-postgres was made here, and") as caught:
+        init(workspace)
+    volume, known = f"{before['COMPOSE_PROJECT_NAME']}_postgres", before["HIVE_POSTGRES_WORKSPACE"]
+    assert f"has its data in volume {volume}, but" in str(caught.value)
+    assert f"put HIVE_POSTGRES_WORKSPACE={known} into .env" in caught.value.hint
+    (workspace / ".env").write_text(f"HIVE_POSTGRES_WORKSPACE={known}\n")
+    init(workspace)
+    assert {**env_of(workspace), **before} == env_of(workspace)
+    lose()
+    docker.containers.clear()
+    with pytest.raises(WorkspaceError, match=f"has no user for the data in {volume}"):
+        init(workspace)
 
 
 @pytest.mark.parametrize(

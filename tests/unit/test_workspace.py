@@ -375,7 +375,7 @@ def test_lock_reads_the_state_again(workspace, directory):
     ],
 )
 def test_is_copy_of_another(workspace, directory, where, inode, copied):
-    """Where the old place still exists, and is not this one, this is a copy; a move keeps inodes."""
+    """Where the old place still exists, and is not this one, or with another inode, this is a copy."""
     (directory.parent / "other").mkdir()
     before = str(directory.parent / where) if where else ""
     own = pg.identify_file(str(directory))
