@@ -3695,7 +3695,9 @@ class Workspace:
             known |= {"user": settings.url.user, "database": settings.url.database}
             known |= {"container": settings.container, "project": settings.project}
             known |= {"port": settings.url.port, "bind": settings.bind}
-            known |= {"next_password": "", "exchange": []} if self.is_copy else {}
+            if self.is_copy:
+                known |= {"next_password": "", "exchange": []}
+                known |= {"kept": "", "kept_image": ""} if name_placement(self.state.volume) else {}
         state = self.state.replace(**{**known, **changes})
         if state != self.state or is_gone(self.state_path):
             try:
@@ -5287,22 +5289,36 @@ class SetUp:
         """Resolve the service, in plain Compose's project if that was used."""
         workspace, wanted, engine = self.workspace, self.wanted["service"], self.workspace.engine
         settings, service = self._find_service(settings)
-        if self.values.get(PROJECT_KEY) or self.neighbours.own:
+        recorded = self.values.get(PROJECT_KEY, "")
+        known = self.neighbours.is_copy(self.values) if recorded else self.neighbours.own
+        if known or recorded == settings.project:
             return settings, service
-        plain = workspace.resolve_service(settings.replace(project=""), wanted or service.service)
-        if plain.project not in self.neighbours.projects:
-            if workspace.has_added_file or engine.has_volume(project=plain.project):
-                return settings.replace(project=plain.project), plain
-        elif (
-            plain.cluster != service.cluster
-            and not any(shares_cluster(info, plain) for info in self.neighbours.others)
-            and engine.has_volume(plain.source)
-        ):
-            why = f"volume {plain.source} may be this workspace's, and others have its project"
-            hint = f"to use it, give the volume in the compose file name: {plain.source};"
-            hint += f" for a new one, write {PROJECT_KEY}={settings.project} into {ENV_FILE}"
-            raise WorkspaceError(f"{why}, {plain.project}", hint)
+        plain = settings.replace(project=recorded)  # which others have, or Compose's own
+        plain = workspace.resolve_service(plain, wanted or service.service)
+        taken = plain.project in self.neighbours.projects
+        # Whatever has a docker/compose.yml shares the project `docker`.
+        if taken or dirname(workspace.compose_file() or "") != workspace.directory:
+            self._refuse_volume(settings, service, plain, taken)
+        if not taken and (workspace.has_added_file or engine.has_volume(project=plain.project)):
+            return settings.replace(project=plain.project), plain
         return settings, service
+
+    def _refuse_volume(
+        self, settings: Settings, service: ComposeService, plain: ComposeService, taken: bool
+    ) -> None:
+        """Refuse a choice between a new volume and one that is there, unless a person makes it."""
+        volume, others = plain.source, self.neighbours.others
+        if plain.cluster == service.cluster or any(shares_cluster(i, plain) for i in others):
+            return
+        question = f"Volume {volume} is there. Is its data this workspace's?"
+        if not self.workspace.engine.has_volume(volume):
+            return
+        if not taken and self.ask and self._confirm(question, enter=False):
+            return
+        why = f"volume {volume} may be this workspace's, or another's with project {plain.project}"
+        hint = f"to use it, give the volume in the compose file name: {volume};"
+        hint += f" for a new one, write {PROJECT_KEY}={settings.project} into {ENV_FILE}"
+        raise WorkspaceError(why, hint)
 
     def _find_service(self, settings: Settings) -> tuple[Settings, ComposeService]:
         """Find the service, or add one, or its port."""
@@ -5382,8 +5398,13 @@ class SetUp:
         workspace, state = self.workspace, self.workspace.state
         own = find_named(self.neighbours.containers, service.container)
         loss = find_loss(workspace, service, own)
-        known = state.id or holds_data(service.data_dir)  # at another place of it
+        copied = workspace.is_copy  # whose data is the original's, and not missing
+        known = (state.id and not copied) or holds_data(service.data_dir)  # at another place of it
         replaces = loss and state.verified and (own or known)
+        if copied and loss:
+            self._note(
+                f"the data of {state.directory} stays there: a copy has a database of its own"
+            )
         if replaces and known:
             self._agree_to_begin_anew(service, loss)
         if start and not (loss or self.lost):

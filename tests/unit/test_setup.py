@@ -463,6 +463,18 @@ def test_init_copied_workspace(init, docker, tmp_path):
     assert names == {mine["HIVE_POSTGRES_CONTAINER"], theirs["HIVE_POSTGRES_CONTAINER"]}
 
 
+def test_init_copied_workspace_with_a_volume(init, docker, tmp_path, capsys):
+    """Nothing is missing: the original's data stays its own, and so does what it has kept."""
+    original = init(data="volume")
+    remember(original, kept="15", kept_image="pgvector:15")
+    copied = copy(original, tmp_path / "copy")
+    init(copied)
+    err = capsys.readouterr().err
+    assert "missing" not in err
+    assert f"the data of {original} stays there: a copy has a database of its own" in err
+    assert (state_of(copied).kept, state_of(original).kept) == ("", "15")
+
+
 def test_init_copied_env_alone(init, docker, tmp_path):
     """Where the original's container is gone, the copy has an id of its own all the same."""
     original = init()
@@ -534,6 +546,68 @@ def test_init_project_of_compose(init, docker, workspace, other, values, volumes
     assert env_of(workspace)["COMPOSE_PROJECT_NAME"] == (kept or own)
     asked = [call for call in docker.calls_of("docker volume ls") if "label=" in call.command]
     assert len(asked) == (not (values or project))
+
+
+@pytest.fixture
+def own_volume(docker, tmp_path):
+    """Return a directory whose own compose file mounts the volume PROJECT_pg, which exists."""
+
+    def config(call):
+        found = json.loads(docker.config(call))
+        service = found["services"]["postgres"]
+        service["volumes"] = [
+            {"type": "volume", "source": "pg", "target": "/var/lib/postgresql/data"}
+        ]
+        found["volumes"] = {"pg": {"name": f"{found['name']}_pg"}}
+        return json.dumps(found)
+
+    docker.answers["docker compose config"] = config
+    docker.answers["docker volume ls"] = lambda call: "shop_pg\n" * ("shop" in call.command)
+    docker.answers["docker run"] = in_volume
+    (tmp_path / "db" / "docker").mkdir(parents=True)
+    return tmp_path / "db"
+
+
+@pytest.mark.parametrize("runs", [False, True], ids=["no container", "its own runs"])
+def test_init_project_shared_with_others(init, docker, own_volume, other, runs):
+    """A project that the person chose is not changed where its volume may have the data."""
+    (own_volume / "compose.yaml").touch()
+    (own_volume / ".env").write_text("COMPOSE_PROJECT_NAME=shop\n")
+    docker.containers.append(make_container("api", other, "shop", service="api", port=1))
+    if runs:
+        own = make_container("shop-db-1", own_volume, "shop")
+        own["Mounts"] = [{"Name": "shop_pg", "Destination": "/var/lib/postgresql/data"}]
+        docker.containers.append(own)
+    with pytest.raises(WorkspaceError, match="volume shop_pg may be this workspace's") as caught:
+        init(own_volume)
+    assert "give the volume in the compose file name: shop_pg" in caught.value.hint
+    assert "COMPOSE_PROJECT_NAME=shop\n" in (own_volume / ".env").read_text()
+
+
+@pytest.mark.parametrize("answer", [True, False, None], ids=["yes", "no", "nobody there"])
+def test_init_volume_of_a_common_project(monkeypatch, init, docker, own_volume, answer):
+    """Compose calls each project of a docker/compose.yml `docker`: its data may be another's."""
+    (own_volume / "docker" / "compose.yml").touch()
+    (own_volume / ".env").write_text(
+        "COMPOSE_FILE=docker/compose.yml\nPOSTGRES_USER=ann\nPOSTGRES_PASSWORD=s3cret\n"
+    )
+    questions = []
+
+    def confirm(console, question, enter=True):
+        questions.append(question)
+        return answer if "shop_pg" in question else True
+
+    monkeypatch.setattr(pg, "is_interactive", lambda: answer is not None)
+    monkeypatch.setattr(pg.Console, "confirm", confirm)
+    if answer:
+        init(own_volume, interactive=True)
+        assert "Volume shop_pg is there. Is its data this workspace's?" in questions
+        assert env_of(own_volume)["COMPOSE_PROJECT_NAME"] == "shop"
+        return
+    with pytest.raises(WorkspaceError, match="volume shop_pg may be this workspace's") as caught:
+        init(own_volume, interactive=answer is not None)
+    assert "give the volume in the compose file name: shop_pg" in caught.value.hint
+    assert docker.calls_of("docker compose up") == []
 
 
 NAME_TAKEN = (1, 'Conflict. The container name "/hive-postgres" is already in use by container "x"')
@@ -635,7 +709,9 @@ def test_init_lost_all_but_a_volume(init, docker):
             (workspace / name).unlink()
 
     lose()
-    with pytest.raises(WorkspaceError, match="container hive-postgres was made here, and") as caught:
+    with pytest.raises(
+        WorkspaceError, match="container hive-postgres was made here, and"
+    ) as caught:
         init(workspace)
     volume, known = f"{before['COMPOSE_PROJECT_NAME']}_postgres", before["HIVE_POSTGRES_WORKSPACE"]
     assert f"has its data in volume {volume}, but" in str(caught.value)
