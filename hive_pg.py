@@ -2858,16 +2858,17 @@ _SERVER_IMAGE = (
 def choose_service(
     services: Mapping[str, Mapping[str, str]],
     known: str = "",
+    before: str = "",
     is_server: Callable[[str], bool] = lambda image: False,
 ) -> str:
-    """Return a known container's service, postgres, or the only server.
+    """Return a known container's service, the one before, postgres, or the only server.
 
     >>> choose_service({"web": {"image": "nginx"}, "db": {"image": "pgvector/pgvector:pg16"}})
     'db'
     """
     images = [(name, service.get("image", "")) for name, service in services.items()]
     names = [name for name in services if services[name].get("container_name") == known]
-    names = names or [SERVICE] * (SERVICE in services)
+    names = names or [name for name in (before, SERVICE) if name in services][:1]
     names = names or [name for name, image in images if re.search(_SERVER_IMAGE, image)]
     names = names or [name for name, image in images if is_server(image)]
     if len(names) == 1:
@@ -3469,6 +3470,7 @@ class State(Record):
     database: str = ""
     container: str = ""
     project: str = ""
+    service: str = ""
     port: int = 0
     bind: str = ""
     image: str = ""
@@ -3828,8 +3830,8 @@ class Workspace:
         if self.compose_file() is None:
             raise NotSetUpError(f"there is no {COMPOSE_FILE}", "{init}")
         text = self.run_compose(settings, "config", "--format", "json")
-        choice = {"known": settings.container, "is_server": self.engine.is_server}
-        service = parse_compose_config(text, wanted, **choice)
+        choice = {"known": settings.container, "before": self.state.service}
+        service = parse_compose_config(text, wanted, is_server=self.engine.is_server, **choice)
         return service.with_image(self.engine.find_image(service.image))
 
     def add_compose_file(self, text: str) -> None:
@@ -4053,6 +4055,11 @@ class Neighbours:
             hint = "{init} gives this workspace a name of its own, where the compose file has"
             hint += f" container_name: ${{{CONTAINER_KEY}:-{own.name}}}"
             raise build_conflict(own, "has the name in the compose file", hint)
+        made = own and own.labels.get(SERVICE_LABEL, service.service)
+        if own and starts and (made, own.project) != (service.service, service.project):
+            why = f"container {own.name} is of service {made} in project {own.project}, and the"
+            why += f" files say service {service.service} in project {service.project}"
+            raise ContainerConflictError(why, "take the old name back; or {destroy}, then {start}")
         if own is not None and own.state is ContainerState.PAUSED:
             raise judge_container(own, own.name).error()
         rest = [i for i in self.containers if i is not own and not self.is_leftover(i, service)]
@@ -4452,7 +4459,8 @@ def bring_up(
         workspace.console.note("the container stays as it was made: it alone has the data")
     workspace.console.doing(("starting PostgreSQL", "creating the cluster")[workspace.begins])
     _start_one(workspace, service, timeout, *kept)
-    workspace.remember(engine=list(neighbours.engine), image=service.image)
+    known = {"image": service.image, "service": service.service}
+    workspace.remember(engine=list(neighbours.engine), **known)
 
 
 def _start_one(workspace: Workspace, service: ComposeService, timeout: float, *how: str) -> None:

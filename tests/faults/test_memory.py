@@ -103,9 +103,7 @@ def test_copy_with_its_state_file_is_another_workspace(kept, make):
     with untouched(kept):
         for command in ("start", "stop", "restart", "rotate", "destroy", "status", "psql"):
             said = copy.hive_pg(command, code=1).stderr
-            assert re.search(
-                "hint: hive-pg init gives this workspace a (name|project) of its own", said
-            )
+            assert "hint: hive-pg init gives it its own\n" in said
         copy.hive_pg("init", "--yes")
         assert copy.login() == "1"
         for key in ("HIVE_POSTGRES_WORKSPACE", "COMPOSE_PROJECT_NAME", "HIVE_POSTGRES_PORT"):
@@ -143,7 +141,7 @@ def test_project_with_a_new_name(kept):
     for name in (f"{before}-new", before):
         kept.edit_env(COMPOSE_PROJECT_NAME=name)
         said = kept.hive_pg("restart", code=1).stderr
-        assert "for a new project name hive-pg destroy, then hive-pg start" in said
+        assert "take the old name back; or hive-pg destroy, then hive-pg start" in said
         for command in ("destroy", "start"):
             kept.hive_pg(command)
         kept.assert_kept()

@@ -357,7 +357,9 @@ def test_render_addition():
 
 def test_choose_service_called_postgres():
     """The service called postgres is it, whatever images there are."""
-    assert choose_service({"db": {"image": "postgres"}, "postgres": {"build": "."}}) == "postgres"
+    services = {"db": {"image": "postgres"}, "postgres": {"build": "."}}
+    assert choose_service(services) == choose_service(services, before="gone") == "postgres"
+    assert choose_service(services, before="db") == "db"  # what `init --service` chose
 
 
 @pytest.mark.parametrize(

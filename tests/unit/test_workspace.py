@@ -319,6 +319,7 @@ def test_remember_writes_what_it_is_told(workspace, directory):
         **{"id": "", "directory": str(directory), "inode": f"{status.st_dev}:{status.st_ino}"},
         **{"engine": ["id", "/root", "host"], "user": "ann", "database": "hive"},
         **{"container": "hive-postgres", "project": "w-1a2b3c", "image": "x", "major": ""},
+        "service": "",
         **{"port": 5532, "bind": ""},
         **{"volume": "", "reason": ""},
         **{"verified": False, "begun": False, "next_password": "n3w"},
@@ -375,7 +376,7 @@ def test_lock_reads_the_state_again(workspace, directory):
     ],
 )
 def test_is_copy_of_another(workspace, directory, where, inode, copied):
-    """Where the old place still exists, and is not this one, or with another inode, this is a copy."""
+    """It is one where the old place still exists, or where its inode is another one."""
     (directory.parent / "other").mkdir()
     before = str(directory.parent / where) if where else ""
     own = pg.identify_file(str(directory))
