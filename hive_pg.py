@@ -3528,10 +3528,7 @@ def build_conflict(info: ContainerInfo, claim: str, hint: str) -> ContainerConfl
 
 
 def find_workspace(directory: str, *, by_env: bool = True) -> str:
-    """Return the nearest workspace upwards, the directory itself for none.
-
-    No repository, home, file system or stranger's directory is left.
-    """
+    """Return the nearest workspace upwards in repository, home and file system, or `directory`."""
     here = place = realpath(directory)
     home, key = os.path.expanduser("~"), f"\n{CONTAINER_KEY}=".encode()
     own = (0, get_caller()[0])
@@ -3680,10 +3677,10 @@ class Workspace:
     def refuse_copy(self) -> None:
         """Refuse what leads to another workspace's data."""
         if self.is_copy:
-            why, hint = f"this is a copy of {self.state.directory}", "{init} gives it its own"
-            if not os.path.isdir(self.state.directory):
-                why, hint = f"{why}, which is gone", f"{hint}; if it is the original: {_TAKE_OVER}"
-            raise WorkspaceError(f"{why}, and has its names", hint)
+            gone, before = not os.path.isdir(self.state.directory), self.state.directory
+            why = f"this is a copy of {before}{', which is gone' * gone}, and has its names"
+            hint = "{init} gives it its own" + f"; if it is the original: {_TAKE_OVER}" * gone
+            raise WorkspaceError(why, hint)
 
     def remember(self, **changes: object) -> None:
         """Update the state file; the lock is held."""
@@ -3744,10 +3741,7 @@ class Workspace:
 
     @contextmanager
     def lock(self, timeout: float = READY_TIMEOUT_S, *, new: bool = False) -> Iterator[None]:
-        """Let no other hive-pg change the workspace, which is set up or `new`.
-
-        Its files are read again inside; the one who has the lock may wait for `timeout` s, too.
-        """
+        """Let no other hive-pg, which may wait `timeout` s, change the workspace; read it again."""
         if not new:
             self.settings  # noqa: B018
         with Lock(self.lock_path, self.console, timeout + COMPOSE_TIMEOUT_S):
@@ -3889,12 +3883,7 @@ class Workspace:
         return False
 
     def owns(self, info: ContainerInfo) -> bool:
-        """Whether a container is this workspace's.
-
-        Its label says so, if Compose made it here, or where this workspace was before it moved.
-        Without label or state, the project or the compose file has to match.
-        By its path alone it has to have this very directory.
-        """
+        """Whether a container is this workspace's: by its label, or by project or compose file."""
         label, known = info.labels.get(WORKSPACE_LABEL), self.state.id
         project, file = self.values.get(PROJECT_KEY), self.compose_file()
         places = {identify_file(self.directory)}
@@ -3910,9 +3899,8 @@ class Workspace:
         """Whether this workspace was moved from a place, where a new directory may be."""
         if self.state.inode != identify_file(self.directory) or not os.path.isdir(place):
             return is_gone(place)
-        return f'"id": "{self.state.id}"'.encode() not in (
-            read_file(join(place, STATE_FILE)) or b""
-        )
+        there = read_file(join(place, STATE_FILE)) or b""
+        return f'"id": "{self.state.id}"'.encode() not in there
 
     def check_own(self, info: ContainerInfo | None) -> ContainerInfo | None:
         """Return a container, unless it is another's."""
@@ -4055,11 +4043,6 @@ class Neighbours:
             hint = "{init} gives this workspace a name of its own, where the compose file has"
             hint += f" container_name: ${{{CONTAINER_KEY}:-{own.name}}}"
             raise build_conflict(own, "has the name in the compose file", hint)
-        made = own and own.labels.get(SERVICE_LABEL, service.service)
-        if own and starts and (made, own.project) != (service.service, service.project):
-            why = f"container {own.name} is of service {made} in project {own.project}, and the"
-            why += f" files say service {service.service} in project {service.project}"
-            raise ContainerConflictError(why, "take the old name back; or {destroy}, then {start}")
         if own is not None and own.state is ContainerState.PAUSED:
             raise judge_container(own, own.name).error()
         rest = [i for i in self.containers if i is not own and not self.is_leftover(i, service)]
@@ -4080,10 +4063,7 @@ class Neighbours:
     def _refuse_strange_volume(self, service: ComposeService) -> None:
         """Refuse a volume that may be another workspace's, as `.env` may be a copy."""
         workspace, values = self.workspace, self.workspace.values
-        # Compose takes a project's name from its directory, where nobody gives it one.
-        plain = re.sub("[^a-z0-9_-]", "", basename(workspace.directory).lower()).lstrip("_-")
-        usual = f"{re.escape(plain)}|{re.escape(choose_project_name(workspace.directory))}(-2)*"
-        known = self.own or workspace.state.id or re.fullmatch(usual, service.project)
+        known = self.own or workspace.state.id
         perhaps = service.in_volume and values.get(WORKSPACE_KEY) and not known
         if perhaps and workspace.engine.has_volume(service.source):
             why = f"volume {service.source} may be another workspace's: no {STATE_FILE} is here"
@@ -4093,7 +4073,13 @@ class Neighbours:
     def refuse_replacement(self, service: ComposeService) -> None:
         """Refuse to replace a container that alone has the data."""
         own, port = find_named(self.own, service.container), service.host_port
-        if own is None or port in [0, *(port for _, port in own.ports)]:
+        if own is None:
+            return
+        made = f"service {own.labels.get(SERVICE_LABEL, SERVICE)} in project {own.project}"
+        if made != (now := f"service {service.service} in project {service.project}"):
+            why = f"container {own.name} is of {made}, and the files say {now}"
+            raise ContainerConflictError(why, "take the old name back; or {destroy}, then {start}")
+        if port in [0, *(port for _, port in own.ports)]:
             return
         if service.is_in(own) or (own.running and own.home[0] == "memory"):
             why = f"only container {own.name} has the data; publishing port {port} would replace it"
@@ -4459,8 +4445,7 @@ def bring_up(
         workspace.console.note("the container stays as it was made: it alone has the data")
     workspace.console.doing(("starting PostgreSQL", "creating the cluster")[workspace.begins])
     _start_one(workspace, service, timeout, *kept)
-    known = {"image": service.image, "service": service.service}
-    workspace.remember(engine=list(neighbours.engine), **known)
+    workspace.remember(engine=[*neighbours.engine], image=service.image, service=service.service)
 
 
 def _start_one(workspace: Workspace, service: ComposeService, timeout: float, *how: str) -> None:
@@ -4857,8 +4842,7 @@ def verify_alone(workspace: Workspace, timeout: float, probe: Probe | None = Non
             settle(workspace, timeout)
         return
     probe = verify(workspace, timeout=timeout, probe=probe)
-    new = state.id and not state.major  # the state file
-    if new or not state.verified or workspace.takes_over:
+    if not state.verified or workspace.takes_over or (state.id and not state.major):
         with workspace.lock(timeout):
             _remember_login(workspace, probe)
 
@@ -5087,17 +5071,10 @@ def describe_container(info: ContainerInfo) -> State:
     """Return what the state file would have of a container."""
     bind, port = (*info.ports, (DEFAULT_BIND, CONTAINER_PORT))[0]
     user, database = info.login
-    return State(
-        id=info.labels.get(WORKSPACE_LABEL, ""),
-        user=user,
-        database=database,
-        container=info.name,
-        project=info.project,
-        port=port,
-        bind="" if is_local(bind) else bind,
-        image=info.image,
-        volume=info.cluster[1],
-    )
+    named = {"id": info.labels.get(WORKSPACE_LABEL, ""), "user": user, "database": database}
+    named |= {"container": info.name, "project": info.project, "image": info.image}
+    bind = "" if is_local(bind) else bind
+    return State(**named, port=port, bind=bind, volume=info.cluster[1])
 
 
 def recover_values(values: Mapping[str, str], known: State) -> dict[str, str]:
@@ -5114,10 +5091,7 @@ WISHES = ("port", "database", "image", "bind", "service", "data")
 
 
 class SetUp:
-    """One `init`: from whatever a workspace is to a verified login.
-
-    `ask` permits questions; `wanted` has the WISHES. The lock is held.
-    """
+    """One `init`, with WISHES, from whatever a workspace is to a verified login."""
 
     def __init__(self, workspace: Workspace, wanted: Mapping[str, Any], *, ask: bool) -> None:
         self.workspace, self.console = workspace, workspace.console
@@ -5185,8 +5159,8 @@ class SetUp:
         if own:
             self.console.note(f"the login is that of container {own[0].name}")
             known, password = describe_container(own[0]), own[0].environment[PASSWORD_KEY]
-            given = {PORT_KEY: str(known.port), PASSWORD_KEY: password}
-            self.values, self.in_use = {**recover_values(values, known), **given}, True
+            values = {**values, PORT_KEY: str(known.port), PASSWORD_KEY: password}
+            self.values, self.in_use = recover_values(values, known), True
         elif state.user and state.verified and user == self.fresh.user:
             self.console.note(f"{ENV_FILE} has no credentials; {STATE_FILE} knows the user")
             self.values, self.in_use = recover_values(values, state), True
@@ -5304,29 +5278,20 @@ class SetUp:
         plain = settings.replace(project=recorded)  # which others have, or Compose's own
         plain = workspace.resolve_service(plain, wanted or service.service)
         taken = plain.project in self.neighbours.projects
-        # Whatever has a docker/compose.yml shares the project `docker`.
-        if taken or dirname(workspace.compose_file() or "") != workspace.directory:
-            self._refuse_volume(settings, service, plain, taken)
+        if (
+            # Whatever has a docker/compose.yml shares the project `docker`.
+            (taken or dirname(workspace.compose_file() or "") != workspace.directory)
+            and plain.cluster != service.cluster
+            and not any(shares_cluster(info, plain) for info in self.neighbours.others)
+            and engine.has_volume(plain.source)
+        ):
+            why = f"volume {plain.source} may be this workspace's, or another's with its project"
+            hint = f"to use it, give the volume in the compose file name: {plain.source};"
+            hint += f" for a new one, write {PROJECT_KEY}={settings.project} into {ENV_FILE}"
+            raise WorkspaceError(f"{why}, {plain.project}", hint)
         if not taken and (workspace.has_added_file or engine.has_volume(project=plain.project)):
             return settings.replace(project=plain.project), plain
         return settings, service
-
-    def _refuse_volume(
-        self, settings: Settings, service: ComposeService, plain: ComposeService, taken: bool
-    ) -> None:
-        """Refuse a choice between a new volume and one that is there, unless a person makes it."""
-        volume, others = plain.source, self.neighbours.others
-        if plain.cluster == service.cluster or any(shares_cluster(i, plain) for i in others):
-            return
-        question = f"Volume {volume} is there. Is its data this workspace's?"
-        if not self.workspace.engine.has_volume(volume):
-            return
-        if not taken and self.ask and self._confirm(question, enter=False):
-            return
-        why = f"volume {volume} may be this workspace's, or another's with project {plain.project}"
-        hint = f"to use it, give the volume in the compose file name: {volume};"
-        hint += f" for a new one, write {PROJECT_KEY}={settings.project} into {ENV_FILE}"
-        raise WorkspaceError(why, hint)
 
     def _find_service(self, settings: Settings) -> tuple[Settings, ComposeService]:
         """Find the service, or add one, or its port."""
@@ -5374,18 +5339,14 @@ class SetUp:
         allowed, (uid, gid) = range(2**32), get_postgres_uid_gid()
         uid = parse_number(values, UID_KEY, uid, allowed)
         gid = parse_number(values, GID_KEY, gid, allowed)
-        image = self._choose_image()
+        images = self.wanted["image"], values.get(IMAGE_KEY), os.environ.get(IMAGE_KEY)
+        image = next(filter(None, images), "")
         # Without state and container, `.env` may be a copy of one whose container is gone, too.
         known = self.workspace.state.id or (self.neighbours.own and values.get(WORKSPACE_KEY))
         own_id = known if known and not self.neighbours.is_copy(values) else self.fresh_id
         data = self._place_data(project, find_named(self.neighbours.own, container))
         target = values.get(TARGET_KEY, "")
         return Settings(url, uid, gid, container, project, image, bind, own_id, data, target)
-
-    def _choose_image(self) -> str:
-        """Return the image that is wanted, '' for the usual one."""
-        own = self.wanted["image"] or self.values.get(IMAGE_KEY)
-        return own or os.environ.get(IMAGE_KEY, "")
 
     def _plan_url(self) -> DatabaseURL:
         values, wanted = self.values, self.wanted
@@ -5406,13 +5367,9 @@ class SetUp:
         workspace, state = self.workspace, self.workspace.state
         own = find_named(self.neighbours.containers, service.container)
         loss = find_loss(workspace, service, own)
-        copied = workspace.is_copy  # whose data is the original's, and not missing
-        known = (state.id and not copied) or holds_data(service.data_dir)  # at another place of it
+        # It is at another place; but a copy's is the original's, and not missing.
+        known = state.id * (not workspace.is_copy) or holds_data(service.data_dir)
         replaces = loss and state.verified and (own or known)
-        if copied and loss:
-            self._note(
-                f"the data of {state.directory} stays there: a copy has a database of its own"
-            )
         if replaces and known:
             self._agree_to_begin_anew(service, loss)
         if start and not (loss or self.lost):
@@ -5578,6 +5535,9 @@ def set_up(
     wanted = {**dict.fromkeys(WISHES), **wishes}
     with workspace.lock(timeout, new=True):
         workspace.refuse_attached()
+        if workspace.is_copy:
+            before = workspace.state.directory
+            workspace.console.note(f"this is a copy: the data of {before} stays that one's")
         data_dir, path = workspace.data_dir, workspace.env_path
         copied = foreign and new and workspace.values.get(PASSWORD_KEY) == foreign
         if copied and not holds_data(data_dir):
@@ -6677,7 +6637,6 @@ the compose file is yours, and nothing was moved; service {service.service} need
 
 def upgrade(workspace: Workspace, image: str) -> None:
     """Move the data to a later major version."""
-    workspace.refuse_copy()
     workspace.find_container()  # another's is refused
     workspace.agree(f"upgrade to {image}, with the database out of use meanwhile?")
     with workspace.lock():

@@ -471,7 +471,7 @@ def test_init_copied_workspace_with_a_volume(init, docker, tmp_path, capsys):
     init(copied)
     err = capsys.readouterr().err
     assert "missing" not in err
-    assert f"the data of {original} stays there: a copy has a database of its own" in err
+    assert f"this is a copy: the data of {original} stays that one's" in err
     assert (state_of(copied).kept, state_of(original).kept) == ("", "15")
 
 
@@ -584,28 +584,14 @@ def test_init_project_shared_with_others(init, docker, own_volume, other, runs):
     assert "COMPOSE_PROJECT_NAME=shop\n" in (own_volume / ".env").read_text()
 
 
-@pytest.mark.parametrize("answer", [True, False, None], ids=["yes", "no", "nobody there"])
-def test_init_volume_of_a_common_project(monkeypatch, init, docker, own_volume, answer):
+def test_init_volume_of_a_common_project(init, docker, own_volume):
     """Compose calls each project of a docker/compose.yml `docker`: its data may be another's."""
     (own_volume / "docker" / "compose.yml").touch()
     (own_volume / ".env").write_text(
         "COMPOSE_FILE=docker/compose.yml\nPOSTGRES_USER=ann\nPOSTGRES_PASSWORD=s3cret\n"
     )
-    questions = []
-
-    def confirm(console, question, enter=True):
-        questions.append(question)
-        return answer if "shop_pg" in question else True
-
-    monkeypatch.setattr(pg, "is_interactive", lambda: answer is not None)
-    monkeypatch.setattr(pg.Console, "confirm", confirm)
-    if answer:
-        init(own_volume, interactive=True)
-        assert "Volume shop_pg is there. Is its data this workspace's?" in questions
-        assert env_of(own_volume)["COMPOSE_PROJECT_NAME"] == "shop"
-        return
     with pytest.raises(WorkspaceError, match="volume shop_pg may be this workspace's") as caught:
-        init(own_volume, interactive=answer is not None)
+        init(own_volume)
     assert "give the volume in the compose file name: shop_pg" in caught.value.hint
     assert docker.calls_of("docker compose up") == []
 
