@@ -2861,7 +2861,7 @@ def choose_service(
     before: str = "",
     is_server: Callable[[str], bool] = lambda image: False,
 ) -> str:
-    """Return a known container's service, the one before, postgres, or the only server.
+    """Return a known container's service, one before, postgres, or the only server.
 
     >>> choose_service({"web": {"image": "nginx"}, "db": {"image": "pgvector/pgvector:pg16"}})
     'db'
@@ -3528,7 +3528,7 @@ def build_conflict(info: ContainerInfo, claim: str, hint: str) -> ContainerConfl
 
 
 def find_workspace(directory: str, *, by_env: bool = True) -> str:
-    """Return the nearest workspace upwards in repository, home and file system, or `directory`."""
+    """Return the nearest workspace upwards, the directory itself for none."""
     here = place = realpath(directory)
     home, key = os.path.expanduser("~"), f"\n{CONTAINER_KEY}=".encode()
     own = (0, get_caller()[0])
@@ -3667,20 +3667,19 @@ class Workspace:
 
     @property
     def is_copy(self) -> bool:
-        """Whether this is a workspace's copy, as one that moved on its disk keeps its inode."""
+        """Whether this is another's copy: what moved on its disk keeps its inode."""
         before, known, here = self.state.directory, self.state.inode, identify_file(self.directory)
-        if known == here or before in (self.directory, ""):
-            return False
         same_disk = known.partition(":")[0] == here.partition(":")[0]
-        return os.path.isdir(before) or (same_disk and not self.takes_over)
+        apart = os.path.isdir(before) or (same_disk and not self.takes_over)
+        return known != here and before not in (self.directory, "") and apart
 
     def refuse_copy(self) -> None:
         """Refuse what leads to another workspace's data."""
         if self.is_copy:
-            gone, before = not os.path.isdir(self.state.directory), self.state.directory
-            why = f"this is a copy of {before}{', which is gone' * gone}, and has its names"
-            hint = "{init} gives it its own" + f"; if it is the original: {_TAKE_OVER}" * gone
-            raise WorkspaceError(why, hint)
+            why, hint = f"this is a copy of {self.state.directory}", "{init} gives it its own"
+            if not os.path.isdir(self.state.directory):
+                why, hint = f"{why}, which is gone", f"{hint}; if it is the original: {_TAKE_OVER}"
+            raise WorkspaceError(f"{why}, and has its names", hint)
 
     def remember(self, **changes: object) -> None:
         """Update the state file; the lock is held."""
@@ -3694,9 +3693,7 @@ class Workspace:
             known |= {"user": settings.url.user, "database": settings.url.database}
             known |= {"container": settings.container, "project": settings.project}
             known |= {"port": settings.url.port, "bind": settings.bind}
-            if self.is_copy:
-                known |= {"next_password": "", "exchange": []}
-                known |= {"kept": "", "kept_image": ""} if name_placement(self.state.volume) else {}
+            known |= {"next_password": "", "exchange": []} if self.is_copy else {}
         state = self.state.replace(**{**known, **changes})
         if state != self.state or is_gone(self.state_path):
             try:
@@ -3741,7 +3738,7 @@ class Workspace:
 
     @contextmanager
     def lock(self, timeout: float = READY_TIMEOUT_S, *, new: bool = False) -> Iterator[None]:
-        """Let no other hive-pg, which may wait `timeout` s, change the workspace; read it again."""
+        """Let no other hive-pg change the workspace, which is set up or `new`."""
         if not new:
             self.settings  # noqa: B018
         with Lock(self.lock_path, self.console, timeout + COMPOSE_TIMEOUT_S):
@@ -3883,7 +3880,7 @@ class Workspace:
         return False
 
     def owns(self, info: ContainerInfo) -> bool:
-        """Whether a container is this workspace's: by its label, or by project or compose file."""
+        """Whether a container is this workspace's, by its label first."""
         label, known = info.labels.get(WORKSPACE_LABEL), self.state.id
         project, file = self.values.get(PROJECT_KEY), self.compose_file()
         places = {identify_file(self.directory)}
@@ -3896,7 +3893,7 @@ class Workspace:
         return self._resembles(info, here)
 
     def _has_left(self, place: str) -> bool:
-        """Whether this workspace was moved from a place, where a new directory may be."""
+        """Whether it moved from a place, which may have a new directory."""
         if self.state.inode != identify_file(self.directory) or not os.path.isdir(place):
             return is_gone(place)
         there = read_file(join(place, STATE_FILE)) or b""
@@ -4062,10 +4059,9 @@ class Neighbours:
 
     def _refuse_strange_volume(self, service: ComposeService) -> None:
         """Refuse a volume that may be another workspace's, as `.env` may be a copy."""
-        workspace, values = self.workspace, self.workspace.values
-        known = self.own or workspace.state.id
-        perhaps = service.in_volume and values.get(WORKSPACE_KEY) and not known
-        if perhaps and workspace.engine.has_volume(service.source):
+        workspace = self.workspace
+        known = self.own or workspace.state.id or not workspace.values.get(WORKSPACE_KEY)
+        if service.in_volume and not known and workspace.engine.has_volume(service.source):
             why = f"volume {service.source} may be another workspace's: no {STATE_FILE} is here"
             hint = f"to use it, take {WORKSPACE_KEY} out of {ENV_FILE}; for a database of its own,"
             raise WorkspaceError(why, f"{hint} {PROJECT_KEY}, too; then {{init}}")
@@ -4073,13 +4069,7 @@ class Neighbours:
     def refuse_replacement(self, service: ComposeService) -> None:
         """Refuse to replace a container that alone has the data."""
         own, port = find_named(self.own, service.container), service.host_port
-        if own is None:
-            return
-        made = f"service {own.labels.get(SERVICE_LABEL, SERVICE)} in project {own.project}"
-        if made != (now := f"service {service.service} in project {service.project}"):
-            why = f"container {own.name} is of {made}, and the files say {now}"
-            raise ContainerConflictError(why, "take the old name back; or {destroy}, then {start}")
-        if port in [0, *(port for _, port in own.ports)]:
+        if own is None or port in [0, *(port for _, port in own.ports)]:
             return
         if service.is_in(own) or (own.running and own.home[0] == "memory"):
             why = f"only container {own.name} has the data; publishing port {port} would replace it"
@@ -5164,19 +5154,14 @@ class SetUp:
         elif state.user and state.verified and user == self.fresh.user:
             self.console.note(f"{ENV_FILE} has no credentials; {STATE_FILE} knows the user")
             self.values, self.in_use = recover_values(values, state), True
-        elif not (state.id or workspace.is_apart or self.wanted["data"]):
-            self._refuse_stray(identify_file(workspace.directory))
+        here, found = identify_file(workspace.directory), [own, state.id, self.wanted["data"]]
+        for info in [] if any(found) or workspace.is_apart else self.neighbours.others:
+            known_id = info.labels.get(WORKSPACE_LABEL)
+            if known_id and not info.cluster[0] and identify_file(info.directory) == here:
+                why = f"container {info.name} was made here, and has its data in {info.home[0]}"
+                hint = f"to use it, put {WORKSPACE_KEY}={known_id} into {ENV_FILE}; "
+                raise WorkspaceError(why, f"{hint}for a new one, {{init}} --data volume")
         self.blank = self.blank and not self.in_use
-
-    def _refuse_stray(self, here: str) -> None:
-        """Refuse a new database where a container that was made here has data elsewhere."""
-        for info in self.neighbours.others:
-            known, (directory, _) = info.labels.get(WORKSPACE_LABEL), info.cluster
-            if known and not directory and identify_file(info.directory) == here:
-                why = f"container {info.name} was made here, and has its data in {info.home[0]},"
-                hint = f"to use it, put {WORKSPACE_KEY}={known} into {ENV_FILE}, and {{init}};"
-                hint += f" for a new one: {{init}} --data volume, or docker rm -f {info.name}"
-                raise WorkspaceError(f"{why} but neither {ENV_FILE} nor {STATE_FILE} has it", hint)
 
     def _plan(self) -> tuple[Settings, ComposeService]:
         """Decide on settings and service; refuse a conflict."""
@@ -5252,7 +5237,7 @@ class SetUp:
             return ""
         data_dir, volume = workspace.data_dir, f"{project}_{SERVICE}"
         known = self._know_place(own)
-        if not (known or self.values.get(PROJECT_KEY)):  # all that knew it may be lost
+        if not (known or self.values.get(PROJECT_KEY)):
             known = "volume" * workspace.engine.has_volume(volume)
         moves = known and wanted not in (None, known)
         if moves and (holds_data(data_dir) or workspace.engine.has_volume(volume)):
@@ -5285,10 +5270,10 @@ class SetUp:
             and not any(shares_cluster(info, plain) for info in self.neighbours.others)
             and engine.has_volume(plain.source)
         ):
-            why = f"volume {plain.source} may be this workspace's, or another's with its project"
+            why = f"volume {plain.source} may be this workspace's, or others', of project"
             hint = f"to use it, give the volume in the compose file name: {plain.source};"
             hint += f" for a new one, write {PROJECT_KEY}={settings.project} into {ENV_FILE}"
-            raise WorkspaceError(f"{why}, {plain.project}", hint)
+            raise WorkspaceError(f"{why} {plain.project}", hint)
         if not taken and (workspace.has_added_file or engine.has_volume(project=plain.project)):
             return settings.replace(project=plain.project), plain
         return settings, service
@@ -5341,7 +5326,6 @@ class SetUp:
         gid = parse_number(values, GID_KEY, gid, allowed)
         images = self.wanted["image"], values.get(IMAGE_KEY), os.environ.get(IMAGE_KEY)
         image = next(filter(None, images), "")
-        # Without state and container, `.env` may be a copy of one whose container is gone, too.
         known = self.workspace.state.id or (self.neighbours.own and values.get(WORKSPACE_KEY))
         own_id = known if known and not self.neighbours.is_copy(values) else self.fresh_id
         data = self._place_data(project, find_named(self.neighbours.own, container))
@@ -5536,8 +5520,7 @@ def set_up(
     with workspace.lock(timeout, new=True):
         workspace.refuse_attached()
         if workspace.is_copy:
-            before = workspace.state.directory
-            workspace.console.note(f"this is a copy: the data of {before} stays that one's")
+            workspace.console.note(f"a copy: the data of {workspace.state.directory} is not here")
         data_dir, path = workspace.data_dir, workspace.env_path
         copied = foreign and new and workspace.values.get(PASSWORD_KEY) == foreign
         if copied and not holds_data(data_dir):

@@ -260,25 +260,6 @@ def test_refuse_replacement(workspace, mounts, ports, cluster, port, refused):
     assert error.value.hint.startswith(dump)
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"service": "pg"}, "files say service pg in project w-1a2b3c"),
-        ({"project": "new"}, "files say service postgres in project new"),
-    ],
-    ids=["service", "project"],
-)
-def test_refuse_conflicts_own_under_another_name(workspace, taken, changes, said):
-    """Compose would make a second container of that name: the first one is to go before."""
-    info = container(workspace)
-    info = info.replace(labels={**info.labels, pg.SERVICE_LABEL: "postgres"})
-    found = Neighbours(workspace, [info])
-    with pytest.raises(ContainerConflictError, match=said) as caught:
-        found.refuse_conflicts(service(workspace, **changes))
-    assert caught.value.hint == "take the old name back; or {destroy}, then {start}"
-    found.refuse_conflicts(service(workspace, **changes), starts=False)
-
-
 @pytest.fixture
 def alias(monkeypatch, workspace, tmp_path):
     """Return a place that is the workspace's own directory, as a mount makes one."""
