@@ -3896,8 +3896,7 @@ class Workspace:
         """Whether it moved from a place, which may have a new directory."""
         if self.state.inode != identify_file(self.directory) or not os.path.isdir(place):
             return is_gone(place)
-        there = read_file(join(place, STATE_FILE)) or b""
-        return f'"id": "{self.state.id}"'.encode() not in there
+        return self.state.id.encode() not in (read_file(join(place, STATE_FILE)) or b"")
 
     def check_own(self, info: ContainerInfo | None) -> ContainerInfo | None:
         """Return a container, unless it is another's."""
@@ -5061,8 +5060,8 @@ def describe_container(info: ContainerInfo) -> State:
     """Return what the state file would have of a container."""
     bind, port = (*info.ports, (DEFAULT_BIND, CONTAINER_PORT))[0]
     user, database = info.login
-    named = {"id": info.labels.get(WORKSPACE_LABEL, ""), "user": user, "database": database}
-    named |= {"container": info.name, "project": info.project, "image": info.image}
+    named: dict[str, Any] = {"container": info.name, "project": info.project, "image": info.image}
+    named |= {"id": info.labels.get(WORKSPACE_LABEL, ""), "user": user, "database": database}
     bind = "" if is_local(bind) else bind
     return State(**named, port=port, bind=bind, volume=info.cluster[1])
 
@@ -5260,8 +5259,8 @@ class SetUp:
         known = self.neighbours.is_copy(self.values) if recorded else self.neighbours.own
         if known or recorded == settings.project:
             return settings, service
-        plain = settings.replace(project=recorded)  # which others have, or Compose's own
-        plain = workspace.resolve_service(plain, wanted or service.service)
+        before = settings.replace(project=recorded)  # others have it, or it is Compose's own
+        plain = workspace.resolve_service(before, wanted or service.service)
         taken = plain.project in self.neighbours.projects
         if (
             # Whatever has a docker/compose.yml shares the project `docker`.
@@ -5326,7 +5325,8 @@ class SetUp:
         gid = parse_number(values, GID_KEY, gid, allowed)
         images = self.wanted["image"], values.get(IMAGE_KEY), os.environ.get(IMAGE_KEY)
         image = next(filter(None, images), "")
-        known = self.workspace.state.id or (self.neighbours.own and values.get(WORKSPACE_KEY))
+        id_here = values.get(WORKSPACE_KEY) if self.neighbours.own else ""
+        known = self.workspace.state.id or id_here
         own_id = known if known and not self.neighbours.is_copy(values) else self.fresh_id
         data = self._place_data(project, find_named(self.neighbours.own, container))
         target = values.get(TARGET_KEY, "")
