@@ -3327,8 +3327,9 @@ class Server:
         argv, env = self.build_client(*script, options=options)
         return self.engine.run(argv, 2 * QUESTION_TIMEOUT_S, env=env)
 
-    def identify_file(self, path: str) -> str:
-        """Return DEVICE:INODE of a path in the container, '' if unseen."""
+    def identify_mount(self, info: ContainerInfo) -> str:
+        """Return DEVICE:INODE of the directory that a running server has, '' if unseen."""
+        path = dict(info.mounts)[info.cluster[0]]
         return self.engine.run([*self.inside, "stat", "-c", "%d:%i", path]).stdout.strip()
 
     def locate(self, path: str) -> Iterator[str]:
@@ -4140,7 +4141,7 @@ class Neighbours:
         if not info.running:
             return False
         there = Server(self.workspace.engine, info.name, DatabaseURL("", ""))
-        return there.identify_file(dict(info.mounts)[source]) == identify_file(data_dir)
+        return there.identify_mount(info) == identify_file(data_dir)
 
 
 def survey(workspace: Workspace) -> Neighbours:
@@ -4391,7 +4392,7 @@ def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo 
     elif not place:
         found = own is not None
         words = f"the container is gone, and the data was in {f'volume {last}' if last else 'it'}"
-    elif workspace.state.verified and own and own.cluster[1] == cluster:
+    elif workspace.state.verified and own and own.running and own.cluster[1] == cluster:
         found, words = True, ""  # what was logged in to is where its container has it
     elif not workspace.engine.has_volume(place):
         found, words = False, f"volume {place} is missing"
@@ -5220,14 +5221,13 @@ class SetUp:
         texts = (read_file(path) or b"" for path in (file, added) if path)
         return file is None or any(TARGET_KEY.encode() in text for text in texts)
 
-    def _know_place(self, own: ContainerInfo | None) -> str:
-        """Return `bind` or `volume`, if known."""
-        workspace = self.workspace
-        cluster = "" if workspace.is_copy else workspace.state.volume
-        cluster = own.cluster[1] if own else cluster
-        if self.values.get(DATA_KEY) == "volume" or name_placement(cluster):
-            return "volume"
-        return "bind" if cluster or holds_data(workspace.data_dir) else ""
+    def _know_place(self, own: ContainerInfo | None, volume: str) -> str:
+        """Return `bind` or `volume`, if known: a person may have edited `.env`."""
+        workspace, key = self.workspace, self.values.get(DATA_KEY, "")
+        if cluster := own.cluster[1] if own else workspace.state.volume * (not workspace.is_copy):
+            return name_placement(cluster) or "bind"
+        there = holds_data(workspace.data_dir) and not (key and workspace.engine.has_volume(volume))
+        return "bind" if there else key
 
     def _place_data(self, project: str, own: ContainerInfo | None) -> str:
         """Return '' or `volume`: where the data is, is wanted or works."""
@@ -5235,21 +5235,23 @@ class SetUp:
         if not self._follows_env:
             return ""
         data_dir, volume = workspace.data_dir, f"{project}_{SERVICE}"
-        known = self._know_place(own)
+        known, key = self._know_place(own, volume), self.values.get(DATA_KEY)
         if not (known or self.values.get(PROJECT_KEY)):
             known = "volume" * workspace.engine.has_volume(volume)
-        moves = known and wanted not in (None, known)
-        if moves and (holds_data(data_dir) or workspace.engine.has_volume(volume)):
+        goal = wanted or key or known
+        if known not in ("", goal) and (
+            holds_data(data_dir) or workspace.engine.has_volume(volume)
+        ):
             why = f"the data is in {volume if known == 'volume' else data_dir}"
             hint = f"{{backup}}; {{destroy}} --data; {{init}} --data {wanted}; {{restore}} FILE"
+            hint = hint if wanted else f"take {DATA_KEY}={key} out of {ENV_FILE}"
             raise WorkspaceError(why, hint)
         host = read_host(workspace.directory)
         chosen, why = choose_data_placement(host, workspace.engine.facts)
-        placement = wanted or known or chosen
         if wanted == "bind" != chosen:
             self._note(f"a directory may not do here ({why}): --data volume", warns=True)
         self.reason = f"--data {wanted}" if wanted else "" if known else why
-        return "volume" if placement == "volume" else ""
+        return "volume" if (goal or chosen) == "volume" else ""
 
     def _resolve(self, settings: Settings) -> tuple[Settings, ComposeService]:
         """Resolve the service, in plain Compose's project if that was used."""
@@ -5685,8 +5687,10 @@ where datname = {present}) as each (statement)
 
 
 # Deletes a cluster in /target, and earlier ones that were moved aside, if they match $1, or lists
-# them. It is moved aside first: at any time it is there whole, or not there.
+# them. It is moved aside first: at any time it is there whole, or not there. A cluster that
+# fills /target is deleted in place: the driver of a volume may keep what is in it.
 _DELETE_SCRIPT = """\
+[ "$2" != / ] || exec find /target -mindepth 1 -delete
 cd "$2" && rm -rf "$0".$1 || exit
 [ "$1" = incomplete-deleted ] || rm -rf "$0".[1-9][0-9]
 [ ! -e "$0" ] || mv "$0" "$0".incomplete-deleted && rm -rf "$0".$1 || exit
@@ -6265,7 +6269,8 @@ def destroy(
             missing = info and workspace.find_missing(info)
             console.note(f"{missing} is missing" if missing else said)
             return
-        service, held = _get_own_cluster(workspace, neighbours, stays)
+        service = _get_own_cluster(workspace, neighbours, info)
+        held = _has_cluster(workspace, service, info)
         hint = "with nothing saved: {destroy} --data --no-backup"
         dump = _back_up_all(workspace, hint, seen=True) if held and backup else ""
         _remove_container(workspace, "--volumes")
@@ -6288,18 +6293,16 @@ def destroy(
 def _delete_cluster(workspace: Workspace, service: ComposeService, backup: bool) -> None:
     """Delete a cluster, and a volume that is empty then."""
     engine, volume = workspace.engine, "" if service.data_dir else service.source
-    action, left = f"cannot delete {service.cluster}", []
+    action = f"cannot delete {service.cluster}"
     workspace.console.doing(f"deleting {service.cluster}")
     if volume and not engine.has_volume(volume):
         return
-    if volume != service.cluster:
-        (place, name), aside = os.path.split(service.target), "deleted" if backup else "*"
-        argv = ("sh", "-c", _DELETE_SCRIPT, name, f"incomplete-{aside}", place, volume)
-        result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
-        if not re.search(_NO_SOURCE, result.stderr):
-            left = check_result(result, action).stdout.replace("/target", volume).split()
-    if left:
-        workspace.console.warn(f"{' '.join(left)} beside it stay, of which there is no backup")
+    (place, name), aside = os.path.split(service.target), "deleted" if backup else "*"
+    argv = ("sh", "-c", _DELETE_SCRIPT, name, f"incomplete-{aside}", place, volume)
+    result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
+    found = "" if re.search(_NO_SOURCE, result.stderr) else check_result(result, action).stdout
+    if left := " ".join(found.replace("/target", volume).split()):
+        workspace.console.warn(f"{left} beside it stay, of which there is no backup")
     elif volume:
         engine.ask(action, "volume", "rm", volume)
 
@@ -6312,15 +6315,15 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
     added, place = join(ours, ADDED_FILE), f"./{os.path.relpath(data_dir, ours)}"
     beside = [*filter(re.compile(r"compose.*\.ya?ml\Z").search, os.listdir(directory))]
     written = {
-        **{join(directory, name): [] for name in workspace.named_files + beside},
+        **dict.fromkeys(map(partial(join, directory), workspace.named_files + beside), []),
         base: [render_compose()],
-        added: [render_addition(name, place) for name in ("", service.service)],
+        added: [render_addition("", place), render_addition(service.service, place)],
     }
     with suppress(OSError):  # a kept cluster is in it
         os.rmdir(data_dir)
     if not lexists(data_dir):  # else git would see that
         written[join(data, ".gitignore")] = ["/postgres/\n/.gitignore\n"]
-    removed = [workspace.state_path]
+    removed = [*find_abandoned(workspace), workspace.state_path]
     for path, texts in written.items():
         text = (read_file(path) or b"").decode(errors="replace")
         if re.sub(r"hive-pg [0-9][.\w]*\w", f"hive-pg {__version__}", text) in texts:
@@ -6329,6 +6332,12 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
             keys -= {USER_KEY, PASSWORD_KEY, DB_KEY}
     if added in removed:
         keys |= workspace.drop_compose_file()
+    project = workspace.settings.project
+    used = any(info.project == project for info in survey(workspace).containers)
+    if used or workspace.engine.has_volume(project=project):  # plain Compose would make them again
+        keys -= {PROJECT_KEY}
+        workspace.console.note(f"{PROJECT_KEY} stays in {ENV_FILE}: {project} has more")
+    workspace.reload()  # somebody may have edited it meanwhile
     left = remove_keys(workspace.env.text, workspace.env.items, keys)
     if left.strip() or islink(workspace.env_path):
         write_file(workspace.env_path, left)
@@ -6338,7 +6347,7 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
         removed += [workspace.env_path] + [ignored] * (read_file(ignored) == lines.encode())
     names = {os.path.relpath(path, directory) for path in removed}
     names -= {*find_tracked(workspace, *names)}  # which came with the clone
-    for name in names:
+    for name in sorted(names):  # `.env` before `.gitignore`
         with suppress(FileNotFoundError):
             os.unlink(join(directory, name))
     workspace.console.step(f"{', '.join(sorted(names))} removed")
@@ -6361,26 +6370,43 @@ def _remove_container(workspace: Workspace, *options: str) -> None:
 
 
 def _get_own_cluster(
-    workspace: Workspace, neighbours: Neighbours, stays: bool
-) -> tuple[ComposeService, bool]:
-    """Return the service, if its cluster is the workspace's own, and whether there is one."""
-    service = workspace.resolve_service()
+    workspace: Workspace, neighbours: Neighbours, info: ContainerInfo | None
+) -> ComposeService:
+    """Return the service, if its cluster is the workspace's own."""
+    service, stays = workspace.resolve_service(), info is None or info.home[1]
     own, cluster = workspace.data_dir, service.cluster
     real = realpath(service.data_dir), realpath(cluster)
-    volume, has_volume = service.source, workspace.engine.has_volume
-    ours = real == (own, join(own, basename(cluster)))
+    ours = real in ((own, own), (own, join(own, basename(cluster))))
     if service.in_volume:
         workspace.refuse_copy()
-        # Without its state, `.env` may be a copy.
-        known = not is_gone(workspace.state_path) and has_volume(volume, service.project)
-        ours = known or not has_volume(volume)
+        # Without its container and state, `.env` may be a copy.
+        known = (info and info.cluster[1] == cluster) or not is_gone(workspace.state_path)
+        volumes = partial(workspace.engine.has_volume, service.source)
+        ours = (known and volumes(service.project)) or not volumes()
     neighbours.refuse_conflicts(service, starts=False)
-    if stays and not ours:
+    if not ours and stays:
         hint = f"delete it yourself, if it is not needed: {cluster}"
         why = f"the data is neither in {own} nor in a volume of this project"
         raise WorkspaceError(why, hint)
-    held = not stays or holds_data(service.data_dir, cluster)
-    return service, held or bool(look_in_place(workspace, service))  # on the engine's disk
+    there = info and info.running and info.cluster[0] and workspace.server.identify_mount(info)
+    if there and identify_file(own) not in ("", there) and not workspace.is_apart:
+        why = f"the server's files are not those in {own} any more, which were moved or replaced"
+        raise WorkspaceError(why, "{restart} takes those")
+    return service
+
+
+def _has_cluster(workspace: Workspace, service: ComposeService, info: ContainerInfo | None) -> bool:
+    """Whether there is a cluster; refuse where it is at another place than the files say."""
+    cluster, ends = service.cluster, info is not None and not info.home[1]
+    if ends or holds_data(service.data_dir, cluster) or look_in_place(workspace, service):
+        return True  # perhaps on the engine's disk alone
+    last = info.cluster[1] if info else workspace.state.volume * (not workspace.is_copy)
+    for place in (last, join(workspace.data_dir, "pgdata") * service.in_volume):
+        other = service.replace(data_dir=place * is_path(place), cluster=place)
+        if look_in_place(workspace, other):
+            why = f"the data is in {place}, and {ENV_FILE} and the compose file say {cluster}"
+            raise WorkspaceError(why, "put back what they said before, then {destroy} --data")
+    return False
 
 
 def is_used(server: Server, database: str, sql: str = _USED_SQL) -> bool:

@@ -1496,6 +1496,9 @@ def test_rotate_with_a_password_in_the_compose_file(place, docker, up):
 # -- destroy -------------------------------------------------------------------------------------
 
 
+SEEN = "docker exec --interactive hive-postgres stat -c %d:%i /var/lib/postgresql/data"
+
+
 @pytest.fixture
 def removable(docker, server):
     """Let containers, networks and clusters be removed."""
@@ -1508,6 +1511,7 @@ def removable(docker, server):
     docker.answers["docker network ls"] = "n1\n"
     docker.answers["docker network rm"] = docker.answers["docker run"] = ""
     docker.answers[ROLES] = "create role ann;\n"
+    docker.answers[SEEN] = (1, "")
     server.words["every"] = ['["hive", "postgres", "template1"]\n']
     server.words["used"] = ["f\n"]
 
@@ -1756,6 +1760,34 @@ def test_destroy_purge_beside_others(place, up, removable, theirs):
     assert not (up / "docker-compose.hive-pg.yml").exists()
 
 
+@pytest.mark.parametrize("left", ["container", "volume"])
+def test_destroy_purge_beside_the_rest_of_its_project(place, docker, up, removable, left, capsys):
+    """Without the project's name plain Compose would make a second set of what is there."""
+    if left == "container":
+        docker.containers.append({**make_container("web", up, service="web"), "Mounts": []})
+    else:
+        docker.answers["docker volume ls"] = lambda c: "x\n" * ("project=w-1a2b3c" in c.command)
+    pg.destroy(place, purge=True, backup=False)
+    assert (up / ".env").read_text() == "COMPOSE_PROJECT_NAME=w-1a2b3c\n"
+    said = "COMPOSE_PROJECT_NAME stays in .env: w-1a2b3c has more"
+    assert said in capsys.readouterr().err
+
+
+def test_destroy_purge_keeps_what_was_written_meanwhile(place, docker, up, removable):
+    """A line that somebody adds to .env while the data is deleted stays; a lock left goes."""
+    (up / ".hive-pg.json.lock.20260101T000000Z").touch()
+
+    def write(_):
+        with open(up / ".env", "a") as file:
+            file.write("MINE=1\n")
+        return ""
+
+    docker.answers["docker run"] = write
+    pg.destroy(place, purge=True, backup=False)
+    assert (up / ".env").read_text() == "MINE=1\n"
+    assert not [*up.glob(".hive-pg.json.lock.*")]
+
+
 def test_destroy_data_whose_backup_fails(place, docker, removable):
     """Nothing is removed, and the hint says how to go without."""
     docker.answers[DUMPING] = (1, "pg_dump: error: out of memory")
@@ -1768,7 +1800,7 @@ def test_destroy_data_whose_backup_fails(place, docker, removable):
 def test_destroy_data_without_a_backup(place, docker, up, removable):
     """With --no-backup there is none."""
     pg.destroy(place, data=True, backup=False)
-    assert docker.calls_of("docker exec") == []
+    assert docker.calls_of("docker exec") == docker.calls_of(SEEN)
     assert not (up / "backups").exists()
     assert len(docker.calls_of("docker run")) == 1
 
@@ -1813,6 +1845,72 @@ def test_destroy_data_in_a_volume(place, docker, removable, in_volume, up):
     assert docker.calls[-1].argv[1:3] == ["volume", "rm"]
 
 
+def test_destroy_data_that_fills_a_volume(place, docker, removable, in_volume):
+    """It is emptied before it goes: its driver may have the files elsewhere, and keep them."""
+    fill_the_mount(docker)
+    pg.destroy(place, data=True)
+    assert docker.calls[-2].argv[-4:] == ["target", "incomplete-deleted", "/", "pg"]
+    assert docker.calls[-1].argv[1:] == ["volume", "rm", "pg"]
+
+
+def test_destroy_data_in_a_volume_without_its_state(place, docker, removable, in_volume):
+    """Its own container says as well that the volume is the workspace's."""
+    os.unlink(place.state_path)
+    pg.destroy(place, data=True)
+    assert docker.calls[-1].argv[1:] == ["volume", "rm", "pg"]
+
+
+def hold(docker, there, volumes=""):
+    """Let the engine have data in one directory or volume alone."""
+    docker.answers["docker volume ls"] = lambda c: volumes if f"^{volumes}$" in c.command else ""
+    docker.answers["docker run"] = lambda call: (
+        "PG_VERSION\n" if f'source={there}"' in call.command else (1, pg._NO_SOURCE)
+    )
+
+
+@pytest.mark.parametrize("purge", [False, True])
+@pytest.mark.parametrize("runs", [True, False])
+def test_destroy_data_whose_volume_is_not_in_the_files_any_more(
+    place, docker, up, removable, in_volume, runs, purge
+):
+    """A key that a person edited hides the data: nothing is removed, above all not the login."""
+    place.remember(volume="old/pgdata")
+    docker.containers[0]["Mounts"][0]["Name"] = "old"
+    if not runs:
+        docker.containers.clear()
+    hold(docker, "old", "old")
+    with pytest.raises(WorkspaceError, match=r"the data is in old/pgdata, and .* say pg/pgdata"):
+        pg.destroy(place, data=True, purge=purge, backup=False)
+    assert docker.calls_of("docker rm") == []
+    assert place.settings.url.password in (up / ".env").read_text()
+
+
+@pytest.mark.parametrize("known", ["", "/old/data/postgres/pgdata"], ids=["unknown", "moved"])
+def test_destroy_data_whose_directory_is_not_in_the_files_any_more(
+    place, docker, up, removable, in_volume, known
+):
+    """The files name a volume that does not exist; the directory has the data."""
+    place.remember(volume=known)
+    docker.containers.clear()
+    hold(docker, f"{up}/data/postgres/pgdata")
+    with pytest.raises(WorkspaceError, match=r"the data is in .*/pgdata, and .* say pg/pgdata"):
+        pg.destroy(place, data=True, purge=True)
+    assert (up / ".env").exists()
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_destroy_data_that_was_replaced_while_the_server_runs(place, docker, up, removable, same):
+    """The backup would be of the one, and the deletion of the other."""
+    docker.answers[SEEN] = pg.identify_file(f"{up}/data/postgres") if same else "1:1\n"
+    if same:
+        pg.destroy(place, data=True)
+        return
+    with pytest.raises(WorkspaceError, match="were moved or replaced") as caught:
+        pg.destroy(place, data=True)
+    assert caught.value.hint == "{restart} takes those"
+    assert docker.calls_of("docker rm") == docker.calls_of("docker run") == []
+
+
 def test_destroy_data_in_a_volume_with_other_files(place, docker, removable, in_volume, capsys):
     """What somebody else put into the volume keeps it, and is named."""
     look = docker.answers["docker run"]
@@ -1849,6 +1947,19 @@ def test_destroy_data_of_a_copy(place, docker, removable, in_volume, known):
     with pytest.raises(WorkspaceError, match=r"this is a copy|in a volume of this"):
         pg.destroy(place, data=True, backup=False)
     assert docker.calls_of("docker run") == docker.calls_of("docker volume rm") == []
+
+
+@pytest.mark.parametrize("state", ["running", "exited"])
+def test_start_where_the_volume_was_emptied(place, docker, removable, in_volume, state):
+    """What a stopped container had in its volume may be gone: no empty database in its place."""
+    docker.containers[0]["State"]["Status"] = state
+    docker.answers["docker run"] = ""
+    if state == "running":
+        pg.restart(place)
+        return
+    with pytest.raises(WorkspaceError, match="volume pg/pgdata holds no data"):
+        pg.start(place)
+    assert docker.calls_of("docker compose up") == []
 
 
 def test_start_of_a_copy_in_a_volume(place, docker, removable, in_volume):
@@ -1901,9 +2012,9 @@ def test_destroy_data_whose_place_the_engine_cannot_list(place, docker, removabl
     assert docker.calls_of("docker rm") == []
 
 
-def test_destroy_data_that_fills_the_directory(place, docker, removable):
-    """A cluster right in data/postgres is not one that the generated file makes: it stays."""
-    config = docker.config
+def fill_the_mount(docker):
+    """Let PGDATA be the mounted directory or volume itself."""
+    config = docker.answers["docker compose config"]
 
     def shallow(call):
         found = json.loads(config(call))
@@ -1911,9 +2022,16 @@ def test_destroy_data_that_fills_the_directory(place, docker, removable):
         return json.dumps(found)
 
     docker.answers["docker compose config"] = shallow
-    with pytest.raises(WorkspaceError, match=r"is neither in .* nor in a volume of this"):
-        pg.destroy(place, data=True, backup=False)
-    assert docker.calls_of("docker run") == docker.calls_of("docker rm") == []
+    docker.containers[0]["Config"]["Env"] = ["PGDATA=/var/lib/postgresql/data"]
+
+
+def test_destroy_data_that_fills_the_directory(place, docker, up, removable):
+    """Where PGDATA is data/postgres itself, that is emptied."""
+    fill_the_mount(docker)
+    pg.destroy(place, data=True)
+    (run,) = docker.calls_of("docker run")
+    assert f'type=bind,"source={up}/data/postgres",target=/target' in run.argv
+    assert run.argv[-4:] == ["target", "incomplete-deleted", "/", ""]
 
 
 def test_destroy_data_where_there_is_none(place, docker, up, removable, capsys):

@@ -4,7 +4,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
-from fakes import FakeRunner, make_url
+from fakes import FakeRunner, make_info, make_url
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -399,10 +399,11 @@ def test_sample_argv(programs, server):
 
 
 @pytest.mark.parametrize("answer", ["66:12\n", (1, "stat: no such file")], ids=["there", "gone"])
-def test_identify_file_answer(programs, server, answer):
+def test_identify_mount_answer(programs, server, answer):
     """It is DEVICE:INODE, or nothing."""
     programs.answers["docker exec --interactive box stat -c %d:%i /d"] = answer
-    assert server.identify_file("/d") == ("66:12" if isinstance(answer, str) else "")
+    info = make_info(mounts=[("/w", "/d")], environment={"PGDATA": "/d/pgdata"})
+    assert server.identify_mount(info) == ("66:12" if isinstance(answer, str) else "")
 
 
 # -- psql ----------------------------------------------------------------------------------------

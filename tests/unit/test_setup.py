@@ -450,6 +450,19 @@ def copy(directory, target):
     return target
 
 
+@pytest.mark.parametrize("runs", [True, False])
+def test_init_where_env_contradicts_the_data(init, docker, workspace, runs):
+    """A key that a person wrote does not move the data: no empty database in its place."""
+    init(workspace)
+    if not runs:
+        docker.containers.clear()
+    with (workspace / ".env").open("a") as file:
+        file.write("HIVE_POSTGRES_DATA=volume\n")
+    with pytest.raises(WorkspaceError, match=r"the data is in .*/w/data/postgres$") as caught:
+        init(workspace)
+    assert "take HIVE_POSTGRES_DATA=volume out of .env" in caught.value.hint
+
+
 def test_init_copied_workspace(init, docker, tmp_path):
     """A copy gets an id and names of its own; the password stays, and so does the original."""
     original = init()
