@@ -4392,8 +4392,6 @@ def find_loss(workspace: Workspace, service: ComposeService, own: ContainerInfo 
     elif not place:
         found = own is not None
         words = f"the container is gone, and the data was in {f'volume {last}' if last else 'it'}"
-    elif workspace.state.verified and own and own.running and own.cluster[1] == cluster:
-        found, words = True, ""  # what was logged in to is where its container has it
     elif not workspace.engine.has_volume(place):
         found, words = False, f"volume {place} is missing"
     else:
@@ -4639,10 +4637,8 @@ def find_abandoned(workspace: Workspace) -> list[str]:
     """Return the locks of throwaway databases that nobody holds."""
     with suppress(OSError):
         paths = [join(workspace.directory, n) for n in os.listdir(workspace.directory)]
-        ours = re.compile(re.escape(workspace.lock_path) + r"\.\d{8}T\d{6}Z")
-        return [
-            path for path in paths if ours.fullmatch(path) and not is_locked(path, perhaps=True)
-        ]
+        ours = re.compile(re.escape(workspace.lock_path) + r"\.\d{8}T\d{6}Z").fullmatch
+        return [path for path in filter(ours, paths) if not is_locked(path, perhaps=True)]
     return []
 
 
@@ -5325,8 +5321,7 @@ class SetUp:
         allowed, (uid, gid) = range(2**32), get_postgres_uid_gid()
         uid = parse_number(values, UID_KEY, uid, allowed)
         gid = parse_number(values, GID_KEY, gid, allowed)
-        images = self.wanted["image"], values.get(IMAGE_KEY), os.environ.get(IMAGE_KEY)
-        image = next(filter(None, images), "")
+        image = self.wanted["image"] or values.get(IMAGE_KEY) or os.environ.get(IMAGE_KEY, "")
         id_here = values.get(WORKSPACE_KEY) if self.neighbours.own else ""
         known = self.workspace.state.id or id_here
         own_id = known if known and not self.neighbours.is_copy(values) else self.fresh_id
@@ -6265,8 +6260,8 @@ def destroy(
                 hint = "{backup} saves it, and {destroy} --data deletes it"
                 raise WorkspaceError(f"the data would be lost, which is in {place}", hint)
             _remove_container(workspace)
-            said = f"the data stays in {place}" if place else "the data stays"
             missing = info and workspace.find_missing(info)
+            said = "the data stays" + f" in {place}" * bool(place)
             console.note(f"{missing} is missing" if missing else said)
             return
         service = _get_own_cluster(workspace, neighbours, info)
@@ -6294,9 +6289,9 @@ def _delete_cluster(workspace: Workspace, service: ComposeService, backup: bool)
     """Delete a cluster, and a volume that is empty then."""
     engine, volume = workspace.engine, "" if service.data_dir else service.source
     action = f"cannot delete {service.cluster}"
-    workspace.console.doing(f"deleting {service.cluster}")
     if volume and not engine.has_volume(volume):
         return
+    workspace.console.doing(f"deleting {service.cluster}")
     (place, name), aside = os.path.split(service.target), "deleted" if backup else "*"
     argv = ("sh", "-c", _DELETE_SCRIPT, name, f"incomplete-{aside}", place, volume)
     result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)

@@ -1949,17 +1949,14 @@ def test_destroy_data_of_a_copy(place, docker, removable, in_volume, known):
     assert docker.calls_of("docker run") == docker.calls_of("docker volume rm") == []
 
 
-@pytest.mark.parametrize("state", ["running", "exited"])
-def test_start_where_the_volume_was_emptied(place, docker, removable, in_volume, state):
-    """What a stopped container had in its volume may be gone: no empty database in its place."""
-    docker.containers[0]["State"]["Status"] = state
+@pytest.mark.parametrize("act", [pg.start, pg.restart])
+def test_start_where_the_volume_was_emptied(place, docker, removable, in_volume, act):
+    """What a container had in its volume may be gone: no empty database in its place."""
+    docker.containers[0]["State"]["Status"] = "exited" if act is pg.start else "running"
     docker.answers["docker run"] = ""
-    if state == "running":
-        pg.restart(place)
-        return
     with pytest.raises(WorkspaceError, match="volume pg/pgdata holds no data"):
-        pg.start(place)
-    assert docker.calls_of("docker compose up") == []
+        act(place)
+    assert docker.calls_of("docker compose up") == docker.calls_of("docker stop") == []
 
 
 def test_start_of_a_copy_in_a_volume(place, docker, removable, in_volume):
