@@ -6309,8 +6309,8 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
     data, ours = dirname(data_dir), dirname(base)
     added, place = join(ours, ADDED_FILE), f"./{os.path.relpath(data_dir, ours)}"
     beside = [*filter(re.compile(r"compose.*\.ya?ml\Z").search, os.listdir(directory))]
-    written = {
-        **dict.fromkeys(map(partial(join, directory), workspace.named_files + beside), []),
+    written: dict[str, Sequence[str]] = {
+        **dict.fromkeys(map(partial(join, directory), workspace.named_files + beside), ()),
         base: [render_compose()],
         added: [render_addition("", place), render_addition(service.service, place)],
     }
@@ -6331,7 +6331,6 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
     used = any(info.project == project for info in survey(workspace).containers)
     if used or workspace.engine.has_volume(project=project):  # plain Compose would make them again
         keys -= {PROJECT_KEY}
-        workspace.console.note(f"{PROJECT_KEY} stays in {ENV_FILE}: {project} has more")
     workspace.reload()  # somebody may have edited it meanwhile
     left = remove_keys(workspace.env.text, workspace.env.items, keys)
     if left.strip() or islink(workspace.env_path):
