@@ -145,7 +145,7 @@ def test_init_places_the_data(init, docker, capsys, info, wanted, volume, why):
     assert why in capsys.readouterr().err
     checked = pg.check(pg.Workspace(str(new), engine=pg.Engine(docker)))
     assert f"({state.reason})" in checked.points[1].finding
-    before = snapshot(new)
+    before, docker.answers["docker run"] = snapshot(new), "PG_VERSION\n"
     init(new)
     assert snapshot(new) == before
     assert "; data " not in capsys.readouterr().err
@@ -174,6 +174,7 @@ def test_init_mounts_where_the_image_has_its_volume(init, docker, data):
 def test_init_keeps_data_where_it_is(init, docker, data, other):
     """Another place takes a backup and a restore; once there is no data, it is free."""
     new = init(data=data)
+    docker.answers["docker run"] = "PG_VERSION\n"
     assert init(new, data=data) == new
     with pytest.raises(WorkspaceError, match="the data is in") as caught:
         init(new, data=other)
