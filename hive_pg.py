@@ -1949,6 +1949,9 @@ DIAGNOSES = (
     _refused("no pg_hba.conf entry",
         "the server lets nobody in over the network",
         "append to its pg_hba.conf: host all all all scram-sha-256; then {restart}"),
+    Diagnosis("login", "used by logical replication subscription",
+        "it has a subscription",
+        "there: alter subscription … disable, … set (slot_name = none); drop subscription …"),
     Diagnosis("login", 'database ".*" does not exist',
         "the server accepts the credentials, but has no such database",
         "{init} creates it; or correct HIVE_DATABASE_URL in .env",
@@ -1981,7 +1984,7 @@ DIAGNOSES = (
         "take another one; a copy that ended early has fewer bytes than the original"),
     Diagnosis("dump", 'role ".*" does not exist',
         "the dump names a role that does not exist here",
-        "{psql} -c 'create role NAME'; where it only owns, in pg_dump -Fc: {restore} --no-owner"),
+        "{psql} -c 'create role \"NAME\"'; if it only owns, in pg_dump -Fc: {restore} --no-owner"),
     Diagnosis("dump", "canceling statement due to lock timeout|could not obtain lock on relation",
         "another session has a table locked",
         "end it (select pid, query from pg_stat_activity), then try again"),
@@ -2553,7 +2556,7 @@ class Engine:
             shown = PIPE if console.quiet else sys.stderr.fileno()
         action = f"cannot pull {image}"
         hint = "check the name, the network and docker login; or name another one:"
-        hint += f" {{init}} --image IMAGE, or {IMAGE_KEY} in {ENV_FILE}"
+        hint += f" {{init}} (or {{upgrade}}) --image IMAGE, or {IMAGE_KEY} in {ENV_FILE}"
         try:
             result = self.run(["docker", "pull", image], PULL_TIMEOUT_S, stdout=shown)
         except DockerNotAvailableError as error:  # docker answers; the registry does not
@@ -4346,19 +4349,11 @@ def ensure_image(
         made_by = look_in_place(workspace, service, "cat", "/PG_VERSION")
     if made_by and version and made_by != version:
         why = f"the data was made by PostgreSQL {made_by}, {name} is {version}"
-        raise ContainerStartupError(why, _name_way_up(workspace, name, made_by, version))
+        later = parse_version(version) > parse_version(made_by)
+        way = ("{start}", f"{{upgrade}} --image {name}")[later]
+        hint = f"with an image of PostgreSQL {made_by} in {ENV_FILE} or the compose file: {way}"
+        raise ContainerStartupError(why, hint)
     return service
-
-
-def _name_way_up(workspace: Workspace, image: str, made_by: str, version: str) -> str:
-    """Return the hint for an image of another major version."""
-    before, ways = workspace.state.image, list[str]()
-    if workspace.values.get(IMAGE_KEY) == image:  # not only asked for
-        before = before if before not in ("", image) else f"IMAGE, one of PostgreSQL {made_by}"
-        ways.append(f"{{init}} --image {before}")
-    if parse_version(version) > parse_version(made_by):
-        ways.append(f"{{upgrade}} --image {image}")
-    return "; then ".join(ways) or f"take an image of PostgreSQL {made_by}, or later"
 
 
 def look_in_place(
@@ -5607,6 +5602,11 @@ def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
         (whole, "is a dump of a whole server (pg_dumpall)", part),
         (b"; Type: DATABASE;" in head, "is made by pg_dump -C", "pg_dump it without -C"),
         (head[257:262] == b"ustar", "is a tar archive", "pg_restore -f - FILE | {restore} -"),
+        (
+            head[:2] in (b"\xff\xfe", b"\xfe\xff"),
+            "is UTF-16, as PowerShell's > writes",
+            "pg_dump -f FILE",
+        ),
         (b"\0" in head, "is neither pg_dump -Fc's nor SQL", unpack),
         (truncated, "is truncated: its last line is missing", "take another one"),
     ):
@@ -5630,9 +5630,8 @@ def build_staging_sql(
 ) -> str:
     """Write the psql script that makes an empty database like another.
 
-    With a `source` it is a copy of that, whose sessions are ended; who connects to it meanwhile
-    waits. One that `extends` has pgvector. A `mark` is its comment in the end, above that of the
-    present one. Not every major version has a locale's provider.
+    With a `source` it is a copy of that, whose sessions are ended. Its comment in the end
+    is `mark`. Not every major version has a locale's provider.
     """
     place = quote_identifier(f"dbname={quote_literal(staging)[1:]}")
     extension = f"\\connect {place}\n{CREATE_EXTENSION_SQL}\n" * extends
@@ -5829,10 +5828,10 @@ def drop_unfinished(workspace: Workspace) -> list[str]:
     sql += build_list_sql(workspace.settings.url.database, STAGING_COMMENT, drops=True)
     try:
         undo_restore(workspace)
-        return workspace.server.query(sql + DATABASES_SQL, "cannot drop it now").splitlines()
+        left = "what a restore may have left stays until the next, or --drop-old"
+        return workspace.server.query(sql + DATABASES_SQL, left).splitlines()
     except PostgreSQLIntegrationError as error:
-        left = "what an interrupted restore has made stays until the next one, or --drop-old"
-        workspace.console.warn(f"{left}: {error}")
+        workspace.console.warn(str(error))
         return []
 
 
@@ -5882,7 +5881,7 @@ class Restore:
                 tail = [tail, *(line for line in lines if line.startswith(_DUMP_LINE))][-1]
         self.archive = check_dump_format(self.head, tail)
         if not self.archive and not owner:
-            hint = "pg_dump --no-owner; or make the role: {psql} -c 'create role NAME'"
+            hint = "pg_dump --no-owner; or make the role: {psql} -c 'create role \"NAME\"'"
             raise WorkspaceError("--no-owner is for pg_dump -Fc: SQL sets its owners itself", hint)
 
     def run(self, *, source: str = "", extends: bool = False, tells: bool = True) -> str:
@@ -5900,8 +5899,7 @@ class Restore:
             insist(lambda: server.create(sql, "cannot restore it", source))
             if self.head:
                 self._load(staging)
-            error = server.with_url(database=staging).probe().error
-            if error:
+            if error := server.with_url(database=staging).probe().error:
                 raise error
             self._swap(staging, kept, source or database)
         except BaseException:  # the swap may have been done when it came
@@ -5957,11 +5955,7 @@ class Restore:
         analyze(workspace.server, staging)
 
     def _protect(self, staging: str) -> None:
-        """Remember what a script may change.
-
-        The databases become templates, which even FORCE does not drop. A superuser gets a
-        keeper: a role that is like its own, and has its password.
-        """
+        """Remember what a script may change, by a keeper: a role like a superuser's own."""
         undo_restore(self.workspace)  # or what a killed one has left would be forgotten
         superuser, found = self._query(f"""\
 show is_superuser;
@@ -5992,11 +5986,7 @@ where name <> {quote_literal(staging)};
         return ["sh", "-c", _LOAD_SCRIPT, "hive-pg", *client, "-f", "-"]
 
     def _swap(self, staging: str, kept: str, source: str) -> None:
-        """Put a database in the present one's place, and end all sessions.
-
-        It gets the comment of its source, without what hive-pg has written there. A try that
-        waits for new sessions to end is soon given up: another one ends them sooner.
-        """
+        """Put a database in the present one's place; a try is soon given up."""
         database = self.workspace.settings.url.database
         present, aside, new = map(quote_identifier, (database, kept, staging))
         name, comment = quote_literal(database), quote_literal(KEPT_COMMENT.format(database))
@@ -6026,11 +6016,7 @@ def reset(workspace: Workspace, seed: str = "") -> str:
 
 
 def restore(workspace: Workspace, path: str, *, owner: bool = True) -> str:
-    """Put a dump in the database's place; return the old one's name.
-
-    It goes into a new database, and the two change names, which ends all sessions. `path` may be
-    `-` for stdin, or @NAME. Without `owner` all is the workspace's role's.
-    """
+    """Put a dump, or @NAME, in the database's place; return the old one's name."""
     copies = path.startswith("@")
     if path == "-":  # on which nobody can answer
         _agree_to(workspace, path)
@@ -6071,10 +6057,7 @@ def naming(workspace: Workspace) -> Iterator[None]:
 def set_up_copy(
     workspace: Workspace, source: str, interactive: bool = True, **options: Any
 ) -> bool:
-    """Set a workspace up with the data of another one, which goes on.
-
-    Names, port and login are its own, image and database the other's, unless `.env` has some.
-    """
+    """Set a workspace up with the data of another one, which goes on."""
     console = workspace.console
     named = Console(console.quiet, console.verbose, console.program, source)
     other = Workspace(source, named, workspace.engine)

@@ -396,15 +396,15 @@ def test_image_of_another_major_is_refused_before_a_start(kept):
     identity, before = kept.identity, kept.snapshot()
     result = kept.hive_pg("init", "--image", other, code=5)
     assert f"the data was made by PostgreSQL 16, {other} is 18" in result.stderr
-    assert f"hint: hive-pg upgrade --image {other}\n" in result.stderr
+    hint = (
+        "hint: with an image of PostgreSQL 16 in .env or the compose file: hive-pg upgrade --image"
+    )
+    assert f"{hint} {other}\n" in result.stderr
     assert (kept.identity, kept.snapshot()) == (identity, before)
     kept.edit_env(HIVE_POSTGRES_IMAGE=other)
     stderr = kept.hive_pg("restart", code=5).stderr
     assert "made by PostgreSQL 16" in stderr
-    assert (
-        f"hint: hive-pg init --image {kept.lab.image}; then hive-pg upgrade --image {other}\n"
-        in stderr
-    )
+    assert f"{hint} {other}\n" in stderr
     assert kept.identity == identity
     kept.hive_pg("init", "--image", kept.lab.image)
 

@@ -42,8 +42,8 @@ MOUNT = (
 )
 ELSEWHERE = ("Docker there cannot be reached", "start it there; or see docker context ls")
 PULL_REMEDY = (
-    "check the name, the network and docker login; or name another one: hive-pg init --image IMAGE,"
-    " or HIVE_POSTGRES_IMAGE in .env"
+    "check the name, the network and docker login; or name another one: hive-pg init (or"
+    " hive-pg upgrade) --image IMAGE, or HIVE_POSTGRES_IMAGE in .env"
 )
 
 

@@ -346,7 +346,7 @@ def test_pull_of_what_is_not_here(elsewhere):
     elsewhere.sql("rich", "drop extension own")
     said = elsewhere.run(*pull, 1, "--yes")
     assert "a role that does not exist here" in said
-    assert "psql -c 'create role NAME'" in said
+    assert "psql -c 'create role \"NAME\"'" in said
     assert fingerprint(workspace) == workspace.before
     workspace.trusted("create role only_there")
     workspace.hive_pg("snapshot", "@before")

@@ -556,7 +556,7 @@ def test_restore_of_a_missing_role(whole):
     (whole.path / "x").write_bytes(archive)
     result = whole.hive_pg("restore", "--yes", "x", code=1)
     assert "a role that does not exist here" in result.stderr
-    assert "hint: hive-pg psql -c 'create role NAME'; where it only owns" in result.stderr
+    assert "hint: hive-pg psql -c 'create role \"NAME\"'; if it only owns" in result.stderr
     assert_same(whole, whole.whole)
     whole.hive_pg("restore", "--yes", "--no-owner", "x")
     assert_same(whole, whole.whole)
@@ -726,11 +726,12 @@ def test_restore_beside_a_subscription(whole):
     (whole.path / "x").write_bytes(script)
     said = whole.hive_pg("restore", "--yes", "x", code=1).stderr
     assert "psql:<stdin>:3: ERROR:  division by zero" in said
-    assert "warning: what an interrupted restore has made stays" in said
+    assert "warning: what a restore may have left stays until the next, or --drop-old: " in said
     time.sleep(1)  # its name has the second
     whole.hive_pg("restore", "--yes", "whole.dump")
     said = whole.hive_pg("restore", "--yes", "--drop-old", code=1).stderr
     assert "is being used by logical replication subscription" in said
+    assert "hint: there: alter subscription … disable, … set (slot_name = none)" in said
     assert_same(whole, whole.whole, restoring=True)
     (left,) = set(databases(whole)) - {DATABASE}
     sql = "alter subscription s disable; alter subscription s set (slot_name = none)"

@@ -227,6 +227,9 @@ LOGIN_TEXTS = {
         "half an init": 'FATAL:  no pg_hba.conf entry for host "172.18.0.1", user "ann", database'
         ' "hive", no encryption',
     },
+    "has a subscription": {
+        "drop database": 'ERROR:  database "x" is being used by logical replication subscription',
+    },
     "no such database": {"other": 'FATAL:  database "hive" does not exist'},
     "cluster is incomplete": {
         "map": 'FATAL:  could not open file "global/pg_filenode.map": No such file or directory',

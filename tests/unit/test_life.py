@@ -338,9 +338,17 @@ def test_start_pulls(workspace, manager, docker, capfd):
 def test_start_other_version(workspace, manager, docker):
     """An image of another major than the data is refused before anything changes."""
     docker.answers["docker image inspect"] = make_image("17")
-    with pytest.raises(ContainerStartupError, match=r"made by PostgreSQL 16, .* is 17"):
+    with pytest.raises(ContainerStartupError, match=r"made by PostgreSQL 16, .* is 17") as caught:
         manager.start_container()
     assert "docker compose up" not in docker.commands
+    # Where the compose file fixes it, an upgrade would be refused like this.
+    old = "with an image of PostgreSQL 16 in .env or the compose file: "
+    way = f"hive-pg upgrade {workspace} --image agnohq/pgvector:16"
+    assert caught.value.hint == old + way
+    docker.answers["docker image inspect"] = make_image("15")
+    with pytest.raises(ContainerStartupError, match=r"made by PostgreSQL 16, .* is 15") as caught:
+        manager.start_container()
+    assert caught.value.hint == f"{old}hive-pg start {workspace}"
 
 
 @pytest.mark.parametrize("command", ["start_container", "restart_container"])
