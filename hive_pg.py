@@ -6533,7 +6533,7 @@ class Upgrade:
         if new.image == image and not new.image_info:
             engine.pull(image)
             new = new.with_image(engine.find_image(image))
-        below = service.lasts and service.source != service.cluster
+        below = service.source not in ("", IN_MEMORY, service.cluster)
         if (command := service.command) and not re.match("postgres$|-", command[0]):
             why = f"service {service.service} runs {command[0]}, which cannot be kept from writing"
             raise WorkspaceError(why, "let its command be a list that begins with postgres")
@@ -6545,6 +6545,16 @@ the compose file is yours, and nothing was moved; service {service.service} need
     volumes: an empty one at that target"""
             raise WorkspaceError(needs, "{backup}; change it; {init}; {restore} FILE")
         self.environment = {**(new.image_info or ImageInfo({}, ())).environment, **new.environment}
+        spaces = f"select spcname from pg_tablespace where oid >= {FIRST_USER_OID};"
+        outside = self.workspace.server.query(spaces, "cannot upgrade").splitlines()
+        key = "POSTGRES_INITDB_WALDIR"
+        outside += [key] * bool(self.environment.get(key))
+        if outside:
+            why = f"{', '.join(outside)} leads out of the cluster"
+            hint = (
+                "alter table all in tablespace … set tablespace pg_default; or {backup}, {restore}"
+            )
+            raise WorkspaceError(why, hint)
         major = self.environment.get("PG_MAJOR", "")
         if parse_version(major) <= parse_version(before):
             why = f"{image} has PostgreSQL {major or '?'}, and the data is of {before}"
@@ -6590,6 +6600,7 @@ the compose file is yours, and nothing was moved; service {service.service} need
         if not values:  # who finds it by its name, on its network, is not to write to it
             command = self.service.command or ["postgres"]
             argv += [*command, "-c", "default_transaction_read_only=on"]
+            argv += ["-c", "max_logical_replication_workers=0"]  # whom that does not bind
         self.workspace.run_compose(settings, *argv)
         return Server(self.engine, name, url)
 
@@ -6656,29 +6667,26 @@ def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
             return
         if workspace.state.kept != kept:
             raise WorkspaceError(f"PostgreSQL {kept}'s cluster is not kept any more", "{status}")
-        if undo:
-            _take_again(workspace, kept)
-        else:
-            _delete_kept(workspace, kept)
-
-
-def _take_again(workspace: Workspace, kept: str) -> None:
-    """Let the clusters change places again, after a backup."""
-    _back_up_all(workspace, "")
-    service, major = workspace.resolve_service(), workspace.state.major
-    with _going_back(workspace, major, kept, workspace.state.kept_image, service.image, kept):
-        pass
+        if not undo:
+            service = workspace.resolve_service()
+            place = f"{service.cluster}.{kept}"
+            argv = ("rm", "-rf", f"{service.target}.{kept}")
+            result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
+            check_result(result, f"cannot delete {place}")
+            workspace.remember(kept="", kept_image="")
+            workspace.console.step(f"{place} is deleted")
+            return
+        try:
+            _back_up_all(workspace, "")
+        except PostgreSQLIntegrationError as error:
+            workspace.console.warn(f"no backup: {error}")
+            workspace.agree("go back without one?")
+        service = workspace.resolve_service()
+        major = workspace.state.major
+        with _going_back(workspace, major, kept, workspace.state.kept_image, service.image, kept):
+            pass
     workspace.console.step(f"PostgreSQL {kept} serves; {service.cluster}.{major} is kept")
     workspace.console.note(workspace.console.format("{upgrade} --drop-old deletes it"))
-
-
-def _delete_kept(workspace: Workspace, kept: str) -> None:
-    service = workspace.resolve_service()
-    argv = ("rm", "-rf", f"{service.target}.{kept}")
-    result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
-    check_result(result, f"cannot delete {service.cluster}.{kept}")
-    workspace.remember(kept="", kept_image="")
-    workspace.console.step(f"{service.cluster}.{kept} is deleted")
 
 
 # -- push and pull -----------------------------------------

@@ -170,6 +170,7 @@ KINDS = {
     "role": "right(' ' || rolname",
     "boot": "oid = 10",
     "beside": "pg_ls_dir",
+    "spaces": "pg_tablespace where",
     "clear": "drop database %I'",
     "files": "pg_file_settings",
 }
@@ -2064,7 +2065,7 @@ def test_destroy_data_asks_for_the_name(hive, docker, removable, monkeypatch, an
 # -- upgrade -------------------------------------------------------------------------------------
 
 NEWER, TO = "x/pgvector:18", "hive-postgres-upgrade"
-READ_ONLY = "default_transaction_read_only=on"
+READ_ONLY = ("default_transaction_read_only=on", "-c", "max_logical_replication_workers=0")
 IMAGES = {
     NEWER: ("18", "/var/lib/postgresql/18/docker", "/var/lib/postgresql"),
     "x/none": ("",),
@@ -2153,8 +2154,8 @@ def test_upgrade(upgradable, docker, server, up, capsys):
     assert words == ["docker stop", *starts, *stops, "docker run"]
     assert [c["Name"] for c in docker.containers] == ["/hive-postgres"]
     (old, new) = docker.calls_of("docker compose run")
-    reads = ["postgres", "postgres", "-c", "x=y z", "-c", READ_ONLY]
-    assert (old.argv[-6:], new.argv[-1]) == (reads, "postgres")
+    reads = ["postgres", "postgres", "-c", "x=y z", "-c", *READ_ONLY]
+    assert (old.argv[-8:], new.argv[-1]) == (reads, "postgres")
     assert "--env=PGDATA=/var/lib/postgresql/data/pgdata.upgrade" in new.argv
     assert (old.env.get("HIVE_POSTGRES_IMAGE"), new.env["HIVE_POSTGRES_IMAGE"]) == (None, NEWER)
     targets = [call.argv[-2:] for call in docker.calls_of("docker exec") if "--create" in call.argv]
@@ -2368,6 +2369,51 @@ def test_upgrade_beside_a_forgotten_cluster(upgradable, docker, server, major):
     assert docker.calls_of("docker stop") == docker.calls_of("docker compose run") == []
 
 
+@pytest.mark.parametrize("outside", ["a tablespace", "the log"])
+def test_upgrade_of_what_is_outside_of_the_cluster(upgradable, docker, server, outside):
+    """What would not be kept for --undo is refused, before anything is stopped."""
+    if outside == "the log":
+        config = docker.answers["docker compose config"]
+        own = '"environment": {"POSTGRES_INITDB_WALDIR": "/wal/w", '
+        changed = lambda call: config(call).replace('"environment": {', own)  # noqa: E731
+        docker.answers["docker compose config"], words = changed, "POSTGRES_INITDB_WALDIR"
+    else:
+        server.words["spaces"], words = ["fast\nslow\n"], "fast, slow"
+    with pytest.raises(WorkspaceError, match=f"{words} leads out of the cluster") as caught:
+        pg.upgrade(upgradable, NEWER)
+    assert "set tablespace pg_default; or {backup}" in caught.value.hint
+    assert docker.calls_of("docker stop") == docker.calls_of("docker compose run") == []
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_undo_where_the_new_cluster_cannot_be_backed_up(upgradable, docker, up, capsys, agrees):
+    """A new one that is broken does not bar the way back, after another yes; it is kept."""
+    upgradable.remember(verified=True, major="18", kept="16", kept_image="x/pgvector:16")
+    (up / "data" / "postgres" / "pgdata" / "PG_VERSION").write_text("16")  # as the image says
+    docker.answers[DUMPING] = (1, "pg_dump: error: could not open file")
+    asked = []
+
+    def agree(question):
+        asked.append(question)
+        if not agrees and len(asked) == 2:
+            raise WorkspaceError("nothing was done")
+
+    upgradable.agree = agree
+    if agrees:
+        pg.end_upgrade(upgradable, undo=True)
+        assert exchanges(docker)[0][1] == "16"
+        assert (image_of(up), upgradable.state.kept_image) == (
+            "x/pgvector:16",
+            "agnohq/pgvector:16",
+        )
+    else:
+        with pytest.raises(WorkspaceError, match="nothing was done"):
+            pg.end_upgrade(upgradable, undo=True)
+        assert exchanges(docker) == []
+    assert asked[1:] == ["go back without one?"]
+    assert "warning: no backup: cannot dump database hive: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kept", ["t", "f"])
 def test_upgrade_names_what_extensions_hold(upgradable, server, capsys, kept):
     """The jobs of pg_cron, perhaps, which stay in the old cluster."""
@@ -2423,7 +2469,7 @@ def test_upgrade_keeps_writers_from_the_old_server(upgradable, docker, command, 
     else:
         pg.upgrade(upgradable, NEWER)
         argv = docker.calls_of("docker compose run")[0].argv
-        assert argv[-len(words) - 3 :] == ["postgres", *words, "-c", READ_ONLY]
+        assert argv[-len(words) - 5 :] == ["postgres", *words, "-c", *READ_ONLY]
 
 
 def test_upgrade_to_an_earlier_version(upgradable, hive, capsys):
