@@ -4750,31 +4750,38 @@ rm -rf "$0.upgrade"
 
 
 def goes_back(state: State) -> bool:
-    """Whether the exchange of clusters that is under way undoes an upgrade."""
+    """Whether the exchange under way undoes an upgrade."""
     return bool(state.exchange) and "" != state.exchange[1] == state.kept
 
 
-def finish_upgrade(workspace: Workspace) -> None:
-    """Finish an interrupted `upgrade`, or undo one whose cluster was not whole."""
-    plan, going_back = workspace.state.exchange, goes_back(workspace.state)
+def finish_upgrade(workspace: Workspace, *, port: Any = None, ends: bool = False) -> None:
+    """Finish an interrupted `upgrade`, or undo it; with `ends`, warn where that fails."""
     try:
-        exchange_clusters(workspace)
+        exchange_clusters(workspace, port)
     except PostgreSQLIntegrationError as error:
-        if plan and plan[1] and not going_back:  # the new one may have later rows
+        if "upgrade" in workspace.state.exchange:  # the new one may have later rows
             ways = (error.hint, "{upgrade} --undo takes the old cluster")
             error.hint = "; or, ".join(filter(None, ways))
-        raise
+        if not ends:
+            raise
+        workspace.console.warn(str(error))
 
 
-def exchange_clusters(workspace: Workspace) -> None:
+def exchange_clusters(workspace: Workspace, port: int | None = None) -> None:
     """Let the clusters change places as the state's `exchange` says, and serve.
 
     `exchange`: what to keep the present cluster as, which to take, its image, the image before,
     and what to keep the one taken as on the way back.
     """
-    engine, state = workspace.engine, workspace.state
+    workspace.reload()  # `.env` may have changed
+    engine = workspace.engine
+    state = workspace.state
     if not state.exchange or workspace.is_copy:
         return
+    if port:
+        settings = workspace.settings
+        url = settings.url.replace(port=port)
+        workspace.save_env(settings.replace(url=url).env)
     aside, coming, image, before, _ = state.exchange
     _remove_oneoffs(workspace, whole=bool(coming))
     stop_container(workspace)
@@ -4864,7 +4871,7 @@ def restart(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> None:
 def stop(workspace: Workspace) -> bool:
     """Stop the database; return whether it ran."""
     with workspace.lock():
-        finish_upgrade(workspace)
+        finish_upgrade(workspace, ends=True)
         info = stop_container(workspace)
     if info:
         missing, ends = workspace.find_missing(info), info.home[0] == "memory"
@@ -5520,7 +5527,7 @@ def set_up(
             write_file(path, blank_example(workspace.env.text, os.environ), 0o600)
             workspace.reload()
         if workspace.env.exists:
-            finish_upgrade(workspace)
+            finish_upgrade(workspace, port=wanted["port"])
         with (setup := SetUp(workspace, wanted, ask=interactive)).undo:
             setup.run(start=start, timeout=timeout)
     return True
@@ -6233,12 +6240,13 @@ def destroy(
     Raises: WorkspaceError where data would be lost, or is not this workspace's alone.
     """
     console = workspace.console
+    data = data or purge
     with workspace.lock():
-        finish_upgrade(workspace)
+        finish_upgrade(workspace, ends=not all((data, backup)))
         neighbours = survey(workspace)
         info = find_named(neighbours.own, workspace.settings.container)
         place, stays = info.home if info else ("", True)
-        if not (data or purge):
+        if not data:
             if not stays:
                 hint = "{backup} saves it, and {destroy} --data deletes it"
                 raise WorkspaceError(f"the data would be lost, which is in {place}", hint)
@@ -6252,7 +6260,7 @@ def destroy(
         hint = "with nothing saved: {destroy} --data --no-backup"
         dump = _back_up_all(workspace, hint, seen=True) if held and backup else ""
         _remove_container(workspace, "--volumes")
-        workspace.remember(verified=False, begun=False, major="", volume="")  # as new
+        workspace.remember(verified=False, begun=False, exchange=[], major="", volume="")  # as new
         if stays:
             place = service.cluster
             _delete_cluster(workspace, service, backup)
@@ -6483,11 +6491,16 @@ def _going_back(workspace: Workspace, *plan: str) -> Iterator[None]:
         yield
         exchange_clusters(workspace)
     except BaseException as error:
-        _turn_back(workspace)
+        try:
+            _turn_back(workspace)
+        except PostgreSQLIntegrationError as bar:
+            said = f"{error}; PostgreSQL {major} does not serve again: {bar}"
+            bar.args = (said.lstrip("; "),)  # Ctrl-C
+            raise
         if not isinstance(error, PostgreSQLIntegrationError):
             raise
-        why, hint = f"PostgreSQL {major} serves as before: {error}", error.hint
-        hint = "" if "{logs}" in hint else hint
+        why = f"PostgreSQL {major} serves as before: {error}"
+        hint = "" if "{logs}" in error.hint else error.hint
         raise PostgreSQLIntegrationError(why, hint, detail=error.detail) from None
 
 

@@ -2271,6 +2271,87 @@ def test_command_after_a_killed_upgrade(upgradable, docker, up, action):
     assert exchanges(docker) == [["", ""]]
 
 
+@pytest.mark.parametrize("plan", [MAKING, ("16", "upgrade", NEWER, "agnohq/pgvector:16", "18")])
+def test_init_port_after_a_killed_upgrade(upgradable, docker, network, up, plan):
+    """Where another program took the port meanwhile, another one is the way on."""
+    upgradable.remember(exchange=[*plan])
+    docker.containers[:] = [make_container("hive-postgres", up, labels=ONEOFF)]
+    network.taken = {5532}
+    with pytest.raises(ContainerConflictError, match="5532 is taken") as caught:
+        pg.start(upgradable)
+    assert "{init} --port N" in caught.value.hint
+    pg.set_up(upgradable, False, port=5600)
+    values = pg.Workspace(str(up)).values
+    assert (values["HIVE_POSTGRES_PORT"], ":5600/" in values["HIVE_DATABASE_URL"]) == ("5600", True)
+    assert pg.Workspace(str(up)).state.exchange == []
+    (container,) = docker.containers
+    assert container["HostConfig"]["PortBindings"]["5432/tcp"][0]["HostPort"] == "5600"
+
+
+@pytest.mark.parametrize(
+    ("action", "left"),
+    [
+        pytest.param(pg.stop, [*MAKING], id="stop"),
+        pytest.param(pg.destroy, [*MAKING], id="destroy"),
+        pytest.param(partial(pg.destroy, data=True, backup=False), [], id="the data, too"),
+    ],
+)
+def test_end_of_a_killed_upgrade_needs_no_port(
+    upgradable, docker, network, up, capsys, action, left
+):
+    """What is to end need not serve first; a later start goes on with what there is."""
+    upgradable.remember(exchange=[*MAKING])
+    docker.containers[:] = [make_container("hive-postgres", up, labels=ONEOFF)]
+    network.taken = {5532}
+    action(upgradable)
+    assert "5532 is taken" in capsys.readouterr().err
+    assert not [c for c in docker.containers if c["State"]["Status"] == "running"]
+    assert upgradable.state.exchange == left
+
+
+def test_destroy_data_after_a_killed_upgrade_needs_its_backup(upgradable, docker, network, up):
+    """Where nothing can serve, nothing can be saved, and nothing is deleted."""
+    upgradable.remember(exchange=[*MAKING])
+    docker.containers.clear()
+    network.taken = {5532}
+    with pytest.raises(ContainerConflictError, match="5532 is taken"):
+        pg.destroy(upgradable, data=True)
+    assert (up / "data" / "postgres" / "pgdata").is_dir()
+
+
+def test_upgrade_whose_port_is_taken_meanwhile(upgradable, docker, network):
+    """The error says that nothing serves, why the upgrade failed, and what goes on."""
+
+    def fail(_):
+        network.taken = {5532}
+        return 1, "ERROR:  no such column"
+
+    docker.answers[COPYING] = fail
+    with pytest.raises(ContainerConflictError) as caught:
+        pg.upgrade(upgradable, NEWER)
+    said = str(caught.value)
+    again = "no such column; PostgreSQL 16 does not serve again: port 127.0.0.1:5532 is taken"
+    assert said.startswith(f"cannot copy database hive: {again}")
+    assert "{init} --port N" in caught.value.hint
+
+
+def test_upgrade_beside_an_edit(upgradable, docker, up):
+    """What somebody writes into `.env` meanwhile stays, and counts."""
+
+    def edit(_):
+        path = up / ".env"
+        path.write_text(path.read_text().replace("5532", "5533"))
+        return ""
+
+    docker.answers[COPYING] = edit
+    pg.upgrade(upgradable, NEWER)
+    values = pg.Workspace(str(up)).values
+    assert (values["HIVE_POSTGRES_PORT"], values["HIVE_POSTGRES_IMAGE"]) == ("5533", NEWER)
+    assert ":5533/" in values["HIVE_DATABASE_URL"]
+    (container,) = docker.containers
+    assert container["HostConfig"]["PortBindings"]["5432/tcp"][0]["HostPort"] == "5533"
+
+
 @pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
 def test_nobody_writes_into_what_is_copied(upgradable, docker, up, dump, action):
     """While an upgrade copies the old cluster, no other command acts on it."""
