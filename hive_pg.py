@@ -6565,7 +6565,7 @@ the compose file is yours, and nothing was moved; service {service.service} need
         if outside:
             why = f"{', '.join(outside)} leads out of the cluster"
             hint = (
-                "alter table all in tablespace … set tablespace pg_default; or {backup}, {restore}"
+                "alter table … set tablespace pg_default, drop tablespace …; or {backup}, {restore}"
             )
             raise WorkspaceError(why, hint)
         major = self.environment.get("PG_MAJOR", "")
@@ -6613,7 +6613,7 @@ the compose file is yours, and nothing was moved; service {service.service} need
         if not values:  # who finds it by its name, on its network, is not to write to it
             command = self.service.command or ["postgres"]
             argv += [*command, "-c", "default_transaction_read_only=on"]
-            argv += ["-c", "max_logical_replication_workers=0"]  # whom that does not bind
+            argv += ["-c", "max_logical_replication_workers=0"]  # not bound by that
         self.workspace.run_compose(settings, *argv)
         return Server(self.engine, name, url)
 
