@@ -1,13 +1,15 @@
 """`upgrade`: from PostgreSQL 16 to 18 and back, whatever fails or interrupts it."""
 
+import json
 import os
 import pty
 import random
 import signal
+import socket
 
 import pytest
 from dataset import databases, fill, fingerprint
-from laboratory import COMMAND_TIMEOUT_S, STAND_IN, LostError, docker, read_until, run
+from laboratory import COMMAND_TIMEOUT_S, STAND_IN, LostError, docker, free_port, read_until, run
 from test_docker import put_before
 from test_interruption import SEED, changing, killer, steps_of
 
@@ -148,3 +150,25 @@ def test_upgrade_that_nobody_listens_to(filled, ends):
         process.send_signal(signal.SIGINT if ends == "the pipe" else signal.SIGHUP)
         process.wait(timeout=COMMAND_TIMEOUT_S)
     assert (major(filled), clusters(filled)) == ("16", ["pgdata"])
+
+
+def test_upgrade_killed_whose_port_is_taken(filled):
+    """`stop` needs no port, and `init --port` goes on with all the rows."""
+    go_back(filled)
+    inside = "set allow_in_place_tablespaces = on;\ncreate tablespace beside location '';\n"
+    filled.trusted_script(inside)
+    said = filled.hive_pg("upgrade", "--yes", "--image", NEWER, code=1).stderr
+    assert "error: beside leads out of the cluster" in said
+    filled.trusted("drop tablespace beside")
+    filled.hive_pg("stop")
+    state, port = filled.path / ".hive-pg.json", int(filled.env["HIVE_POSTGRES_PORT"])
+    known = json.loads(state.read_text())
+    state.write_text(json.dumps({**known, "exchange": [""] * 5}))
+    with socket.create_server(("127.0.0.1", port)):
+        assert f"127.0.0.1:{port} is taken by" in filled.hive_pg("start", code=None).stderr
+        filled.hive_pg("stop")
+        assert json.loads(state.read_text())["exchange"] == [""] * 5
+        filled.hive_pg("init", "--port", str(free_port()))
+    assert json.loads(state.read_text())["exchange"] == []
+    assert major(filled) == "16"
+    filled.hive_pg("init", "--port", str(port))
