@@ -6749,10 +6749,24 @@ def choose_entries(listing: str, present: Iterable[str]) -> str:
     return "".join(line for line in lines if not re.match(rf"\d+; \d+ \d+ (?:{own})", line))
 
 
-def open_elsewhere(workspace: Workspace, url: DatabaseURL) -> Elsewhere:
-    """Return a URL's server, for clients in the container's network."""
+def open_elsewhere(workspace: Workspace, url: DatabaseURL, network: str = "") -> Elsewhere:
+    """Return a URL's server, for clients in the container's network, or another."""
     info = get_settled(workspace)
-    return Elsewhere(workspace.engine, info.image, url, f"container:{info.name}")
+    return Elsewhere(workspace.engine, info.image, url, network or f"container:{info.name}")
+
+
+def choose_driver(url: DatabaseURL, usual: str) -> DatabaseURL:
+    """Return a URL for the driver that it names, else for the usual one.
+
+    >>> choose_driver(parse_database_url("postgresql://u:p@h/d?sslmode=require"), "asyncpg").query
+    'ssl=require'
+    """
+    if url.driver or usual != "asyncpg":
+        return url.replace(driver=url.driver or usual)
+    if left := ", ".join(sorted(url.options.keys() - {"sslmode", "target_session_attrs"})):
+        hint = "leave it out, or name the driver in the URL: postgresql+DRIVER://"
+        raise WorkspaceError(f"the URL has {left}, which asyncpg cannot take from there", hint)
+    return url.replace(driver=usual, query=re.sub(r"\bsslmode=", "ssl=", url.query))
 
 
 def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> None:
@@ -6763,11 +6777,10 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
     """
     console, target = workspace.console, f"{url.database} on {url.host}"
     action = f"cannot push to {target}"
-    if switch:
-        url = url.replace(driver=workspace.settings.url.driver)
-        check_carried(url)
+    if switch:  # later commands ask from the default network, too
+        url = choose_driver(url, workspace.settings.url.driver)
     with (
-        open_elsewhere(workspace, url).opened() as there,
+        open_elsewhere(workspace, url, "bridge" * switch).opened() as there,
         open_unnamed(workspace.directory) as file,
     ):
         here, database = workspace.server, workspace.settings.url.database

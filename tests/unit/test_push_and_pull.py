@@ -510,6 +510,50 @@ def test_switch_meanwhile(up, elsewhere, manager, monkeypatch):
     assert (up / ".env").read_text() == before
 
 
+def test_switch_asks_from_where_later_commands_do(up, elsewhere, manager):
+    """What only the container's own network reaches is refused before the copy."""
+    manager.push(parse_database_url(URL), switch=True)
+    (_, _, network), _ = elsewhere.held
+    assert network == "bridge"
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "expected"),
+    [
+        ("asyncpg", "postgresql://", "postgresql+asyncpg://…?ssl=require"),
+        ("asyncpg", "postgresql+psycopg://", "postgresql+psycopg://…?sslmode=require"),
+        ("psycopg", "postgresql://", "postgresql+psycopg://…?sslmode=require"),
+        ("psycopg", "postgresql+asyncpg://", "postgresql+asyncpg://…?ssl=require"),
+    ],
+)
+def test_switch_for_the_driver(up, elsewhere, manager, here, there, expected):
+    """The application's driver gets a query that it can use; a driver in the URL is kept."""
+    env, tls = up / ".env", "ssl=require" if "asyncpg" in there else "sslmode=require"
+    env.write_text(env.read_text().replace("+psycopg:", f"+{here}:"))
+    manager.push(parse_database_url(f"{there}app:s3cret-app@db.test:6432/prod?{tls}"), switch=True)
+    written = pg.Workspace(str(up)).values["HIVE_DATABASE_URL"]
+    assert written == expected.replace("…", "app:s3cret-app@db.test:6432/prod")
+    assert all("PGSSLMODE=require" in call.argv for call in remote(elsewhere))
+
+
+def test_switch_with_options_that_the_driver_does_not_take(up, elsewhere, manager):
+    """It is refused before anything is copied."""
+    env = up / ".env"
+    env.write_text(env.read_text().replace("+psycopg:", "+asyncpg:"))
+    with pytest.raises(WorkspaceError, match="the URL has options, which asyncpg cannot take"):
+        manager.push(parse_database_url(URL), switch=True)
+    assert elsewhere.held == []
+
+
+def test_switch_with_a_password_of_any_kind(up, elsewhere, manager):
+    """The URL carries what no variable of `.env` could, and none of those is written."""
+    before = pg.Workspace(str(up)).values["POSTGRES_PASSWORD"]
+    manager.push(parse_database_url(URL.replace("s3cret-app", "a%27b%24c")), switch=True)
+    values = pg.Workspace(str(up)).values
+    assert "a%27b%24c" in values["HIVE_DATABASE_URL"]
+    assert values["POSTGRES_PASSWORD"] == before
+
+
 def test_switch_keeps_the_login_here(up, elsewhere, manager):
     """A password that only the URL has is still there when it goes back."""
     env, url = up / ".env", pg.build_database_url(make_url())
