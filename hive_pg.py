@@ -1877,9 +1877,11 @@ DIAGNOSES = (
         "systemctl --user start docker"),
     _unavailable(r"docker \S* at (?:tcp|ssh|http)|error during connect: .*(?:\[ssh|dial tcp)",
         "Docker there cannot be reached", "start it there; or see docker context ls, DOCKER_HOST"),
+    _unavailable(r'context "\S*"(?:: context| is) not found', "there is no such docker context",
+        "docker context ls; then unset DOCKER_CONTEXT, or docker context use default"),
     _unavailable("Cannot connect to the Docker daemon|failed to connect to the docker API|"
-        "error during connect|unable to resolve docker endpoint|docker_engine|"
-        "dockerDesktopLinuxEngine|Internal Server Error for API route",
+        "error during connect|unable to (?:resolve docker endpoint|parse docker host)|"
+        "docker_engine|dockerDesktopLinuxEngine|Internal Server Error for API route",
         "the Docker daemon is not running, or DOCKER_HOST or the context points elsewhere",
         "start Docker: sudo systemctl start docker, or Docker Desktop; or see docker context ls"),
     _unavailable("client version .* is too (?:old|new)",
@@ -1911,8 +1913,11 @@ DIAGNOSES = (
     Diagnosis("server dump", "could not resize shared memory segment",
         "the container's /dev/shm is too small",
         "raise shm_size: HIVE_POSTGRES_SHM_SIZE in .env, or your compose file's; then {restart}"),
-    Diagnosis("docker server dump", "no space left on device|hive-pg: less than",
+    Diagnosis("docker server login dump", "no space left on device|hive-pg: less than|"
+        "could not write init file",
         "the disk is full, or nearly", "free space: df -h; docker system df"),
+    Diagnosis("server", "Read-only file system", "the data's file system is read-only",
+        "mount it for writing; dmesg may say why it is not"),
     Diagnosis("server", "unrecognized configuration parameter|invalid value for parameter|"
         "invalid argument:|is outside the valid range|allocate memory|out of memory",
         "a server setting (-c ..., or HIVE_POSTGRES_... in .env) is not valid, or too high",
@@ -1946,6 +1951,8 @@ DIAGNOSES = (
     _refused("server did not complete authentication",
         "the server asks nobody for a password, so none can be verified",
         "in its pg_hba.conf, replace trust by scram-sha-256 in the host lines"),
+    _refused(r'no pg_hba.conf entry for host "\[local\]"', "the server's own socket lets nobody in",
+        "append to its pg_hba.conf: local all all scram-sha-256; then {restart}"),
     _refused("no pg_hba.conf entry",
         "the server lets nobody in over the network",
         "append to its pg_hba.conf: host all all all scram-sha-256; then {restart}"),
@@ -2001,10 +2008,13 @@ DIAGNOSES = (
     Diagnosis("elsewhere", "unsupported startup parameter|pgbouncer cannot connect",
         "a connection pooler answers there", POOLER_HINT),
     Diagnosis("elsewhere", "server version mismatch", "the server there is newer than the image",
-        "{upgrade} --image IMAGE, as new as the server"),
+        "{upgrade} --image IMAGE, as new as it; attached: HIVE_POSTGRES_IMAGE in .env"),
     Diagnosis("elsewhere", r'unrecognized configuration parameter "\w+"',
         "the server there is older than the image",
         "push to one of the image's version, or later"),
+    Diagnosis("elsewhere", "create event trigger|FOR (?:ALL TABLES|TABLES IN SCHEMA)",
+        "only a superuser may make event triggers, and publications of all tables",
+        "drop it here first, after a snapshot; or push as a superuser"),
     Diagnosis("elsewhere", "permission denied|must be (?:owner|superuser|able to)",
         "the role there lacks a privilege",
         "as administrator: create extension NAME; to read, grant pg_read_all_data to ROLE; to"
@@ -2016,8 +2026,9 @@ DIAGNOSES = (
     Diagnosis("elsewhere", "no encryption|SSL (?:connection )?(?:is )?required|cleartext password",
         "the server asks for TLS, or else for the password in clear",
         "sslmode=require in the URL, or verify-full"),
-    Diagnosis("elsewhere", "password authentication failed|Tenant or user not found",
-        "the server there refuses user and password", "correct the URL", CredentialsRefusedError),
+    Diagnosis("elsewhere", "password authentication failed|Tenant or user not found|"
+        'FATAL:  database ".*" does not exist', "the server there refuses user and password, or has"
+        " no such database", "correct the URL", CredentialsRefusedError),
     Diagnosis("elsewhere", "no pg_hba.conf entry|is not allowed to connect|allow_list",
         "the server there does not let this address, user or database in",
         "its pg_hba.conf, or the provider's list of addresses, has to allow it",
@@ -6800,7 +6811,7 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
         workspace.worked = True
         result = there.load(file.fileno(), client, f"pushing to {target}")
         made, hint = "where the copy is whole, or not at all", "give the same command again"
-        if re.search("ERROR: |pg_restore: ", result.stderr):  # else docker alone was lost
+        if "ERROR: " in result.stderr:  # else docker was lost, or the answer to COMMIT
             made, hint = "where nothing was made", ""
         check_result(result, f"{action}, {made}", hint, sources=(*there.sources, "dump"))
         analyze(there, url.database)

@@ -54,12 +54,16 @@ DOCKER_TEXTS = {
         "Windows 29": "failed to connect to the docker API at npipe:////./pipe/docker_engine",
         "Docker Desktop": DAEMON + "open \\\\.\\pipe\\docker_engine_linux: The system cannot find"
         " the file specified.",
-        "no such context": 'Failed to initialize: unable to resolve docker endpoint: context "x":'
-        " context not found: open /home/ann/.docker/contexts/meta/0/meta.json: no such file or"
-        " directory",
+        "odd DOCKER_HOST": "unable to parse docker host `foo`",
         "Desktop, starting": "request returned 500 Internal Server Error for API route and version"
         " http://%2F%2F.%2Fpipe%2Fx/v1.24/info, check if the server supports the requested API",
         "older": "request returned Internal Server Error for API route and version http://x/v1.24",
+    },
+    "no such docker context": {
+        "20.10": 'current context "x" is not found on the file system, please check your config',
+        "28": 'Failed to initialize: unable to resolve docker endpoint: context "x":'
+        " context not found: open /home/ann/.docker/contexts/meta/0/meta.json: no such file or"
+        " directory",
     },
     "your user may not use Podman's socket": {
         "docker 28": "permission denied while trying to connect to the Docker daemon socket at"
@@ -195,6 +199,10 @@ SERVER_TEXTS = {
         "closed": 'initdb: error: could not access directory "/d": Permission denied',
         "looks empty": "Error: Database is uninitialized and superuser password is not specified.",
     },
+    "file system is read-only": {
+        "pid": 'FATAL:  could not create lock file "postmaster.pid": Read-only file system',
+        "file": 'PANIC:  could not open file "/d/global/pg_control": Read-only file system',
+    },
     "shm is too small": {
         "parallel": 'ERROR:  could not resize shared memory segment "/PostgreSQL.1" to 63999360'
         " bytes: No space left on device",
@@ -202,6 +210,7 @@ SERVER_TEXTS = {
     "disk is full": {
         "wal": 'PANIC:  could not write to file "pg_wal/xlogtemp.9": No space left on device',
         "initdb": 'could not write to file "base/4/1247": No space left on device',
+        "init file": "LOG:  could not write init file",
     },
     "cluster is incomplete": {
         "checkpoint": "PANIC:  could not locate a valid checkpoint record",
@@ -223,7 +232,12 @@ LOGIN_TEXTS = {
         "trust": 'psql: error: connection to server at "172.18.0.2", port 5432 failed:'
         ' authentication method requirement "!none" failed: server did not complete authentication',
     },
-    "lets nobody in": {
+    "socket lets nobody in": {
+        "no local line": 'FATAL:  no pg_hba.conf entry for host "[local]", user "ann", database'
+        ' "hive", no encryption',
+    },
+    "disk is full, or nearly": {"init file": "psql: error: FATAL:  could not write init file"},
+    "lets nobody in over": {
         "half an init": 'FATAL:  no pg_hba.conf entry for host "172.18.0.1", user "ann", database'
         ' "hive", no encryption',
     },
@@ -257,6 +271,7 @@ DUMP_TEXTS = {
     },
     "disk is full, or nearly": {
         "server": 'ERROR:  could not extend file "base/1/2": No space left on device',
+        "init file": "pg_restore: error: FATAL:  could not write init file",
         "watched": "hive-pg: less than 128 MB are left for the data\n"
         "FATAL:  terminating connection due to administrator command",
     },
@@ -315,6 +330,12 @@ ELSEWHERE_TEXTS = {
     "older than the image": {
         "16": 'ERROR:  unrecognized configuration parameter "transaction_timeout"',
     },
+    "only a superuser may make event triggers": {
+        "trigger": "pg_restore: error: could not execute query: ERROR:  permission denied to create"
+        ' event trigger "watch"\nHINT:  Must be superuser to create an event trigger.',
+        "publication": "ERROR:  must be superuser to create FOR ALL TABLES publication",
+        "schema": "ERROR:  must be superuser to create FOR TABLES IN SCHEMA publication",
+    },
     "lacks a privilege": {
         "extension": 'ERROR:  permission denied to create extension "vector"',
         "a table": "pg_dump: error: query failed: ERROR:  permission denied for table item",
@@ -336,6 +357,7 @@ ELSEWHERE_TEXTS = {
     "refuses user and password": {
         "password": f'{CONNECTION}FATAL:  password authentication failed for user "app"',
         "tenant": f"{CONNECTION}FATAL:  Tenant or user not found",
+        "database": f'{CONNECTION}FATAL:  database "prodd" does not exist',
     },
     "does not let this address, user or database in": {
         "host": f'{CONNECTION}FATAL:  no pg_hba.conf entry for host "10.0.0.9", SSL encryption',
@@ -500,6 +522,7 @@ CLASSES = {
     "your user may not use Podman's socket": DockerNotAvailableError,
     "rootless Docker is not running": DockerNotAvailableError,
     "Docker there cannot be reached": DockerNotAvailableError,
+    "no such docker context": DockerNotAvailableError,
     "too far apart": DockerNotAvailableError,
     "ended, was paused or was about to restart": ContainerStartupError,
     "has the port": ContainerConflictError,

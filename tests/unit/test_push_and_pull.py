@@ -204,8 +204,12 @@ def test_password_in_clear(place, elsewhere, query, expected):
             {"loading": "context canceled"},
             "cannot push to prod on db.test, where the copy is whole, or",
         ),
+        (
+            {"loading": "pg_restore: error: server closed the connection unexpectedly"},
+            "cannot push to prod on db.test, where the copy is whole, or",
+        ),
     ],
-    ids=["obstacle", "extension", "rows", "failure", "docker's failure"],
+    ids=["obstacle", "extension", "rows", "failure", "docker's failure", "a lost COMMIT"],
 )
 def test_push_that_fails(place, elsewhere, changes, words):
     """Each says what is wrong, and no container is left."""
@@ -415,12 +419,13 @@ def test_attached_check(attached, elsewhere, capsys):
     ("answer", "code", "words"),
     [
         ((2, "FATAL:  password authentication failed for user"), 6, "refuses user"),
+        ((2, 'FATAL:  database "prod" does not exist'), 6, "has no such database"),
         ((2, "could not translate host name"), 5, "does not answer"),
         ((2, "certificate verify failed"), 1, "does not trust the server's certificate"),
         ((2, 'FATAL:  no pg_hba.conf entry for host "h"'), 6, "does not let this address, user"),
         ((2, "connection to server at x failed: FATAL:  Max c"), 5, "refuses the connection"),
     ],
-    ids=["password", "host", "certificate", "address", "full"],
+    ids=["password", "database", "host", "certificate", "address", "full"],
 )
 def test_attached_server_that_cannot_be_had(attached, elsewhere, capsys, answer, code, words):
     """`wait`, `check` and `run` say why, with the remedy for a server elsewhere."""
