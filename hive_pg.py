@@ -3087,6 +3087,7 @@ class Probe(Record):
     info: ContainerInfo | None = None
     objection: str = ""  # why the published port does not serve
     address: str = ""  # the one where it does
+    binds: Sequence[str] = ()  # where the URL's port is published
 
     @property
     def major(self) -> str:
@@ -4218,8 +4219,8 @@ def judge_answer(url: DatabaseURL, binds: Sequence[str] | None, address: str, an
     return "only a login tells whose it is: install psycopg" if refusal is None else refusal
 
 
-def login_with_psycopg(url: DatabaseURL, address: str) -> str | None:
-    """Log in, but never with the password in clear.
+def login_with_psycopg(url: DatabaseURL, address: str, *, known: bool = False) -> str | None:
+    """Log in, as `run` lets CMD, but never with the password in clear.
 
     Returns the objection, '' for none; None where psycopg is not installed.
     """
@@ -4230,13 +4231,16 @@ def login_with_psycopg(url: DatabaseURL, address: str) -> str | None:
     options = {"hostaddr": address}
     if psycopg.pq.version() >= 160000 and "require_auth" not in url.options:
         options["require_auth"] = "scram-sha-256,md5"  # in the image's pg_hba.conf, or older ones
-        if url.options.get("sslmode", "").startswith("verify-"):  # a pooler's, to who is known
-            options["require_auth"] += ",password"
+        if re.match("require|verify" if known else "verify", url.options.get("sslmode", "")):
+            options["require_auth"] += ",password"  # as poolers ask for it
+    shell = {key: value for key in LEADING_VARIABLES if (value := os.environ.pop(key, ""))}
     try:
         plain, _ = format_database_url(url, "libpq")
         psycopg.connect(plain, connect_timeout=10, **options).close()
     except psycopg.Error as error:
         return last_line(str(error)) or type(error).__name__
+    finally:
+        os.environ.update(shell)
     return ""
 
 
@@ -4252,21 +4256,27 @@ def tell_login(workspace: Workspace, probe: Probe, began: float) -> None:
     workspace.console.step(found + place * fits + took)
 
 
-def refuse_port(workspace: Workspace, objection: str, right: str) -> str:
+def refuse_port(workspace: Workspace, probe: Probe) -> str:
     """Raise the error of a URL that leads elsewhere, or asks for too much.
 
     With an engine elsewhere, return in words how its port is reached from here.
     """
-    url = workspace.settings.url
+    url, objection, binds = workspace.settings.url, probe.objection, probe.binds
     if workspace.attached:
-        return "the engine's machine reaches it, this one does not: a VPN, a firewall?"
+        said = "the image's clients log in, programs here do not"
+        return said + ": a VPN, a firewall?" * (not probe.address)
     if objection.startswith(_NO_TLS) or not workspace.is_apart:
+        usual = {*USUAL_BINDS, "::"}.issuperset(binds)
         hint = "{restart} applies .env"
         if objection.startswith(_NO_TLS):
             hint = f"take that out of {URL_KEY}; or switch ssl on in the server"
-        elif objection.startswith(_STRANGER) and right:
+        elif objection.startswith(_STRANGER) and probe.address:
             sockets = f"ss -ltnp 'sport = :{url.port}'"
-            hint = f"put {right} for {url.host} in {URL_KEY}; or end it: {sockets}"
+            hint = f"put {probe.address} for {url.host} in {URL_KEY}; or end it: {sockets}"
+        elif workspace.settings.bind in ("", *binds) and not (
+            is_local(url.host) if usual else url.host in binds
+        ):
+            hint = f"put {LOCALHOST if usual else binds[0]} for {url.host} in {URL_KEY}"
         why = f"{URL_KEY} does not lead to this database at {url.host}:{url.port}: {objection}"
         raise DatabaseConnectionError(why, hint)
     remedy, gateway = "{init} --bind ADDRESS, one of the engine's machine", read_gateway()
@@ -4306,7 +4316,7 @@ def look(workspace: Workspace, wait: float = 0, sql: str = VERSIONS_SQL) -> Prob
         objection, address = ask_published_port(url, _judge_binds(workspace, binds))
     if isinstance(probe.error, CredentialsRefusedError) and workspace.await_rotation() != url:
         return look(workspace, wait, sql)
-    probe = probe.replace(info=info, objection=objection, address=address)
+    probe = probe.replace(info=info, objection=objection, address=address, binds=binds)
     return _tell_unfinished(workspace, probe)
 
 
@@ -4578,7 +4588,7 @@ def verify(
         probe = look(workspace, left, sql)
     check_first_start(workspace, probe.info)
     if why := probe.objection:
-        reach = refuse_port(workspace, why, probe.address)
+        reach = refuse_port(workspace, probe)
         console.warn(f"the database serves; at {url.host}:{url.port}: {why}; {reach}")
     if probe.warning:
         console.warn(f"{probe.warning.cause}; {probe.warning.hint}")
@@ -6058,7 +6068,7 @@ def _run_alone(task: Restore, **how: Any) -> str:
         if probe.error:
             raise probe.error
         if probe.objection:
-            refuse_port(workspace, probe.objection, probe.address)
+            refuse_port(workspace, probe)
         return task.run(**how)
 
 
@@ -7024,9 +7034,9 @@ def _answer_port(workspace: Workspace, probe: Probe, info: ContainerInfo | None)
     if info and url.host == info.inner_host:
         finding = f"skipped: {place} is for its networks alone"
         return CheckPoint("published port", Outcome.SKIPPED, finding)
-    refusal = probe.objection or login_with_psycopg(url, probe.address)
+    refusal = probe.objection or login_with_psycopg(url, probe.address, known=True)
     if refusal:
-        remedy = refuse_port(workspace, refusal, probe.address)
+        remedy = refuse_port(workspace, probe.replace(objection=refusal))
         finding = f"at {place}: {refusal}"
         return CheckPoint("published port", Outcome.WARNING, finding, remedy)
     finding = f"{place} answers as PostgreSQL"

@@ -93,7 +93,7 @@ def network(monkeypatch):
     network = Network()
     monkeypatch.setattr(pg, "is_port_free", network.is_free)
     monkeypatch.setattr(pg, "ask_published_port", network.ask)
-    monkeypatch.setattr(pg, "login_with_psycopg", lambda url, address: None)
+    monkeypatch.setattr(pg, "login_with_psycopg", lambda url, address, **_: None)
     monkeypatch.setattr(pg, "read_gateway", lambda: network.gateway)
     return network
 

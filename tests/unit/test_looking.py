@@ -371,7 +371,7 @@ def test_check_of_a_crash_loop_of_unknown_cause(hive, up, docker, capsys):
 )
 def test_check_with_psycopg(monkeypatch, place, up, refusal, letter, words):
     """With psycopg importable it logs in through the published port."""
-    monkeypatch.setattr(pg, "login_with_psycopg", lambda url, address: refusal)
+    monkeypatch.setattr(pg, "login_with_psycopg", lambda url, address, **_: refusal)
     letters, _, result = outcomes(place)
     assert letters == "ppppp" + letter
     assert words in result.points[5].finding

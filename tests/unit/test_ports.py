@@ -69,12 +69,13 @@ def ask_by_address(monkeypatch, answers, binds):
     return ask_published_port(make_url(), binds)
 
 
-def refused(url, objection, right):
+def refused(url, objection, right, bind="", binds=("127.0.0.1",)):
     """Return the error of a workspace whose URL meets an objection."""
-    place = types.SimpleNamespace(url=url)
+    place = types.SimpleNamespace(url=url, bind=bind)
     workspace = types.SimpleNamespace(attached=None, is_apart=False, settings=place)
+    found = pg.Probe(pg.Readiness.ACCEPTING, objection=objection, address=right, binds=binds)
     with pytest.raises(pg.DatabaseConnectionError) as caught:
-        pg.refuse_port(workspace, objection, right)
+        pg.refuse_port(workspace, found)
     return caught.value
 
 
@@ -136,7 +137,7 @@ def test_ask_published_port_asks_for_tls(serve, reply, query, asking):
 )
 def test_ask_published_port_elsewhere(monkeypatch, address, binds, refusal, objection):
     """What is published tells whose an address here is; of another machine only a login does."""
-    monkeypatch.setattr(pg, "login_with_psycopg", lambda url, address: refusal)
+    monkeypatch.setattr(pg, "login_with_psycopg", lambda url, address, **_: refusal)
     answer, right = ask_by_address(monkeypatch, {address: b"N"}, binds)
     assert answer.startswith(objection)
     assert bool(answer) is bool(objection)
@@ -185,6 +186,27 @@ def test_port_error_names_the_right_address(monkeypatch):
     assert str(error).endswith("database at localhost:5532: another program answers at ::1")
     assert error.hint.startswith("put 127.0.0.1 for localhost in HIVE_DATABASE_URL; or end it:")
     assert error.hint.endswith("ss -ltnp 'sport = :5532'")
+
+
+@pytest.mark.parametrize(
+    ("host", "bind", "binds", "hint"),
+    [
+        pytest.param("locahost", "", HERE, "put localhost for locahost in HIVE", id="a typo"),
+        pytest.param("8.8.8.8", "", ["0.0.0.0", "::"], "put localhost for 8.8.8.8", id="another"),
+        pytest.param(
+            *("localhost", "127.0.0.9", ["127.0.0.9"], "put 127.0.0.9 for localhost"), id="a bind"
+        ),
+        pytest.param("10.0.0.9", "", ["10.0.0.5"], "put 10.0.0.5 for 10.0.0.9", id="own compose"),
+        pytest.param("10.0.0.9", "10.0.0.9", HERE, "{restart} applies .env", id="not yet applied"),
+        pytest.param("localhost", "", [], "{restart} applies .env", id="another port"),
+        pytest.param("localhost", "", HERE, "{restart} applies .env", id="silent"),
+        pytest.param("10.0.0.5", "", ["10.0.0.5"], "{restart} applies .env", id="silent there"),
+    ],
+)
+def test_port_error_leads_out(host, bind, binds, hint):
+    """A restart is the remedy only where it may change something; else the host is wrong."""
+    error = refused(make_url(host=host), "Connection refused", "", bind, binds)
+    assert error.hint.startswith(hint)
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64 + ".invalid"])
@@ -255,6 +277,49 @@ def test_login_with_psycopg_there(monkeypatch, error, objection, libpq, query, a
     plain = "postgresql://ann:s3cret@localhost:5532/hive" + (f"?{query}" if query else "")
     assert calls[0] == (plain, options)
     assert calls[1:] == ([] if error else ["closed"])
+
+
+@pytest.mark.parametrize(
+    ("known", "mode", "clear"),
+    [
+        (False, "require", False),
+        (False, "verify-ca", True),
+        (True, "require", True),
+        (True, "verify-full", True),
+        (True, "prefer", False),
+    ],
+)
+def test_login_with_psycopg_in_clear(monkeypatch, known, mode, clear):
+    """Over TLS who is known may have it, as from the image's clients; a stranger may not."""
+    calls = []
+    module = types.ModuleType("psycopg")
+    ended = types.SimpleNamespace(close=lambda: None)
+    module.connect = lambda url, **options: calls.append(options) or ended
+    module.pq = types.SimpleNamespace(version=lambda: 160004)
+    module.Error = OperationalError
+    monkeypatch.setitem(sys.modules, "psycopg", module)
+    assert login_with_psycopg(make_url(query=f"sslmode={mode}"), "10.0.0.5", known=known) == ""
+    assert ("password" in calls[0]["require_auth"].split(",")) is clear
+
+
+def test_login_with_psycopg_is_the_urls(monkeypatch):
+    """What the shell has for libpq leads nowhere else, and is still there afterwards."""
+    seen = []
+
+    def connect(url, **options):
+        seen.append({key for key in pg.os.environ if key.startswith("PG")})
+        raise OperationalError("FATAL: no")
+
+    module = types.ModuleType("psycopg")
+    module.connect, module.Error = connect, OperationalError
+    module.pq = types.SimpleNamespace(version=lambda: 160004)
+    monkeypatch.setitem(sys.modules, "psycopg", module)
+    shell = {"PGSSLMODE": "require", "PGSERVICE": "x", "PGOPTIONS": "-c x=y"}
+    for name, value in shell.items():
+        monkeypatch.setenv(name, value)
+    assert login_with_psycopg(make_url(), "127.0.0.1") == "FATAL: no"
+    assert seen == [set()]
+    assert shell.items() <= pg.os.environ.items()
 
 
 def test_login_with_psycopg_missing(monkeypatch):

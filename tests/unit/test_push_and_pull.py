@@ -415,6 +415,18 @@ def test_attached_check(attached, elsewhere, capsys):
     assert {call.argv[1] for call in elsewhere.calls} <= {"exec", "image"}
 
 
+@pytest.mark.parametrize(("right", "asks"), [("", True), ("10.0.0.3", False)])
+def test_attached_login_here(attached, elsewhere, monkeypatch, capsys, right, asks):
+    """A network is suspected only where nothing answers."""
+    why = "" if right else "timed out"
+    monkeypatch.setattr(pg, "ask_published_port", lambda *_: (why, right))
+    monkeypatch.setattr(pg, "login_with_psycopg", lambda *_, **__: "server requested a cleartext")
+    attached("check")
+    said = capsys.readouterr().out
+    assert "the image's clients log in, programs here do not" in said
+    assert ("a VPN" in said) is asks
+
+
 @pytest.mark.parametrize(
     ("answer", "code", "words"),
     [
