@@ -521,7 +521,7 @@ def format_env_value(value: str, subject: str = "this value") -> str:
         if not re.search("[`$]", value):
             return '"' + re.sub(r"([\\\"])", r"\\\1", value) + '"'
     said = f"no spelling in {ENV_FILE} carries {subject} to Compose, python-dotenv and sh alike"
-    hint = "choose UTF-8 without line ends, ${...}, a final backslash, or ' together with ` or $"
+    hint = "choose UTF-8 without line ends, ${...}, a final \\, or ' or \\\\ together with ` or $"
     raise EnvFileError(said, hint)
 
 
@@ -3453,7 +3453,9 @@ class Elsewhere(Server):
                 if path != "system":
                     data = read_file(path) or b""
                     if b"-----BEGIN " not in data or len(data) > 1 << 20:
-                        raise WorkspaceError(f"{path!r}, the URL's {name}, is no file in PEM form")
+                        why = "is no file in PEM form" if lexists(path) else "is not there"
+                        hint = "give its whole path: a relative one is not the same everywhere"
+                        raise WorkspaceError(f"{path!r}, the URL's {name}, {why}", hint)
                     self.files[_VARIABLES[name]] = self.put(name, data.decode("utf-8", "replace"))
             yield self
 
@@ -3484,6 +3486,7 @@ class State(Record):
     engine: Sequence[str] = ()
     user: str = ""
     database: str = ""
+    url: str = ""  # the one here, without its password
     container: str = ""
     project: str = ""
     service: str = ""
@@ -3707,6 +3710,7 @@ class Workspace:
             settings = self.settings
             known |= {"id": settings.workspace or self.state.id, "attached": []}
             known |= {"user": settings.url.user, "database": settings.url.database}
+            known |= {"url": repr(settings.url)}
             known |= {"container": settings.container, "project": settings.project}
             known |= {"port": settings.url.port, "bind": settings.bind}
             known |= {"next_password": "", "exchange": []} if self.is_copy else {}
@@ -3741,7 +3745,8 @@ class Workspace:
 
     @cached_property
     def _elsewhere(self) -> Elsewhere:
-        image = self.settings.image or self.state.image or DEFAULT_IMAGE
+        image = self.settings.image or os.environ.get(IMAGE_KEY) or self.state.image
+        image = image or DEFAULT_IMAGE
         server = Elsewhere(self.engine, image, self.settings.url)
         if self.engine.find_image(image) is None:
             self.engine.pull(image)
@@ -5567,14 +5572,16 @@ def attach(workspace: Workspace) -> None:
         hint = f"put the {URL_KEY} of a server elsewhere there"
         if not text:
             raise NotSetUpError(f"{ENV_FILE} has no {URL_KEY}", hint)
-        plan = [repr(parse_database_url(text)), *here.attached[1:]]
+        before = here.attached[1:] or [here.url] * bool(here.url)
+        plan = [repr(parse_database_url(text)), *before]
         by_hand = here.attached_by_hand or plan[:1] != [*here.attached[:1]]  # not `push --switch`
         workspace.state = here.replace(attached=plan)
         if not workspace.attached:
             raise WorkspaceError(f"{URL_KEY} in {ENV_FILE} leads to this machine", hint)
         verify(workspace, timeout=0)
         workspace.state = here
-        _lead(workspace, plan, {}, by_hand=by_hand)
+        image = workspace.values.get(IMAGE_KEY) or os.environ.get(IMAGE_KEY)
+        _lead(workspace, plan, {IMAGE_KEY: image} if image else {}, by_hand=by_hand)
 
 
 def _lead(

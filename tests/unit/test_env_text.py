@@ -92,12 +92,14 @@ def test_format_env_value_roundtrip(row):
         pytest.param("it's `x`", id="quote and backquote"),
         pytest.param("it's $5", id="quote and dollar"),
         pytest.param("a\\\\b$", id="two backslashes and dollar"),
+        pytest.param("a\\\\b`", id="two backslashes and backquote"),
     ],
 )
 def test_format_env_value_refused(value):
     """What no spelling carries to all readers is refused, and not repeated in the message."""
     error = refusal(format_env_value, value)
     assert value not in f"{error} {error.hint}"
+    assert r"' or \\ together with ` or $" in error.hint
 
 
 # -- the whole file ------------------------------------------------------------------------------

@@ -239,8 +239,13 @@ def test_push_refuses_what_cannot_be(place, elsewhere):
         push(place, URL.replace("db.test", "localhost"))
     with pytest.raises(WorkspaceError, match="is a connection pooler"):
         push(place, URL.replace("db.test:6432", "x.pooler.supabase.com:6543"))
-    with pytest.raises(WorkspaceError, match="'/nowhere', the URL's sslcert, is no file in PEM"):
+    with pytest.raises(
+        WorkspaceError, match="'/nowhere', the URL's sslcert, is not there"
+    ) as caught:
         push(place, f"{URL}&sslcert=/nowhere")
+    assert "give its whole path" in caught.value.hint
+    with pytest.raises(WorkspaceError, match="yml', the URL's sslcert, is no file in PEM"):
+        push(place, f"{URL}&sslcert={place.directory}/docker-compose.yml")
     assert remote(elsewhere) == []
 
 
@@ -601,6 +606,32 @@ def test_attach_keeps_a_url_as_it_was_written(workspace, elsewhere, hive):
     assert f"{line}\n" in env.read_text()
 
 
+def test_attach_takes_the_image_of_the_shell(workspace, elsewhere, hive, monkeypatch):
+    """It is recorded, as `init` does, so that later commands take the same."""
+    env, image = workspace / ".env", "registry.test/postgres:18"
+    env.write_text(f"HIVE_DATABASE_URL='{URL}'\n")
+    elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = "|18.2|0.8.1|0.8.1\n"
+    monkeypatch.setenv("HIVE_POSTGRES_IMAGE", image)
+    assert hive("init", "--attach") == 0
+    monkeypatch.delenv("HIVE_POSTGRES_IMAGE")
+    assert hive("check") == 0
+    assert [held[1] for held in elsewhere.held[::2]] == [image, image]
+
+
+def test_detach_after_an_edit_keeps_the_url_here(up, elsewhere, manager, hive):
+    """Where the URL was written over by hand, its driver and query are remembered."""
+    env, here = up / ".env", pg.build_database_url(make_url(driver="asyncpg", query="ssl=prefer"))
+    text = env.read_text().replace(pg.build_database_url(make_url()), here)
+    env.write_text(text)
+    elsewhere.containers.clear()
+    manager.start_container()
+    env.write_text(text.replace(here, f"'{URL}'"))
+    elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = "|17.2|0.8.1|0.8.1\n"
+    assert hive("init", "--attach") == 0
+    manager.detach()
+    assert pg.Workspace(str(up)).values["HIVE_DATABASE_URL"] == here
+
+
 def test_detach_leaves_an_earlier_line_alone(workspace, elsewhere, hive):
     """Of two URLs the last one counts; the other one is nobody's to change."""
     env, earlier = workspace / ".env", "HIVE_DATABASE_URL='postgresql://b:oth3r@staging.test/x'\n"
@@ -659,7 +690,9 @@ def test_attached_without_its_image(attached, elsewhere, capsys):
     elsewhere.answers["docker image inspect"] = (1, "No such image: x")
     elsewhere.answers["docker pull"] = (1, "lookup registry.test: no such host")
     assert attached("check") == ExitCode.FAILED
-    assert "or HIVE_POSTGRES_IMAGE in .env" in " ".join(capsys.readouterr().out.split())
+    assert "or where attached HIVE_POSTGRES_IMAGE in .env" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_attached_psql_interrupted(attached, elsewhere, monkeypatch):

@@ -318,6 +318,7 @@ def test_remember_writes_what_it_is_told(workspace, directory):
     assert json.loads(path.read_text()) == {
         **{"id": "", "directory": str(directory), "inode": f"{status.st_dev}:{status.st_ino}"},
         **{"engine": ["id", "/root", "host"], "user": "ann", "database": "hive"},
+        **{"url": "postgresql+psycopg://ann:****@localhost:5532/hive"},
         **{"container": "hive-postgres", "project": "w-1a2b3c", "image": "x", "major": ""},
         "service": "",
         **{"port": 5532, "bind": ""},
