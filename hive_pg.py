@@ -1613,14 +1613,6 @@ def read_host(directory: str) -> Host:
     return Host(*read_machine(), find_filesystem(os.fsdecode(mounts), directory))
 
 
-def read_gateway() -> str:
-    """Return the engine's machine as a container sees it, '' outside of one."""
-    marked = any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv")))
-    routes = (read_file("/proc/net/route") or b"") if marked else b""
-    default = re.search(rb"(?m)^\S+\s+0{8}\s+([0-9A-F]{8})\b", routes)
-    return ".".join(map(str, reversed(bytes.fromhex(default[1].decode())))) if default else ""
-
-
 def measure_directory(directory: str) -> int | None:
     """Return the bytes in a directory's files, None where it may not."""
 
@@ -1866,7 +1858,7 @@ DIAGNOSES = (
         "your user may not use Docker's socket",
         "sudo usermod -aG docker $USER, then log in again"),
     _unavailable("could not be found in this WSL",
-        "`docker` is only Docker Desktop's stand-in in this WSL distribution",
+        "`docker` is only Docker Desktop's stand-in in this WSL",
         "switch it on: Docker Desktop > Settings > Resources > WSL integration"),
     _unavailable("See 'podman --help'|can't evaluate field ID in type",
         "`docker` here is Podman's own program, which has no Compose",
@@ -1877,12 +1869,12 @@ DIAGNOSES = (
         "systemctl --user start docker"),
     _unavailable(r"docker \S* at (?:tcp|ssh|http)|error during connect: .*(?:\[ssh|dial tcp)",
         "Docker there cannot be reached", "start it there; or see docker context ls, DOCKER_HOST"),
-    _unavailable(r'context "\S*"(?:: context| is) not found', "there is no such docker context",
-        "docker context ls; then unset DOCKER_CONTEXT, or docker context use default"),
+    _unavailable(r'context "\S*"(?:: context| is) not found', "no such docker context",
+        "unset DOCKER_CONTEXT; docker context use default"),
     _unavailable("Cannot connect to the Docker daemon|failed to connect to the docker API|"
         "error during connect|unable to (?:resolve docker endpoint|parse docker host)|"
         "docker_engine|dockerDesktopLinuxEngine|Internal Server Error for API route",
-        "the Docker daemon is not running, or DOCKER_HOST or the context points elsewhere",
+        "the Docker daemon is not running, or DOCKER_HOST points elsewhere",
         "start Docker: sudo systemctl start docker, or Docker Desktop; or see docker context ls"),
     _unavailable("client version .* is too (?:old|new)",
         "the docker CLI and the engine are too far apart",
@@ -1890,7 +1882,7 @@ DIAGNOSES = (
     Diagnosis("docker", "Container .* is (?:not running|restarting|paused)|"
         "upgrade to tcp, received (?:409|500)|No such exec instance|"
         "exec failed: .*(?:cannot exec in a (?:stopped|deleted)|init-p: |executing setns process)",
-        "the container ended, was paused or was about to restart at that moment",
+        "the container ended, was paused or was about to restart",
         "{logs}", ContainerStartupError),
     Diagnosis("docker", "port is already allocated|address already in use|Ports are not available",
         "another container or process has the port, or Windows has reserved it",
@@ -1904,8 +1896,8 @@ DIAGNOSES = (
         "Docker runs Windows containers now, and the image is one of Linux",
         "Docker Desktop > Switch to Linux containers"),
     Diagnosis("docker", "non-overlapping IPv4 address pool|address pools have been fully subnetted",
-        "Docker has no addresses left for another network",
-        "docker network prune removes the networks that nobody uses"),
+        "Docker has no addresses left for a network",
+        "docker network prune removes unused ones"),
     Diagnosis("docker", f"Mounts denied|{_NO_SOURCE}|error while creating mount source path",
         "what is to be mounted is missing, or the daemon (remote, a snap, Desktop) does not see it",
         "see the path above; for the data: {init} --data volume"),
@@ -1917,7 +1909,7 @@ DIAGNOSES = (
         "could not write init file",
         "the disk is full, or nearly", "free space: df -h; docker system df"),
     Diagnosis("server", "Read-only file system", "the data's file system is read-only",
-        "mount it for writing; dmesg may say why it is not"),
+        "mount it for writing"),
     Diagnosis("server", "unrecognized configuration parameter|invalid value for parameter|"
         "invalid argument:|is outside the valid range|allocate memory|out of memory",
         "a server setting (-c ..., or HIVE_POSTGRES_... in .env) is not valid, or too high",
@@ -1951,16 +1943,15 @@ DIAGNOSES = (
     _refused("server did not complete authentication",
         "the server asks nobody for a password, so none can be verified",
         "in its pg_hba.conf, replace trust by scram-sha-256 in the host lines"),
-    _refused(r'no pg_hba.conf entry for host "\[local\]"', "the server's own socket lets nobody in",
-        "append to its pg_hba.conf: local all all scram-sha-256; then {restart}"),
     _refused("no pg_hba.conf entry",
         "the server lets nobody in over the network",
-        "append to its pg_hba.conf: host all all all scram-sha-256; then {restart}"),
+        "append to its pg_hba.conf: for [local] local all all scram-sha-256, else"
+        " host all all all scram-sha-256; then {restart}"),
     Diagnosis("login", "used by logical replication subscription",
         "it has a subscription",
         "there: alter subscription … disable, … set (slot_name = none); drop subscription …"),
     Diagnosis("login", 'database ".*" does not exist',
-        "the server accepts the credentials, but has no such database",
+        "the server has no such database",
         "{init} creates it; or correct HIVE_DATABASE_URL in .env",
         DatabaseConnectionError, Repair.DATABASE),
     _refused("is not permitted to log in|not currently accepting connections|"
@@ -1988,7 +1979,7 @@ DIAGNOSES = (
     Diagnosis("dump", "could not read from input file: end of file|unexpected end of file|block ID|"
         "unrecognized data block|could not uncompress|corrupt tar header|find magic string",
         "the dump is truncated or damaged",
-        "take another one; a copy that ended early has fewer bytes than the original"),
+        "take another one, with as many bytes as the original"),
     Diagnosis("dump", 'role ".*" does not exist',
         "the dump names a role that does not exist here",
         "{psql} -c 'create role \"NAME\"'; if it only owns, in pg_dump -Fc: {restore} --no-owner"),
@@ -2008,13 +1999,12 @@ DIAGNOSES = (
     Diagnosis("elsewhere", "unsupported startup parameter|pgbouncer cannot connect",
         "a connection pooler answers there", POOLER_HINT),
     Diagnosis("elsewhere", "server version mismatch", "the server there is newer than the image",
-        "{upgrade} --image IMAGE, as new as it; attached: HIVE_POSTGRES_IMAGE in .env"),
+        "{upgrade} --image IMAGE; attached: a newer HIVE_POSTGRES_IMAGE in .env"),
     Diagnosis("elsewhere", r'unrecognized configuration parameter "\w+"',
         "the server there is older than the image",
         "push to one of the image's version, or later"),
-    Diagnosis("elsewhere", "create event trigger|FOR (?:ALL TABLES|TABLES IN SCHEMA)",
-        "only a superuser may make event triggers, and publications of all tables",
-        "drop it here first, after a snapshot; or push as a superuser"),
+    Diagnosis("elsewhere", "create (?:event trigger|FOR )", "only a superuser may make that",
+        "drop it here first, after a snapshot"),
     Diagnosis("elsewhere", "permission denied|must be (?:owner|superuser|able to)",
         "the role there lacks a privilege",
         "as administrator: create extension NAME; to read, grant pg_read_all_data to ROLE; to"
@@ -2027,15 +2017,15 @@ DIAGNOSES = (
         "the server asks for TLS, or else for the password in clear",
         "sslmode=require in the URL, or verify-full"),
     Diagnosis("elsewhere", "password authentication failed|Tenant or user not found|"
-        'FATAL:  database ".*" does not exist', "the server there refuses user and password, or has"
-        " no such database", "correct the URL", CredentialsRefusedError),
+        'FATAL:  database ".*" does not exist', "it refuses user, password or database there",
+        "correct the URL", CredentialsRefusedError),
     Diagnosis("elsewhere", "no pg_hba.conf entry|is not allowed to connect|allow_list",
         "the server there does not let this address, user or database in",
         "its pg_hba.conf, or the provider's list of addresses, has to allow it",
         CredentialsRefusedError),
     Diagnosis("elsewhere", "connection to server .* failed: (?:FATAL|ERROR|server does not)",
         "the server there refuses the connection",
-        "correct the URL, if it is that; else the provider's console", DatabaseConnectionError),
+        "correct the URL; or see the provider's console", DatabaseConnectionError),
     Diagnosis("elsewhere", "could not (?:translate host name|connect to server)|timeout expired|"
         "connection to server .* failed|server closed the connection|terminating connection",
         "the server there does not answer, or not any more",
@@ -3087,7 +3077,7 @@ class Probe(Record):
     info: ContainerInfo | None = None
     objection: str = ""  # why the published port does not serve
     address: str = ""  # the one where it does
-    binds: Sequence[str] = ()  # where the URL's port is published
+    binds: Sequence[str] = ()  # of the URL's port
 
     @property
     def major(self) -> str:
@@ -3413,8 +3403,8 @@ class Elsewhere(Server):
     def login(self) -> dict[str, str]:
         """Libpq's variables, but for the password: it is not sent in clear."""
         own = build_client_environment(self.url)
-        kept = LEADING_VARIABLES | {"PGHOST", "PGPORT", "PGUSER", "PGDATABASE"}
-        named = {key: own[key] for key in own if key in kept - {"PGOPTIONS"}}
+        left = (URL_KEY, "DATABASE_URL", "PGPASSWORD", "PGOPTIONS")
+        named = {key: value for key, value in own.items() if key not in left}
         safe = re.match("require|verify", self.url.options.get("sslmode", ""))
         named = named if safe else {"PGREQUIREAUTH": "!password", **named}
         return {"PGAPPNAME": self.container, **named, **self.files}
@@ -3453,9 +3443,8 @@ class Elsewhere(Server):
                 if path != "system":
                     data = read_file(path) or b""
                     if b"-----BEGIN " not in data or len(data) > 1 << 20:
-                        why = "is no file in PEM form" if lexists(path) else "is not there"
-                        hint = "give its whole path: a relative one is not the same everywhere"
-                        raise WorkspaceError(f"{path!r}, the URL's {name}, {why}", hint)
+                        why = f"{path!r}, the URL's {name}, is not there, or not in PEM form"
+                        raise WorkspaceError(why, "give its whole path")
                     self.files[_VARIABLES[name]] = self.put(name, data.decode("utf-8", "replace"))
             yield self
 
@@ -3486,7 +3475,7 @@ class State(Record):
     engine: Sequence[str] = ()
     user: str = ""
     database: str = ""
-    url: str = ""  # the one here, without its password
+    url: str = ""  # the one here
     container: str = ""
     project: str = ""
     service: str = ""
@@ -3665,8 +3654,6 @@ class Workspace:
     @property
     def attached(self) -> DatabaseURL | None:
         """The URL in `.env`, if `attach` knows that its server is elsewhere."""
-        if "state" not in vars(self) and not lexists(self.state_path):
-            return None
         text = self.values.get(URL_KEY)
         url = parse_database_url(text) if text else None
         elsewhere = url and not is_local(url.host)
@@ -3707,12 +3694,11 @@ class Workspace:
         if "attached" in changes:
             known = {} if self.is_copy else known  # until it has names of its own
         else:
-            settings = self.settings
+            settings, url = self.settings, self.settings.url
             known |= {"id": settings.workspace or self.state.id, "attached": []}
-            known |= {"user": settings.url.user, "database": settings.url.database}
-            known |= {"url": repr(settings.url)}
+            known |= {"user": url.user, "database": url.database, "port": url.port}
             known |= {"container": settings.container, "project": settings.project}
-            known |= {"port": settings.url.port, "bind": settings.bind}
+            known |= {"bind": settings.bind, "url": repr(url)}
             known |= {"next_password": "", "exchange": []} if self.is_copy else {}
         state = self.state.replace(**{**known, **changes})
         if state != self.state or is_gone(self.state_path):
@@ -3745,8 +3731,7 @@ class Workspace:
 
     @cached_property
     def _elsewhere(self) -> Elsewhere:
-        image = self.settings.image or os.environ.get(IMAGE_KEY) or self.state.image
-        image = image or DEFAULT_IMAGE
+        image = self.settings.image or self.state.image or DEFAULT_IMAGE
         server = Elsewhere(self.engine, image, self.settings.url)
         if self.engine.find_image(image) is None:
             self.engine.pull(image)
@@ -4183,8 +4168,8 @@ _NO_TLS, _STRANGER = "the server has no TLS", "another program answers at "
 def ask_published_port(url: DatabaseURL, binds: Sequence[str] | None) -> tuple[str, str]:
     """Ask each address of the URL's host whether it leads to the database.
 
-    `binds` are the addresses where it is published, [] where only a login tells,
-    None for a server elsewhere. Returns the first objection and the right address.
+    `binds`: where it is published; [] where only a login tells, None elsewhere.
+    Returns the first objection and the right address.
     """
     import socket
 
@@ -4225,7 +4210,7 @@ def judge_answer(url: DatabaseURL, binds: Sequence[str] | None, address: str, an
 
 
 def login_with_psycopg(url: DatabaseURL, address: str, *, known: bool = False) -> str | None:
-    """Log in, as `run` lets CMD, but never with the password in clear.
+    """Log in as `run`, but never with the password in clear.
 
     Returns the objection, '' for none; None where psycopg is not installed.
     """
@@ -4235,9 +4220,9 @@ def login_with_psycopg(url: DatabaseURL, address: str, *, known: bool = False) -
         return None
     options = {"hostaddr": address}
     if psycopg.pq.version() >= 160000 and "require_auth" not in url.options:
-        options["require_auth"] = "scram-sha-256,md5"  # in the image's pg_hba.conf, or older ones
+        options["require_auth"] = "scram-sha-256,md5"  # the image's, or older ones
         if re.match("require|verify" if known else "verify", url.options.get("sslmode", "")):
-            options["require_auth"] += ",password"  # as poolers ask for it
+            options["require_auth"] += ",password"
     shell = {key: value for key in LEADING_VARIABLES if (value := os.environ.pop(key, ""))}
     try:
         plain, _ = format_database_url(url, "libpq")
@@ -4250,15 +4235,13 @@ def login_with_psycopg(url: DatabaseURL, address: str, *, known: bool = False) -
 
 
 def tell_login(workspace: Workspace, probe: Probe, began: float) -> None:
-    """Say what a login has found, as far as there is room."""
+    """Say what a login has found."""
     url, created = workspace.settings.url, probe.created_version
     if url.unchecked:
         workspace.console.warn(url.unchecked)
     beside = f"+ pgvector {created}" if created else "without pgvector"
-    found, place = f"PostgreSQL {probe.server_version} {beside}", f" on {url.host}:{url.port}"
-    took = f", login verified ({time.monotonic() - began:.1f} s)"
-    fits = len(found + place + took) + 2 <= terminal_width(sys.stderr)
-    workspace.console.step(found + place * fits + took)
+    found = f"PostgreSQL {probe.server_version} {beside} on {url.host}:{url.port}"
+    workspace.console.step(f"{found}, login verified ({time.monotonic() - began:.1f} s)")
 
 
 def refuse_port(workspace: Workspace, probe: Probe) -> str:
@@ -4268,29 +4251,25 @@ def refuse_port(workspace: Workspace, probe: Probe) -> str:
     """
     url, objection, binds = workspace.settings.url, probe.objection, probe.binds
     if workspace.attached:
-        said = "the image's clients log in, programs here do not"
-        return said + ": a VPN, a firewall?" * (not probe.address)
+        return "only the image's clients log in" + ": a VPN, a firewall?" * (not probe.address)
     if objection.startswith(_NO_TLS) or not workspace.is_apart:
         usual = {*USUAL_BINDS, "::"}.issuperset(binds)
         hint = "{restart} applies .env"
         if objection.startswith(_NO_TLS):
             hint = f"take that out of {URL_KEY}; or switch ssl on in the server"
         elif objection.startswith(_STRANGER) and probe.address:
-            sockets = f"ss -ltnp 'sport = :{url.port}'"
-            hint = f"put {probe.address} for {url.host} in {URL_KEY}; or end it: {sockets}"
+            hint = f"put {probe.address} for {url.host} in {URL_KEY}; or end it"
         elif workspace.settings.bind in ("", *binds) and not (
             is_local(url.host) if usual else url.host in binds
         ):
             hint = f"put {LOCALHOST if usual else binds[0]} for {url.host} in {URL_KEY}"
         why = f"{URL_KEY} does not lead to this database at {url.host}:{url.port}: {objection}"
         raise DatabaseConnectionError(why, hint)
-    remedy, gateway = "{init} --bind ADDRESS, one of the engine's machine", read_gateway()
+    remedy = "{init} --bind ADDRESS, one of the engine's machine"
     found = re.search(r"^ssh://[^/]+:\d+|(?<=://)[^/:]+", workspace.engine.facts.endpoint)
     if found:
         # Else ssh listens on ::1, too, which is not the engine's.
         remedy = f"ssh -NL 127.0.0.1:{url.port}:127.0.0.1:{url.port} {found[0]}, or {remedy}"
-    elif gateway:
-        remedy = f"{{init}} --bind {gateway}, if that is the engine's machine"
     return workspace.console.format(remedy)
 
 
@@ -5572,16 +5551,14 @@ def attach(workspace: Workspace) -> None:
         hint = f"put the {URL_KEY} of a server elsewhere there"
         if not text:
             raise NotSetUpError(f"{ENV_FILE} has no {URL_KEY}", hint)
-        before = here.attached[1:] or [here.url] * bool(here.url)
-        plan = [repr(parse_database_url(text)), *before]
+        plan = [repr(parse_database_url(text)), *(here.attached[1:] or [here.url])]
         by_hand = here.attached_by_hand or plan[:1] != [*here.attached[:1]]  # not `push --switch`
         workspace.state = here.replace(attached=plan)
         if not workspace.attached:
             raise WorkspaceError(f"{URL_KEY} in {ENV_FILE} leads to this machine", hint)
         verify(workspace, timeout=0)
         workspace.state = here
-        image = workspace.values.get(IMAGE_KEY) or os.environ.get(IMAGE_KEY)
-        _lead(workspace, plan, {IMAGE_KEY: image} if image else {}, by_hand=by_hand)
+        _lead(workspace, plan, {}, by_hand=by_hand)
 
 
 def _lead(
@@ -5611,7 +5588,7 @@ def detach(workspace: Workspace) -> None:
             at = env.text.rfind("\n", 0, at) + 1
             write_file(workspace.env_path, f"{env.text[:at]}# {env.text[at:]}", 0o600)
             workspace.console.note(f"the URL of elsewhere is a comment in {ENV_FILE} now")
-        if here:
+        if any(here):
             user, password = values.get(USER_KEY), values.get(PASSWORD_KEY)
             known = parse_database_url(here[0]).replace(user=user, password=password)
             workspace.save_env({URL_KEY: build_database_url(known) if user and password else ""})
@@ -6777,26 +6754,6 @@ def choose_entries(listing: str, present: Iterable[str]) -> str:
     return "".join(line for line in lines if not re.match(rf"\d+; \d+ \d+ (?:{own})", line))
 
 
-def open_elsewhere(workspace: Workspace, url: DatabaseURL, network: str = "") -> Elsewhere:
-    """Return a URL's server, for clients in the container's network, or another."""
-    info = get_settled(workspace)
-    return Elsewhere(workspace.engine, info.image, url, network or f"container:{info.name}")
-
-
-def choose_driver(url: DatabaseURL, usual: str) -> DatabaseURL:
-    """Return a URL for the driver that it names, else for the usual one.
-
-    >>> choose_driver(parse_database_url("postgresql://u:p@h/d?sslmode=require"), "asyncpg").query
-    'ssl=require'
-    """
-    if url.driver or usual != "asyncpg":
-        return url.replace(driver=url.driver or usual)
-    if left := ", ".join(sorted(url.options.keys() - {"sslmode", "target_session_attrs"})):
-        hint = "leave it out, or name the driver in the URL: postgresql+DRIVER://"
-        raise WorkspaceError(f"the URL has {left}, which asyncpg cannot take from there", hint)
-    return url.replace(driver=usual, query=re.sub(r"\bsslmode=", "ssl=", url.query))
-
-
 def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> None:
     """Copy the database to a server elsewhere: all of it, or nothing.
 
@@ -6805,10 +6762,16 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
     """
     console, target = workspace.console, f"{url.database} on {url.host}"
     action = f"cannot push to {target}"
-    if switch:  # later commands ask from the default network, too
-        url = choose_driver(url, workspace.settings.url.driver)
+    if switch and not url.driver:
+        url = url.replace(driver=workspace.settings.url.driver)
+        if url.driver == "asyncpg":
+            if left := " ".join(url.options.keys() - {"sslmode"}):
+                raise WorkspaceError(f"asyncpg takes no {left} from a URL", "leave it out")
+            url = url.replace(query=re.sub(r"\bsslmode=", "ssl=", url.query))
+    info = get_settled(workspace)
+    network = "bridge" if switch else f"container:{info.name}"
     with (
-        open_elsewhere(workspace, url, "bridge" * switch).opened() as there,
+        Elsewhere(workspace.engine, info.image, url, network).opened() as there,
         open_unnamed(workspace.directory) as file,
     ):
         here, database = workspace.server, workspace.settings.url.database
@@ -6844,7 +6807,8 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
 
 def pull(workspace: Workspace, url: DatabaseURL) -> str:
     """Put a database of elsewhere in the place of ours; see `restore`."""
-    server, action = open_elsewhere(workspace, url), f"cannot pull {url.database} from {url.host}"
+    info, action = get_settled(workspace), f"cannot pull {url.database} from {url.host}"
+    server = Elsewhere(workspace.engine, info.image, url, f"container:{info.name}")
     _agree_to(workspace, f"{url.database} of {url.host}")
     with open_unnamed(workspace.directory) as file:
         with server.opened() as there:

@@ -217,7 +217,7 @@ def test_push_that_is_refused(elsewhere):
         (url("empty", host="ep-x-pooler.eu.neon.tech"), 1, "is a connection pooler"),
         (url("bare"), 1, "where nothing was made: the role there lacks a privilege"),
         (url("closed"), 1, "where nothing was made: the role there lacks a privilege"),
-        (url("empty", password="wrong"), 6, "refuses user and password"),
+        (url("empty", password="wrong"), 6, "refuses user, password"),
         (url("nobody"), 5, 'database "nobody" does not exist'),
         (url("busy"), 5, "the server there refuses the connection"),
         (url("empty", host="nohost.test"), 5, "does not answer"),

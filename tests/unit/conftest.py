@@ -76,7 +76,7 @@ class Network:
 
     def __init__(self):
         self.taken = set()
-        self.objection = self.gateway = ""
+        self.objection = ""
         self.asked = []
 
     def is_free(self, bind, port):
@@ -94,7 +94,6 @@ def network(monkeypatch):
     monkeypatch.setattr(pg, "is_port_free", network.is_free)
     monkeypatch.setattr(pg, "ask_published_port", network.ask)
     monkeypatch.setattr(pg, "login_with_psycopg", lambda url, address, **_: None)
-    monkeypatch.setattr(pg, "read_gateway", lambda: network.gateway)
     return network
 
 

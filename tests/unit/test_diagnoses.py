@@ -232,12 +232,10 @@ LOGIN_TEXTS = {
         "trust": 'psql: error: connection to server at "172.18.0.2", port 5432 failed:'
         ' authentication method requirement "!none" failed: server did not complete authentication',
     },
-    "socket lets nobody in": {
+    "disk is full, or nearly": {"init file": "psql: error: FATAL:  could not write init file"},
+    "lets nobody in": {
         "no local line": 'FATAL:  no pg_hba.conf entry for host "[local]", user "ann", database'
         ' "hive", no encryption',
-    },
-    "disk is full, or nearly": {"init file": "psql: error: FATAL:  could not write init file"},
-    "lets nobody in over": {
         "half an init": 'FATAL:  no pg_hba.conf entry for host "172.18.0.1", user "ann", database'
         ' "hive", no encryption',
     },
@@ -330,7 +328,7 @@ ELSEWHERE_TEXTS = {
     "older than the image": {
         "16": 'ERROR:  unrecognized configuration parameter "transaction_timeout"',
     },
-    "only a superuser may make event triggers": {
+    "only a superuser may make that": {
         "trigger": "pg_restore: error: could not execute query: ERROR:  permission denied to create"
         ' event trigger "watch"\nHINT:  Must be superuser to create an event trigger.',
         "publication": "ERROR:  must be superuser to create FOR ALL TABLES publication",
@@ -354,7 +352,7 @@ ELSEWHERE_TEXTS = {
         ' database "prod", no encryption',
         "pooler": f"{CONNECTION}FATAL:  SSL required",
     },
-    "refuses user and password": {
+    "refuses user, password or database": {
         "password": f'{CONNECTION}FATAL:  password authentication failed for user "app"',
         "tenant": f"{CONNECTION}FATAL:  Tenant or user not found",
         "database": f'{CONNECTION}FATAL:  database "prodd" does not exist',
@@ -452,6 +450,12 @@ def test_remedy_of_a_setting_names_both_places(source):
         if found := diagnose(text, source):
             assert f"raise {setting}: HIVE_POSTGRES_{setting.upper()} in .env, or" in found.hint
             assert "your compose file" in found.hint
+
+
+def test_remedy_names_the_line_for_the_socket():
+    """A line for the network lets nobody in over the socket."""
+    hint = diagnose('FATAL:  no pg_hba.conf entry for host "[local]", user "ann"', "login").hint
+    assert "for [local] local all all scram-sha-256" in hint
 
 
 def test_remedy_of_an_empty_pid_file_names_both_places():

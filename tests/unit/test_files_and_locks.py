@@ -20,7 +20,6 @@ from hive_pg import (
     WorkspaceError,
     make_directory,
     read_file,
-    read_gateway,
     remove_leftover,
     replacement,
     write_file,
@@ -368,15 +367,6 @@ def test_read_file_refused(tmp_path):
     """What is no file, and what may not be read, is an error that names it."""
     with pytest.raises(WorkspaceError, match=f"cannot read {tmp_path}: Is a directory"):
         read_file(str(tmp_path))
-
-
-@pytest.mark.parametrize(("inside", "gateway"), [(True, "172.17.0.1"), (False, "")])
-def test_read_gateway(monkeypatch, inside, gateway):
-    """The gateway of the default row, which is the engine's machine for a container alone."""
-    routes = b"Iface Destination Gateway\neth0 000011AC 00000000 0001\neth0 00000000 010011AC 0003"
-    monkeypatch.setattr(os.path, "exists", lambda path: inside and path == "/.dockerenv")
-    monkeypatch.setattr(pg, "read_file", {"/proc/net/route": routes}.get)
-    assert read_gateway() == gateway
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe16", b"16\n17\n", b"\xd9\xa1\xd9\xa6", b"\0" * 9])

@@ -240,11 +240,11 @@ def test_push_refuses_what_cannot_be(place, elsewhere):
     with pytest.raises(WorkspaceError, match="is a connection pooler"):
         push(place, URL.replace("db.test:6432", "x.pooler.supabase.com:6543"))
     with pytest.raises(
-        WorkspaceError, match="'/nowhere', the URL's sslcert, is not there"
+        WorkspaceError, match="'/nowhere', the URL's sslcert, is not there,"
     ) as caught:
         push(place, f"{URL}&sslcert=/nowhere")
     assert "give its whole path" in caught.value.hint
-    with pytest.raises(WorkspaceError, match="yml', the URL's sslcert, is no file in PEM"):
+    with pytest.raises(WorkspaceError, match=r"yml', the URL's sslcert, .* not in PEM form"):
         push(place, f"{URL}&sslcert={place.directory}/docker-compose.yml")
     assert remote(elsewhere) == []
 
@@ -428,7 +428,7 @@ def test_attached_login_here(attached, elsewhere, monkeypatch, capsys, right, as
     monkeypatch.setattr(pg, "login_with_psycopg", lambda *_, **__: "server requested a cleartext")
     attached("check")
     said = capsys.readouterr().out
-    assert "the image's clients log in, programs here do not" in said
+    assert "only the image's clients log in" in said
     assert ("a VPN" in said) is asks
 
 
@@ -436,7 +436,7 @@ def test_attached_login_here(attached, elsewhere, monkeypatch, capsys, right, as
     ("answer", "code", "words"),
     [
         ((2, "FATAL:  password authentication failed for user"), 6, "refuses user"),
-        ((2, 'FATAL:  database "prod" does not exist'), 6, "has no such database"),
+        ((2, 'FATAL:  database "prod" does not exist'), 6, "password or database there"),
         ((2, "could not translate host name"), 5, "does not answer"),
         ((2, "certificate verify failed"), 1, "does not trust the server's certificate"),
         ((2, 'FATAL:  no pg_hba.conf entry for host "h"'), 6, "does not let this address, user"),
@@ -562,7 +562,7 @@ def test_switch_with_options_that_the_driver_does_not_take(up, elsewhere, manage
     """It is refused before anything is copied."""
     env = up / ".env"
     env.write_text(env.read_text().replace("+psycopg:", "+asyncpg:"))
-    with pytest.raises(WorkspaceError, match="the URL has options, which asyncpg cannot take"):
+    with pytest.raises(WorkspaceError, match="asyncpg takes no options from a URL"):
         manager.push(parse_database_url(URL), switch=True)
     assert elsewhere.held == []
 
@@ -604,18 +604,6 @@ def test_attach_keeps_a_url_as_it_was_written(workspace, elsewhere, hive):
     elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = "|17.2|0.8.1|0.8.1\n"
     assert hive("init", "--attach") == 0
     assert f"{line}\n" in env.read_text()
-
-
-def test_attach_takes_the_image_of_the_shell(workspace, elsewhere, hive, monkeypatch):
-    """It is recorded, as `init` does, so that later commands take the same."""
-    env, image = workspace / ".env", "registry.test/postgres:18"
-    env.write_text(f"HIVE_DATABASE_URL='{URL}'\n")
-    elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = "|18.2|0.8.1|0.8.1\n"
-    monkeypatch.setenv("HIVE_POSTGRES_IMAGE", image)
-    assert hive("init", "--attach") == 0
-    monkeypatch.delenv("HIVE_POSTGRES_IMAGE")
-    assert hive("check") == 0
-    assert [held[1] for held in elsewhere.held[::2]] == [image, image]
 
 
 def test_detach_after_an_edit_keeps_the_url_here(up, elsewhere, manager, hive):
@@ -690,9 +678,7 @@ def test_attached_without_its_image(attached, elsewhere, capsys):
     elsewhere.answers["docker image inspect"] = (1, "No such image: x")
     elsewhere.answers["docker pull"] = (1, "lookup registry.test: no such host")
     assert attached("check") == ExitCode.FAILED
-    assert "or where attached HIVE_POSTGRES_IMAGE in .env" in " ".join(
-        capsys.readouterr().out.split()
-    )
+    assert "or HIVE_POSTGRES_IMAGE in .env" in " ".join(capsys.readouterr().out.split())
 
 
 def test_attached_psql_interrupted(attached, elsewhere, monkeypatch):
