@@ -5684,8 +5684,10 @@ union all select format('grant %s on database %I to %s', privilege_type, {new},
 from pg_database, aclexplode(datacl) where datname = {present}
 union all select format('alter %s database %I set %I to %s', case when setrole > 0 then
     format('role %I in', pg_get_userbyid(setrole)) end, {new}, pair[1],
-    case when pair[1] !~ '^(search_path|temp_tablespaces|.*_preload_libraries|DateStyle)$'
-    then quote_literal(pair[2]) else coalesce(nullif(pair[2], '""'), quote_literal('')) end)
+    case when pair[1] !~ '^(search_path|temp_tablespaces|(local|session)_preload_libraries)$'
+    then quote_literal(pair[2]) else (select string_agg(quote_literal(concat(
+        replace(m[1], '""', '"'), m[2])), ', ')
+        from regexp_matches(pair[2], '"((?:[^"]|"")*)"|([^,\\s]+)|^$', 'g') m) end)
 from pg_db_role_setting join pg_database d on d.oid = setdatabase,
     unnest(setconfig) as setting, regexp_match(setting, '([^=]*)=(.*)') as pair
 where datname = {present}) as each (statement)

@@ -757,6 +757,29 @@ def test_restore_with_an_empty_search_path(whole):
         whole.trusted(f'alter database "{DATABASE}" reset search_path')
 
 
+def test_settings_of_a_role_are_no_sql(whole):
+    """Nothing that a plain role has set for itself runs as hive-pg's role."""
+    code = "public;alter/**/role/**/mallory/**/superuser"
+    whole.trusted_script(f"""\
+create role mallory; set session authorization mallory;
+select set_config('search_path', '{code}', false);
+alter role mallory in database "{DATABASE}" set search_path from current;
+""")
+    path = '"$user", public, "A ""B"", c"'
+    whole.trusted(f'alter database "{DATABASE}" set search_path to {path}')
+    try:
+        whole.hive_pg("snapshot", "@own", "--yes")
+        whole.hive_pg("restore", "@own", "--yes")
+        assert whole.trusted("show search_path").stdout == f"{path}\n"
+        roles = "select rolsuper from pg_roles where rolname = 'mallory'"
+        assert whole.trusted(roles).stdout == "f\n"
+    finally:
+        whole.trusted(f'alter database "{DATABASE}" reset search_path')
+        whole.trusted("drop role mallory")
+        whole.hive_pg("snapshot", "--drop", "@own", "--yes")
+        whole.hive_pg("restore", "--drop-old", "--yes")
+
+
 def test_drop_old_spares_what_was_renamed_back(whole):
     """Who takes the old database back, by its name, keeps it, whatever its comment says."""
     spoil(whole)
