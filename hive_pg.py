@@ -2960,11 +2960,11 @@ def has_wrong_owner(service: ComposeService) -> bool:
 # answer too early during the first start. `!none` makes psql 16 refuse a server that asks for no
 # password at all. Where the login fails, pg_isready says why, and waits.
 _PROBE_SCRIPT = """\
-user=$1 database=$2 sql=$4 address=${HOSTNAME:-$(hostname)}
 IFS= read -r PGPASSWORD
-export PGPASSWORD PGREQUIREAUTH='!none' PGCONNECT_TIMEOUT=5 LC_ALL=C
-ready() { pg_isready -q -t 1 -h "$address" -p 5432 -U "$user" -d "$database"; }
-until psql -XwqAt -v ON_ERROR_STOP=1 -h "$address" -p 5432 -U "$user" -d "$database" -c "$sql"; do
+export PGPASSWORD PGUSER="$1" PGDATABASE="$2" PGHOST="$(uname -n)" PGHOSTADDR= PGPORT=5432
+export PGSSLMODE=prefer PGREQUIREAUTH='!none' PGCONNECT_TIMEOUT=5 LC_ALL=C
+ready() { pg_isready -q -t 1; }
+until psql -XwqAt -v ON_ERROR_STOP=1 -c "$4"; do
   login=$?
   ready && exit $((80 + login))
   deadline=${deadline:-$(($(date +%s) + $3))}
@@ -3217,8 +3217,9 @@ class Server:
 
     @property
     def login(self) -> dict[str, str]:
-        """Libpq's variables, but for the password."""
-        return {"PGUSER": self.url.user, "PGDATABASE": self.url.database}
+        """Libpq's variables, but for the password; an image's or `env_file`'s lead elsewhere."""
+        place = {"PGHOST": "", "PGHOSTADDR": "", "PGPORT": "5432", "PGSSLMODE": "prefer"}
+        return {**place, "PGUSER": self.url.user, "PGDATABASE": self.url.database}
 
     def build_client(
         self, program: str, *arguments: str, options: Sequence[str] | None = None
@@ -3251,7 +3252,8 @@ class Server:
         self, sql: str, action: str, database: str = "template1", timeout: float = COMPOSE_TIMEOUT_S
     ) -> str:
         """Run SQL over the socket; `action` begins the error."""
-        argv, env = self.build_client("psql", "-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", database)
+        place = f"dbname={quote_literal(database)[1:]}"  # else a name may lead to another server
+        argv, env = self.build_client("psql", "-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", place)
         result = self.engine.run(argv, timeout, sql, env=env)
         return check_result(result, action, sources=self.sources).stdout
 
@@ -4514,7 +4516,7 @@ def _check_listening(logs: str) -> None:
     ports = re.findall(r'listening on IPv[46] address "(.*?)", port ([0-9]+)', logs)
     if ports and all(is_local(host) or int(port) != CONTAINER_PORT for host, port in ports):
         why = f"the server listens on {' port '.join(ports[0])}, where nobody reaches it"
-        hint = f"in its command: listen_addresses=*, and port {CONTAINER_PORT}; then {{restart}}"
+        hint = f"listen_addresses=*, port {CONTAINER_PORT}, by command or PGPORT; then {{restart}}"
         raise DatabaseConnectionError(why, hint)
 
 
@@ -5645,8 +5647,7 @@ def build_staging_sql(
     With a `source` it is a copy of that, whose sessions are ended. Its comment in the end
     is `mark`. Not every major version has a locale's provider.
     """
-    place = quote_identifier(f"dbname={quote_literal(staging)[1:]}")
-    extension = f"\\connect {place}\n{CREATE_EXTENSION_SQL}\n" * extends
+    extension = f"\\connect {quote_identifier(staging)}\n{CREATE_EXTENSION_SQL}\n" * extends
     present, new, last = map(quote_literal, (source or database, staging, mark))
     template, mark = source or "template0", quote_literal(STAGING_COMMENT.format(database))
     return f"""\

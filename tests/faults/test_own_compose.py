@@ -463,6 +463,27 @@ def test_server_that_nobody_reaches(make, lab, command, address):
     assert workspace.login() == "1"
 
 
+def test_env_file_that_leads_elsewhere(make, lab):
+    """The application's variables are there for its own database: every command works on ours."""
+    workspace = make()
+    mount = "'pgdata:/var/lib/postgresql/data'"
+    text = one_service(lab, workspace, mount, env_file="app.env")
+    workspace.write("docker-compose.yml", text + VOLUMES)
+    workspace.write("app.env", "")
+    workspace.hive_pg("init")
+    workspace.plant()
+    words = "PGHOST=staging.invalid PGHOSTADDR=127.0.0.1 PGSSLMODE=require HOSTNAME=0.0.0.0"
+    workspace.write("app.env", words.replace(" ", "\n"))
+    workspace.hive_pg("restart")
+    assert workspace.hive_pg("psql", "-Atc", "select 1").stdout == "1\n"
+    workspace.hive_pg("check")
+    workspace.hive_pg("snapshot", "@a", "--yes")
+    workspace.hive_pg("reset", "--yes")
+    workspace.hive_pg("restore", "@a", "--yes")
+    workspace.hive_pg("backup", "-o", "x.dump")
+    workspace.assert_kept()
+
+
 def test_service_behind_a_profile(make, lab):
     """The hint of the refusal leads out."""
     workspace = make()

@@ -129,8 +129,9 @@ def test_custom_setting_is_no_newer_version():
 # -- a workspace whose server answers ------------------------------------------------------------
 
 CLIENT = (
-    "docker exec --interactive --env PGPASSWORD --env PGUSER=ann --env PGDATABASE=hive --env"
-    " PGCONNECT_TIMEOUT=10 --env LC_ALL=C --env"
+    "docker exec --interactive --env PGPASSWORD --env PGHOST= --env PGHOSTADDR= --env PGPORT=5432"
+    " --env PGSSLMODE=prefer --env PGUSER=ann --env PGDATABASE=hive"
+    " --env PGCONNECT_TIMEOUT=10 --env LC_ALL=C --env"
     f" {shlex.quote(pg._OWN_SESSION)} hive-postgres"
 )
 WATCHING = f"{CLIENT} sh -c {shlex.quote(pg._WATCH_SCRIPT)} hive-pg"
@@ -194,6 +195,7 @@ class Server:
         kind = next((kind for kind, word in KINDS.items() if word in call.stdin), "none")
         kind = "clean" if kind == "drop" and pg.DATABASES_SQL in call.stdin else kind
         database = call.argv[call.argv.index("-d") + 1] if "-d" in call.argv else "template1"
+        database = database.removeprefix("dbname='").removesuffix("'")
         self.scripts.append((kind, database, call.stdin))
         answers = self.words.get(kind, ["hive\n" if kind == "clean" else ""])
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -1306,7 +1308,7 @@ def test_temporary_database(place, server, up):
     with pg.temporary_database(place) as url:
         assert url == place.settings.url.replace(database=FRESH)
         assert server.kinds == ["staging"]
-        assert f"\\connect \"dbname='{FRESH}'\"\nset client" in server.sql("staging")
+        assert f'\\connect "{FRESH}"\nset client' in server.sql("staging")
         assert f"E'hive-pg run --fresh of {STAMP}'" in server.sql("staging")
         assert pg.is_locked(str(up / FRESH_LOCK))
         assert not pg.is_locked(place.lock_path)
@@ -1402,7 +1404,7 @@ def test_reset(place, docker, server):
     assert server.kinds == ["clean", "staging", "swap"]
     assert {base for _, base, _ in server.scripts} == {"template1"}
     assert "E'template0', pg_encoding_to_char" in server.sql("staging")
-    assert f"\\connect \"dbname='{NEW}'\"\nset client" in server.sql("staging")
+    assert f'\\connect "{NEW}"\nset client' in server.sql("staging")
     assert docker.calls_of(RESTORING) == docker.calls_of(LOADING) == []
 
 

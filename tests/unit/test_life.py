@@ -874,7 +874,7 @@ def test_start_finishes_a_rotation(up, manager, docker, remember, begun):
     assert manager.start_container() is False
     setting = docker.calls_of("docker exec")[2]
     assert setting.stdin.endswith(";\n\\password\nn3xt\nn3xt\n")
-    assert setting.argv[-2:] == ["-d", "template1"]
+    assert setting.argv[-2:] == ["-d", "dbname='template1'"]
     assert pg.Workspace(str(up)).settings.url.password == "n3xt"
     assert read_state(up).next_password == ""
 

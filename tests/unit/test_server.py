@@ -1,6 +1,8 @@
 """Server: what is started in the container, what it is told, and what its end means."""
 
 import os
+import re
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -285,7 +287,7 @@ def test_query_argv(programs, server):
     programs.answers["docker exec"] = "a\nb\n"
     assert server.query("select 's3cret'", "cannot ask") == "a\nb\n"
     (call,) = programs.calls
-    assert call.argv[-2:] == ["-d", "template1"]
+    assert call.argv[-2:] == ["-d", "dbname='template1'"]
     assert call.stdin == "select 's3cret'"
     assert call.env["PGPASSWORD"] == "s3cret"
     assert "s3cret" not in str(call.argv)
@@ -309,6 +311,37 @@ def test_query_failed(programs, server, words, error, message):
     programs.answers["docker exec"] = (2, words)
     with pytest.raises(error, match=f"^cannot ask: .*{message.removeprefix('cannot ask: ')}"):
         server.query("x", "cannot ask")
+
+
+def test_query_where_a_name_is_a_connection_string(programs, server):
+    """Who may create databases sends nobody's password to a server of its own by their names."""
+    programs.answers["docker exec"] = ""
+    server.query("x", "cannot ask", "host=10.0.0.9 port='5432'")
+    (call,) = programs.calls
+    assert call.argv[-2:] == ["-d", r"dbname='host=10.0.0.9 port=\'5432\''"]
+
+
+def test_programs_stay_in_the_container(programs, server):
+    """Variables that an application's `env_file` brings lead no program to another server."""
+    programs.answers["docker exec"] = ""
+    server.query("x", "cannot ask")
+    (call,) = programs.calls
+    given = {word for name, word in zip(call.argv, call.argv[1:]) if name == "--env"}
+    assert {"PGHOST=", "PGHOSTADDR=", "PGPORT=5432", "PGUSER=ann"} <= given
+
+
+@pytest.mark.processes
+def test_probe_goes_to_the_container_itself(tmp_path):
+    """It logs in at the container's own address, whatever an `env_file` says."""
+    show = 'echo "$PGHOST|$PGHOSTADDR|$PGPORT|$PGUSER|$PGDATABASE|$PGSSLMODE"\n'
+    for name in ("psql", "pg_isready"):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{show}")
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "HOSTNAME": "0.0.0.0"}
+    env.update(PGHOST="staging", PGHOSTADDR="10.9.9.9", PGPORT="1", PGSSLMODE="require")
+    argv = ["sh", "-c", pg._PROBE_SCRIPT, "hive-pg", "ann", "hive", "0", "select 1"]
+    result = subprocess.run(argv, input="s3cret\n", env=env, capture_output=True, text=True)
+    assert result.stdout == f"{os.uname().nodename}||5432|ann|hive|prefer\n"
 
 
 def test_set_password_is_on_stdin_alone(programs, server):

@@ -1305,7 +1305,7 @@ def test_init_refused_password(init, docker):
     docker.answers["docker exec"] = [REFUSED, "", WELL]
     password = env_of(init())["POSTGRES_PASSWORD"]
     call = docker.calls_of("docker exec")[1]
-    assert call.argv[-2:] == ["-d", "template1"]
+    assert call.argv[-2:] == ["-d", "dbname='template1'"]
     assert call.stdin == f"{SET_PASSWORD}{password}\n{password}\n"
     assert password not in " ".join(call.argv)
 
