@@ -2993,6 +2993,7 @@ CREATE_EXTENSION_SQL = "set client_min_messages = warning; create extension if n
 
 # Settings of a role or a database must not keep anybody from dumping or mending it.
 _OWN_SESSION = "PGOPTIONS=-c role=none -c default_transaction_read_only=off -c statement_timeout=0"
+_OWN_SESSION += " -c lock_timeout=30s"  # else it may come once docker was given up
 # Has $0 read the dump to its end: `pg_restore --list` would be content with a truncated one. Where
 # stdin ends, as hive-pg was killed, so does pg_dump. No child may outlive its shell and die of a
 # signal: it would be PostgreSQL's, as PID 1, which takes that for a crash and restarts.
@@ -3044,9 +3045,9 @@ shift 2
 { LC_ALL=C eval "$filter" && printf '%s\\n' "$after"; } | "$@"
 """
 # For a psql without \\restrict. The letters that may follow a backslash are those of COPY's rows;
-# the commands of psql that begin with them only change how it prints. It may refuse too much.
+# the commands of psql that begin with them print otherwise, or run what is in backquotes.
 _GUARD = r"""awk '{ line = $0; gsub(/\\[bfnrtvxN.0-7\\]/, "", line)
-  if (index(line, "\\")) { print "hive-pg: a backslash in line " NR | "cat 1>&2"; exit 1 }
+  if (line ~ /\\/ || /\\.*`/) { print "hive-pg: a backslash in line " NR | "cat 1>&2"; exit 1 }
   print }'"""
 # Measures the control group (version 2, then 1), then the server.
 _SAMPLE_LIMITS = "-c default_transaction_read_only=on -c statement_timeout=5s -c lock_timeout=1s"
@@ -3365,8 +3366,7 @@ class Server:
                 options += ["--env", "PSQL_PAGER="]
             argv, env = self.build_client("psql", *arguments, options=options)
             return runner.attach(argv, env, waits=True)
-        # Elsewhere another machine's may have the same PID.
-        name = self.login.get("PGAPPNAME", f"hive-pg psql {os.getpid()}")
+        name = self.login.get("PGAPPNAME", f"hive-pg psql {os.urandom(8).hex()}")
         script = [] if asked else ["-X", "-v", "ON_ERROR_STOP=1"]
         options = ["--env", f"PGAPPNAME={name}", *self.options]
         argv, env = self.build_client("psql", *script, *arguments, options=options)
@@ -6232,6 +6232,8 @@ def rotate(workspace: Workspace) -> None:
         if service.environment.get(PASSWORD_KEY) != password:
             hint = f"let it take ${{{PASSWORD_KEY}}} from {ENV_FILE}"
             raise WorkspaceError("the compose file has a password of its own", hint)
+        workspace.save_env({})  # what refuses to be written does so before the server knows
+        write_file(workspace.env_path, workspace.env.text, 0o600)
         if not workspace.state.next_password:  # else the server may have that one already
             workspace.remember(next_password=password)
         finish_rotation(workspace)

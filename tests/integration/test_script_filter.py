@@ -38,6 +38,8 @@ HARMFUL = {
     "behind a command": "\\set a 1 \\\\ drop database hive;",
     "behind rows' end": "copy t from stdin;\n\\.\n\\copy t from 'x'",
     "a quote in a string": "select E'it\\'s';",
+    "a program's output": "\\t `id`",
+    "a program's output, later": "\\t on \\\\ \\x `id`",
 }
 
 

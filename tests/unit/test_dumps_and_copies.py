@@ -1465,6 +1465,24 @@ def test_rotate_that_the_server_refuses(place, server, up):
     assert stat.S_IMODE((up / ".hive-pg.json").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("why", ["read-only", "another's"])
+def test_rotate_where_env_cannot_be_written(place, server, up, tmp_path_factory, why):
+    """Server and state stay as they were: nobody is locked out."""
+    env = up / ".env"
+    if why == "read-only":
+        env.chmod(0o400)
+    else:
+        other = tmp_path_factory.mktemp("other") / "env"
+        env.rename(other)
+        env.symlink_to(other)
+        (other.parent / ".hive-pg.json").write_text("{}")
+    before = env.read_text()
+    with pytest.raises(WorkspaceError, match=r"it is read-only|leads out of the workspace"):
+        pg.rotate(place)
+    assert (server.kinds, env.read_text()) == ([], before)
+    assert pg.Workspace(str(up)).state.next_password == ""
+
+
 def test_rotate_goes_on_with_the_password_of_an_interrupted_one(place, server, up):
     """The server may have that one already."""
     place.remember(next_password="n3xt")

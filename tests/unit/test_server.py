@@ -442,7 +442,7 @@ def test_identify_mount_answer(programs, server, answer):
 # -- psql ----------------------------------------------------------------------------------------
 
 TERMINAL = ["--tty", "--env", "PSQL_HISTORY=/tmp/.psql_history", "--env", "PSQL_PAGER="]
-SESSION = f"hive-pg psql {os.getpid()}"
+SESSION = f"hive-pg psql {'01' * 8}"
 
 
 @pytest.mark.parametrize(
@@ -456,6 +456,7 @@ SESSION = f"hive-pg psql {os.getpid()}"
 )
 def test_run_psql_streams(programs, server, monkeypatch, stdin, stdout, options, script):
     """At a terminal it has one; without, a script is run that ends at its first error."""
+    monkeypatch.setattr(pg.os, "urandom", lambda size: b"\1" * size)
     for name, value in (("stdin", stdin), ("stdout", stdout)):
         stream = None if value is None else SimpleNamespace(isatty=lambda value=value: value)
         monkeypatch.setattr(pg.sys, name, stream)
@@ -483,6 +484,7 @@ def test_run_psql_streams(programs, server, monkeypatch, stdin, stdout, options,
 def test_run_psql_interrupted(programs, server, monkeypatch, answer, code):
     """Without a terminal psql would go on with what it has: its session is ended."""
     monkeypatch.setattr(pg.sys, "stdin", None)
+    monkeypatch.setattr(pg.os, "urandom", lambda size: b"\1" * size)
     programs.answers = {"docker exec": [answer, ""]}
     if code is None:
         with pytest.raises(type(answer)):
@@ -492,6 +494,25 @@ def test_run_psql_interrupted(programs, server, monkeypatch, answer, code):
     ended = [call.stdin for call in programs.calls[1:]]
     assert len(ended) == (code in (None, 130))
     assert all("pg_terminate_backend" in sql and f"'{SESSION}'" in sql for sql in ended)
+
+
+def test_run_psql_ends_no_other_session(programs, server, monkeypatch):
+    """Two of the same PID, of two containers or machines, do not end each other's session."""
+    monkeypatch.setattr(pg.sys, "stdin", None)
+    programs.answers["docker exec"] = (130, "")
+    for _ in range(2):
+        server.run_psql([])
+    first, _, second, _ = programs.calls
+    assert first.command != second.command
+
+
+def test_queries_wait_for_a_lock_in_time(programs, server):
+    """What waits for another session's lock ends before docker is given up, and not behind it."""
+    programs.answers["docker exec"] = ""
+    server.set_password("n3w", "cannot change it")
+    (call,) = programs.calls
+    (seconds,) = re.findall(r"-c lock_timeout=(\d+)s", call.command)
+    assert int(seconds) < call.timeout
 
 
 def test_run_psql_that_cannot_be_ended(programs, server, monkeypatch, capsys):
