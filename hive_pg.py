@@ -2993,7 +2993,7 @@ CREATE_EXTENSION_SQL = "set client_min_messages = warning; create extension if n
 
 # Settings of a role or a database must not keep anybody from dumping or mending it.
 _OWN_SESSION = "PGOPTIONS=-c role=none -c default_transaction_read_only=off -c statement_timeout=0"
-_OWN_SESSION += " -c lock_timeout=30s"  # else it may come once docker was given up
+_OWN_SESSION += " -c lock_timeout=30s"  # else it comes after we gave up
 # Has $0 read the dump to its end: `pg_restore --list` would be content with a truncated one. Where
 # stdin ends, as hive-pg was killed, so does pg_dump. No child may outlive its shell and die of a
 # signal: it would be PostgreSQL's, as PID 1, which takes that for a crash and restarts.
@@ -3253,7 +3253,7 @@ class Server:
         self, sql: str, action: str, database: str = "template1", timeout: float = COMPOSE_TIMEOUT_S
     ) -> str:
         """Run SQL over the socket; `action` begins the error."""
-        place = f"dbname={quote_literal(database)[1:]}"  # else a name may lead to another server
+        place = f"dbname={quote_literal(database)[1:]}"  # some names lead elsewhere
         argv, env = self.build_client("psql", "-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", place)
         result = self.engine.run(argv, timeout, sql, env=env)
         return check_result(result, action, sources=self.sources).stdout
@@ -3295,8 +3295,7 @@ class Server:
 
     def dump_globals(self, host: str = "") -> str:
         """Return roles, memberships and tablespaces as SQL, also of another host's server."""
-        options = ["--globals-only", "--encoding=UTF8", "-w", "--database", self.url.database]
-        options += ["--host", host] if host else []
+        options = ["--globals-only", "--encoding=UTF8", "-w", "-l", self.url.database, "-h", host]
         argv, env = self.build_client("pg_dumpall", *options)
         result = self.engine.run(argv, COMPOSE_TIMEOUT_S, env=env)
         return check_result(result, "cannot dump the roles", sources=("login",)).stdout
@@ -5647,7 +5646,8 @@ def build_staging_sql(
     With a `source` it is a copy of that, whose sessions are ended. Its comment in the end
     is `mark`. Not every major version has a locale's provider.
     """
-    extension = f"\\connect {quote_identifier(staging)}\n{CREATE_EXTENSION_SQL}\n" * extends
+    place = f"\\connect {quote_identifier(staging)}\nset search_path = public;\n"
+    extension = f"{place}{CREATE_EXTENSION_SQL}\n" * extends
     present, new, last = map(quote_literal, (source or database, staging, mark))
     template, mark = source or "template0", quote_literal(STAGING_COMMENT.format(database))
     return f"""\
@@ -5844,7 +5844,7 @@ def drop_unfinished(workspace: Workspace) -> list[str]:
     try:
         undo_restore(workspace)
         left = "what a restore may have left stays until the next, or --drop-old"
-        return workspace.server.query(sql + DATABASES_SQL, left).splitlines()
+        return workspace.server.query(sql + DATABASES_SQL, left).split("\n")
     except PostgreSQLIntegrationError as error:
         workspace.console.warn(str(error))
         return []
@@ -5978,7 +5978,7 @@ select coalesce(jsonb_agg(to_jsonb(d)), '[]')
 from (select oid, datname as name, datallowconn, datconnlimit from pg_database
     where not datistemplate and datconnlimit <> -2 and pg_has_role(datdba, 'usage')) d
 where name <> {quote_literal(staging)};
-""").splitlines()
+""").split("\n")[:-1]
         keeper = f"hive_pg_undo_{os.urandom(8).hex()}" if superuser == "on" else ""
         databases, own = parse_json(found), self.workspace.settings.url.user
         sql = f"create role {keeper};\n{build_copy_role_sql(own, keeper)}" if keeper else ""
@@ -6109,7 +6109,7 @@ def set_up_copy(
 def find_databases(workspace: Workspace, comment: str) -> list[str]:
     """Return the databases that `restore` marked with a comment."""
     sql = build_list_sql(workspace.settings.url.database, comment)
-    return workspace.server.query(sql, "cannot list the databases").splitlines()
+    return workspace.server.query(sql, "cannot list the databases").split("\n")[:-1]
 
 
 def drop_old_databases(workspace: Workspace) -> None:
@@ -6232,7 +6232,7 @@ def rotate(workspace: Workspace) -> None:
         if service.environment.get(PASSWORD_KEY) != password:
             hint = f"let it take ${{{PASSWORD_KEY}}} from {ENV_FILE}"
             raise WorkspaceError("the compose file has a password of its own", hint)
-        workspace.save_env({})  # what refuses to be written does so before the server knows
+        workspace.save_env({})  # refuses before the server knows
         write_file(workspace.env_path, workspace.env.text, 0o600)
         if not workspace.state.next_password:  # else the server may have that one already
             workspace.remember(next_password=password)
@@ -6465,7 +6465,7 @@ having count(*) > 0;
 def compare_rows(old: Server, new: Server, action: str) -> int:
     """Count a database's rows, which are those of its copy, too."""
     rows, copied = (
-        server.query(_COUNT_SQL, action, server.url.database, WALK_TIMEOUT_S).splitlines()
+        server.query(_COUNT_SQL, action, server.url.database, WALK_TIMEOUT_S).split("\n")[:-1]
         for server in (old, new)
     )
     if differing := sorted({*rows} - {*copied}):
@@ -6583,7 +6583,7 @@ the compose file is yours, and nothing was moved; service {service.service} need
             why = f"{image} has PostgreSQL {major or '?'}, and the data is of {before}"
             raise WorkspaceError(why, "name a later one")
         names = "select pg_ls_dir(current_setting('data_directory') || '/..');"
-        beside = self.workspace.server.query(names, "cannot upgrade").splitlines()
+        beside = self.workspace.server.query(names, "cannot upgrade").split("\n")
         for place in (f"{service.cluster}.{version}" for version in (before, major)):
             if basename(place) in beside:  # it would be taken on the way back
                 raise WorkspaceError(f"{place} is in the way", "move it, or delete it")
@@ -6600,7 +6600,7 @@ the compose file is yours, and nothing was moved; service {service.service} need
         new = self._start(name, settings.replace(image=self.image), boot_url, *values)
         for server in (old, new):
             self._await(server)
-        roles = "|".join(map(re.escape, new.query(_CLEAR_SQL, action).splitlines()))
+        roles = "|".join(map(re.escape, new.query(_CLEAR_SQL, action).split("\n")[:-1]))
         there = rf'(?m)^(?:CREATE ROLE "?(?:{roles})"?;|\\(?:un)?restrict .*)\n'
         forget = f"alter role {quote_identifier(boot)} password null;\n"  # ours
         # Settings of these pg_dump has only with --create.
@@ -6645,11 +6645,8 @@ the compose file is yours, and nothing was moved; service {service.service} need
         place = new.with_url(database=name)
         result = place.load(DEVNULL, client, f"copying database {name}")
         if result.returncode or _DUMP_FAILED in result.stderr:
-            raise build_error(
-                result,
-                action,
-                sources=["login"] * ("connection to server" in result.stderr) + ["dump"],
-            )
+            login = "connection to server" in result.stderr
+            raise build_error(result, action, sources=["login"] * login + ["dump"])
         analyze(new, name)
         count = compare_rows(old.with_url(database=name), place, action)
         self.console.step(f"database {name} is copied, {count} rows")
@@ -6755,8 +6752,8 @@ def choose_entries(listing: str, present: Iterable[str]) -> str:
     present = {*present, "public"}  # which is initdb's, and so not in the list
     names = "|".join(re.escape(word) for name in present for word in (name, quote_identifier(name)))
     own = rf"COMMENT - EXTENSION |SUBSCRIPTION |(?:SCHEMA - |COMMENT - SCHEMA )(?:{names}) \S*$"
-    lines = listing.splitlines(keepends=True)
-    return "".join(line for line in lines if not re.match(rf"\d+; \d+ \d+ (?:{own})", line))
+    lines = listing.split("\n")
+    return "\n".join(line for line in lines if not re.match(rf"\d+; \d+ \d+ (?:{own})", line))
 
 
 def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> None:
@@ -7078,7 +7075,8 @@ select row_to_json(sample) from (select
     where amname in ('hnsw', 'ivfflat') and i.relkind = 'i' order by i.relpages desc, 1, 3
   ) v) as vector_indexes
 from pg_stat_database, pg_stat_wal,
-(select :checkpoints) as checkpoints (checkpoints_timed_total, checkpoints_requested_total), (
+(select :checkpoints) as checkpoints (checkpoints_timed_total, checkpoints_requested_total)
+left join (
   select count(*) as connections, count(*) filter (where active) as connections_active,
     extract(epoch from clock_timestamp() - min(query_start) filter (where active))
       as longest_query_seconds,
@@ -7088,7 +7086,8 @@ from pg_stat_database, pg_stat_wal,
       as longest_transaction_pid
   from (select *, state = 'active' as active from pg_stat_activity) as activity
   where backend_type = 'client backend' and pid <> pg_backend_pid()
-) as sessions
+  having pg_has_role('pg_read_all_stats', 'usage')
+) as sessions on true
 where datname = current_database()) as sample
 """
 _RATES = {

@@ -746,6 +746,7 @@ def test_restore_with_an_empty_search_path(whole):
     """What the database's own settings hide is not taken for missing."""
     whole.trusted(f"alter database \"{DATABASE}\" set search_path to ''")
     try:
+        whole.hive_pg("run", "--fresh", "--", "true")
         for name in ("whole.dump", "whole.sql"):
             (whole.path / "whole.sql").write_bytes(whole.script)
             spoil(whole)

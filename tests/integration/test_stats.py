@@ -12,6 +12,8 @@ import time
 import pytest
 from laboratory import COMMAND_TIMEOUT_S, docker, pause, read_until, run, wait_until
 
+import hive_pg
+
 pytestmark = pytest.mark.engine
 
 NEWER_IMAGE = "hive-pg-test/pgvector:18"
@@ -127,6 +129,16 @@ def test_stats_are_what_sql_says(measured):
     assert (sample["connections"], sample["locks_waiting"]) == (0, 0)
     assert sample["longest_transaction_seconds"] is None
     assert 0.5 < sample["cache_hit_ratio"] <= 1
+
+
+def test_stats_of_a_plain_role(measured):
+    """To it the sessions of others are out of sight: their numbers are unknown, not 0."""
+    sql = f"begin; create role plain; set role plain;\n{hive_pg._SAMPLE_SQL};\nrollback;"
+    sample = json.loads(psql(measured, sql).stdout)
+    assert (sample["connections"], sample["connections_active"]) == (None, None)
+    assert "connections   - of 200, - active\n" in hive_pg.format_statistics(
+        {"container": "x", **dict.fromkeys(hive_pg._RATES), **hive_pg.parse_cgroup({}), **sample}
+    )
 
 
 def test_stats_shows_who_waits_for_a_locked_table(measured):

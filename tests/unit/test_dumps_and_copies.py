@@ -947,6 +947,21 @@ def test_restore_while_others_always_connect(place, server, dump):
 
 # -- restore of a script -------------------------------------------------------------------------
 
+SEPARATORS = "a\u2028\u2029\x85b"
+
+
+def test_restore_of_sql_beside_a_strange_name(place, server, script):
+    """A database's name may have what ends a line elsewhere."""
+    server.words["facts"] = [facts("other").replace("other", SEPARATORS)]
+    pg.restore(place, script)
+    assert f'alter database "{SEPARATORS}" is_template true;' in server.sql("protect")
+
+
+def test_compare_rows_of_strange_names(place, server):
+    """So may a table's."""
+    server.words["count"] = [f'["public", "{SEPARATORS}", 3]\n']
+    assert pg.compare_rows(place.server, place.server, "x") == 3
+
 
 @pytest.mark.parametrize(
     ("commands", "restricts"),
@@ -1308,7 +1323,9 @@ def test_temporary_database(place, server, up):
     with pg.temporary_database(place) as url:
         assert url == place.settings.url.replace(database=FRESH)
         assert server.kinds == ["staging"]
-        assert f'\\connect "{FRESH}"\nset client' in server.sql("staging")
+        assert f'\\connect "{FRESH}"\nset search_path = public;\nset client' in server.sql(
+            "staging"
+        )
         assert f"E'hive-pg run --fresh of {STAMP}'" in server.sql("staging")
         assert pg.is_locked(str(up / FRESH_LOCK))
         assert not pg.is_locked(place.lock_path)
@@ -1404,7 +1421,7 @@ def test_reset(place, docker, server):
     assert server.kinds == ["clean", "staging", "swap"]
     assert {base for _, base, _ in server.scripts} == {"template1"}
     assert "E'template0', pg_encoding_to_char" in server.sql("staging")
-    assert f'\\connect "{NEW}"\nset client' in server.sql("staging")
+    assert f'\\connect "{NEW}"\nset search_path = public;\nset client' in server.sql("staging")
     assert docker.calls_of(RESTORING) == docker.calls_of(LOADING) == []
 
 
@@ -2129,7 +2146,7 @@ def upgradable(docker, server, removable, up, place):
     docker.answers[COPYING.replace("=hive", "=postgres")] = ""
     roles = "\\restrict x\nCREATE ROLE ann;\nALTER ROLE ann;\nCREATE ROLE bob;\n"
     of_the_new = ROLES.replace(" hive-postgres ", f" {TO} ")
-    docker.answers[of_the_new] = lambda call: roles * ("--host hive-postgres" in call.command)
+    docker.answers[of_the_new] = lambda call: roles * ("-h hive-postgres" in call.command)
     docker.answers[ROLES] = "CREATE ROLE of_another_program;\n"
     server.words |= {
         "count": ['["public", "t", 3]\n["large objects", 4]\n'],
