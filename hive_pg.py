@@ -2993,7 +2993,7 @@ CREATE_EXTENSION_SQL = "set client_min_messages = warning; create extension if n
 
 # Settings of a role or a database must not keep anybody from dumping or mending it.
 _OWN_SESSION = "PGOPTIONS=-c role=none -c default_transaction_read_only=off -c statement_timeout=0"
-_OWN_SESSION += " -c lock_timeout=30s"  # else it comes after we gave up
+_OWN_SESSION += " -c lock_timeout=30s"  # before docker ends
 # Has $0 read the dump to its end: `pg_restore --list` would be content with a truncated one. Where
 # stdin ends, as hive-pg was killed, so does pg_dump. No child may outlive its shell and die of a
 # signal: it would be PostgreSQL's, as PID 1, which takes that for a crash and restarts.
@@ -3135,7 +3135,7 @@ def parse_probe(result: CommandResult, sql: str = "") -> Probe:
 
 def parse_version(text: str) -> tuple[int, ...]:
     """Return the numbers of a version."""
-    return tuple(int(part) for part in re.findall("[0-9]+", text))
+    return tuple(map(int, re.findall("[0-9]+", text)))
 
 
 def build_script_filter(head: bytes, *, restricts: bool) -> str:
@@ -3218,7 +3218,7 @@ class Server:
 
     @property
     def login(self) -> dict[str, str]:
-        """Libpq's variables, but for the password; an image's or `env_file`'s lead elsewhere."""
+        """Libpq's variables, but for the password; the container's may mislead."""
         place = {"PGHOST": "", "PGHOSTADDR": "", "PGPORT": "5432", "PGSSLMODE": "prefer"}
         return {**place, "PGUSER": self.url.user, "PGDATABASE": self.url.database}
 
@@ -3253,7 +3253,7 @@ class Server:
         self, sql: str, action: str, database: str = "template1", timeout: float = COMPOSE_TIMEOUT_S
     ) -> str:
         """Run SQL over the socket; `action` begins the error."""
-        place = f"dbname={quote_literal(database)[1:]}"  # some names lead elsewhere
+        place = f"dbname={quote_literal(database)[1:]}"  # a name may hold host=
         argv, env = self.build_client("psql", "-XqAtw", "-v", "ON_ERROR_STOP=1", "-d", place)
         result = self.engine.run(argv, timeout, sql, env=env)
         return check_result(result, action, sources=self.sources).stdout
@@ -3404,8 +3404,7 @@ class Elsewhere(Server):
     def login(self) -> dict[str, str]:
         """Libpq's variables, but for the password: it is not sent in clear."""
         own = build_client_environment(self.url)
-        left = (URL_KEY, "DATABASE_URL", "PGPASSWORD", "PGOPTIONS")
-        named = {key: value for key, value in own.items() if key not in left}
+        named = {k: own[k] for k in own if re.match("PG(?!PASSWORD|OPTIONS)", k)}
         safe = re.match("require|verify", self.url.options.get("sslmode", ""))
         named = named if safe else {"PGREQUIREAUTH": "!password", **named}
         return {"PGAPPNAME": self.container, **named, **self.files}
@@ -4515,7 +4514,7 @@ def _check_listening(logs: str) -> None:
     ports = re.findall(r'listening on IPv[46] address "(.*?)", port ([0-9]+)', logs)
     if ports and all(is_local(host) or int(port) != CONTAINER_PORT for host, port in ports):
         why = f"the server listens on {' port '.join(ports[0])}, where nobody reaches it"
-        hint = f"listen_addresses=*, port {CONTAINER_PORT}, by command or PGPORT; then {{restart}}"
+        hint = f"listen_addresses=*, port {CONTAINER_PORT}, by command or PGPORT; {{restart}}"
         raise DatabaseConnectionError(why, hint)
 
 
@@ -5687,8 +5686,8 @@ union all select format('alter %s database %I set %I to %s', case when setrole >
     format('role %I in', pg_get_userbyid(setrole)) end, {new}, pair[1],
     case when pair[1] !~ '^(search_path|temp_tablespaces|(local|session)_preload_libraries)$'
     then quote_literal(pair[2]) else (select string_agg(quote_literal(concat(
-        replace(m[1], '""', '"'), m[2])), ', ')
-        from regexp_matches(pair[2], '"((?:[^"]|"")*)"|([^,\\s]+)|^$', 'g') m) end)
+    replace(m[1], '""', '"'), m[3])), ', ')
+    from regexp_matches(pair[2], '"(([^"]|"")*)"|([^,\\s]+)|^$', 'g') m) end)
 from pg_db_role_setting join pg_database d on d.oid = setdatabase,
     unnest(setconfig) as setting, regexp_match(setting, '([^=]*)=(.*)') as pair
 where datname = {present}) as each (statement)
@@ -5881,13 +5880,14 @@ class Restore:
     """One restore into a new database, which changes names with the old one."""
 
     file: IO[bytes]
-    head, archive = b"", False  # of the file, where there is one
+    head, archive, extends = b"", False, False  # of the file, where there is one
 
     def __init__(self, workspace: Workspace, file: IO[bytes] | None, *, owner: bool = True) -> None:
         self.workspace, self.console, self.owner = workspace, workspace.console, owner
         if not file:
             return
         self.file, self.start, self.head = file, file.tell(), file.read(4096)
+        self.extends = b" vector WITH SCHEMA " in self.head + file.read(1 << 16)
         file.seek(max(self.start, file.seek(0, os.SEEK_END) - 1000))
         tail = file.read()
         if _DUMP_LINE in self.head and _DUMP_LINE not in tail:  # more may follow its end
@@ -5905,8 +5905,8 @@ class Restore:
         names = drop_unfinished(self.workspace)
         kept = choose_database_name(database, "before", names)
         staging = choose_database_name(database, "restoring", names)
-        remedy = self.console.format("drop it: {restore} --drop-old")
-        done = f"what was {database} is {kept} now; {remedy}"
+        done = f"what was {database} is {kept} now; drop it: {{restore}} --drop-old"
+        done = self.console.format(done)
         try:
             if self.archive and self.owner:
                 self._look_into_it()
@@ -6027,7 +6027,7 @@ def reset(workspace: Workspace, seed: str = "") -> str:
         task = Restore(workspace, file)
         get_settled(workspace)
         _agree_to(workspace, "an empty database")
-        return _run_alone(task, extends=True)
+        return _run_alone(task, extends=not task.extends)
 
 
 def restore(workspace: Workspace, path: str, *, owner: bool = True) -> str:
@@ -6604,12 +6604,11 @@ the compose file is yours, and nothing was moved; service {service.service} need
         there = rf'(?m)^(?:CREATE ROLE "?(?:{roles})"?;|\\(?:un)?restrict .*)\n'
         forget = f"alter role {quote_identifier(boot)} password null;\n"  # ours
         # Settings of these pg_dump has only with --create.
-        sql = ";\n".join(build_settings_sql(name, name) for name in (DEFAULT_ROLE, "template1"))
-        settings_sql = old.query(sql, action)
+        sql = ";\n".join(build_settings_sql(n, n) for n in (DEFAULT_ROLE, "template1"))
         # 15's own program names who granted a role, which 16 refuses.
         first, new = new, new.with_url(user=url.user, database=url.database)
         roles_sql = re.sub(there, "", new.dump_globals(old.container))
-        first.query(forget + roles_sql + settings_sql, action)
+        first.query(forget + roles_sql + old.query(sql, action), action)
         for name in databases:
             self._copy(old, new, name)
         if error := new.probe().error:

@@ -1435,6 +1435,15 @@ def test_reset_with_a_seed(hive, docker, server, dump, script, seed):
     assert [len(docker.calls_of(RESTORING)), len(docker.calls_of(LOADING))].count(1) == 1
 
 
+@pytest.mark.parametrize("dumped", ["", "PGDMP\1"], ids=["SQL", "pg_dump -Fc"])
+def test_reset_with_a_seed_that_makes_pgvector(hive, server, up, dumped):
+    """It may do that in a schema of its own, where pgvector must not be elsewhere before."""
+    makes = "CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA extensions;\n"
+    (up / "x").write_text(dumped + "-- \n" * 5000 + makes)
+    assert hive("reset --yes --seed x") == 0
+    assert "create extension" not in server.sql("staging")
+
+
 def test_reset_with_no_seed(hive, docker, capsys):
     """A file that is not there is found out before a question is asked."""
     assert hive("reset --seed nope") == ExitCode.FAILED
