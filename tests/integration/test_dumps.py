@@ -233,6 +233,10 @@ def test_reset(whole):
     seed.write_text("create table other (); select nope;")
     assert "nope" in whole.hive_pg("reset", "--yes", "--seed", "seed.sql", code=1).stderr
     assert whole.login("select v from seeds") == "[1,2,3]"
+    own = "CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA extensions;"
+    seed.write_text(f"create schema extensions;\n{own}\ncreate table own (v extensions.vector);")
+    whole.hive_pg("reset", "--yes", "--seed", "seed.sql")
+    assert whole.trusted(tables).stdout == "own\n"
     whole.hive_pg("reset", "--yes", "--seed", "whole.dump")
     assert_same(whole, whole.whole)
 
