@@ -879,7 +879,7 @@ TEMPORARY = os.environ.get("TEMP", ".") if WINDOWS else "/tmp"
 # A file of our own is no link or pipe, and has the line ends that it is given.
 OWN_FILE = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 PORT_TAKEN = (errno.EADDRINUSE, errno.EACCES) if WINDOWS else (errno.EADDRINUSE,)
-_LOCKED_BYTE = 1 << 30  # behind all text: on Windows nobody can read it
+_LOCKED_BYTE = 1 << 30  # behind all text, as nobody can read what is locked on Windows
 _TYPED_THERE = {  # in cmd and in PowerShell
     r"sudo systemctl (?:re)?start docker, or ": "",
     r"sudo usermod -aG docker \$USER": "join the group docker-users",
@@ -1014,7 +1014,7 @@ def let_go(file: IO[bytes]) -> None:
 
 
 def replace_file(file: IO[bytes], path: str, target: str) -> None:
-    """Put a file of ours in another's place; on Windows wait a second for it."""
+    """Put a file of ours in another's place; on Windows wait a second where that is open."""
     let_go(file)
     deadline = time.monotonic() + 1
     while True:
@@ -1040,7 +1040,7 @@ def sync_directory(path: str) -> None:
 
 
 def is_reader_gone(error: OSError) -> bool:
-    """Whether nobody reads us any more."""
+    """Whether nobody reads any more what we write."""
     return isinstance(error, BrokenPipeError) or (WINDOWS and error.errno == errno.EINVAL)
 
 
@@ -1150,8 +1150,8 @@ class Console:
         self, quiet: bool = False, verbose: bool = False, program: str = "hive-pg", path: str = "."
     ) -> None:
         self.quiet, self.verbose = quiet, verbose
-        self.program, self.path = program, path  # as they are named here
-        self._line_end = "\n"  # of what was printed last: '' by `tick`
+        self.program, self.path = program, path  # how hive-pg and the workspace are named here
+        self._line_end = "\n"  # of what was printed last: '' for the line of `tick` that moves
         self._next_tick = 0.0
         self.doing()
 
@@ -1160,7 +1160,7 @@ class Console:
         return translate_commands(format_hint(text, self.program, self.path))
 
     def result(self, text: str, *, shown: bool = False, exact: bool = False) -> None:
-        """Print a result in one piece."""
+        """Print a result in one piece, as programs want it."""
         if sys.stdout is None:
             raise WorkspaceError("there is no stdout")
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
@@ -1179,12 +1179,12 @@ class Console:
         self.doing()
 
     def note(self, text: str) -> None:
-        """Print a line for a person."""
+        """Print a line of progress for a person."""
         if not self.quiet:
             self._print(text)
 
     def doing(self, text: str = "asking Docker") -> None:
-        """Name what goes on, for `tick`."""
+        """Name what goes on from now on, for `tick`."""
         self._doing, self._since = text, time.monotonic()
 
     def tick(self, done: str = "") -> None:
@@ -1201,7 +1201,7 @@ class Console:
             self._print(text[: terminal_width(sys.stderr) - 1], end="" if draws else "\n")
 
     def clear(self) -> None:
-        """Take the line of `tick` away."""
+        """Take the line of `tick` away, before something else is written."""
         if not self._line_end:
             self._print("", end="")
             self._line_end = "\n"
@@ -1211,7 +1211,7 @@ class Console:
         self._print(f"warning: {text}")
 
     def interrupted(self, left: str) -> None:
-        """Say what Ctrl-C left, over its ^C."""
+        """Say what Ctrl-C left, over the ^C of the terminal."""
         self._line_end = "" if is_terminal(sys.stderr) else self._line_end
         self.warn(f"interrupted{self.format(left)}")
 
@@ -1224,7 +1224,7 @@ class Console:
         self._print("\n".join([f"error: {error}", *detail, *hint]))
 
     def trace(self, argv: Sequence[str]) -> None:
-        """Show a command, with -v."""
+        """Show a command before it runs, with -v."""
         if self.verbose:
             words = (re.sub(r"\n.*", " ...", word, flags=re.DOTALL) for word in argv)
             self._print("+ " + " ".join(map(quote_word, words)))
@@ -1235,7 +1235,7 @@ class Console:
         return answer is not None and answer.lower() in ("", "y", "yes")[not enter :]
 
     def ask(self, question: str) -> str | None:
-        """Return a person's answer, None at the end."""
+        """Return a person's answer, None at the end of the input."""
         self._print(question, end=" ")
         answer = ""
         try:
@@ -1281,7 +1281,7 @@ def is_terminal(stream: IO[str] | None) -> bool:
 
 
 def can_draw(stream: IO[str] | None) -> bool:
-    """Whether a stream is a terminal that can be drawn on."""
+    """Whether a stream is a terminal that can write over what it shows."""
     return is_terminal(stream) and has_escapes() and os.environ.get("TERM") != "dumb"
 
 
@@ -1302,7 +1302,7 @@ def terminal_width(stream: IO[str] | None) -> int:
 # == Files and locks =======================================
 # Files, locks, facts of this machine.
 
-# What helps where a file cannot be had; `place` is what bars the way.
+# What helps where a file cannot be had; `place` is it, or the directory that bars the way.
 _FILE_REMEDIES = {
     errno.EACCES: "chmod u+rwX {place}, or, if it is another user's: sudo chown $USER: {place}",
     errno.EPERM: "sudo chown $USER: {path}, or, if it is immutable: sudo chattr -i {path}",
@@ -1318,7 +1318,7 @@ _GONE = (FileNotFoundError, NotADirectoryError)
 
 @contextmanager
 def explaining(action: str, path: str) -> Iterator[None]:
-    """Say what the system refuses, and what helps."""
+    """Say what the system refuses to do with a file, and what helps."""
     try:
         yield
     except OSError as error:
@@ -1357,7 +1357,7 @@ def write_file(path: str, text: str, mode: int | None = None) -> None:
 
 @contextmanager
 def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
-    """Give a new file that replaces `path` at the end.
+    """Give a new file that takes the place of `path` at the end.
 
     It is locked while it is written. A link stays one; an existing file keeps its owner and,
     without `mode`, its mode; under sudo a new one is the caller's.
@@ -1394,7 +1394,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
 
 
 def refuse_strangers(path: str, action: str = "write") -> None:
-    """Refuse what a stranger put into a shared place."""
+    """Refuse to read or write what a stranger put into a shared place."""
     place, places = os.path.abspath(path), [realpath(path)]
     while place != dirname(place):
         places += [place] * islink(place)
@@ -1402,7 +1402,8 @@ def refuse_strangers(path: str, action: str = "write") -> None:
     for place in filter(lexists, places):
         directory, owner = os.stat(dirname(place)), os.lstat(place).st_uid
         own = (0, directory.st_uid, get_caller()[0])
-        if directory.st_mode & 0o022 and owner not in own:
+        others = 0o002 if action == "read" else 0o022  # a team's checkout is read
+        if directory.st_mode & others and owner not in own:
             why = f"{place} is another user's, in a directory that others may write to"
             raise WorkspaceError(f"cannot {action} {path}: {why}", f"ls -l {quote_word(place)}")
 
@@ -1431,7 +1432,8 @@ class Lock:
     """An exclusive lock that dies with its process: a user's own file.
 
     Nobody else can open it, or anybody could keep hive-pg waiting. What `Runner.start` starts has
-    it, too, but not on Windows. The file says who holds it, and `where` that works.
+    it, too, but not on Windows. The file says who holds it: the command, `where` it works, and the
+    process.
     """
 
     def __init__(self, path: str, console: Console, timeout: float, where: str = "") -> None:
@@ -1500,7 +1502,7 @@ class Lock:
 
 @contextmanager
 def lock_machine(engine: str, directory: str, console: Console) -> Iterator[Lock]:
-    """Lock an engine's names and ports, or warn."""
+    """Lock the choice of names and ports on an engine, or warn."""
     name = re.sub(r"\W", "_", engine)[-200:]
     place = join(os.environ.get("TMPDIR") or TEMPORARY, f"hive-pg-{get_user()[0]}")
     lock = Lock(f"{place}-{name}.lock", console, MACHINE_LOCK_TIMEOUT_S, f" of {directory}")
@@ -1637,7 +1639,7 @@ def get_postgres_uid_gid() -> tuple[int, int]:
 
 
 def get_caller() -> tuple[int, int]:
-    """Return uid and gid of the user behind sudo, or our own."""
+    """Return uid and gid of whom we act for: the user behind sudo, or our own."""
     ids = f"{os.environ.get('SUDO_UID')}:{os.environ.get('SUDO_GID')}"
     found = re.fullmatch("([1-9][0-9]*):([0-9]+)", ids)
     return (int(found[1]), int(found[2])) if found and is_root() else get_user()
@@ -1662,7 +1664,7 @@ def is_port_free(bind: str, port: int) -> bool:
 # == Processes =============================================
 # Nothing else starts a program.
 
-DEVNULL, JOINED, PIPE = -3, -2, -1  # subprocess's, which takes long to import
+DEVNULL, JOINED, PIPE = -3, -2, -1  # as in subprocess, which takes long to import
 
 
 class CommandResult(Record):
@@ -1742,7 +1744,7 @@ class Process:
                     end_tree(self.process)
                     with suppress(subprocess.TimeoutExpired):
                         self.process.wait(timeout=0.5)
-                finally:  # the rest, also after a second Ctrl-C
+                finally:  # the rest of the group, also where a second Ctrl-C comes meanwhile
                     end_tree(self.process, at_once=True)
 
 
@@ -1816,7 +1818,7 @@ class Runner:
         """Become another program, or raise OSError."""
         import signal
 
-        if WINDOWS:  # where the caller would not wait; and npm is npm.cmd
+        if WINDOWS:  # where the caller would not wait for the other one; and npm is npm.cmd
             import shutil
 
             program = shutil.which(argv[0], path=env.get("PATH")) or argv[0]
@@ -1869,12 +1871,12 @@ DIAGNOSES = (
         "systemctl --user start docker"),
     _unavailable(r"docker \S* at (?:tcp|ssh|http)|error during connect: .*(?:\[ssh|dial tcp)",
         "Docker there cannot be reached", "start it there; or see docker context ls, DOCKER_HOST"),
-    _unavailable(r'context "\S*"(?:: context| is) not found', "no such docker context",
-        "unset DOCKER_CONTEXT; docker context use default"),
+    _unavailable(r'context "\S*"(?:: context| is) not found', "there is no such docker context",
+        "docker context ls; then unset DOCKER_CONTEXT, or docker context use default"),
     _unavailable("Cannot connect to the Docker daemon|failed to connect to the docker API|"
         "error during connect|unable to (?:resolve docker endpoint|parse docker host)|"
         "docker_engine|dockerDesktopLinuxEngine|Internal Server Error for API route",
-        "the Docker daemon is not running, or DOCKER_HOST points elsewhere",
+        "the Docker daemon is not running, or DOCKER_HOST or the context points elsewhere",
         "start Docker: sudo systemctl start docker, or Docker Desktop; or see docker context ls"),
     _unavailable("client version .* is too (?:old|new)",
         "the docker CLI and the engine are too far apart",
@@ -1882,7 +1884,7 @@ DIAGNOSES = (
     Diagnosis("docker", "Container .* is (?:not running|restarting|paused)|"
         "upgrade to tcp, received (?:409|500)|No such exec instance|"
         "exec failed: .*(?:cannot exec in a (?:stopped|deleted)|init-p: |executing setns process)",
-        "the container ended, was paused or was about to restart",
+        "the container ended, was paused or was about to restart at that moment",
         "{logs}", ContainerStartupError),
     Diagnosis("docker", "port is already allocated|address already in use|Ports are not available",
         "another container or process has the port, or Windows has reserved it",
@@ -1896,8 +1898,8 @@ DIAGNOSES = (
         "Docker runs Windows containers now, and the image is one of Linux",
         "Docker Desktop > Switch to Linux containers"),
     Diagnosis("docker", "non-overlapping IPv4 address pool|address pools have been fully subnetted",
-        "Docker has no addresses left for a network",
-        "docker network prune removes unused ones"),
+        "Docker has no addresses left for another network",
+        "docker network prune removes the networks that nobody uses"),
     Diagnosis("docker", f"Mounts denied|{_NO_SOURCE}|error while creating mount source path",
         "what is to be mounted is missing, or the daemon (remote, a snap, Desktop) does not see it",
         "see the path above; for the data: {init} --data volume"),
@@ -1909,7 +1911,7 @@ DIAGNOSES = (
         "could not write init file",
         "the disk is full, or nearly", "free space: df -h; docker system df"),
     Diagnosis("server", "Read-only file system", "the data's file system is read-only",
-        "mount it for writing"),
+        "mount it for writing; dmesg may say why it is not"),
     Diagnosis("server", "unrecognized configuration parameter|invalid value for parameter|"
         "invalid argument:|is outside the valid range|allocate memory|out of memory",
         "a server setting (-c ..., or HIVE_POSTGRES_... in .env) is not valid, or too high",
@@ -1979,7 +1981,7 @@ DIAGNOSES = (
     Diagnosis("dump", "could not read from input file: end of file|unexpected end of file|block ID|"
         "unrecognized data block|could not uncompress|corrupt tar header|find magic string",
         "the dump is truncated or damaged",
-        "take another one, with as many bytes as the original"),
+        "take another one; a copy that ended early has fewer bytes than the original"),
     Diagnosis("dump", 'role ".*" does not exist',
         "the dump names a role that does not exist here",
         "{psql} -c 'create role \"NAME\"'; if it only owns, in pg_dump -Fc: {restore} --no-owner"),
@@ -3536,7 +3538,10 @@ def build_conflict(info: ContainerInfo, claim: str, hint: str) -> ContainerConfl
 
 
 def find_workspace(directory: str, *, by_env: bool = True) -> str:
-    """Return the nearest workspace upwards, the directory itself for none."""
+    """Return the nearest workspace upwards, the directory itself for none.
+
+    No repository, home, file system or stranger's directory is left.
+    """
     here = place = realpath(directory)
     home, key = os.path.expanduser("~"), f"\n{CONTAINER_KEY}=".encode()
     own = (0, get_caller()[0])
@@ -3744,7 +3749,10 @@ class Workspace:
 
     @contextmanager
     def lock(self, timeout: float = READY_TIMEOUT_S, *, new: bool = False) -> Iterator[None]:
-        """Let no other hive-pg change the workspace, which is set up or `new`."""
+        """Let no other hive-pg change the workspace, which is set up or `new`.
+
+        Its files are read again inside; the one who has the lock may wait for `timeout` s, too.
+        """
         if not new:
             self.settings  # noqa: B018
         with Lock(self.lock_path, self.console, timeout + COMPOSE_TIMEOUT_S):
@@ -3886,7 +3894,12 @@ class Workspace:
         return False
 
     def owns(self, info: ContainerInfo) -> bool:
-        """Whether a container is this workspace's, by its label first."""
+        """Whether a container is this workspace's.
+
+        Its label says so, if Compose made it here, or where this workspace was before it moved.
+        Without label or state, the project or the compose file has to match.
+        By its path alone it has to have this very directory.
+        """
         label, known = info.labels.get(WORKSPACE_LABEL), self.state.id
         project, file = self.values.get(PROJECT_KEY), self.compose_file()
         places = {identify_file(self.directory)}
@@ -4168,8 +4181,8 @@ _NO_TLS, _STRANGER = "the server has no TLS", "another program answers at "
 def ask_published_port(url: DatabaseURL, binds: Sequence[str] | None) -> tuple[str, str]:
     """Ask each address of the URL's host whether it leads to the database.
 
-    `binds`: where it is published; [] where only a login tells, None elsewhere.
-    Returns the first objection and the right address.
+    `binds` are the addresses where it is published, [] where only a login tells,
+    None for a server elsewhere. Returns the first objection and the right address.
     """
     import socket
 
@@ -4755,12 +4768,15 @@ rm -rf "$0.upgrade"
 
 
 def goes_back(state: State) -> bool:
-    """Whether the exchange under way undoes an upgrade."""
+    """Whether the exchange of clusters that is under way undoes an upgrade."""
     return bool(state.exchange) and "" != state.exchange[1] == state.kept
 
 
 def finish_upgrade(workspace: Workspace, *, port: Any = None, ends: bool = False) -> None:
-    """Finish an interrupted `upgrade`, or undo it; with `ends`, warn where that fails."""
+    """Finish an interrupted `upgrade`, or undo one whose cluster was not whole.
+
+    Where that fails, what `ends` the database anyway only warns.
+    """
     try:
         exchange_clusters(workspace, port)
     except PostgreSQLIntegrationError as error:
@@ -4799,7 +4815,7 @@ def exchange_clusters(workspace: Workspace, port: int | None = None) -> None:
         workspace.save_env(follow_image(settings, engine.find_image(image)).env)
     serve(workspace)
     settle(workspace)
-    _remove_oneoffs(workspace, whole=False)  # one that was about to be made
+    _remove_oneoffs(workspace, whole=False)  # one that Docker was about to make is there now
     workspace.remember(exchange=[], kept=kept and aside, kept_image=before)
 
 
@@ -5084,7 +5100,10 @@ WISHES = ("port", "database", "image", "bind", "service", "data")
 
 
 class SetUp:
-    """One `init`, with WISHES, from whatever a workspace is to a verified login."""
+    """One `init`: from whatever a workspace is to a verified login.
+
+    `ask` permits questions; `wanted` has the WISHES. The lock is held.
+    """
 
     def __init__(self, workspace: Workspace, wanted: Mapping[str, Any], *, ask: bool) -> None:
         self.workspace, self.console = workspace, workspace.console
@@ -5229,8 +5248,10 @@ class SetUp:
         workspace, key = self.workspace, self.values.get(DATA_KEY, "")
         if cluster := own.cluster[1] if own else workspace.state.volume * (not workspace.is_copy):
             return name_placement(cluster) or "bind"
-        there = holds_data(workspace.data_dir) and not (key and workspace.engine.has_volume(volume))
-        return "bind" if there else key
+        has_volume = workspace.engine.has_volume
+        if holds_data(workspace.data_dir) and not (key and has_volume(volume)):
+            return "bind"
+        return key or "volume" * (not self.values.get(PROJECT_KEY) and has_volume(volume))
 
     def _place_data(self, project: str, own: ContainerInfo | None) -> str:
         """Return '' or `volume`: where the data is, is wanted or works."""
@@ -5239,8 +5260,6 @@ class SetUp:
             return ""
         data_dir, volume = workspace.data_dir, f"{project}_{SERVICE}"
         known, key = self._know_place(own, volume), self.values.get(DATA_KEY)
-        if not (known or self.values.get(PROJECT_KEY)):
-            known = "volume" * workspace.engine.has_volume(volume)
         goal = wanted or key or known
         if known not in ("", goal) and (
             holds_data(data_dir) or workspace.engine.has_volume(volume)
@@ -5328,7 +5347,8 @@ class SetUp:
         allowed, (uid, gid) = range(2**32), get_postgres_uid_gid()
         uid = parse_number(values, UID_KEY, uid, allowed)
         gid = parse_number(values, GID_KEY, gid, allowed)
-        image = self.wanted["image"] or values.get(IMAGE_KEY) or os.environ.get(IMAGE_KEY, "")
+        images = self.wanted["image"], values.get(IMAGE_KEY), os.environ.get(IMAGE_KEY)
+        image = next(filter(None, images), "")
         id_here = values.get(WORKSPACE_KEY) if self.neighbours.own else ""
         known = self.workspace.state.id or id_here
         own_id = known if known and not self.neighbours.is_copy(values) else self.fresh_id
@@ -5642,8 +5662,9 @@ def build_staging_sql(
 ) -> str:
     """Write the psql script that makes an empty database like another.
 
-    With a `source` it is a copy of that, whose sessions are ended. Its comment in the end
-    is `mark`. Not every major version has a locale's provider.
+    With a `source` it is a copy of that, whose sessions are ended; who connects to it meanwhile
+    waits. One that `extends` has pgvector. A `mark` is its comment in the end, above that of the
+    present one. Not every major version has a locale's provider.
     """
     place = f"\\connect {quote_identifier(staging)}\nset search_path = public;\n"
     extension = f"{place}{CREATE_EXTENSION_SQL}\n" * extends
@@ -5851,9 +5872,10 @@ def drop_unfinished(workspace: Workspace) -> list[str]:
 
 def find_snapshot(workspace: Workspace, name: str) -> str:
     """Return the database of a snapshot."""
-    for database in find_databases(workspace, SNAPSHOT_COMMENT + name.removeprefix("@")):
+    name = name.removeprefix("@")
+    for database in find_databases(workspace, SNAPSHOT_COMMENT + name):
         return database
-    raise WorkspaceError(f"there is no snapshot {name}", "{snapshot} --list")
+    raise WorkspaceError(f"there is no snapshot @{name}", "{snapshot} --list")
 
 
 def insist(run: Callable[[], str], tries_left: int = 19) -> str:
@@ -5905,8 +5927,8 @@ class Restore:
         names = drop_unfinished(self.workspace)
         kept = choose_database_name(database, "before", names)
         staging = choose_database_name(database, "restoring", names)
-        done = f"what was {database} is {kept} now; drop it: {{restore}} --drop-old"
-        done = self.console.format(done)
+        remedy = self.console.format("drop it: {restore} --drop-old")
+        done = f"what was {database} is {kept} now; {remedy}"
         try:
             if self.archive and self.owner:
                 self._look_into_it()
@@ -5970,7 +5992,11 @@ class Restore:
         analyze(workspace.server, staging)
 
     def _protect(self, staging: str) -> None:
-        """Remember what a script may change, by a keeper: a role like a superuser's own."""
+        """Remember what a script may change.
+
+        The databases become templates, which even FORCE does not drop. A superuser gets a
+        keeper: a role that is like its own, and has its password.
+        """
         undo_restore(self.workspace)  # or what a killed one has left would be forgotten
         superuser, found = self._query(f"""\
 show is_superuser;
@@ -6001,7 +6027,11 @@ where name <> {quote_literal(staging)};
         return ["sh", "-c", _LOAD_SCRIPT, "hive-pg", *client, "-f", "-"]
 
     def _swap(self, staging: str, kept: str, source: str) -> None:
-        """Put a database in the present one's place; a try is soon given up."""
+        """Put a database in the present one's place, and end all sessions.
+
+        It gets the comment of its source, without what hive-pg has written there. A try that
+        waits for new sessions to end is soon given up: another one ends them sooner.
+        """
         database = self.workspace.settings.url.database
         present, aside, new = map(quote_identifier, (database, kept, staging))
         name, comment = quote_literal(database), quote_literal(KEPT_COMMENT.format(database))
@@ -6031,7 +6061,11 @@ def reset(workspace: Workspace, seed: str = "") -> str:
 
 
 def restore(workspace: Workspace, path: str, *, owner: bool = True) -> str:
-    """Put a dump, or @NAME, in the database's place; return the old one's name."""
+    """Put a dump in the database's place; return the old one's name.
+
+    It goes into a new database, and the two change names, which ends all sessions. `path` may be
+    `-` for stdin, or @NAME. Without `owner` all is the workspace's role's.
+    """
     copies = path.startswith("@")
     if path == "-":  # on which nobody can answer
         _agree_to(workspace, path)
@@ -6072,7 +6106,10 @@ def naming(workspace: Workspace) -> Iterator[None]:
 def set_up_copy(
     workspace: Workspace, source: str, interactive: bool = True, **options: Any
 ) -> bool:
-    """Set a workspace up with the data of another one, which goes on."""
+    """Set a workspace up with the data of another one, which goes on.
+
+    Names, port and login are its own, image and database the other's, unless `.env` has some.
+    """
     console = workspace.console
     named = Console(console.quiet, console.verbose, console.program, source)
     other = Workspace(source, named, workspace.engine)

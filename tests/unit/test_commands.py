@@ -594,6 +594,7 @@ def test_main_interrupted_rotation(monkeypatch, capsys, hive):
 
 def test_main_interrupted_early(monkeypatch, capsys):
     """So it is before there is a command."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has none
     monkeypatch.setattr(pg, "split_argv", lambda *_: signal.raise_signal(signal.SIGINT))
     assert main(["start"]) == 130
     assert capsys.readouterr().err == "warning: interrupted\n"
