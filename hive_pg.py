@@ -1404,8 +1404,9 @@ def refuse_strangers(path: str, action: str = "write") -> None:
         own = (0, directory.st_uid, get_caller()[0])
         others = 0o002 if action == "read" else 0o022  # a team's checkout is read
         if directory.st_mode & others and owner not in own:
-            why = f"{place} is another user's, in a directory that others may write to"
-            raise WorkspaceError(f"cannot {action} {path}: {why}", f"ls -l {quote_word(place)}")
+            why = f"cannot {action} {place}: it is another user's, where others may write"
+            hint = f"if it is right: sudo chown $USER: {quote_word(place)}"
+            raise WorkspaceError(why, hint)
 
 
 def remove_leftover(path: str) -> str:
@@ -1821,6 +1822,7 @@ class Runner:
         if WINDOWS:  # where the caller would not wait for the other one; and npm is npm.cmd
             import shutil
 
+            os.environ.pop("NoDefaultCurrentDirectoryInExePath", None)  # it may be here
             program = shutil.which(argv[0], path=env.get("PATH")) or argv[0]
             raise SystemExit(self.attach([program, *argv[1:]], env, waits=True))
         self.console.trace(argv)
@@ -1910,8 +1912,8 @@ DIAGNOSES = (
     Diagnosis("docker server login dump", "no space left on device|hive-pg: less than|"
         "could not write init file",
         "the disk is full, or nearly", "free space: df -h; docker system df"),
-    Diagnosis("server", "Read-only file system", "the data's file system is read-only",
-        "mount it for writing; dmesg may say why it is not"),
+    Diagnosis("server", "Read-only file system", "a file system that it writes to is read-only",
+        "mount it for writing (/var/run/postgresql: as tmpfs); dmesg may say why it is not"),
     Diagnosis("server", "unrecognized configuration parameter|invalid value for parameter|"
         "invalid argument:|is outside the valid range|allocate memory|out of memory",
         "a server setting (-c ..., or HIVE_POSTGRES_... in .env) is not valid, or too high",
@@ -1985,8 +1987,9 @@ DIAGNOSES = (
     Diagnosis("dump", 'role ".*" does not exist',
         "the dump names a role that does not exist here",
         "{psql} -c 'create role \"NAME\"'; if it only owns, in pg_dump -Fc: {restore} --no-owner"),
-    Diagnosis("dump", "canceling statement due to lock timeout|could not obtain lock on relation",
-        "another session has a table locked",
+    Diagnosis("login dump", "canceling statement due to lock timeout|"
+        "canceling statement due to statement timeout|could not obtain lock on relation",
+        "another session has something locked",
         "end it (select pid, query from pg_stat_activity), then try again"),
     Diagnosis("dump", "terminating connection|server closed the connection|"
         "the database system is|connection to server .* failed: (?!FATAL)",
@@ -2559,7 +2562,7 @@ class Engine:
             shown = PIPE if console.quiet else sys.stderr.fileno()
         action = f"cannot pull {image}"
         hint = "check the name, the network and docker login; or name another one:"
-        hint += f" {{init}} (or {{upgrade}}) --image IMAGE, or {IMAGE_KEY} in {ENV_FILE}"
+        hint += f" --image IMAGE, or {IMAGE_KEY} in {ENV_FILE}"
         try:
             result = self.run(["docker", "pull", image], PULL_TIMEOUT_S, stdout=shown)
         except DockerNotAvailableError as error:  # docker answers; the registry does not
@@ -2646,12 +2649,12 @@ class Engine:
 
     def show_logs(self, container: str, options: Sequence[str]) -> None:
         """Print what `docker logs` does, harmless to a terminal."""
-        shown = is_terminal(sys.stdout)
+        line = ""
         with self.start(["docker", "logs", *options, container], stderr=JOINED) as process:
             for line in process.process.stdout or ():
-                self.runner.console.result(line.rstrip("\n"), shown=shown)
+                self.runner.console.result(line.rstrip("\n"), shown=is_terminal(sys.stdout))
             if process.process.wait():
-                raise DockerCommandError("`docker logs` failed: see its last line")
+                raise DockerCommandError("cannot read the logs", detail=line)
 
 
 # == Service ===============================================
@@ -3049,7 +3052,8 @@ shift 2
 # For a psql without \\restrict. The letters that may follow a backslash are those of COPY's rows;
 # the commands of psql that begin with them print otherwise, or run what is in backquotes.
 _GUARD = r"""awk '{ line = $0; gsub(/\\[bfnrtvxN.0-7\\]/, "", line)
-  if (line ~ /\\/ || /\\.*`/) { print "hive-pg: a backslash in line " NR | "cat 1>&2"; exit 1 }
+  if (line ~ /\\/ || /\\(bind(_named)?|f|r|reset|t|timing|x)[ \t\f\v\r].*`/) {
+    print "hive-pg: a backslash in line " NR | "cat 1>&2"; exit 1 }
   print }'"""
 # Measures the control group (version 2, then 1), then the server.
 _SAMPLE_LIMITS = "-c default_transaction_read_only=on -c statement_timeout=5s -c lock_timeout=1s"
@@ -3112,7 +3116,7 @@ def parse_probe(result: CommandResult, sql: str = "") -> Probe:
         why, hint = "the database fails", "{logs}"
         if CREATE_EXTENSION_SQL in sql:
             why = "pgvector cannot be created in the database"
-            hint = "as a superuser, in the database: CREATE EXTENSION vector"
+            hint = "as a superuser, in the database: CREATE EXTENSION vector SCHEMA public"
         if re.search("is not available|extension control file", words):
             hint = "{init} --image, or in your compose file, one of this version with pgvector"
         return Probe(Readiness.ACCEPTING, PostgreSQLIntegrationError(f"{why}: {said}", hint))
@@ -3689,7 +3693,11 @@ class Workspace:
         if self.is_copy:
             why, hint = f"this is a copy of {self.state.directory}", "{init} gives it its own"
             if not os.path.isdir(self.state.directory):
-                why, hint = f"{why}, which is gone", f"{hint}; if it is the original: {_TAKE_OVER}"
+                why += ", which is gone"
+                own = "" if holds_data(self.data_dir) else " --data volume"
+                hint = (
+                    f"if it is the original: {_TAKE_OVER}; for a database of its own: {{init}}{own}"
+                )
             raise WorkspaceError(f"{why}, and has its names", hint)
 
     def remember(self, **changes: object) -> None:
@@ -3736,7 +3744,8 @@ class Workspace:
 
     @cached_property
     def _elsewhere(self) -> Elsewhere:
-        image = self.settings.image or self.state.image or DEFAULT_IMAGE
+        chosen = self.settings.image or os.environ.get(IMAGE_KEY)
+        image = chosen or self.state.image or DEFAULT_IMAGE
         server = Elsewhere(self.engine, image, self.settings.url)
         if self.engine.find_image(image) is None:
             self.engine.pull(image)
@@ -3915,7 +3924,12 @@ class Workspace:
         """Whether it moved from a place, which may have a new directory."""
         if self.state.inode != identify_file(self.directory) or not os.path.isdir(place):
             return is_gone(place)
-        return self.state.id.encode() not in (read_file(join(place, STATE_FILE)) or b"")
+        with suppress(WorkspaceError):  # it is a stranger's
+            there = parse_state(
+                (read_file(join(place, STATE_FILE)) or b"").decode("utf-8", "replace")
+            )
+            return not there or (there.id, there.directory) != (self.state.id, place)
+        return True
 
     def check_own(self, info: ContainerInfo | None) -> ContainerInfo | None:
         """Return a container, unless it is another's."""
@@ -4068,6 +4082,7 @@ class Neighbours:
                 hint = f"if it is not needed: docker stop {info.name}; docker rm {info.name}"
                 raise ContainerConflictError(why, hint)
         if starts:
+            self._refuse_other_names(service, own)
             for info in [i for i in self.others if i.project == service.project]:
                 hint = "{init} gives this workspace a project of its own"
                 raise build_conflict(info, f"has the Compose project {info.project}", hint)
@@ -4075,10 +4090,20 @@ class Neighbours:
             self.refuse_replacement(service)
             self._check_port(service, own, rest)
 
+    def _refuse_other_names(self, service: ComposeService, own: ContainerInfo | None) -> None:
+        """Refuse one's own container of another service or project: Compose would."""
+        now = service.service, service.project
+        made = (own.labels.get(SERVICE_LABEL), own.project) if own else now
+        if made != now and made[1]:
+            why = f"container {service.container} is of service {made[0]} in project {made[1]}, the"
+            why += f" compose file and {ENV_FILE} say service {now[0]} in project {now[1]}"
+            raise ContainerConflictError(why, "put that back; or {destroy}, then {start}")
+
     def _refuse_strange_volume(self, service: ComposeService) -> None:
         """Refuse a volume that may be another workspace's, as `.env` may be a copy."""
         workspace = self.workspace
-        known = self.own or workspace.state.id or not workspace.values.get(WORKSPACE_KEY)
+        usual = service.project == choose_project_name(workspace.directory)
+        known = usual or self.own or workspace.state.id or not workspace.values.get(WORKSPACE_KEY)
         if service.in_volume and not known and workspace.engine.has_volume(service.source):
             why = f"volume {service.source} may be another workspace's: no {STATE_FILE} is here"
             hint = f"to use it, take {WORKSPACE_KEY} out of {ENV_FILE}; for a database of its own,"
@@ -4267,15 +4292,15 @@ def refuse_port(workspace: Workspace, probe: Probe) -> str:
         return "only the image's clients log in" + ": a VPN, a firewall?" * (not probe.address)
     if objection.startswith(_NO_TLS) or not workspace.is_apart:
         usual = {*USUAL_BINDS, "::"}.issuperset(binds)
+        good = [LOCALHOST, "localhost"] * usual + [*binds]
         hint = "{restart} applies .env"
         if objection.startswith(_NO_TLS):
             hint = f"take that out of {URL_KEY}; or switch ssl on in the server"
         elif objection.startswith(_STRANGER) and probe.address:
-            hint = f"put {probe.address} for {url.host} in {URL_KEY}; or end it"
-        elif workspace.settings.bind in ("", *binds) and not (
-            is_local(url.host) if usual else url.host in binds
-        ):
-            hint = f"put {LOCALHOST if usual else binds[0]} for {url.host} in {URL_KEY}"
+            program = f"ss -ltnp 'sport = :{url.port}'"
+            hint = f"put {probe.address} for {url.host} in {URL_KEY}; or end it: {program}"
+        elif binds and workspace.settings.bind in ("", *binds) and url.host not in good:
+            hint = f"put {good[0]} for {url.host} in {URL_KEY}"
         why = f"{URL_KEY} does not lead to this database at {url.host}:{url.port}: {objection}"
         raise DatabaseConnectionError(why, hint)
     remedy = "{init} --bind ADDRESS, one of the engine's machine"
@@ -4795,14 +4820,12 @@ def exchange_clusters(workspace: Workspace, port: int | None = None) -> None:
     and what to keep the one taken as on the way back.
     """
     workspace.reload()  # `.env` may have changed
-    engine = workspace.engine
-    state = workspace.state
+    engine, state = workspace.engine, workspace.state
     if not state.exchange or workspace.is_copy:
         return
-    if port:
-        settings = workspace.settings
-        url = settings.url.replace(port=port)
-        workspace.save_env(settings.replace(url=url).env)
+    if port:  # of an `init`: the present one may be taken
+        url = workspace.settings.url.replace(port=port)
+        workspace.save_env(workspace.settings.replace(url=url).env)
     aside, coming, image, before, _ = state.exchange
     _remove_oneoffs(workspace, whole=bool(coming))
     stop_container(workspace)
@@ -4951,7 +4974,6 @@ def build_run_environment(workspace: Workspace, url: DatabaseURL) -> dict[str, s
     if names := " ".join(workspace.env.unread):
         workspace.console.warn(f"{ENV_FILE}: not read alike by all, so left out: {names}")
     env = {**workspace.values, **os.environ}
-    env.pop("NODEFAULTCURRENTDIRECTORYINEXEPATH", None)  # of our own
     kept = {key: env[key] for key in env if key not in LEADING_VARIABLES}
     return {**kept, **build_environment(url), **build_client_environment(url)}
 
@@ -5161,7 +5183,7 @@ class SetUp:
 
     def _recover(self) -> None:
         """Find lost credentials in the container, or in the state file."""
-        workspace, state, values = self.workspace, self.workspace.state, self.values
+        state, values = self.workspace.state, self.values
         own = self._find_known()
         if len(own) > 1:
             names = ", ".join(info.name for info in own)
@@ -5176,14 +5198,21 @@ class SetUp:
         elif state.user and state.verified and user == self.fresh.user:
             self.console.note(f"{ENV_FILE} has no credentials; {STATE_FILE} knows the user")
             self.values, self.in_use = recover_values(values, state), True
-        here, found = identify_file(workspace.directory), [own, state.id, self.wanted["data"]]
-        for info in [] if any(found) or workspace.is_apart else self.neighbours.others:
+        if not (own or state.id):
+            self._refuse_to_pass_over()
+        self.blank = self.blank and not self.in_use
+
+    def _refuse_to_pass_over(self) -> None:
+        """Refuse a new database beside one that was made in this directory."""
+        here = identify_file(self.workspace.directory)
+        knows = self.wanted["data"] or self.workspace.is_apart
+        for info in [] if knows else self.neighbours.others:
             known_id = info.labels.get(WORKSPACE_LABEL)
             if known_id and not info.cluster[0] and identify_file(info.directory) == here:
                 why = f"container {info.name} was made here, and has its data in {info.home[0]}"
-                hint = f"to use it, put {WORKSPACE_KEY}={known_id} into {ENV_FILE}; "
-                raise WorkspaceError(why, f"{hint}for a new one, {{init}} --data volume")
-        self.blank = self.blank and not self.in_use
+                hint = "for a new database: {init} --data volume; for that one, if no other"
+                hint += f" directory has it now: put {WORKSPACE_KEY}={known_id} into {ENV_FILE}"
+                raise WorkspaceError(why, hint)
 
     def _plan(self) -> tuple[Settings, ComposeService]:
         """Decide on settings and service; refuse a conflict."""
@@ -5220,7 +5249,9 @@ class SetUp:
             return False
         if self.in_use and user == self.fresh.user:
             why = f"{ENV_FILE} has no user for the data in {service.cluster}, nor has {STATE_FILE}"
-            raise WorkspaceError(why, f"put the {URL_KEY} of that data into {ENV_FILE}")
+            hint = f"put the {URL_KEY} of that data into {ENV_FILE}"
+            new = f"; for a new database: docker volume rm {service.source}" * service.in_volume
+            raise WorkspaceError(why, hint + new)
         before, self.in_use = self.in_use, True
         return not before
 
@@ -5251,7 +5282,8 @@ class SetUp:
         has_volume = workspace.engine.has_volume
         if holds_data(workspace.data_dir) and not (key and has_volume(volume)):
             return "bind"
-        return key or "volume" * (not self.values.get(PROJECT_KEY) and has_volume(volume))
+        known = key or self.wanted["data"] or self.values.get(PROJECT_KEY)
+        return key if known else "volume" * has_volume(volume)
 
     def _place_data(self, project: str, own: ContainerInfo | None) -> str:
         """Return '' or `volume`: where the data is, is wanted or works."""
@@ -5261,9 +5293,8 @@ class SetUp:
         data_dir, volume = workspace.data_dir, f"{project}_{SERVICE}"
         known, key = self._know_place(own, volume), self.values.get(DATA_KEY)
         goal = wanted or key or known
-        if known not in ("", goal) and (
-            holds_data(data_dir) or workspace.engine.has_volume(volume)
-        ):
+        moves = known not in ("", goal)
+        if moves and (holds_data(data_dir) or workspace.engine.has_volume(volume)):
             why = f"the data is in {volume if known == 'volume' else data_dir}"
             hint = f"{{backup}}; {{destroy}} --data; {{init}} --data {wanted}; {{restore}} FILE"
             hint = hint if wanted else f"take {DATA_KEY}={key} out of {ENV_FILE}"
@@ -5286,16 +5317,18 @@ class SetUp:
         before = settings.replace(project=recorded)  # others have it, or it is Compose's own
         plain = workspace.resolve_service(before, wanted or service.service)
         taken = plain.project in self.neighbours.projects
+        # Whatever has a docker/compose.yml shares the project `docker`.
+        place = dirname(os.path.relpath(str(workspace.compose_file()), workspace.directory))
         if (
-            # Whatever has a docker/compose.yml shares the project `docker`.
-            (taken or dirname(workspace.compose_file() or "") != workspace.directory)
+            (taken or place)
             and plain.cluster != service.cluster
             and not any(shares_cluster(info, plain) for info in self.neighbours.others)
             and engine.has_volume(plain.source)
         ):
             why = f"volume {plain.source} may be this workspace's, or others', of project"
-            hint = f"to use it, give the volume in the compose file name: {plain.source};"
-            hint += f" for a new one, write {PROJECT_KEY}={settings.project} into {ENV_FILE}"
+            way = f"write {PROJECT_KEY}={plain.project} into {ENV_FILE}"
+            way = f"give it name: {plain.source} in the compose file" if taken else way
+            hint = f"to use it, {way}; for a new one, {PROJECT_KEY}={settings.project}"
             raise WorkspaceError(f"{why} {plain.project}", hint)
         if not taken and (workspace.has_added_file or engine.has_volume(project=plain.project)):
             return settings.replace(project=plain.project), plain
@@ -5523,6 +5556,14 @@ class SetUp:
         self.console.warn(f"the cluster is in {service.cluster}{suffix} now")
 
 
+def _leave_original(workspace: Workspace, placement: object) -> None:
+    """Say that a copy gets no data; refuse it where it may be the original, copied to here."""
+    before = workspace.state.directory
+    if not (placement or os.path.isdir(before)):
+        workspace.refuse_copy()
+    workspace.console.note(f"a copy: the data of {before} is not here")
+
+
 def set_up(
     workspace: Workspace,
     interactive: bool = True,
@@ -5543,9 +5584,9 @@ def set_up(
     wanted = {**dict.fromkeys(WISHES), **wishes}
     with workspace.lock(timeout, new=True):
         workspace.refuse_attached()
-        if workspace.is_copy:
-            workspace.console.note(f"a copy: the data of {workspace.state.directory} is not here")
         data_dir, path = workspace.data_dir, workspace.env_path
+        if workspace.is_copy and not holds_data(data_dir):
+            _leave_original(workspace, wanted["data"])
         copied = foreign and new and workspace.values.get(PASSWORD_KEY) == foreign
         if copied and not holds_data(data_dir):
             workspace.refuse_link_out(path, f"rm {quote_word(path)}")
@@ -5578,7 +5619,8 @@ def attach(workspace: Workspace) -> None:
             raise WorkspaceError(f"{URL_KEY} in {ENV_FILE} leads to this machine", hint)
         verify(workspace, timeout=0)
         workspace.state = here
-        _lead(workspace, plan, {}, by_hand=by_hand)
+        image = workspace.values.get(IMAGE_KEY) or os.environ.get(IMAGE_KEY, "")
+        _lead(workspace, plan, {IMAGE_KEY: image}, by_hand=by_hand)
 
 
 def _lead(
@@ -5627,6 +5669,7 @@ def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
         return True
     whole = b"-- PostgreSQL database cluster dump" in head
     truncated = _DUMP_LINE in head and _DUMP_LINE + b" complete" not in tail
+    utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
     unpack = "gunzip -c FILE | {restore} -, or zstdcat, or bzcat"
     part = "take the part of the one database, or pg_dump it: {restore} -"
     for found, fault, hint in (
@@ -5634,11 +5677,7 @@ def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
         (whole, "is a dump of a whole server (pg_dumpall)", part),
         (b"; Type: DATABASE;" in head, "is made by pg_dump -C", "pg_dump it without -C"),
         (head[257:262] == b"ustar", "is a tar archive", "pg_restore -f - FILE | {restore} -"),
-        (
-            head[:2] in (b"\xff\xfe", b"\xfe\xff"),
-            "is UTF-16, as PowerShell's > writes",
-            "pg_dump -f FILE",
-        ),
+        (utf16, "is UTF-16, as PowerShell's > writes", "pg_dump -f FILE"),
         (b"\0" in head, "is neither pg_dump -Fc's nor SQL", unpack),
         (truncated, "is truncated: its last line is missing", "take another one"),
     ):
@@ -5909,7 +5948,8 @@ class Restore:
         if not file:
             return
         self.file, self.start, self.head = file, file.tell(), file.read(4096)
-        self.extends = b" vector WITH SCHEMA " in self.head + file.read(1 << 16)
+        made = rb"(?m)(?:^|\0)CREATE EXTENSION [^\n]* vector WITH SCHEMA "
+        self.extends = bool(re.search(made, self.head + file.read(1 << 16)))
         file.seek(max(self.start, file.seek(0, os.SEEK_END) - 1000))
         tail = file.read()
         if _DUMP_LINE in self.head and _DUMP_LINE not in tail:  # more may follow its end
@@ -6303,7 +6343,7 @@ def destroy(
             console.note(f"{missing} is missing" if missing else said)
             return
         service = _get_own_cluster(workspace, neighbours, info)
-        held = _has_cluster(workspace, service, info)
+        held = not stays or _has_cluster(workspace, service, info)
         hint = "with nothing saved: {destroy} --data --no-backup"
         dump = _back_up_all(workspace, hint, seen=True) if held and backup else ""
         _remove_container(workspace, "--volumes")
@@ -6405,12 +6445,12 @@ def _get_own_cluster(
     workspace: Workspace, neighbours: Neighbours, info: ContainerInfo | None
 ) -> ComposeService:
     """Return the service, if its cluster is the workspace's own."""
+    workspace.refuse_copy()
     service, stays = workspace.resolve_service(), info is None or info.home[1]
     own, cluster = workspace.data_dir, service.cluster
     real = realpath(service.data_dir), realpath(cluster)
     ours = real in ((own, own), (own, join(own, basename(cluster))))
     if service.in_volume:
-        workspace.refuse_copy()
         # Without its container and state, `.env` may be a copy.
         known = (info and info.cluster[1] == cluster) or not is_gone(workspace.state_path)
         volumes = partial(workspace.engine.has_volume, service.source)
@@ -6429,8 +6469,8 @@ def _get_own_cluster(
 
 def _has_cluster(workspace: Workspace, service: ComposeService, info: ContainerInfo | None) -> bool:
     """Whether there is a cluster; refuse where it is at another place than the files say."""
-    cluster, ends = service.cluster, info is not None and not info.home[1]
-    if ends or holds_data(service.data_dir, cluster) or look_in_place(workspace, service):
+    cluster = service.cluster
+    if holds_data(service.data_dir, cluster) or look_in_place(workspace, service):
         return True  # perhaps on the engine's disk alone
     last = info.cluster[1] if info else workspace.state.volume * (not workspace.is_copy)
     for place in (last, join(workspace.data_dir, "pgdata") * service.in_volume):
@@ -6611,9 +6651,7 @@ the compose file is yours, and nothing was moved; service {service.service} need
         outside += [key] * bool(self.environment.get(key))
         if outside:
             why = f"{', '.join(outside)} leads out of the cluster"
-            hint = (
-                "alter table … set tablespace pg_default, drop tablespace …; or {backup}, {restore}"
-            )
+            hint = "alter table … set tablespace pg_default, drop that; or {backup}, {restore}"
             raise WorkspaceError(why, hint)
         major = self.environment.get("PG_MAJOR", "")
         if parse_version(major) <= parse_version(before):
@@ -6723,26 +6761,33 @@ def end_upgrade(workspace: Workspace, *, undo: bool) -> None:
             return
         if workspace.state.kept != kept:
             raise WorkspaceError(f"PostgreSQL {kept}'s cluster is not kept any more", "{status}")
-        if not undo:
-            service = workspace.resolve_service()
-            place = f"{service.cluster}.{kept}"
-            argv = ("rm", "-rf", f"{service.target}.{kept}")
-            result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
-            check_result(result, f"cannot delete {place}")
-            workspace.remember(kept="", kept_image="")
-            workspace.console.step(f"{place} is deleted")
-            return
-        try:
-            _back_up_all(workspace, "")
-        except PostgreSQLIntegrationError as error:
-            workspace.console.warn(f"no backup: {error}")
-            workspace.agree("go back without one?")
-        service = workspace.resolve_service()
-        major = workspace.state.major
-        with _going_back(workspace, major, kept, workspace.state.kept_image, service.image, kept):
-            pass
+        if undo:
+            _take_again(workspace, kept)
+        else:
+            _delete_kept(workspace, kept)
+
+
+def _take_again(workspace: Workspace, kept: str) -> None:
+    """Let the clusters change places again, after a backup."""
+    try:
+        _back_up_all(workspace, "")
+    except PostgreSQLIntegrationError as error:
+        workspace.console.warn(f"no backup: {error}")
+        workspace.agree("go back without one?")
+    service, major = workspace.resolve_service(), workspace.state.major
+    with _going_back(workspace, major, kept, workspace.state.kept_image, service.image, kept):
+        pass
     workspace.console.step(f"PostgreSQL {kept} serves; {service.cluster}.{major} is kept")
     workspace.console.note(workspace.console.format("{upgrade} --drop-old deletes it"))
+
+
+def _delete_kept(workspace: Workspace, kept: str) -> None:
+    service = workspace.resolve_service()
+    argv = ("rm", "-rf", f"{service.target}.{kept}")
+    result = workspace.run_in_place(service, *argv, timeout=WALK_TIMEOUT_S)
+    check_result(result, f"cannot delete {service.cluster}.{kept}")
+    workspace.remember(kept="", kept_image="")
+    workspace.console.step(f"{service.cluster}.{kept} is deleted")
 
 
 # -- push and pull -----------------------------------------
@@ -6800,10 +6845,10 @@ def push(workspace: Workspace, url: DatabaseURL, *, switch: bool = False) -> Non
     """
     console, target = workspace.console, f"{url.database} on {url.host}"
     action = f"cannot push to {target}"
-    if switch and not url.driver:
-        url = url.replace(driver=workspace.settings.url.driver)
+    if switch:
+        url = url.replace(driver=url.driver or workspace.settings.url.driver)
         if url.driver == "asyncpg":
-            if left := " ".join(url.options.keys() - {"sslmode"}):
+            if left := " ".join(sorted(url.options.keys() - {"ssl", "sslmode"})):
                 raise WorkspaceError(f"asyncpg takes no {left} from a URL", "leave it out")
             url = url.replace(query=re.sub(r"\bsslmode=", "ssl=", url.query))
     info = get_settled(workspace)

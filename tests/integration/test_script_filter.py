@@ -25,6 +25,7 @@ HARMLESS = {
     "rows": "copy t from stdin;\na\\tb\\n\\N\\\\\\b\\f\\r\\v\\x41\\101\n\\.\nselect 1;",
     "rows, Windows' line ends": "copy t from stdin;\r\na\tb\r\n\\.\r\n",
     "rows, dots in them": "copy t from stdin;\n\\.x\n\\..\n\\.\n",
+    "rows with Markdown": "copy t from stdin;\n1\t# Title\\n\\nUse `x`\\tif `y`\\r\\n`z`\n\\.\n",
     "escaped string": "select E'a\\nb\\\\';",
     "no text of ours": "insert into t values ('\u00e9\u65e5');",
 }
@@ -39,6 +40,8 @@ HARMFUL = {
     "behind rows' end": "copy t from stdin;\n\\.\n\\copy t from 'x'",
     "a quote in a string": "select E'it\\'s';",
     "a program's output": "\\t `id`",
+    "a program's output, expanded": "\\x `id`",
+    "a program's output, bound": "\\bind `id` \\g",
     "a program's output, later": "\\t on \\\\ \\x `id`",
 }
 

@@ -1101,7 +1101,7 @@ def test_command_logs(monkeypatch, capsys, hive, docker, code, expected, termina
     out, err = capsys.readouterr()
     evil = "evil\\x1b[31m" if terminal else "evil\x1b[31m"
     assert out == ("\n" * terminal if code is None else f"FATAL:  {evil}\nout\n")
-    assert err == ("error: `docker logs` failed: see its last line\n" if code else "")
+    assert err == ("error: cannot read the logs\n    out\n" if code else "")
 
 
 def test_command_run_environment(monkeypatch, hive, docker, workspace):

@@ -199,7 +199,7 @@ SERVER_TEXTS = {
         "closed": 'initdb: error: could not access directory "/d": Permission denied',
         "looks empty": "Error: Database is uninitialized and superuser password is not specified.",
     },
-    "file system is read-only": {
+    "a file system that it writes to is read-only": {
         "pid": 'FATAL:  could not create lock file "postmaster.pid": Read-only file system',
         "file": 'PANIC:  could not open file "/d/global/pg_control": Read-only file system',
     },
@@ -295,8 +295,9 @@ DUMP_TEXTS = {
     "a role that does not exist here": {
         "archive": 'pg_restore: error: could not execute query: ERROR:  role "bob" does not exist',
     },
-    "has a table locked": {
+    "has something locked": {
         "30 s": "pg_dump: error: query failed: ERROR:  canceling statement due to lock timeout",
+        "backup": "pg_dump: error: query failed: ERROR:  canceling statement due to statement timeout",
         "at once": 'pg_restore: error: could not obtain lock on relation "documents"',
     },
     "ended the session": {

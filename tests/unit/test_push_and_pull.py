@@ -463,6 +463,17 @@ def test_attached_to_another_place(attached, workspace, elsewhere, capsys):
     assert elsewhere.held == []
 
 
+def test_attach_with_an_image_of_the_shell(workspace, elsewhere, hive, monkeypatch):
+    """Its clients serve, and those of later commands, which the shell does not tell."""
+    env = workspace / ".env"
+    env.write_text(f"HIVE_DATABASE_URL='{URL}'\n")
+    elsewhere.answers["docker exec --interactive --env PGPASSWORD"] = f"|17.2|0.8.1|0.8.1{chr(10)}"
+    monkeypatch.setenv("HIVE_POSTGRES_IMAGE", "mine:16")
+    assert hive("init", "--attach") == 0
+    assert [held[1] for held in elsewhere.held if held != "ended"] == ["mine:16"]
+    assert "\nHIVE_POSTGRES_IMAGE=mine:16\n" in env.read_text()
+
+
 def test_attach_that_fails_changes_nothing(workspace, elsewhere, hive, capsys):
     """A login that is refused, a URL that leads here, or none: nothing is remembered."""
     env, state = workspace / ".env", workspace / ".hive-pg.json"
@@ -546,6 +557,7 @@ def test_switch_asks_from_where_later_commands_do(up, elsewhere, manager):
         ("asyncpg", "postgresql+psycopg://", "postgresql+psycopg://…?sslmode=require"),
         ("psycopg", "postgresql://", "postgresql+psycopg://…?sslmode=require"),
         ("psycopg", "postgresql+asyncpg://", "postgresql+asyncpg://…?ssl=require"),
+        ("asyncpg", "postgresql+asyncpg://", "postgresql+asyncpg://…?ssl=require"),
     ],
 )
 def test_switch_for_the_driver(up, elsewhere, manager, here, there, expected):
