@@ -1404,7 +1404,7 @@ def refuse_strangers(path: str, action: str = "write") -> None:
         own = (0, directory.st_uid, get_caller()[0])
         others = 0o002 if action == "read" else 0o022  # a team's checkout is read
         if directory.st_mode & others and owner not in own:
-            why = f"cannot {action} {place}: it is another user's, where others may write"
+            why = f"cannot {action} {path}: {place} is another user's, where others may write"
             hint = f"if it is right: sudo chown $USER: {quote_word(place)}"
             raise WorkspaceError(why, hint)
 
@@ -1988,7 +1988,7 @@ DIAGNOSES = (
         "the dump names a role that does not exist here",
         "{psql} -c 'create role \"NAME\"'; if it only owns, in pg_dump -Fc: {restore} --no-owner"),
     Diagnosis("login dump", "canceling statement due to lock timeout|"
-        "canceling statement due to statement timeout|could not obtain lock on relation",
+        "pg_dump: .* due to statement timeout|could not obtain lock on relation",
         "another session has something locked",
         "end it (select pid, query from pg_stat_activity), then try again"),
     Diagnosis("dump", "terminating connection|server closed the connection|"
@@ -3928,7 +3928,7 @@ class Workspace:
             there = parse_state(
                 (read_file(join(place, STATE_FILE)) or b"").decode("utf-8", "replace")
             )
-            return not there or (there.id, there.directory) != (self.state.id, place)
+            return not there or there.id != self.state.id or there.directory not in ("", place)
         return True
 
     def check_own(self, info: ContainerInfo | None) -> ContainerInfo | None:
@@ -4093,7 +4093,7 @@ class Neighbours:
     def _refuse_other_names(self, service: ComposeService, own: ContainerInfo | None) -> None:
         """Refuse one's own container of another service or project: Compose would."""
         now = service.service, service.project
-        made = (own.labels.get(SERVICE_LABEL), own.project) if own else now
+        made = (own.labels.get(SERVICE_LABEL, now[0]), own.project) if own else now
         if made != now and made[1]:
             why = f"container {service.container} is of service {made[0]} in project {made[1]}, the"
             why += f" compose file and {ENV_FILE} say service {now[0]} in project {now[1]}"

@@ -511,7 +511,7 @@ def test_workspace_is_copied_and_then_moved(make):
         for words in (["start"], ["psql", "-c", "select 1"], ["destroy", "--data", "--yes"]):
             said = copy.hive_pg(*words, code=1).stderr
             assert f"this is a copy of {place}, which is gone, and has its names" in said
-        assert "hint: hive-pg init gives it its own; if it is the original: hive-pg start" in said
+        assert "hint: if it is the original: hive-pg start --take-over; for a database" in said
     place.mkdir()  # made again, it takes nothing from the original either
     original.hive_pg("restart")
     original.assert_kept()

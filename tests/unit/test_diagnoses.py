@@ -224,6 +224,9 @@ SERVER_TEXTS = {
     },
 }
 LOGIN_TEXTS = {
+    "has something locked": {
+        "rotate": "ERROR:  canceling statement due to lock timeout",
+    },
     "refuses the user and password": {
         "16": 'psql: error: connection to server at "172.18.0.2", port 5432 failed: FATAL: '
         ' password authentication failed for user "ann"',

@@ -2508,7 +2508,7 @@ def test_upgrade_of_what_is_outside_of_the_cluster(upgradable, docker, server, o
         server.words["spaces"], words = ["fast\nslow\n"], "fast, slow"
     with pytest.raises(WorkspaceError, match=f"{words} leads out of the cluster") as caught:
         pg.upgrade(upgradable, NEWER)
-    assert "drop tablespace …; or {backup}" in caught.value.hint
+    assert "set tablespace pg_default, drop that; or {backup}" in caught.value.hint
     assert docker.calls_of("docker stop") == docker.calls_of("docker compose run") == []
 
 

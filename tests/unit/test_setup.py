@@ -592,7 +592,7 @@ def test_init_project_shared_with_others(init, docker, own_volume, other, runs):
         docker.containers.append(own)
     with pytest.raises(WorkspaceError, match="volume shop_pg may be this workspace's") as caught:
         init(own_volume)
-    assert "give the volume in the compose file name: shop_pg" in caught.value.hint
+    assert "give it name: shop_pg in the compose file" in caught.value.hint
     assert "COMPOSE_PROJECT_NAME=shop\n" in (own_volume / ".env").read_text()
 
 
@@ -604,7 +604,7 @@ def test_init_volume_of_a_common_project(init, docker, own_volume):
     )
     with pytest.raises(WorkspaceError, match="volume shop_pg may be this workspace's") as caught:
         init(own_volume)
-    assert "give the volume in the compose file name: shop_pg" in caught.value.hint
+    assert "to use it, write COMPOSE_PROJECT_NAME=shop into .env" in caught.value.hint
     assert docker.calls_of("docker compose up") == []
 
 

@@ -546,7 +546,8 @@ def test_container_of_a_copy_whose_original_was_moved(workspace, directory, prog
         return
     with pytest.raises(WorkspaceError, match=f"a copy of {before}, which is gone, and") as caught:
         workspace.get_container()
-    ways = "{init} gives it its own; if it is the original: {start} --take-over"
+    own = "for a database of its own: {init} --data volume"
+    ways = f"if it is the original: {{start}} --take-over; {own}"
     assert caught.value.hint == ways
 
 
