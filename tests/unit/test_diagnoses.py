@@ -300,7 +300,7 @@ DUMP_TEXTS = {
     },
     "has something locked": {
         "30 s": "pg_dump: error: query failed: ERROR:  canceling statement due to lock timeout",
-        "backup": "pg_dump: error: query failed: ERROR:  canceling statement due to statement timeout",
+        "backup": "pg_dump: error: ERROR:  canceling statement due to statement timeout",
         "at once": 'pg_restore: error: could not obtain lock on relation "documents"',
     },
     "ended the session": {
