@@ -1444,6 +1444,23 @@ def test_reset_with_a_seed_that_makes_pgvector(hive, server, up, dumped):
     assert "create extension" not in server.sql("staging")
 
 
+@pytest.mark.parametrize(
+    ("seed", "before"),
+    [
+        pytest.param("-- {}", True, id="commented out"),
+        pytest.param("select 1;\n-- {}", True, id="commented out, later"),
+        pytest.param("select 1;\n{}", False, id="SQL"),
+        pytest.param("PGDMP\1\17\0\0\0{}", False, id="pg_dump -Fc"),
+    ],
+)
+def test_reset_makes_pgvector_before_a_seed(hive, server, up, seed, before):
+    """Only a seed that really makes it is left to do so: a comment makes nothing."""
+    makes = "CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;\n"
+    (up / "x").write_text(seed.format(makes) + "select 2;\n")
+    assert hive("reset --yes --seed x") == 0
+    assert (pg.CREATE_EXTENSION_SQL in server.sql("staging")) is before
+
+
 def test_reset_with_no_seed(hive, docker, capsys):
     """A file that is not there is found out before a question is asked."""
     assert hive("reset --seed nope") == ExitCode.FAILED
@@ -2005,6 +2022,23 @@ def test_destroy_data_of_a_copy(place, docker, removable, in_volume, known):
     assert docker.calls_of("docker run") == docker.calls_of("docker volume rm") == []
 
 
+def test_destroy_data_of_a_copy_whose_original_was_moved(hive, docker, removable, place, capsys):
+    """The container of its name is the original's, and runs: nobody is told to remove it."""
+    before, device = f"{place.directory}-before", os.stat(place.directory).st_dev
+    place.save_env({"HIVE_POSTGRES_WORKSPACE": "1a"})
+    place.remember()
+    state = place.state.replace(directory=before, inode=f"{device}:1")
+    Path(place.state_path).write_text(pg.format_json(state))
+    original = make_container(workspace=before, labels={"hive-pg.workspace": "1a"})
+    docker.containers[:] = [original]
+    assert hive("destroy --data --yes") == ExitCode.FAILED
+    err = capsys.readouterr().err
+    assert f"error: this is a copy of {before}, which is gone, and has its names\n" in err
+    assert "docker rm -f" not in err
+    assert docker.containers == [original]
+    assert docker.calls_of("docker run") == docker.calls_of("docker stop") == []
+
+
 @pytest.mark.parametrize("act", [pg.start, pg.restart])
 def test_start_where_the_volume_was_emptied(place, docker, removable, in_volume, act):
     """What a container had in its volume may be gone: no empty database in its place."""
@@ -2036,6 +2070,22 @@ def test_start_of_an_env_that_may_be_copied(place, docker, removable, in_volume,
     assert docker.calls_of("docker compose up") == []
     place.save_env({"HIVE_POSTGRES_WORKSPACE": ""})
     assert pg.start(place)
+
+
+@pytest.mark.parametrize("usual", [True, False], ids=["of this directory", "another"])
+def test_start_without_its_state(hive, docker, removable, in_volume, place, capsys, usual):
+    """The volume is its own where the project has the name that this directory gets."""
+    project = pg.choose_project_name(place.directory) if usual else "another-1a2b3c"
+    place.save_env({"HIVE_POSTGRES_WORKSPACE": "1a", "COMPOSE_PROJECT_NAME": project})
+    os.unlink(place.state_path)
+    docker.containers.clear()
+    if usual:
+        assert hive("start") == 0
+        assert docker.calls_of("docker compose up")[0].env["COMPOSE_PROJECT_NAME"] == project
+    else:
+        assert hive("start") == ExitCode.FAILED
+        assert "volume pg may be another workspace's: no .hive-pg.json" in capsys.readouterr().err
+        assert docker.calls_of("docker compose up") == []
 
 
 def copy_workspace(place, *, known=True):

@@ -305,6 +305,32 @@ def test_start_conflict(workspace, manager, docker, other, stops, name, project,
     assert {"docker stop", "docker compose up"}.isdisjoint(docker.commands)
 
 
+@pytest.mark.parametrize("change", ["project", "service"])
+def test_restart_of_what_has_other_names_now(hive, up, docker, capsys, change):
+    """Compose would not take the container for its own: it is refused before that is stopped."""
+    if change == "project":
+        env = up / ".env"
+        env.write_text(env.read_text().replace("w-1a2b3c", "mine"))
+    else:
+        usual = docker.config
+
+        def config(call):
+            found = json.loads(usual(call))
+            found["services"]["db"] = found["services"].pop("postgres")
+            return json.dumps(found)
+
+        docker.answers["docker compose config"] = config
+    assert hive("restart") == pg.ExitCode.FAILED
+    err = capsys.readouterr().err
+    now = "postgres in project mine" if change == "project" else "db in project w-1a2b3c"
+    was = "is of service postgres in project w-1a2b3c"
+    assert (
+        f"error: container hive-postgres {was}, the compose file and .env say service {now}" in err
+    )
+    assert "hint: put that back; or hive-pg destroy, then hive-pg start\n" in err
+    assert {"docker stop", "docker compose up"}.isdisjoint(docker.commands)
+
+
 @pytest.mark.parametrize("method", ["start_container", "restart_container"])
 def test_start_paused(up, manager, docker, method):
     """A paused container is neither started nor replaced, but how to go on is said: exit 3."""

@@ -487,6 +487,47 @@ def test_init_copied_workspace_with_a_volume(init, docker, tmp_path, capsys):
     assert f"a copy: the data of {original} is not here" in err
 
 
+@pytest.fixture
+def bereft(init, docker, tmp_path):
+    """Return a function that makes a copy, on the same disk, whose original and container go."""
+
+    def make(**options):
+        original = init(**options)
+        copied = shutil.copytree(original, tmp_path / "copy", symlinks=True)
+        shutil.rmtree(original)
+        docker.containers.clear()
+        docker.answers["docker run"] = in_volume
+        return original, copied
+
+    return make
+
+
+def test_init_copied_workspace_whose_original_is_gone(hive, bereft, capsys):
+    """It may be the original, and the volume its own: another database takes a word."""
+    original, copied = bereft(data="volume")
+    before, names = snapshot(copied), env_of(copied)
+    capsys.readouterr()
+    assert hive("init", "--yes", str(copied)) == pg.ExitCode.FAILED
+    err = capsys.readouterr().err
+    assert f"error: this is a copy of {original}, which is gone, and has its names\n" in err
+    assert f"if it is the original: hive-pg start {copied} --take-over; " in err
+    assert f"for a database of its own: hive-pg init {copied} --data volume\n" in err
+    assert {path: file for path, file in snapshot(copied).items() if path in before} == before
+    assert hive("init", "--yes", "--data", "volume", str(copied)) == 0
+    assert f"a copy: the data of {original} is not here" in capsys.readouterr().err
+    assert env_of(copied)["COMPOSE_PROJECT_NAME"] != names["COMPOSE_PROJECT_NAME"]
+
+
+def test_init_copied_workspace_that_has_the_data(hive, bereft, capsys):
+    """The data came with it: nothing is said to be missing, and it serves."""
+    _, copied = bereft()
+    capsys.readouterr()
+    assert hive("init", "--yes", str(copied)) == 0
+    assert "is not here" not in capsys.readouterr().err
+    assert (copied / "data" / "postgres" / "pgdata" / "PG_VERSION").exists()
+    assert state_of(copied).verified
+
+
 def test_init_copied_env_alone(init, docker, tmp_path):
     """Where the original's container is gone, the copy has an id of its own all the same."""
     original = init()
@@ -596,6 +637,16 @@ def test_init_project_shared_with_others(init, docker, own_volume, other, runs):
     assert "COMPOSE_PROJECT_NAME=shop\n" in (own_volume / ".env").read_text()
 
 
+@pytest.mark.parametrize("file", ["compose.yml", "./compose.yml"])
+def test_init_volume_of_the_project_of_compose(init, own_volume, file):
+    """The volume that plain Compose made is the workspace's, however `.env` writes the file."""
+    (own_volume / "compose.yml").touch()
+    login = "POSTGRES_USER=ann\nPOSTGRES_PASSWORD=s3cret\n"
+    (own_volume / ".env").write_text(f"COMPOSE_FILE={file}\n{login}")
+    init(own_volume, start=False)
+    assert env_of(own_volume)["COMPOSE_PROJECT_NAME"] == "shop"
+
+
 def test_init_volume_of_a_common_project(init, docker, own_volume):
     """Compose calls each project of a docker/compose.yml `docker`: its data may be another's."""
     (own_volume / "docker" / "compose.yml").touch()
@@ -606,6 +657,10 @@ def test_init_volume_of_a_common_project(init, docker, own_volume):
         init(own_volume)
     assert "to use it, write COMPOSE_PROJECT_NAME=shop into .env" in caught.value.hint
     assert docker.calls_of("docker compose up") == []
+    with (own_volume / ".env").open("a") as file:
+        file.write("COMPOSE_PROJECT_NAME=shop\n")
+    init(own_volume, start=False)
+    assert env_of(own_volume)["COMPOSE_PROJECT_NAME"] == "shop"
 
 
 NAME_TAKEN = (1, 'Conflict. The container name "/hive-postgres" is already in use by container "x"')
@@ -721,6 +776,36 @@ def test_init_lost_all_but_a_volume(init, docker):
     docker.containers.clear()
     with pytest.raises(WorkspaceError, match=f"has no user for the data in {volume}"):
         init(workspace)
+
+
+@pytest.fixture
+def volume_alone(init, docker):
+    """Return a workspace of which the volume alone is left, and the volume's name."""
+    workspace = init(data="volume")
+    volume = f"{env_of(workspace)['COMPOSE_PROJECT_NAME']}_postgres"
+    for name in (".env", ".hive-pg.json"):
+        (workspace / name).unlink()
+    docker.containers.clear()
+    docker.answers["docker run"] = in_volume
+    return workspace, volume
+
+
+def test_init_lost_all_but_a_volume_names_what_removes_it(hive, volume_alone, capsys):
+    """Nobody knows a login for it: a new database takes its place only if a person removes it."""
+    workspace, volume = volume_alone
+    assert hive("init", "--yes", str(workspace)) == pg.ExitCode.FAILED
+    err = capsys.readouterr().err
+    assert f"has no user for the data in {volume}/" in err
+    assert f"; for a new database: docker volume rm {volume}\n" in err
+
+
+def test_init_in_a_directory_beside_a_lost_volume(hive, docker, volume_alone):
+    """A new database in the directory is no objection to the volume, and leaves it alone."""
+    workspace, _ = volume_alone
+    assert hive("init", "--yes", "--data", "bind", str(workspace)) == 0
+    assert "HIVE_POSTGRES_DATA" not in env_of(workspace)
+    assert (workspace / "data" / "postgres" / "pgdata" / "PG_VERSION").exists()
+    assert docker.calls_of("docker volume rm") == []
 
 
 @pytest.mark.parametrize(

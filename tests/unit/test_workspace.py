@@ -516,14 +516,21 @@ def test_owns_not_by_path_on_another_machine(workspace, directory, programs, pla
 
 @pytest.mark.parametrize(
     ("there", "owned"),
-    [(None, True), ('{"id": "2b"}', True), ('{"id": "1a"}', False)],
-    ids=["a new directory", "another workspace", "a copy of this one"],
+    [
+        pytest.param(None, True, id="a new directory"),
+        pytest.param({"id": "2b", "directory": "before"}, True, id="another workspace"),
+        pytest.param({"id": "1a", "directory": "before"}, False, id="a copy of this one"),
+        pytest.param({"id": "1a"}, False, id="one that does not say where"),
+        pytest.param({"id": "1a", "directory": "w"}, True, id="copied back, never used"),
+    ],
 )
 def test_owns_what_it_made_before_it_moved(workspace, directory, there, owned):
     """A new directory at its old place takes nothing from it, but for a workspace of its id."""
     (directory.parent / "before").mkdir()
     if there:
-        (directory.parent / "before" / ".hive-pg.json").write_text(there)
+        if "directory" in there:
+            there = {**there, "directory": str(directory.parent / there["directory"])}
+        (directory.parent / "before" / ".hive-pg.json").write_text(json.dumps(there))
     before, inode = str(directory.parent / "before"), pg.identify_file(str(directory))
     text = json.dumps({"id": "1a", "directory": before, "inode": inode})
     (directory / ".hive-pg.json").write_text(text)
@@ -739,7 +746,7 @@ def test_run_compose_environment(
 
 
 @AS_ROOT
-@pytest.mark.parametrize("mode", [0o1777, 0o755], ids=["shared", "our own"])
+@pytest.mark.parametrize("mode", [0o1777, 0o2775, 0o755], ids=["shared", "a group's", "our own"])
 @pytest.mark.parametrize(
     ("name", "env"),
     [
@@ -766,11 +773,13 @@ def test_a_strangers_files_in_a_shared_directory(workspace, directory, programs,
     def use():
         return workspace.values, workspace.state, workspace.run_compose(make_settings(), "config")
 
-    if mode == 0o755:
+    if mode != 0o1777:
         assert use()
     else:
-        with pytest.raises(WorkspaceError, match=f"cannot read .*{name} is another user's"):
+        refused = f"cannot read .*{name} is another user's, where others may write"
+        with pytest.raises(WorkspaceError, match=refused) as caught:
             use()
+        assert caught.value.hint == f"if it is right: sudo chown $USER: {directory / name}"
         assert programs.calls_of("docker compose") == []
 
 
