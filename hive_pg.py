@@ -3925,10 +3925,9 @@ class Workspace:
         if self.state.inode != identify_file(self.directory) or not os.path.isdir(place):
             return is_gone(place)
         with suppress(WorkspaceError):  # it is a stranger's
-            there = parse_state(
-                (read_file(join(place, STATE_FILE)) or b"").decode("utf-8", "replace")
-            )
-            return not there or there.id != self.state.id or there.directory not in ("", place)
+            text = (read_file(join(place, STATE_FILE)) or b"").decode("utf-8", "replace")
+            there, known = parse_state(text), (self.state.id, identify_file(place))
+            return there is None or (there.id, there.inode) != known  # a copy has another's
         return True
 
     def check_own(self, info: ContainerInfo | None) -> ContainerInfo | None:
@@ -4074,6 +4073,9 @@ class Neighbours:
             raise build_conflict(own, "has the name in the compose file", hint)
         if own is not None and own.state is ContainerState.PAUSED:
             raise judge_container(own, own.name).error()
+        for info in [i for i in self.others if starts and i.project == service.project]:
+            hint = "{init} gives this workspace a project of its own"
+            raise build_conflict(info, f"has the Compose project {info.project}", hint)
         rest = [i for i in self.containers if i is not own and not self.is_leftover(i, service)]
         for info in rest:
             if self._has_data_of(service, info):
@@ -4083,9 +4085,6 @@ class Neighbours:
                 raise ContainerConflictError(why, hint)
         if starts:
             self._refuse_other_names(service, own)
-            for info in [i for i in self.others if i.project == service.project]:
-                hint = "{init} gives this workspace a project of its own"
-                raise build_conflict(info, f"has the Compose project {info.project}", hint)
             self._refuse_strange_volume(service)
             self.refuse_replacement(service)
             self._check_port(service, own, rest)
@@ -4273,13 +4272,15 @@ def login_with_psycopg(url: DatabaseURL, address: str, *, known: bool = False) -
 
 
 def tell_login(workspace: Workspace, probe: Probe, began: float) -> None:
-    """Say what a login has found."""
+    """Say what a login has found, as far as there is room."""
     url, created = workspace.settings.url, probe.created_version
     if url.unchecked:
         workspace.console.warn(url.unchecked)
     beside = f"+ pgvector {created}" if created else "without pgvector"
-    found = f"PostgreSQL {probe.server_version} {beside} on {url.host}:{url.port}"
-    workspace.console.step(f"{found}, login verified ({time.monotonic() - began:.1f} s)")
+    found, place = f"PostgreSQL {probe.server_version} {beside}", f" on {url.host}:{url.port}"
+    took = f", login verified ({time.monotonic() - began:.1f} s)"
+    fits = len(found + place + took) + 2 <= terminal_width(sys.stderr)
+    workspace.console.step(found + place * fits + took)
 
 
 def refuse_port(workspace: Workspace, probe: Probe) -> str:
@@ -4888,9 +4889,8 @@ def start(workspace: Workspace, *, timeout: float = READY_TIMEOUT_S) -> bool:
         try:
             verify_alone(workspace, timeout, probe)
             return False
-        except ContainerStartupError as error:
-            stopped = busy and error.hint == "{start}"
-            if error.repair is not Repair.OWNER and not stopped:  # which a start mends
+        except PostgreSQLIntegrationError as error:
+            if not busy and error.repair is not Repair.OWNER:  # which a start mends
                 raise
     start_service(workspace, timeout)
     verify_alone(workspace, timeout)
@@ -6309,10 +6309,13 @@ def rotate(workspace: Workspace) -> None:
         if service.environment.get(PASSWORD_KEY) != password:
             hint = f"let it take ${{{PASSWORD_KEY}}} from {ENV_FILE}"
             raise WorkspaceError("the compose file has a password of its own", hint)
-        workspace.save_env({})  # refuses before the server knows
-        write_file(workspace.env_path, workspace.env.text, 0o600)
         if not workspace.state.next_password:  # else the server may have that one already
             workspace.remember(next_password=password)
+            with ExitStack() as undo:  # what refuses it does so before the server knows
+                undo.callback(workspace.remember, next_password="")
+                workspace.save_env({})
+                write_file(workspace.env_path, workspace.env.text, 0o600)
+                undo.pop_all()
         finish_rotation(workspace)
         verify(workspace)
 

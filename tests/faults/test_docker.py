@@ -28,6 +28,7 @@ pytestmark = pytest.mark.engine
 
 COMMANDS = "init|start|run|stop|restart|status|status --json|check|check --json|logs|logs -f"
 NOT_RUNNING = ("the Docker daemon is not running", "start Docker: sudo systemctl start docker")
+NO_CONTEXT = ("there is no such docker context", "docker context ls; then unset DOCKER_CONTEXT")
 FORBIDDEN = ("your user may not use Docker's socket", "sudo usermod -aG docker $USER")
 OTHER_AGE = ("the docker CLI and the engine are too far apart", "update the older of the two")
 STAND_IN = (
@@ -42,8 +43,8 @@ MOUNT = (
 )
 ELSEWHERE = ("Docker there cannot be reached", "start it there; or see docker context ls")
 PULL_REMEDY = (
-    "check the name, the network and docker login; or name another one: hive-pg init (or"
-    " hive-pg upgrade) --image IMAGE, or HIVE_POSTGRES_IMAGE in .env"
+    "check the name, the network and docker login; or name another one: --image IMAGE, or"
+    " HIVE_POSTGRES_IMAGE in .env"
 )
 
 
@@ -194,7 +195,7 @@ def unreachable(idle):
         "nobody listens": ({"DOCKER_HOST": refused}, NOT_RUNNING),
         "nobody listens, by TCP": ({"DOCKER_HOST": f"tcp://127.0.0.1:{free_port()}"}, ELSEWHERE),
         "no permission": ({"DOCKER_HOST": closed}, FORBIDDEN),
-        "no such context": ({"DOCKER_HOST": None, "DOCKER_CONTEXT": "nowhere"}, NOT_RUNNING),
+        "no such context": ({"DOCKER_HOST": None, "DOCKER_CONTEXT": "nowhere"}, NO_CONTEXT),
         "API too new": ({"DOCKER_API_VERSION": "1.999"}, OTHER_AGE),
         "API too old": ({"DOCKER_API_VERSION": "1.10"}, OTHER_AGE),
     }

@@ -140,7 +140,7 @@ SWAPPER = """\
 #!/bin/sh
 # The swap is held up before it is asked for, or after it was done.
 case "$*" in
-  *template1)
+  *"='template1'")
     script=$(cat; echo .)
     case "$script" in *"rename to"*) swap=yes ;; esac
     if [ "$swap" ] && [ WHEN = before ]; then touch GATE/reached; exec sleep 600; fi

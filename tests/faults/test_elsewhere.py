@@ -315,7 +315,7 @@ def test_url_is_seen_by_nobody(elsewhere):
     reading, writing = os.pipe()
     os.write(writing, f"{url}\n".encode())
     os.close(writing)
-    said = workspace.hive_pg("push", code=5, stdin=reading).stderr
+    said = workspace.hive_pg("push", code=6, stdin=reading).stderr
     os.close(reading)
     assert 'database "nobody" does not exist' in said
     ours, theirs = os.openpty()

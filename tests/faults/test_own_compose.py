@@ -230,8 +230,10 @@ def test_database_beside_others(make, lab):
     workspace.hive_pg("init", "--yes")
     assert {name: (workspace.path / name).read_text() for name in texts} == texts
     workspace.assert_kept()
-    workspace.hive_pg("destroy", "--purge", "--yes")
-    assert {path.name for path in workspace.path.iterdir()} == {*texts, "backups"}
+    workspace.hive_pg("destroy", "--purge", "--yes")  # the project is that of what runs on
+    left = {*texts, "backups", ".env", ".gitignore"}
+    assert {path.name for path in workspace.path.iterdir()} == left
+    assert [*workspace.env] == ["COMPOSE_PROJECT_NAME"]
     assert {*workspace.compose("ps", "-q").stdout.split()} == {*before}
     workspace.compose("down")
 

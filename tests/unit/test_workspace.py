@@ -518,18 +518,16 @@ def test_owns_not_by_path_on_another_machine(workspace, directory, programs, pla
     ("there", "owned"),
     [
         pytest.param(None, True, id="a new directory"),
-        pytest.param({"id": "2b", "directory": "before"}, True, id="another workspace"),
-        pytest.param({"id": "1a", "directory": "before"}, False, id="a copy of this one"),
-        pytest.param({"id": "1a"}, False, id="one that does not say where"),
-        pytest.param({"id": "1a", "directory": "w"}, True, id="copied back, never used"),
+        pytest.param({"id": "2b", "inode": "before"}, True, id="another workspace"),
+        pytest.param({"id": "1a", "inode": "before"}, False, id="one that has its id"),
+        pytest.param({"id": "1a", "inode": "w"}, True, id="copied back, never used"),
     ],
 )
 def test_owns_what_it_made_before_it_moved(workspace, directory, there, owned):
     """A new directory at its old place takes nothing from it, but for a workspace of its id."""
     (directory.parent / "before").mkdir()
     if there:
-        if "directory" in there:
-            there = {**there, "directory": str(directory.parent / there["directory"])}
+        there = {**there, "inode": pg.identify_file(str(directory.parent / there["inode"]))}
         (directory.parent / "before" / ".hive-pg.json").write_text(json.dumps(there))
     before, inode = str(directory.parent / "before"), pg.identify_file(str(directory))
     text = json.dumps({"id": "1a", "directory": before, "inode": inode})
