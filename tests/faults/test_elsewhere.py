@@ -326,7 +326,7 @@ def test_url_is_seen_by_nobody(elsewhere):
         time.sleep(0.1)
         os.write(ours, f"{url}\n".encode())
         screen = read_until(ours, b"hint: ")
-        assert process.wait(timeout=COMMAND_TIMEOUT_S) == 5
+        assert process.wait(timeout=COMMAND_TIMEOUT_S) == 6
         os.close(ours)
     assert b"does not exist" in screen
     assert PASSWORD.encode() not in screen

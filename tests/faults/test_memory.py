@@ -141,7 +141,7 @@ def test_project_with_a_new_name(kept):
     for name in (f"{before}-new", before):
         kept.edit_env(COMPOSE_PROJECT_NAME=name)
         said = kept.hive_pg("restart", code=1).stderr
-        assert "for a new project name hive-pg destroy, then hive-pg start" in said
+        assert "put that back; or hive-pg destroy, then hive-pg start" in said
         for command in ("destroy", "start"):
             kept.hive_pg(command)
         kept.assert_kept()
