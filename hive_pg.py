@@ -1400,7 +1400,10 @@ def refuse_strangers(path: str, action: str = "write") -> None:
         places += [place] * islink(place)
         place = dirname(place)
     for place in filter(lexists, places):
-        directory, owner = os.stat(dirname(place)), os.lstat(place).st_uid
+        try:
+            directory, owner = os.stat(dirname(place)), os.lstat(place).st_uid
+        except FileNotFoundError:  # a lock that went with its holder
+            continue
         own = (0, directory.st_uid, get_caller()[0])
         others = 0o002 if action == "read" else 0o022  # a team's checkout is read
         if directory.st_mode & others and owner not in own:

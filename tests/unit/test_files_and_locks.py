@@ -722,6 +722,13 @@ def test_lock_left_over(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_lock_that_goes_while_it_is_looked_at(monkeypatch, tmp_path):
+    """Its holder has removed it just then: it is made anew."""
+    monkeypatch.setattr(pg, "lexists", lambda path: True)
+    with pg.Lock(str(tmp_path / "lock"), pg.Console(), 1) as lock:
+        assert lock.descriptor >= 0
+
+
 @pytest.mark.processes
 def test_lock_of_many(tmp_path):
     """Only one at a time has it, though each one removes the file that the others wait for."""
