@@ -876,7 +876,7 @@ HAS_MODES = OPEN_FILES_MOVE = not WINDOWS
 LOCALHOST = "127.0.0.1" if WINDOWS else "localhost"  # Docker Desktop lets ::1 wait for 20 s there
 PYTHON = "python" if WINDOWS else "python3"
 TEMPORARY = os.environ.get("TEMP", ".") if WINDOWS else "/tmp"
-# A file of our own is no link or pipe, and has the line ends that it is given.
+# A file of our own is nobody's link or pipe, and has the line ends that it is given.
 OWN_FILE = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 PORT_TAKEN = (errno.EADDRINUSE, errno.EACCES) if WINDOWS else (errno.EADDRINUSE,)
 _LOCKED_BYTE = 1 << 30  # behind all text, as nobody can read what is locked on Windows
@@ -1144,7 +1144,7 @@ def printable(text: str, kept: str = "") -> str:
 class Console:
     """Results go to stdout, everything else to stderr."""
 
-    command = "a program"  # for those who wait for it
+    command = "a program"  # that this process is, as others may want to know who wait for it
 
     def __init__(
         self, quiet: bool = False, verbose: bool = False, program: str = "hive-pg", path: str = "."
@@ -1247,7 +1247,7 @@ class Console:
         return answer.strip() if answer.endswith("\n") else None
 
     def _show(self, text: str, stream: Any) -> str:
-        """Write a text in colours, harmless to a terminal."""
+        """Write a text in colours, and harmless to a terminal."""
         text = printable(text, "\n\t")
         if "utf" not in str(getattr(stream, "encoding", "")).lower():
             text = text.translate(_PLAIN)
@@ -1300,7 +1300,7 @@ def terminal_width(stream: IO[str] | None) -> int:
 
 
 # == Files and locks =======================================
-# Files, locks, facts of this machine.
+# Files replaced at once, locks, facts of this machine.
 
 # What helps where a file cannot be had; `place` is it, or the directory that bars the way.
 _FILE_REMEDIES = {
@@ -1367,7 +1367,7 @@ def replacement(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     refuse_strangers(path)
     target = realpath(path)
     status = os.stat(target) if lexists(target) else None
-    if status and not status.st_mode & 0o200:  # root could replace it
+    if status and not status.st_mode & 0o200:  # root could replace it all the same
         hint = f"chmod u+w {quote_word(target)}"
         raise WorkspaceError(f"cannot write {target}: it is read-only", hint)
     owner = (status.st_uid, status.st_gid) if status else get_caller()
@@ -1417,7 +1417,7 @@ def remove_leftover(path: str) -> str:
     temporary = f"{realpath(path)}.hive-pg.tmp"
     if is_locked(temporary):
         raise WorkspaceError(f"another hive-pg is writing {path}", "wait, or name another file")
-    if lexists(temporary):  # or a read-only file system refuses
+    if lexists(temporary):  # a read-only file system refuses even to look for it
         with explaining("remove", temporary):
             os.unlink(temporary)
     return temporary
@@ -2652,10 +2652,10 @@ class Engine:
 
     def show_logs(self, container: str, options: Sequence[str]) -> None:
         """Print what `docker logs` does, harmless to a terminal."""
-        line = ""
+        line, shown = "", is_terminal(sys.stdout)
         with self.start(["docker", "logs", *options, container], stderr=JOINED) as process:
             for line in process.process.stdout or ():
-                self.runner.console.result(line.rstrip("\n"), shown=is_terminal(sys.stdout))
+                self.runner.console.result(line.rstrip("\n"), shown=shown)
             if process.process.wait():
                 raise DockerCommandError("cannot read the logs", detail=line)
 
@@ -3001,7 +3001,7 @@ CREATE_EXTENSION_SQL = "set client_min_messages = warning; create extension if n
 
 # Settings of a role or a database must not keep anybody from dumping or mending it.
 _OWN_SESSION = "PGOPTIONS=-c role=none -c default_transaction_read_only=off -c statement_timeout=0"
-_OWN_SESSION += " -c lock_timeout=30s"  # before docker ends
+_OWN_SESSION += " -c lock_timeout=30s"  # or docker is given up before, and it goes on there
 # Has $0 read the dump to its end: `pg_restore --list` would be content with a truncated one. Where
 # stdin ends, as hive-pg was killed, so does pg_dump. No child may outlive its shell and die of a
 # signal: it would be PostgreSQL's, as PID 1, which takes that for a crash and restarts.
@@ -3053,7 +3053,8 @@ shift 2
 { LC_ALL=C eval "$filter" && printf '%s\\n' "$after"; } | "$@"
 """
 # For a psql without \\restrict. The letters that may follow a backslash are those of COPY's rows;
-# the commands of psql that begin with them print otherwise, or run what is in backquotes.
+# the commands of psql that begin with them print otherwise, or run what is in backquotes. It may
+# refuse too much.
 _GUARD = r"""awk '{ line = $0; gsub(/\\[bfnrtvxN.0-7\\]/, "", line)
   if (line ~ /\\/ || /\\(bind(_named)?|f|r|reset|t|timing|x)[ \t\f\v\r].*`/) {
     print "hive-pg: a backslash in line " NR | "cat 1>&2"; exit 1 }
@@ -3275,6 +3276,10 @@ class Server:
             self.query(sql, "cannot end its session", self.url.database, timeout=QUESTION_TIMEOUT_S)
         except PostgreSQLIntegrationError as error:
             self.engine.runner.console.warn(f"what it ran may go on: {error}")
+
+    def list_rows(self, *query: Any) -> list[str]:
+        """Return the rows of a `query`: a name may hold what `splitlines` takes for an end."""
+        return self.query(*query).split("\n")[:-1]
 
     def set_password(self, password: str, action: str) -> None:
         """Give the role a new password, which the server and its log never see."""
@@ -4263,7 +4268,7 @@ def login_with_psycopg(url: DatabaseURL, address: str, *, known: bool = False) -
         options["require_auth"] = "scram-sha-256,md5"  # the image's, or older ones
         if re.match("require|verify" if known else "verify", url.options.get("sslmode", "")):
             options["require_auth"] += ",password"
-    shell = {key: value for key in LEADING_VARIABLES if (value := os.environ.pop(key, ""))}
+    shell = {key: os.environ.pop(key) for key in LEADING_VARIABLES & os.environ.keys()}
     try:
         plain, _ = format_database_url(url, "libpq")
         psycopg.connect(plain, connect_timeout=10, **options).close()
@@ -4801,7 +4806,7 @@ def goes_back(state: State) -> bool:
     return bool(state.exchange) and "" != state.exchange[1] == state.kept
 
 
-def finish_upgrade(workspace: Workspace, *, port: Any = None, ends: bool = False) -> None:
+def finish_upgrade(workspace: Workspace, *, port: int | None = None, ends: bool = False) -> None:
     """Finish an interrupted `upgrade`, or undo one whose cluster was not whole.
 
     Where that fails, what `ends` the database anyway only warns.
@@ -4823,10 +4828,10 @@ def exchange_clusters(workspace: Workspace, port: int | None = None) -> None:
     `exchange`: what to keep the present cluster as, which to take, its image, the image before,
     and what to keep the one taken as on the way back.
     """
-    workspace.reload()  # `.env` may have changed
-    engine, state = workspace.engine, workspace.state
-    if not state.exchange or workspace.is_copy:
+    if not workspace.state.exchange or workspace.is_copy:
         return
+    workspace.reload()  # the copy took long, and somebody may have edited `.env` meanwhile
+    engine, state = workspace.engine, workspace.state
     if port:  # of an `init`: the present one may be taken
         url = workspace.settings.url.replace(port=port)
         workspace.save_env(workspace.settings.replace(url=url).env)
@@ -4977,6 +4982,7 @@ def build_run_environment(workspace: Workspace, url: DatabaseURL) -> dict[str, s
     if names := " ".join(workspace.env.unread):
         workspace.console.warn(f"{ENV_FILE}: not read alike by all, so left out: {names}")
     env = {**workspace.values, **os.environ}
+    env.pop("NODEFAULTCURRENTDIRECTORYINEXEPATH", None)  # of our own; so Windows spells it
     kept = {key: env[key] for key in env if key not in LEADING_VARIABLES}
     return {**kept, **build_environment(url), **build_client_environment(url)}
 
@@ -5105,10 +5111,17 @@ def describe_container(info: ContainerInfo) -> State:
     """Return what the state file would have of a container."""
     bind, port = (*info.ports, (DEFAULT_BIND, CONTAINER_PORT))[0]
     user, database = info.login
-    named: dict[str, Any] = {"container": info.name, "project": info.project, "image": info.image}
-    named |= {"id": info.labels.get(WORKSPACE_LABEL, ""), "user": user, "database": database}
-    bind = "" if is_local(bind) else bind
-    return State(**named, port=port, bind=bind, volume=info.cluster[1])
+    return State(
+        id=info.labels.get(WORKSPACE_LABEL, ""),
+        user=user,
+        database=database,
+        container=info.name,
+        project=info.project,
+        port=port,
+        bind="" if is_local(bind) else bind,
+        image=info.image,
+        volume=info.cluster[1],
+    )
 
 
 def recover_values(values: Mapping[str, str], known: State) -> dict[str, str]:
@@ -5299,8 +5312,9 @@ class SetUp:
         moves = known not in ("", goal)
         if moves and (holds_data(data_dir) or workspace.engine.has_volume(volume)):
             why = f"the data is in {volume if known == 'volume' else data_dir}"
-            hint = f"{{backup}}; {{destroy}} --data; {{init}} --data {wanted}; {{restore}} FILE"
-            hint = hint if wanted else f"take {DATA_KEY}={key} out of {ENV_FILE}"
+            hint = f"take {DATA_KEY}={key} out of {ENV_FILE}"
+            if wanted:
+                hint = f"{{backup}}; {{destroy}} --data; {{init}} --data {wanted}; {{restore}} FILE"
             raise WorkspaceError(why, hint)
         host = read_host(workspace.directory)
         chosen, why = choose_data_placement(host, workspace.engine.facts)
@@ -5559,7 +5573,7 @@ class SetUp:
         self.console.warn(f"the cluster is in {service.cluster}{suffix} now")
 
 
-def _leave_original(workspace: Workspace, placement: object) -> None:
+def _leave_original(workspace: Workspace, placement: str | None) -> None:
     """Say that a copy gets no data; refuse it where it may be the original, copied to here."""
     before = workspace.state.directory
     if not (placement or os.path.isdir(before)):
@@ -5584,7 +5598,7 @@ def set_up(
     if new and interactive and is_interactive() and not workspace.console.confirm(question):
         return False
     make_directory(workspace.directory, get_caller())
-    wanted = {**dict.fromkeys(WISHES), **wishes}
+    wanted: dict[str, Any] = {**dict.fromkeys(WISHES), **wishes}
     with workspace.lock(timeout, new=True):
         workspace.refuse_attached()
         data_dir, path = workspace.data_dir, workspace.env_path
@@ -5660,6 +5674,7 @@ def detach(workspace: Workspace) -> None:
 
 
 # == Dumps and copies ======================================
+# In parts: backup, restore, snapshots, rotate and destroy, upgrade, push and pull.
 
 
 def check_dump_format(head: bytes, tail: bytes = b"") -> bool:
@@ -5906,7 +5921,7 @@ def drop_unfinished(workspace: Workspace) -> list[str]:
     try:
         undo_restore(workspace)
         left = "what a restore may have left stays until the next, or --drop-old"
-        return workspace.server.query(sql + DATABASES_SQL, left).split("\n")
+        return workspace.server.list_rows(sql + DATABASES_SQL, left)
     except PostgreSQLIntegrationError as error:
         workspace.console.warn(str(error))
         return []
@@ -5944,7 +5959,7 @@ class Restore:
     """One restore into a new database, which changes names with the old one."""
 
     file: IO[bytes]
-    head, archive, extends = b"", False, False  # of the file, where there is one
+    head, archive, has_pgvector = b"", False, False  # of the file, where there is one
 
     def __init__(self, workspace: Workspace, file: IO[bytes] | None, *, owner: bool = True) -> None:
         self.workspace, self.console, self.owner = workspace, workspace.console, owner
@@ -5952,7 +5967,7 @@ class Restore:
             return
         self.file, self.start, self.head = file, file.tell(), file.read(4096)
         made = rb"(?m)(?:^|\0)CREATE EXTENSION [^\n]* vector WITH SCHEMA "
-        self.extends = bool(re.search(made, self.head + file.read(1 << 16)))
+        self.has_pgvector = bool(re.search(made, self.head + file.read(1 << 16)))
         file.seek(max(self.start, file.seek(0, os.SEEK_END) - 1000))
         tail = file.read()
         if _DUMP_LINE in self.head and _DUMP_LINE not in tail:  # more may follow its end
@@ -6100,7 +6115,7 @@ def reset(workspace: Workspace, seed: str = "") -> str:
         task = Restore(workspace, file)
         get_settled(workspace)
         _agree_to(workspace, "an empty database")
-        return _run_alone(task, extends=not task.extends)
+        return _run_alone(task, extends=not task.has_pgvector)
 
 
 def restore(workspace: Workspace, path: str, *, owner: bool = True) -> str:
@@ -6189,7 +6204,7 @@ def set_up_copy(
 def find_databases(workspace: Workspace, comment: str) -> list[str]:
     """Return the databases that `restore` marked with a comment."""
     sql = build_list_sql(workspace.settings.url.database, comment)
-    return workspace.server.query(sql, "cannot list the databases").split("\n")[:-1]
+    return workspace.server.list_rows(sql, "cannot list the databases")
 
 
 def drop_old_databases(workspace: Workspace) -> None:
@@ -6365,7 +6380,7 @@ def destroy(
             console.note(f"there was no data in {service.source}")
         back = f", then {{restore}} {dump}" if dump else " makes a new, empty database"
         if purge:
-            _remove_files(workspace, service)
+            _remove_files(workspace, service, neighbours)
         console.note(console.format(f"to come back: {{init}}{back}"))
 
 
@@ -6386,17 +6401,17 @@ def _delete_cluster(workspace: Workspace, service: ComposeService, backup: bool)
         engine.ask(action, "volume", "rm", volume)
 
 
-def _remove_files(workspace: Workspace, service: ComposeService) -> None:
+def _remove_files(workspace: Workspace, service: ComposeService, neighbours: Neighbours) -> None:
     """Remove our keys from `.env`, and unchanged files."""
     directory, base = workspace.directory, workspace.compose_file() or ""
     data_dir, keys = workspace.data_dir, {*OUR_KEYS}
     data, ours = dirname(data_dir), dirname(base)
     added, place = join(ours, ADDED_FILE), f"./{os.path.relpath(data_dir, ours)}"
     beside = [*filter(re.compile(r"compose.*\.ya?ml\Z").search, os.listdir(directory))]
-    written: dict[str, Sequence[str]] = {
-        **dict.fromkeys(map(partial(join, directory), workspace.named_files + beside), ()),
+    written = {
+        **{join(directory, name): [] for name in workspace.named_files + beside},
         base: [render_compose()],
-        added: [render_addition("", place), render_addition(service.service, place)],
+        added: [render_addition(name, place) for name in ("", service.service)],
     }
     with suppress(OSError):  # a kept cluster is in it
         os.rmdir(data_dir)
@@ -6411,9 +6426,7 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
             keys -= {USER_KEY, PASSWORD_KEY, DB_KEY}
     if added in removed:
         keys |= workspace.drop_compose_file()
-    project = workspace.settings.project
-    used = any(info.project == project for info in survey(workspace).containers)
-    if used or workspace.engine.has_volume(project=project):  # plain Compose would make them again
+    if _has_others(workspace, neighbours):  # plain Compose would make them again
         keys -= {PROJECT_KEY}
     workspace.reload()  # somebody may have edited it meanwhile
     left = remove_keys(workspace.env.text, workspace.env.items, keys)
@@ -6431,6 +6444,13 @@ def _remove_files(workspace: Workspace, service: ComposeService) -> None:
     workspace.console.step(f"{', '.join(sorted(names))} removed")
     with suppress(OSError):  # somebody uses it
         os.rmdir(data)
+
+
+def _has_others(workspace: Workspace, neighbours: Neighbours) -> bool:
+    """Whether the project has something beside the database, which is removed."""
+    settings = workspace.settings
+    projects = [i.project for i in neighbours.containers if i.name != settings.container]
+    return settings.project in projects or workspace.engine.has_volume(project=settings.project)
 
 
 def _remove_container(workspace: Workspace, *options: str) -> None:
@@ -6548,7 +6568,7 @@ having count(*) > 0;
 def compare_rows(old: Server, new: Server, action: str) -> int:
     """Count a database's rows, which are those of its copy, too."""
     rows, copied = (
-        server.query(_COUNT_SQL, action, server.url.database, WALK_TIMEOUT_S).split("\n")[:-1]
+        server.list_rows(_COUNT_SQL, action, server.url.database, WALK_TIMEOUT_S)
         for server in (old, new)
     )
     if differing := sorted({*rows} - {*copied}):
@@ -6587,8 +6607,8 @@ def _going_back(workspace: Workspace, *plan: str) -> Iterator[None]:
         try:
             _turn_back(workspace)
         except PostgreSQLIntegrationError as bar:
-            said = f"{error}; PostgreSQL {major} does not serve again: {bar}"
-            bar.args = (said.lstrip("; "),)  # Ctrl-C
+            said = (str(error), f"PostgreSQL {major} does not serve again: {bar}")
+            bar.args = ("; ".join(filter(None, said)),)  # Ctrl-C says nothing
             raise
         if not isinstance(error, PostgreSQLIntegrationError):
             raise
@@ -6639,7 +6659,7 @@ class Upgrade:
         if new.image == image and not new.image_info:
             engine.pull(image)
             new = new.with_image(engine.find_image(image))
-        below = service.source not in ("", IN_MEMORY, service.cluster)
+        below = service.lasts and service.source != service.cluster
         if (command := service.command) and not re.match("postgres$|-", command[0]):
             why = f"service {service.service} runs {command[0]}, which cannot be kept from writing"
             raise WorkspaceError(why, "let its command be a list that begins with postgres")
@@ -6651,24 +6671,28 @@ the compose file is yours, and nothing was moved; service {service.service} need
     volumes: an empty one at that target"""
             raise WorkspaceError(needs, "{backup}; change it; {init}; {restore} FILE")
         self.environment = {**(new.image_info or ImageInfo({}, ())).environment, **new.environment}
+        self._refuse_outside()
+        major = self.environment.get("PG_MAJOR", "")
+        if parse_version(major) <= parse_version(before):
+            why = f"{image} has PostgreSQL {major or '?'}, and the data is of {before}"
+            raise WorkspaceError(why, "name a later one")
+        names = "select pg_ls_dir(current_setting('data_directory') || '/..');"
+        beside = self.workspace.server.list_rows(names, "cannot upgrade")
+        for place in (f"{service.cluster}.{version}" for version in (before, major)):
+            if basename(place) in beside:  # it would be taken on the way back
+                raise WorkspaceError(f"{place} is in the way", "move it, or delete it")
+        return major
+
+    def _refuse_outside(self) -> None:
+        """Refuse what is not below PGDATA: the clusters would share it, or lose sight of it."""
         spaces = f"select spcname from pg_tablespace where oid >= {FIRST_USER_OID};"
-        outside = self.workspace.server.query(spaces, "cannot upgrade").splitlines()
+        outside = self.workspace.server.list_rows(spaces, "cannot upgrade")
         key = "POSTGRES_INITDB_WALDIR"
         outside += [key] * bool(self.environment.get(key))
         if outside:
             why = f"{', '.join(outside)} leads out of the cluster"
             hint = "alter table … set tablespace pg_default, drop that; or {backup}, {restore}"
             raise WorkspaceError(why, hint)
-        major = self.environment.get("PG_MAJOR", "")
-        if parse_version(major) <= parse_version(before):
-            why = f"{image} has PostgreSQL {major or '?'}, and the data is of {before}"
-            raise WorkspaceError(why, "name a later one")
-        names = "select pg_ls_dir(current_setting('data_directory') || '/..');"
-        beside = self.workspace.server.query(names, "cannot upgrade").split("\n")
-        for place in (f"{service.cluster}.{version}" for version in (before, major)):
-            if basename(place) in beside:  # it would be taken on the way back
-                raise WorkspaceError(f"{place} is in the way", "move it, or delete it")
-        return major
 
     def _make(self, databases: Sequence[str], boot: str) -> None:
         settings, url = self.settings, self.settings.url
@@ -6681,7 +6705,7 @@ the compose file is yours, and nothing was moved; service {service.service} need
         new = self._start(name, settings.replace(image=self.image), boot_url, *values)
         for server in (old, new):
             self._await(server)
-        roles = "|".join(map(re.escape, new.query(_CLEAR_SQL, action).split("\n")[:-1]))
+        roles = "|".join(map(re.escape, new.list_rows(_CLEAR_SQL, action)))
         there = rf'(?m)^(?:CREATE ROLE "?(?:{roles})"?;|\\(?:un)?restrict .*)\n'
         forget = f"alter role {quote_identifier(boot)} password null;\n"  # ours
         # Settings of these pg_dump has only with --create.
@@ -7781,7 +7805,7 @@ class CommandLine:
         self.workspace.engine.show_logs(self.workspace.get_container().name, options)
 
     def _warn_of_copy(self) -> None:
-        """Say that `.env` may be another workspace's."""
+        """Say that `.env` may be another workspace's, as no engine is asked."""
         workspace = self.workspace
         here = f'"inode": "{identify_file(workspace.directory)}"'.encode()
         state = read_file(workspace.state_path)

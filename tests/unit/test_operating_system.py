@@ -106,8 +106,8 @@ def test_is_reader_gone(monkeypatch, windows, error, is_gone):
 
 
 @pytest.mark.parametrize("windows", [False, True])
-def test_no_program_of_the_current_directory(monkeypatch, windows):
-    """On Windows that would come first, before PATH."""
+def test_no_program_of_the_current_directory(monkeypatch, place, windows):
+    """On Windows that would come first, before PATH; what `run` starts may have its own there."""
     name = "NODEFAULTCURRENTDIRECTORYINEXEPATH"
     environ = {"PATH": "/usr/bin"}
     module = {"__name__": "hive_pg_there", "__file__": pg.__file__, "__doc__": pg.__doc__}
@@ -117,6 +117,8 @@ def test_no_program_of_the_current_directory(monkeypatch, windows):
         exec(compile(file.read(), pg.__file__, "exec"), module)
     found = {key.upper(): value for key, value in environ.items()}
     assert found == {"PATH": "/usr/bin", **({name: "1"} if windows else {})}
+    monkeypatch.setattr(os, "environ", found)
+    assert name not in pg.build_run_environment(place, place.settings.url)
 
 
 @pytest.mark.parametrize("names", [[], ["WT_SESSION"], ["TERM"]])
